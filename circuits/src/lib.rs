@@ -1,0 +1,3 @@
+//! The soundness-critical half of zkinfer.
+pub mod error;
+pub mod program;

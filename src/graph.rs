@@ -1,0 +1,156 @@
+//! The float graph: an imported model lowered to a handful of operations.
+//!
+//! Import (ONNX through tract) lowers every supported operator to an [`Op`]; quantization reads only these. Tensors are
+//! flat, row-major `f32` arrays with a shape; everything about layout is an affine [`View`].
+
+use zkinfer_circuits::program::View;
+
+/// Index of a node in [`Graph::nodes`].
+pub type NodeId = usize;
+
+/// A float model. Nodes are in topological order; a node's inputs come before it.
+#[derive(Clone, Debug)]
+pub struct Graph {
+    /// All operations.
+    pub nodes: Vec<GraphNode>,
+    /// The model's inputs, in the model's order (nodes with [`Op::Input`]).
+    pub inputs: Vec<NodeId>,
+    /// The model's outputs, in the model's order.
+    pub outputs: Vec<NodeId>,
+}
+
+/// One operation and the tensor it yields.
+#[derive(Clone, Debug)]
+pub struct GraphNode {
+    /// Name of the ONNX node it came from; errors and reports use it.
+    pub name: String,
+    /// What is computed.
+    pub op: Op,
+    /// Where the operands come from.
+    pub inputs: Vec<NodeId>,
+    /// Shape of the result; its product is the length of the result.
+    pub shape: Vec<usize>,
+}
+
+/// The operations that quantization knows.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub enum Op {
+    /// A model input.
+    Input,
+    /// A constant.
+    Constant(Vec<f32>),
+    /// An affine index map of one operand, zero where padded: reshape, transpose, slice, pad, broadcast.
+    View(View),
+    /// Flat concatenation of the operands (other axes: views around it).
+    Concat,
+    /// One weight matrix per group applied at many positions: Gemm, MatMul, Conv.
+    Linear(Linear),
+    /// `scale · x + shift`, element by element (each of length 1 or of the operand's length).
+    Affine {
+        /// Factors.
+        scale: Vec<f32>,
+        /// Summands.
+        shift: Vec<f32>,
+    },
+    /// Element-wise sum of two or more operands of equal length.
+    Add,
+    /// A piecewise-linear or scalar function, element by element.
+    Activation(Activation),
+    /// Maximum over windows: the view lists `[outputs][window]` elements, padded elements do not take part.
+    Max {
+        /// Which elements.
+        windows: View,
+        /// Elements per maximum.
+        window: usize,
+    },
+    /// Sum of `group` consecutive elements (averages: a view before, an affine map behind).
+    Sum {
+        /// Elements per sum.
+        group: usize,
+    },
+    /// Softmax over consecutive runs of `len` elements.
+    Softmax {
+        /// Elements per distribution.
+        len: usize,
+    },
+}
+
+/// `y[g,o,p] = bias[g,o] + Σ_i weights[g,o,i] · patch[g,p,i]`, result `[groups·outputs][positions]` row-major.
+#[derive(Clone, Debug)]
+pub struct Linear {
+    /// Groups.
+    pub groups: usize,
+    /// Outputs per group.
+    pub outputs: usize,
+    /// Positions (pixels, time steps, rows).
+    pub positions: usize,
+    /// Inputs per output.
+    pub inputs: usize,
+    /// The operand seen as `[groups][positions][inputs]`, zero where padded. The loops may be split further
+    /// (for example positions into rows and columns) as long as the row-major order is this one.
+    pub patches: View,
+    /// `[groups][outputs][inputs]`.
+    pub weights: Vec<f32>,
+    /// `[groups][outputs]`, or empty.
+    pub bias: Vec<f32>,
+}
+
+/// Element-wise functions.
+#[derive(Clone, Debug)]
+pub enum Activation {
+    /// `max(x, 0)`.
+    Relu,
+    /// `x` where positive, `slope · x` where negative; slopes of length 1 or of the operand's length.
+    LeakyRelu(Vec<f32>),
+    /// `min(max(x, low), high)`.
+    Clip {
+        /// Lower bound, may be `-inf`.
+        low: f32,
+        /// Upper bound, may be `+inf`.
+        high: f32,
+    },
+    /// Any other function of one number, by table.
+    Scalar(ScalarFn),
+}
+
+/// A function of one real variable as an expression, so that chains such as `x · (1 + erf(x / √2)) / 2` become one table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum ScalarFn {
+    /// The argument.
+    X,
+    /// A number.
+    Const(f64),
+    /// A named function applied to an expression.
+    Apply(ScalarOp, Box<ScalarFn>),
+    /// Two expressions combined.
+    Combine(BinaryOp, Box<ScalarFn>, Box<ScalarFn>),
+}
+
+/// Named real functions.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+#[allow(missing_docs)]
+pub enum ScalarOp {
+    Sigmoid, Tanh, Exp, Ln, Sqrt, Rsqrt, Recip, Erf, Abs, Neg, Square, Floor, Ceil, Round, Sign, Sin, Cos,
+    HardSwish, Silu, Softplus, Softsign, Mish, Gelu, Relu,
+}
+
+/// Binary operations inside a [`ScalarFn`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[allow(missing_docs)]
+pub enum BinaryOp {
+    Add, Sub, Mul, Div, Min, Max, Pow,
+}
+
+impl GraphNode {
+    /// Number of elements of the result.
+    pub fn len(&self) -> usize {
+        self.shape.iter().product()
+    }
+
+    /// True if the result has no element.
+    pub fn is_empty(&self) -> bool {
+        self.len() == 0
+    }
+}

@@ -1,0 +1,2 @@
+//! Verifiable inference.
+pub mod graph;
