@@ -1,0 +1,370 @@
+//! The public coefficients of the fold argument.
+//!
+//! Everything here is computed by prover and verifier alike from the wiring and the challenges; the weights enter only
+//! as folded values `S` and `T` that the model commitment fixes. See [`crate::gates`] for the identities and
+//! [`crate::layout`] for direct folds and blocks.
+//!
+//! With `P[t] = c₀^(step·(last−1−t))` and `λ` the monomial of a lane's candidate, accumulator `(lane, w, row)` has
+//! coefficient `ρ = λ·P[row]`. In a block, channel `c` at position `p` (offset `p'` in its tile) factors as
+//! `ρ = a_c · b_p`, `a_c = P[row of the channel's last position]`, `b_p = λ · c₀^(step·(height−1−p'))`. Hence for all
+//! inputs `i` of a block with folded weights `T_i = Σ_c a_c·W[c,i]`:
+//!
+//! ```text
+//! E_j  =  Σ_blocks Σ_{p,w,i : slot j is in patch[p,w,i]}  b_{p,w} · T_i
+//! β_i  =  Σ_{p,w} b_{p,w} · Σ_{j in patch[p,w,i]} ζ_j          so that  Σ_j ζ_j·E_j = Σ_i β_i·T_i
+//! ```
+
+use crate::F;
+use crate::layout::{Block, Fold, LaneWeights, Layout};
+use crate::program::{Expanded, FIRST_SLOT, Neurons, Node, ONE, Program, Weights, ZERO};
+use ff::Field;
+
+/// Challenges of the second phase: drawn after everything that does not depend on a challenge was committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Challenges {
+    /// `α` of the lookup argument.
+    pub alpha: F,
+    /// `θ`, compresses pairs; present if there are function tables.
+    pub theta: Option<F>,
+    /// `c₀, c₁, …`, weigh the accumulators.
+    pub y: Vec<F>,
+}
+
+/// Challenges of the third phase: drawn after the fold columns were committed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LateChallenges {
+    /// `z₀, z₁, …`, weigh the free coefficients; empty if there are none.
+    pub e: Vec<F>,
+}
+
+/// Points of the model commitment that belong together: one per output, all with the same support.
+#[derive(Clone, Debug)]
+pub struct Group {
+    /// The node.
+    pub node: usize,
+    /// What is committed.
+    pub source: Source,
+    /// The advice column (`S` or `T`) that they are linked to.
+    pub column: usize,
+    /// Rows that a commitment may have entries in, ascending.
+    pub rows: Vec<u32>,
+    /// Number of points.
+    pub points: usize,
+}
+
+/// Which weights a [`Group`] holds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Source {
+    /// All outputs of a direct node, for the inputs in this port.
+    Direct {
+        /// Index into [`Layout::ports`].
+        port: u32,
+    },
+    /// The channels of a block.
+    Block {
+        /// Index among the node's blocks.
+        block: usize,
+    },
+}
+
+/// The groups of the model commitment, in the order in which their points are listed.
+pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
+    let mut groups = Vec::new();
+    for (node, placement) in layout.placements.iter().enumerate() {
+        let Node::Neurons(n) = &program.nodes[node] else { continue };
+        match placement.as_ref().and_then(|p| p.fold.as_ref()) {
+            Some(Fold::Direct(direct)) => {
+                for (&port, rows) in &direct.ports {
+                    if let Some(column) = layout.ports[port as usize].direct {
+                        groups.push(Group { node, source: Source::Direct { port }, column, rows: rows.clone(), points: n.len() });
+                    }
+                }
+            }
+            Some(Fold::Table(blocks)) => {
+                for (block, b) in blocks.iter().enumerate() {
+                    let Some((table, first)) = b.table else { continue };
+                    let rows = (first..first + committed_inputs(n)).map(|r| r as u32).collect();
+                    let column = layout.table_column(table);
+                    groups.push(Group { node, source: Source::Block { block }, column, rows, points: b.channels.len() });
+                }
+            }
+            None => {}
+        }
+    }
+    groups
+}
+
+/// Inputs per output with committed weights.
+pub fn committed_inputs(n: &Neurons) -> usize {
+    n.terms.iter().filter(|t| t.weights == Weights::Committed).map(|t| t.inputs as usize).sum()
+}
+
+/// Coefficients that follow from the first challenges.
+#[derive(Clone, Debug)]
+pub struct Coefficients<'a> {
+    program: &'a Program,
+    expanded: &'a Expanded,
+    layout: &'a Layout,
+    /// `P[t]`, one per active row.
+    powers: Vec<F>,
+    /// `λ` per candidate of every lane.
+    lambda: Vec<F>,
+}
+
+fn row_powers(base: F, step: usize, rows: usize) -> Vec<F> {
+    let base = base.pow_vartime([step as u64]);
+    let mut powers = vec![F::ONE; rows];
+    for t in (0..rows.saturating_sub(1)).rev() {
+        powers[t] = powers[t + 1] * base;
+    }
+    powers
+}
+
+fn lane_weights(weights: &LaneWeights, constants: &[F]) -> Vec<F> {
+    let monomial = |exponents: &Vec<usize>| {
+        constants.iter().zip(exponents).fold(F::ONE, |acc, (c, &e)| acc * c.pow_vartime([e as u64]))
+    };
+    weights.exponents.iter().map(monomial).collect()
+}
+
+impl<'a> Coefficients<'a> {
+    /// Prepares the powers. `challenges` has as many `y` as the layout has constants.
+    pub fn new(program: &'a Program, expanded: &'a Expanded, layout: &'a Layout, challenges: &Challenges) -> Self {
+        let weights = &layout.y_weights;
+        let base = challenges.y.first().copied().unwrap_or(F::ONE);
+        Coefficients {
+            program,
+            expanded,
+            layout,
+            powers: row_powers(base, weights.step, layout.last),
+            lambda: lane_weights(weights, &challenges.y),
+        }
+    }
+
+    /// `ρ` of candidate `w` in a lane and row.
+    pub fn rho(&self, lane: usize, w: usize, row: usize) -> F {
+        self.lambda[self.layout.lanes[lane].first_candidate + w] * self.powers[row]
+    }
+
+    /// The coefficients by which the points of a group are folded: `ρ` of every neuron, or `a_c` of every channel.
+    pub fn group(&self, group: &Group) -> Vec<F> {
+        match (group.source, self.layout.placements[group.node].as_ref()) {
+            (Source::Direct { .. }, Some(placement)) => {
+                let lane = |port: u32| self.layout.ports[port as usize].lane;
+                placement.cells.iter().map(|c| self.rho(lane(c.port), 0, c.row as usize)).collect()
+            }
+            (Source::Block { block }, Some(placement)) => match &placement.fold {
+                Some(Fold::Table(blocks)) => self.channel_powers(&blocks[block]),
+                _ => Vec::new(),
+            },
+            (_, None) => Vec::new(),
+        }
+    }
+
+    /// `a_c` of every channel of a block.
+    fn channel_powers(&self, block: &Block) -> Vec<F> {
+        (0..block.channels.len()).map(|c| self.powers[block.base_row + (c + 1) * block.height - 1]).collect()
+    }
+
+    /// `c₀^(step·(height−1−offset))`, the position part of a power without `λ`.
+    fn position_power(&self, height: usize, offset: usize) -> F {
+        self.powers[self.layout.last - height + offset]
+    }
+
+    /// `Σ_c a_c·W[c,i]` for the public terms of a block, `[term][input]`.
+    fn public_table(&self, n: &Neurons, block: &Block) -> Vec<Option<Vec<F>>> {
+        let powers = self.channel_powers(block);
+        let fold = |weights: &Vec<i64>, inputs: usize| {
+            let mut folded = vec![F::ZERO; inputs];
+            for (c, power) in block.channels.clone().zip(&powers) {
+                let row = (block.group * n.outputs as usize + c) * inputs;
+                for (f, &w) in folded.iter_mut().zip(&weights[row..row + inputs]) {
+                    *f += small(w) * power;
+                }
+            }
+            folded
+        };
+        n.terms
+            .iter()
+            .map(|t| match &t.weights {
+                Weights::Committed => None,
+                Weights::Public(w) => Some(fold(w, t.inputs as usize)),
+            })
+            .collect()
+    }
+
+    /// The free coefficients `E`, per slot (entry [`ONE`] is the constant's), given the folded weights: `table(i)` is the
+    /// content of `T` column `i`.
+    pub fn free(&self, table: &[Vec<F>]) -> Vec<F> {
+        let mut free = vec![F::ZERO; self.expanded.slots as usize];
+        for (node, placement) in self.layout.placements.iter().enumerate() {
+            let Node::Neurons(n) = &self.program.nodes[node] else { continue };
+            match placement.as_ref().map(|p| (&p.cells, &p.fold)) {
+                Some((cells, Some(Fold::Direct(_)))) => self.direct_public(n, cells, |slot, c| free[slot as usize] += c),
+                Some((_, Some(Fold::Table(blocks)))) => self.free_of_blocks(n, blocks, table, &mut free),
+                _ => {}
+            }
+        }
+        free[ZERO as usize] = F::ZERO;
+        free
+    }
+
+    /// Visits `(slot, Σ_o ρ_o·W[o,i])` for the public terms of a node with one position.
+    fn direct_public(&self, n: &Neurons, cells: &[crate::layout::Cell], mut visit: impl FnMut(u32, F)) {
+        let outputs = n.outputs as usize;
+        for term in &n.terms {
+            let Weights::Public(weights) = &term.weights else { continue };
+            let wires = self.expanded.value(term.patches);
+            let inputs = term.inputs as usize;
+            for (neuron, cell) in cells.iter().enumerate() {
+                let rho = self.rho(self.layout.ports[cell.port as usize].lane, 0, cell.row as usize);
+                for (i, &w) in weights[neuron * inputs..(neuron + 1) * inputs].iter().enumerate() {
+                    if w != 0 {
+                        let c = rho * small(w);
+                        wires.element(neuron / outputs * inputs + i).iter().for_each(|&slot| visit(slot, c));
+                    }
+                }
+            }
+        }
+    }
+
+    fn free_of_blocks(&self, n: &Neurons, blocks: &[Block], table: &[Vec<F>], free: &mut [F]) {
+        let window = n.unit.window as usize;
+        for group in 0..n.groups as usize {
+            let of_group: Vec<&Block> = blocks.iter().filter(|b| b.group == group).collect();
+            let Some(&model) = of_group.first() else { continue };
+            let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
+            for k in 0..model.tiles.len() {
+                let mut offset = 0; // of the term among the committed inputs
+                for (t, term) in n.terms.iter().enumerate() {
+                    let inputs = term.inputs as usize;
+                    // Σ_blocks λ·T, per candidate and input: all blocks of a group share patches.
+                    let mut folded = vec![F::ZERO; window * inputs];
+                    for (block, public) in of_group.iter().zip(&public) {
+                        let values: &[F] = match (&public[t], block.table) {
+                            (Some(values), _) => values,
+                            (None, Some((column, row))) => &table[column][row + offset..row + offset + inputs],
+                            (None, None) => continue,
+                        };
+                        let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
+                        for (w, folded) in folded.chunks_mut(inputs).enumerate() {
+                            let lambda = self.lambda[first + w];
+                            folded.iter_mut().zip(values).for_each(|(f, v)| *f += lambda * v);
+                        }
+                    }
+                    self.for_each_patch(n, group, model, k, t, |power, w, i, slots| {
+                        let c = power * folded[w * inputs + i];
+                        slots.iter().for_each(|&s| free[s as usize] += c);
+                    });
+                    if public[0][t].is_none() {
+                        offset += inputs;
+                    }
+                }
+            }
+        }
+    }
+
+    /// Visits `(position power, candidate, input, slots)` of all positions in one tile.
+    fn for_each_patch(
+        &self,
+        n: &Neurons,
+        group: usize,
+        block: &Block,
+        tile: usize,
+        term: usize,
+        mut visit: impl FnMut(F, usize, usize, &[u32]),
+    ) {
+        let wires = self.expanded.value(n.terms[term].patches);
+        let (window, inputs) = (n.unit.window as usize, n.terms[term].inputs as usize);
+        let positions = block.tiles[tile].positions.clone();
+        for p in positions.clone() {
+            let power = self.position_power(block.height, p - positions.start);
+            for w in 0..window {
+                let element = ((group * n.positions as usize + p) * window + w) * inputs;
+                for i in 0..inputs {
+                    visit(power, w, i, wires.element(element + i));
+                }
+            }
+        }
+    }
+
+    /// The verifier's coefficients: `β` per `T` column and used row, and `κ`, both multiplied by `z₀`.
+    pub fn late(&self, late: &LateChallenges) -> (F, Vec<Vec<F>>) {
+        let mut beta: Vec<Vec<F>> = self.layout.table_rows.iter().map(|&rows| vec![F::ZERO; rows]).collect();
+        let mut kappa = F::ZERO;
+        let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else { return (kappa, beta) };
+        let zeta = self.zeta(weights, late, z);
+        for (node, placement) in self.layout.placements.iter().enumerate() {
+            let Node::Neurons(n) = &self.program.nodes[node] else { continue };
+            match placement.as_ref().map(|p| (&p.cells, &p.fold)) {
+                Some((cells, Some(Fold::Direct(_)))) => {
+                    self.direct_public(n, cells, |slot, c| kappa += c * zeta[slot as usize]);
+                }
+                Some((_, Some(Fold::Table(blocks)))) => self.late_of_blocks(n, blocks, &zeta, &mut kappa, &mut beta),
+                _ => {}
+            }
+        }
+        (kappa, beta)
+    }
+
+    fn late_of_blocks(&self, n: &Neurons, blocks: &[Block], zeta: &[F], kappa: &mut F, beta: &mut [Vec<F>]) {
+        let window = n.unit.window as usize;
+        for group in 0..n.groups as usize {
+            let of_group: Vec<&Block> = blocks.iter().filter(|b| b.group == group).collect();
+            let Some(&model) = of_group.first() else { continue };
+            let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
+            for k in 0..model.tiles.len() {
+                let mut offset = 0;
+                for (t, term) in n.terms.iter().enumerate() {
+                    let inputs = term.inputs as usize;
+                    // Σ_p power · ζ(patch), per candidate and input, shared by all blocks of the group.
+                    let mut sums = vec![F::ZERO; window * inputs];
+                    self.for_each_patch(n, group, model, k, t, |power, w, i, slots| {
+                        let zeta: F = match slots {
+                            [slot] => zeta[*slot as usize],
+                            _ => slots.iter().map(|&s| zeta[s as usize]).sum(),
+                        };
+                        sums[w * inputs + i] += power * zeta;
+                    });
+                    for (block, public) in of_group.iter().zip(&public) {
+                        let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
+                        for i in 0..inputs {
+                            let b: F = (0..window).map(|w| self.lambda[first + w] * sums[w * inputs + i]).sum();
+                            match (&public[t], block.table) {
+                                (Some(values), _) => *kappa += b * values[i],
+                                (None, Some((column, row))) => beta[column][row + offset + i] += b,
+                                (None, None) => {}
+                            }
+                        }
+                    }
+                    if public[0][t].is_none() {
+                        offset += inputs;
+                    }
+                }
+            }
+        }
+    }
+
+    /// `z₀·ζ` per slot.
+    fn zeta(&self, weights: &LaneWeights, late: &LateChallenges, z: F) -> Vec<F> {
+        let powers = row_powers(z, weights.step, self.layout.last);
+        let lambda: Vec<F> = lane_weights(weights, &late.e).into_iter().map(|l| l * z).collect();
+        let at = |port: u32, row: u32| {
+            let free = self.layout.ports[port as usize].free;
+            free.map_or(F::ZERO, |(_, number)| lambda[number] * powers[row as usize])
+        };
+        let mut zeta: Vec<F> = vec![F::ZERO; self.expanded.slots as usize];
+        for (slot, cell) in self.layout.slots.iter().enumerate().skip(FIRST_SLOT as usize) {
+            zeta[slot] = at(cell.port, cell.row);
+        }
+        if let Some(one) = self.layout.free_one {
+            zeta[ONE as usize] = at(one, 0);
+        }
+        zeta
+    }
+}
+
+/// A small signed integer as a field element.
+pub fn small(v: i64) -> F {
+    if v < 0 { -F::from(v.unsigned_abs()) } else { F::from(v.unsigned_abs()) }
+}

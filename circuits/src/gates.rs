@@ -1,0 +1,455 @@
+//! Every constraint of the circuit, by name.
+//!
+//! [`describe`] turns a [`Layout`] into columns and [`Gate`]s. All gates have degree at most 5.
+//!
+//! # Who constrains what
+//!
+//! | cell | constrained by |
+//! |---|---|
+//! | `x`, `rem`, `below`, `above` | range or table lookup (`lookup sum`), product gates, the accumulator sum (`fold: accumulators`) |
+//! | table results | lookup of the pair `(x, f(x))` |
+//! | products | `maximum: partial product` |
+//! | row 0 of inputs | `input: first row is empty` |
+//! | multiplicities | `lookup: table sum` and `lookup: sums agree` |
+//! | `S`, `T` | the link to the model commitment ([`crate::link`]), not a gate |
+//! | `E` | `fold: coefficients` and `fold: sums agree` |
+//! | constants | `constant: pinned`, `constant: carried` |
+//! | running sums | their own gate and `starts at zero` |
+//!
+//! # The identities
+//!
+//! With challenges `α, θ` (lookups), `c₀, c₁, …` (accumulators), `z₀, z₁, …` (coefficients, drawn after `E` was
+//! committed), `ρ` and `ζ` the coefficients that [`crate::layout::LaneWeights`] describes:
+//!
+//! ```text
+//! lookups        Σ 1/(α + x + θ·(f + 2^T·tag))  =  Σ m / (α + t)                          (eprint 2022/1530)
+//! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ ρ·y  =  0
+//! coefficients   Σ ζ·E − Σ β·T − κ  =  0            β, κ: public, computed by the verifier from the wiring
+//! ```
+//!
+//! The second and third are added, the third multiplied by `z₀`: as a polynomial in the `z`, whose constant part is the
+//! second identity, the sum vanishes at random `z` only if both hold.
+
+use crate::expr::Expr;
+use crate::layout::{BankKind, Lane, Layout};
+use crate::program::{Program, Unit};
+
+/// Most factors in a product under the selector.
+const FACTORS: usize = 4;
+/// Degree available to the denominators of one running sum of the lookup argument.
+const LOOKUP_DEGREE: usize = 3;
+
+/// A named polynomial that must vanish on every row.
+#[derive(Clone, Debug)]
+pub struct Gate {
+    /// What it is for; unique.
+    pub name: String,
+    /// The polynomial.
+    pub poly: Expr,
+}
+
+/// Advice indices of the columns behind phase 2.
+#[derive(Clone, Debug)]
+pub struct Sums {
+    /// `α`.
+    pub alpha: usize,
+    /// `θ`, if there are function tables.
+    pub theta: Option<usize>,
+    /// `c₀, c₁, …`.
+    pub y_constants: Vec<usize>,
+    /// `z₀, z₁, …`, if there are free coefficients.
+    pub e_constants: Vec<usize>,
+    /// Running sums of looked-up values, and what is looked up in each.
+    pub lookups: Vec<(usize, Vec<Lookup>)>,
+    /// Running sums of table entries, and which table columns are in each.
+    pub tables: Vec<(usize, Vec<TableColumn>)>,
+    /// Running sum of accumulators.
+    pub accumulators: usize,
+    /// Running sum of products and of folded weights.
+    pub products: usize,
+    /// Running sum of free coefficients.
+    pub coefficients: Option<usize>,
+}
+
+/// One looked-up value per row.
+#[derive(Clone, Debug)]
+pub struct Lookup {
+    /// `0` is the range table, `1 + i` function table `i`.
+    pub tag: usize,
+    /// Advice columns whose sum is the argument.
+    pub argument: Vec<usize>,
+    /// Advice column of the function's value.
+    pub value: Option<usize>,
+}
+
+/// One column of a table: `last` consecutive entries.
+#[derive(Clone, Debug)]
+pub struct TableColumn {
+    /// See [`Lookup::tag`].
+    pub tag: usize,
+    /// Which piece of the table.
+    pub piece: usize,
+    /// Advice column of the multiplicities.
+    pub multiplicity: usize,
+    /// Fixed column of the arguments.
+    pub argument: usize,
+    /// Fixed column of `f + 2^T·tag`, for functions.
+    pub value: Option<usize>,
+}
+
+/// Columns and gates.
+#[derive(Clone, Debug)]
+pub struct Description {
+    /// Number of advice columns.
+    pub advice: usize,
+    /// Number of fixed columns.
+    pub fixed: usize,
+    /// Number of instance columns: one per constant, `κ`, and one per `T` column (`β`).
+    pub instance: usize,
+    /// Instance column of `κ`, if there are free coefficients; the `β` columns follow.
+    pub kappa: usize,
+    /// Running sums and challenges.
+    pub sums: Sums,
+    /// All constraints.
+    pub gates: Vec<Gate>,
+}
+
+/// Fixed column: 1 on active rows.
+pub const ACTIVE: usize = 0;
+/// Fixed column: 1 on row 0.
+pub const FIRST: usize = 1;
+/// Fixed column: 1 on row `last`.
+pub const LAST: usize = 2;
+const FIXED_TABLES: usize = 3;
+
+/// Number of partial products that a unit's zero test needs.
+pub fn product_cells(unit: &Unit) -> usize {
+    product_plan(zero_factors(unit)).len()
+}
+
+/// Factors of the zero test of a maximum: one of the candidates' `below` is zero, or `x` is if zero takes part.
+fn zero_factors(unit: &Unit) -> usize {
+    if unit.has_below() { unit.window as usize + usize::from(unit.low) } else { 0 }
+}
+
+/// The partial products of a lane: cell, and the cells that are multiplied, in order.
+pub fn product_steps(lane: &Lane) -> Vec<(usize, Vec<usize>)> {
+    let BankKind::Unit { unit, .. } = &lane.kind else { return Vec::new() };
+    let mut factors = zero_test(lane, unit);
+    let mut steps = Vec::new();
+    for (&merged, &cell) in product_plan(factors.len()).iter().zip(&lane.products) {
+        let rest = factors.split_off(merged);
+        steps.push((cell, std::mem::replace(&mut factors, rest)));
+        factors.push(cell);
+    }
+    steps
+}
+
+/// Cells of which one is zero: max(0 if low, v_0, v_1, …) = x is at least each of them because `below` is in range, and
+/// equal to one of them.
+fn zero_test(lane: &Lane, unit: &Unit) -> Vec<usize> {
+    let mut factors = lane.below.clone();
+    if unit.low {
+        factors.push(lane.x);
+    }
+    factors
+}
+
+/// Number of factors that go into each partial product so that at most [`FACTORS`] remain at the end.
+fn product_plan(factors: usize) -> Vec<usize> {
+    let mut excess = factors.saturating_sub(FACTORS);
+    let mut plan = Vec::new();
+    while excess > 0 {
+        let merged = excess.min(FACTORS - 1);
+        plan.push(merged + 1);
+        excess -= merged;
+    }
+    plan
+}
+
+/// What a lane looks up.
+fn lane_lookups(lane: &Lane) -> Vec<Lookup> {
+    let range = |argument: Vec<usize>| Lookup { tag: 0, argument, value: None };
+    let BankKind::Unit { unit, .. } = &lane.kind else {
+        return vec![range(vec![lane.x])];
+    };
+    let mut lookups: Vec<Lookup> = lane.rem.iter().map(|&c| range(vec![c])).collect();
+    for (&table, &column) in unit.tables.iter().zip(&lane.tables) {
+        lookups.push(Lookup { tag: 1 + table as usize, argument: vec![lane.x], value: Some(column) });
+    }
+    // Where gates force all but one of several cells to be zero, their sum is looked up once.
+    match (lane.above, unit.window) {
+        (Some(above), _) => {
+            // below ≠ 0 only where x = 0, above ≠ 0 only where x = 2^T − 1.
+            let mut outside = lane.below.clone();
+            outside.push(above);
+            lookups.push(range(outside));
+            if lane.tables.is_empty() {
+                lookups.push(range(vec![lane.x]));
+            }
+        }
+        (None, 1) if unit.low && lane.tables.is_empty() => lookups.push(range(vec![lane.x, lane.below[0]])), // x·below = 0
+        (None, _) => {
+            lookups.extend(lane.below.iter().map(|&c| range(vec![c])));
+            if lane.tables.is_empty() {
+                lookups.push(range(vec![lane.x]));
+            }
+        }
+    }
+    lookups
+}
+
+/// Distributes items with a degree (2 for functions, 1 for ranges) over running sums.
+fn pack<T>(functions: Vec<T>, ranges: Vec<T>) -> Vec<Vec<T>> {
+    let mut ranges = ranges.into_iter().peekable();
+    let mut sums: Vec<Vec<T>> = Vec::new();
+    for f in functions {
+        let mut sum = vec![f];
+        sum.extend(ranges.next());
+        sums.push(sum);
+    }
+    while ranges.peek().is_some() {
+        sums.push(ranges.by_ref().take(LOOKUP_DEGREE).collect());
+    }
+    sums
+}
+
+fn pack_lookups(lanes: &[Lane]) -> Vec<Vec<Lookup>> {
+    let (functions, ranges) = lanes.iter().flat_map(lane_lookups).partition(|l| l.value.is_some());
+    pack(functions, ranges)
+}
+
+/// Number of running sums for all lookups of these lanes.
+pub fn lookup_sums(lanes: &[Lane]) -> usize {
+    pack_lookups(lanes).len()
+}
+
+fn pack_tables(table_columns: usize, functions: usize, first_multiplicity: usize) -> Vec<Vec<TableColumn>> {
+    let column = |tag: usize, piece: usize| TableColumn {
+        tag,
+        piece,
+        multiplicity: first_multiplicity + tag * table_columns + piece,
+        argument: FIXED_TABLES + piece,
+        value: (tag > 0).then_some(FIXED_TABLES + tag * table_columns + piece),
+    };
+    let functions = (1..=functions).flat_map(|tag| (0..table_columns).map(move |p| (tag, p))).map(|(t, p)| column(t, p)).collect();
+    pack(functions, (0..table_columns).map(|p| column(0, p)).collect())
+}
+
+/// Number of running sums for all table columns.
+pub fn table_sums(table_columns: usize, functions: usize) -> usize {
+    pack_tables(table_columns, functions, 0).len()
+}
+
+fn number_sums(layout: &Layout) -> Sums {
+    let c = &layout.columns;
+    let mut next = c.phase1() + c.phase2();
+    let mut column = || {
+        next += 1;
+        next - 1
+    };
+    Sums {
+        alpha: column(),
+        theta: (layout.functions > 0).then(&mut column),
+        y_constants: (0..layout.y_weights.constants).map(|_| column()).collect(),
+        e_constants: (0..layout.e_weights.as_ref().map_or(0, |w| w.constants)).map(|_| column()).collect(),
+        lookups: pack_lookups(&layout.lanes).into_iter().map(|l| (column(), l)).collect(),
+        tables: pack_tables(layout.table_columns, layout.functions, c.lanes).into_iter().map(|t| (column(), t)).collect(),
+        accumulators: column(),
+        products: column(),
+        coefficients: (c.free > 0).then(&mut column),
+    }
+}
+
+/// Columns and gates of a layout.
+pub fn describe(layout: &Layout) -> Description {
+    let sums = number_sums(layout);
+    let constants: Vec<usize> =
+        [sums.alpha].into_iter().chain(sums.theta).chain(sums.y_constants.clone()).chain(sums.e_constants.clone()).collect();
+    let kappa = constants.len();
+    let mut gates = Vec::new();
+    let active = || Expr::fixed(ACTIVE);
+    let first = || Expr::fixed(FIRST);
+    let mut gate = |name: String, poly: Expr| gates.push(Gate { name, poly });
+
+    for (i, &c) in constants.iter().enumerate() {
+        gate(format!("constant: pinned {i}"), first() * (Expr::advice(c) - Expr::instance(i)));
+        gate(format!("constant: carried {i}"), active() * (Expr::next(c) - Expr::advice(c)));
+    }
+    for (i, lane) in layout.lanes.iter().enumerate() {
+        if lane.kind == BankKind::Input {
+            // The fold argument reads the constant one there; a committed input could otherwise scale the biases.
+            gate(format!("input: first row is empty {i}"), first() * Expr::advice(lane.x));
+        }
+        unit_gates(layout.range_bits, i, lane, &mut gate);
+    }
+    lookup_gates(layout.range_bits, &sums, &mut gate);
+    fold_gates(layout, &sums, kappa, &mut gate);
+
+    Description {
+        advice: layout.columns.advice(),
+        fixed: FIXED_TABLES + layout.table_columns * (1 + layout.functions),
+        instance: kappa + if layout.columns.free > 0 { 1 + layout.columns.table } else { 0 },
+        kappa,
+        sums,
+        gates,
+    }
+}
+
+fn unit_gates(range_bits: u32, index: usize, lane: &Lane, gate: &mut impl FnMut(String, Expr)) {
+    let BankKind::Unit { unit, .. } = &lane.kind else { return };
+    let active = || Expr::fixed(ACTIVE);
+    let steps = product_steps(lane);
+    for (step, (cell, factors)) in steps.iter().enumerate() {
+        let product = Expr::product(factors.iter().map(|&c| Expr::advice(c)));
+        gate(format!("maximum: partial product {index}.{step}"), active() * (Expr::advice(*cell) - product));
+    }
+    // What no partial product has taken up, with the last of them.
+    let taken: usize = steps.iter().map(|(_, f)| f.len()).sum();
+    let all: Vec<usize> = zero_test(lane, unit).into_iter().chain(steps.iter().map(|(cell, _)| *cell)).collect();
+    if all.len() > taken {
+        let rest = Expr::product(all[taken..].iter().map(|&c| Expr::advice(c)));
+        gate(format!("maximum: attained {index}"), active() * rest);
+    }
+    if let Some(above) = lane.above {
+        let top = Expr::int((1 << range_bits) - 1);
+        gate(format!("clamp: above only at the top {index}"), active() * Expr::advice(above) * (top - Expr::advice(lane.x)));
+    }
+}
+
+fn lookup_gates(range_bits: u32, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
+    let alpha = || Expr::advice(sums.alpha);
+    // With n denominators d: (B' − B)·Π d = Σ numerator_i · Π_{j≠i} d_j.
+    let step = |column: usize, terms: Vec<(Expr, Expr)>| {
+        let difference = Expr::next(column) - Expr::advice(column);
+        let all = Expr::product(terms.iter().map(|(_, d)| d.clone()));
+        let fractions = terms.iter().enumerate().map(|(i, (numerator, _))| {
+            let others = terms.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, (_, d))| d.clone());
+            others.fold(numerator.clone(), |a, d| a * d)
+        });
+        Expr::fixed(ACTIVE) * (difference * all - Expr::sum(fractions))
+    };
+    for (i, (column, lookups)) in sums.lookups.iter().enumerate() {
+        let terms = lookups.iter().map(|l| {
+            let argument = Expr::sum(l.argument.iter().map(|&c| Expr::advice(c)));
+            let denominator = match (l.value, sums.theta) {
+                (Some(value), Some(theta)) => {
+                    let tag = Expr::int((l.tag as u64) << range_bits);
+                    alpha() + argument + Expr::advice(theta) * (Expr::advice(value) + tag)
+                }
+                _ => alpha() + argument,
+            };
+            (Expr::int(1), denominator)
+        });
+        gate(format!("lookup: value sum {i}"), step(*column, terms.collect()));
+        gate(format!("lookup: value sum {i} starts at zero"), Expr::fixed(FIRST) * Expr::advice(*column));
+    }
+    for (i, (column, tables)) in sums.tables.iter().enumerate() {
+        let terms = tables.iter().map(|t| {
+            let denominator = match (t.value, sums.theta) {
+                (Some(value), Some(theta)) => alpha() + Expr::fixed(t.argument) + Expr::advice(theta) * Expr::fixed(value),
+                _ => alpha() + Expr::fixed(t.argument),
+            };
+            (Expr::advice(t.multiplicity), denominator)
+        });
+        gate(format!("lookup: table sum {i}"), step(*column, terms.collect()));
+        gate(format!("lookup: table sum {i} starts at zero"), Expr::fixed(FIRST) * Expr::advice(*column));
+    }
+    let values = Expr::sum(sums.lookups.iter().map(|(c, _)| Expr::advice(*c)));
+    let tables = Expr::sum(sums.tables.iter().map(|(c, _)| Expr::advice(*c)));
+    gate("lookup: sums agree".into(), Expr::fixed(LAST) * (values - tables));
+}
+
+fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
+    let active = || Expr::fixed(ACTIVE);
+    let first = || Expr::fixed(FIRST);
+    let monomial = |constants: &[usize], exponents: &[usize]| {
+        let factors = constants.iter().zip(exponents).flat_map(|(&c, &e)| std::iter::repeat_n(c, e));
+        factors.map(Expr::advice).reduce(|a, b| a * b)
+    };
+    let weighed = |weight: Option<Expr>, value: Expr| match weight {
+        Some(weight) => weight * value,
+        None => value,
+    };
+    let power = |constants: &[usize], step: usize| Expr::product((0..step).map(|_| Expr::advice(constants[0])));
+
+    let mut terms = Vec::new();
+    for lane in &layout.lanes {
+        for (w, &rem) in lane.rem.iter().enumerate() {
+            let mut v = Expr::advice(lane.x);
+            if let Some(&below) = lane.below.get(w) {
+                v = v - Expr::advice(below);
+            }
+            if let Some(above) = lane.above {
+                v = v + Expr::advice(above);
+            }
+            let y = v.shl(layout.range_bits) + Expr::advice(rem);
+            terms.push(weighed(monomial(&sums.y_constants, &layout.y_weights.exponents[lane.first_candidate + w]), y));
+        }
+    }
+    let c = sums.accumulators;
+    let horner = power(&sums.y_constants, layout.y_weights.step) * Expr::advice(c) + Expr::sum(terms);
+    gate("fold: accumulators".into(), active() * (Expr::next(c) - horner));
+    gate("fold: accumulators start at zero".into(), first() * Expr::advice(c));
+
+    let g = sums.products;
+    let mut terms = Vec::new();
+    for port in &layout.ports {
+        let folds = port.direct.into_iter().chain(port.free.map(|(c, _)| c)).map(Expr::advice).reduce(|a, b| a + b);
+        if let Some(fold) = folds {
+            let x = Expr::advice(port.column);
+            terms.push(if port.holds_one { x + first() } else { x } * fold);
+        }
+    }
+    if sums.coefficients.is_some() {
+        for i in 0..layout.columns.table {
+            terms.push(-(Expr::advice(layout.table_column(i)) * Expr::instance(kappa + 1 + i)));
+        }
+    }
+    gate("fold: products".into(), active() * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)));
+    let start = if sums.coefficients.is_some() { Expr::advice(g) + Expr::instance(kappa) } else { Expr::advice(g) };
+    gate("fold: products start at -kappa".into(), first() * start);
+
+    let mut difference = Expr::advice(g) - Expr::advice(c);
+    if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
+        let terms = layout.ports.iter().filter_map(|p| p.free).map(|(column, number)| {
+            weighed(monomial(&sums.e_constants, &weights.exponents[number]), Expr::advice(column))
+        });
+        let horner = power(&sums.e_constants, weights.step) * Expr::advice(h) + Expr::sum(terms);
+        gate("fold: coefficients".into(), active() * (Expr::next(h) - horner));
+        gate("fold: coefficients start at zero".into(), first() * Expr::advice(h));
+        difference = difference + Expr::advice(sums.e_constants[0]) * Expr::advice(h);
+    }
+    gate("fold: sums agree".into(), Expr::fixed(LAST) * difference);
+}
+
+/// Values of all fixed columns, small integers.
+pub fn fixed_columns(program: &Program, layout: &Layout) -> Vec<Vec<u32>> {
+    let rows = layout.rows();
+    let last = layout.last;
+    let mut active = vec![0; rows];
+    active[..last].fill(1);
+    let unit = |row: usize| {
+        let mut column = vec![0; rows];
+        column[row] = 1;
+        column
+    };
+    let mut columns = vec![active, unit(0), unit(last)];
+    let range = 1usize << layout.range_bits;
+    // Rows behind the end of a table repeat its first entry.
+    let piece = |entry: &dyn Fn(usize) -> u32| {
+        (0..layout.table_columns).map(move |p| {
+            let mut column = vec![0; rows];
+            for (row, cell) in column[..last].iter_mut().enumerate() {
+                let i = p * last + row;
+                *cell = entry(if i < range { i } else { 0 });
+            }
+            column
+        }).collect::<Vec<_>>()
+    };
+    columns.extend(piece(&|i| i as u32));
+    for (tag, table) in program.tables.iter().enumerate() {
+        columns.extend(piece(&|i| u32::from(table[i]) + ((tag as u32 + 1) << layout.range_bits)));
+    }
+    columns
+}

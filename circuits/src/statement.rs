@@ -1,0 +1,130 @@
+//! What a proof is about.
+//!
+//! A statement consists of a card (architecture, model commitment, scales), an input, an output, each *public* or
+//! *committed*, and context bytes of the caller (nonce, request id). All of it enters the first challenge.
+
+use crate::codec::{Reader, Writer};
+use crate::error::DecodeError;
+use crate::transcript::Digest;
+use crate::C;
+
+/// Longest context in bytes.
+pub const MAX_CONTEXT: usize = 4096;
+
+/// An input or an output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Side {
+    /// The integers themselves, all tensors concatenated, each in `[0, 2^T)`.
+    Public(Vec<u16>),
+    /// Hiding Pedersen commitments to them, one per lane.
+    Committed(Vec<C>),
+}
+
+/// An input or an output as it travels with a proof: a claim, to be compared with what the verifier expects.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Claim {
+    /// Public values.
+    Values(Vec<u16>),
+    /// Digest of public values that the verifier has to bring.
+    Digest(Digest),
+    /// Commitments.
+    Committed(Vec<C>),
+}
+
+impl Side {
+    /// Digest of the side.
+    pub fn digest(&self) -> Digest {
+        let mut w = Writer::default();
+        match self {
+            Side::Public(values) => {
+                w.u8(0);
+                w.len(values.len());
+                values.iter().for_each(|&v| w.u16(v));
+            }
+            Side::Committed(points) => {
+                w.u8(1);
+                w.len(points.len());
+                points.iter().for_each(|p| w.point(p));
+            }
+        }
+        Digest::of("zkinfer-side", &w.bytes)
+    }
+
+    /// The claim that carries everything.
+    pub fn full_claim(&self) -> Claim {
+        match self {
+            Side::Public(values) => Claim::Values(values.clone()),
+            Side::Committed(points) => Claim::Committed(points.clone()),
+        }
+    }
+
+    /// The claim that leaves public values to the verifier.
+    pub fn short_claim(&self) -> Claim {
+        match self {
+            Side::Public(_) => Claim::Digest(self.digest()),
+            Side::Committed(points) => Claim::Committed(points.clone()),
+        }
+    }
+}
+
+impl Claim {
+    /// Whether the claim is about `side`.
+    pub fn is(&self, side: &Side) -> bool {
+        match (self, side) {
+            (Claim::Values(a), Side::Public(b)) => a == b,
+            (Claim::Digest(d), Side::Public(_)) => *d == side.digest(),
+            (Claim::Committed(a), Side::Committed(b)) => a == b,
+            _ => false,
+        }
+    }
+
+    pub(crate) fn write(&self, w: &mut Writer) {
+        match self {
+            Claim::Values(values) => {
+                w.u8(0);
+                w.len(values.len());
+                values.iter().for_each(|&v| w.u16(v));
+            }
+            Claim::Digest(digest) => {
+                w.u8(1);
+                w.bytes.extend_from_slice(&digest.0);
+            }
+            Claim::Committed(points) => {
+                w.u8(2);
+                w.len(points.len());
+                points.iter().for_each(|p| w.point(p));
+            }
+        }
+    }
+
+    pub(crate) fn read(r: &mut Reader<'_>) -> Result<Claim, DecodeError> {
+        Ok(match r.u8()? {
+            0 => {
+                let len = r.len(2)?;
+                Claim::Values(r.list(len, Reader::u16)?)
+            }
+            1 => Claim::Digest(read_digest(r)?),
+            2 => {
+                let len = r.len(32)?;
+                Claim::Committed(r.list(len, Reader::point)?)
+            }
+            _ => return Err(DecodeError::Invalid { what: "kind of claim" }),
+        })
+    }
+}
+
+pub(crate) fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
+    let mut digest = [0; 32];
+    digest.copy_from_slice(r.take(32)?);
+    Ok(Digest(digest))
+}
+
+/// Digest of a whole statement.
+pub fn statement_digest(card: &Digest, input: &Side, output: &Side, context: &[u8]) -> Digest {
+    let mut w = Writer::default();
+    w.bytes.extend_from_slice(&card.0);
+    w.bytes.extend_from_slice(&input.digest().0);
+    w.bytes.extend_from_slice(&output.digest().0);
+    w.blob(context);
+    Digest::of("zkinfer-stmt", &w.bytes)
+}

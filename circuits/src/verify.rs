@@ -1,0 +1,383 @@
+//! Verification, and what prover and verifier share around it.
+
+use crate::card::{Card, Proof};
+use crate::circuit::PlanCircuit;
+use crate::error::{CardError, Rejection};
+use crate::fold::{Challenges, Coefficients, Group, LateChallenges, groups};
+use crate::gates::{Description, describe, fixed_columns};
+use crate::layout::{Cell, Layout};
+use crate::link::{self, Target, commit_rows};
+use crate::program::{Expanded, Program, ProgramLimits};
+use crate::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
+use crate::support;
+use crate::transcript::{Digest, IdentityPoint, Transcript};
+use crate::{C, F};
+use ff::Field;
+use group::{Curve, GroupEncoding};
+use halo2_proofs::plonk::{SingleVerifier, VerifyingKey, verify_proof};
+use halo2_proofs::poly::commitment::Params;
+use halo2_proofs::transcript::{Blake2bRead, Challenge255};
+use std::sync::Arc;
+
+/// Bounds on what a card or a proof may ask of a verifier.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct Limits {
+    /// Bounds on the program.
+    pub program: ProgramLimits,
+    /// Largest `k`.
+    pub k: u32,
+    /// Most points in a model commitment.
+    pub points: usize,
+    /// Most advice columns.
+    pub columns: usize,
+    /// Longest card file in bytes.
+    pub card_bytes: usize,
+    /// Longest proof file in bytes.
+    pub proof_bytes: usize,
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Limits {
+            program: ProgramLimits::default(),
+            k: 16,
+            points: 1 << 20,
+            columns: 2048,
+            card_bytes: 1 << 28,
+            proof_bytes: 1 << 22,
+        }
+    }
+}
+
+/// Everything that follows from a program and `k` alone.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The architecture.
+    pub program: Program,
+    /// Its wiring.
+    pub expanded: Expanded,
+    /// Its layout.
+    pub layout: Layout,
+    /// Columns and gates.
+    pub description: Arc<Description>,
+    /// Fixed columns.
+    pub fixed: Arc<Vec<Vec<u32>>>,
+    /// Groups of the model commitment.
+    pub groups: Vec<Group>,
+}
+
+impl Plan {
+    /// Expands and places a program.
+    ///
+    /// # Errors
+    /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
+    pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
+        if k > limits.k {
+            return Err(CardError::Limit { what: "k", value: k as usize, limit: limits.k as usize });
+        }
+        let expanded = program.expand(&limits.program)?;
+        let layout = Layout::new(&program, &expanded, k)?;
+        if layout.columns.advice() > limits.columns {
+            return Err(CardError::Limit { what: "columns", value: layout.columns.advice(), limit: limits.columns });
+        }
+        let groups = groups(&program, &layout);
+        let description = Arc::new(describe(&layout));
+        let fixed = Arc::new(fixed_columns(&program, &layout));
+        Ok(Plan { program, expanded, layout, description, fixed, groups })
+    }
+
+    /// The circuit without witness.
+    pub fn circuit(&self) -> PlanCircuit {
+        PlanCircuit::new(self.description.clone(), self.fixed.clone(), self.layout.last + 1)
+    }
+
+    /// Number of points in the model commitment.
+    pub fn points(&self) -> usize {
+        self.groups.iter().map(|g| g.points).sum()
+    }
+
+    /// Advice columns with a link, in order: inputs, outputs, folded weights.
+    pub fn linked_columns(&self) -> Vec<usize> {
+        let layout = &self.layout;
+        let lanes = layout.input_lanes().chain(layout.output_lanes()).map(|l| l.x);
+        let direct = layout.ports.iter().filter_map(|p| p.direct);
+        let table = (0..layout.columns.table).map(|i| layout.table_column(i));
+        lanes.chain(direct).chain(table).collect()
+    }
+
+    /// Values of an input or output by lane and row: `(lane's x column, first row of the slice, values)`.
+    pub fn side_columns(&self, cells: impl Iterator<Item = Cell>, values: &[u16]) -> Vec<(usize, Vec<F>)> {
+        let mut columns: Vec<(usize, Vec<F>)> = Vec::new();
+        for (cell, &v) in cells.zip(values) {
+            let column = self.layout.ports[cell.port as usize].column;
+            let found = columns.iter().position(|(c, _)| *c == column);
+            let at = found.unwrap_or_else(|| {
+                columns.push((column, vec![F::ZERO; self.layout.rows()]));
+                columns.len() - 1
+            });
+            columns[at].1[cell.row as usize] = F::from(u64::from(v));
+        }
+        columns
+    }
+}
+
+/// The Fiat–Shamir side of the two phases; prover and verifier run the same code.
+#[derive(Debug)]
+pub struct Session {
+    transcript: Transcript,
+}
+
+impl Session {
+    /// Begins with the digest of the statement.
+    pub fn new(statement: &Digest) -> Session {
+        let mut transcript = Transcript::new("zkinfer proof v1");
+        transcript.bytes(&statement.0);
+        Session { transcript }
+    }
+
+    /// Absorbs the commitments of phase 1 and yields the first challenges.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn challenges(&mut self, layout: &Layout, phase1: &[C]) -> Result<Challenges, IdentityPoint> {
+        phase1.iter().try_for_each(|p| self.transcript.point(*p))?;
+        let alpha = self.transcript.challenge();
+        let theta = self.transcript.challenge();
+        let y = self.transcript.challenges(layout.y_weights.constants);
+        Ok(Challenges { alpha, theta: (layout.functions > 0).then_some(theta), y })
+    }
+
+    /// Absorbs the commitments of phase 2 and yields the late challenges.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn late(&mut self, layout: &Layout, phase2: &[C]) -> Result<LateChallenges, IdentityPoint> {
+        phase2.iter().try_for_each(|p| self.transcript.point(*p))?;
+        let e = self.transcript.challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
+        Ok(LateChallenges { e })
+    }
+
+    /// The transcript that the link proof continues.
+    pub fn link(self) -> Transcript {
+        self.transcript
+    }
+}
+
+/// Instance columns: constants, `κ`, `β`.
+pub fn instances(layout: &Layout, challenges: &Challenges, late: &LateChallenges, kappa: F, beta: Vec<Vec<F>>) -> Vec<Vec<F>> {
+    let constants = [challenges.alpha].into_iter().chain(challenges.theta);
+    let constants = constants.chain(challenges.y.iter().copied()).chain(late.e.iter().copied());
+    let mut columns: Vec<Vec<F>> = constants.map(|c| vec![c]).collect();
+    if layout.columns.free > 0 {
+        columns.push(vec![kappa]);
+        columns.extend(beta);
+    }
+    columns
+}
+
+/// What the verifier's caller expects. `None`: whatever the proof claims (and carries); the verdict reports it.
+#[derive(Clone, Debug, Default)]
+pub struct Expected {
+    /// Input.
+    pub input: Option<Side>,
+    /// Output.
+    pub output: Option<Side>,
+    /// Context bytes; always compared.
+    pub context: Vec<u8>,
+}
+
+/// What a valid proof shows: the committed model maps this input to this output.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Verdict {
+    /// The model.
+    pub card: Digest,
+    /// The input.
+    pub input: Side,
+    /// The output.
+    pub output: Side,
+    /// The context.
+    pub context: Vec<u8>,
+}
+
+/// A checked card with its verifying key.
+#[derive(Debug)]
+pub struct Verifier {
+    plan: Plan,
+    params: Arc<Params<C>>,
+    card: Card,
+    digest: Digest,
+    key: VerifyingKey<C>,
+    limits: Limits,
+}
+
+impl Verifier {
+    /// Checks a card: program, size of the commitment, support proof; derives the verifying key.
+    ///
+    /// # Errors
+    /// [`CardError`] says what is wrong with the card.
+    pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
+        if params.k() != card.k {
+            return Err(CardError::Params { card: card.k, params: params.k() });
+        }
+        let plan = Plan::new(card.program.clone(), card.k, limits)?;
+        if card.points.len() != plan.points() || card.points.len() > limits.points {
+            return Err(CardError::Points { found: card.points.len(), expected: plan.points(), limit: limits.points });
+        }
+        let digest = card.digest();
+        if !support::verify(&params, &plan.layout, &digest, &plan.groups, &card.points, &card.support) {
+            return Err(CardError::Support);
+        }
+        let key = plan.circuit().verifying_key(&params).map_err(|_| CardError::Key)?;
+        Ok(Verifier { plan, params, card, digest, key, limits: *limits })
+    }
+
+    /// The card's digest.
+    pub fn digest(&self) -> Digest {
+        self.digest
+    }
+
+    /// The card.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// What follows from the card's program.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// The verifying key.
+    pub fn key(&self) -> &VerifyingKey<C> {
+        &self.key
+    }
+
+    /// Checks a proof against what the caller expects.
+    ///
+    /// # Errors
+    /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
+    pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
+        if proof.halo2.len() > self.limits.proof_bytes {
+            return Err(Rejection::Malformed { what: "proof is longer than the limit" });
+        }
+        if proof.card != self.digest {
+            return Err(Rejection::Model { proof: proof.card, card: self.digest });
+        }
+        if expected.context.len() > MAX_CONTEXT || proof.context.len() > MAX_CONTEXT {
+            return Err(Rejection::Malformed { what: "context is longer than 4096 bytes" });
+        }
+        if proof.context != expected.context {
+            return Err(Rejection::Context);
+        }
+        let input = self.side("input", expected.input.as_ref(), &proof.input, self.plan.program.input_len())?;
+        let output = self.side("output", expected.output.as_ref(), &proof.output, self.plan.program.output_len())?;
+        let statement = statement_digest(&self.digest, &input, &output, &proof.context);
+        self.check(&statement, &input, &output, proof)?;
+        Ok(Verdict { card: self.digest, input, output, context: proof.context.clone() })
+    }
+
+    /// The side that the proof is checked against.
+    fn side(&self, which: &'static str, expected: Option<&Side>, claim: &Claim, len: usize) -> Result<Side, Rejection> {
+        let side = match (expected, claim) {
+            (Some(side), claim) if claim.is(side) => side.clone(),
+            (Some(_), _) => return Err(Rejection::Statement { which }),
+            (None, Claim::Values(values)) => Side::Public(values.clone()),
+            (None, Claim::Committed(points)) => Side::Committed(points.clone()),
+            (None, Claim::Digest(_)) => return Err(Rejection::Needed { which }),
+        };
+        match &side {
+            Side::Public(values) => {
+                if values.len() != len {
+                    return Err(Rejection::Length { which, found: values.len(), expected: len });
+                }
+                let range = 1u32 << self.plan.layout.range_bits;
+                if let Some(index) = values.iter().position(|&v| u32::from(v) >= range) {
+                    return Err(Rejection::Range { which, index, value: values[index], limit: range });
+                }
+            }
+            Side::Committed(points) => {
+                let lanes = if which == "input" { self.plan.layout.input_lanes().count() } else { self.plan.layout.output_lanes().count() };
+                if points.len() != lanes {
+                    return Err(Rejection::Length { which, found: points.len(), expected: lanes });
+                }
+            }
+        }
+        Ok(side)
+    }
+
+    fn check(&self, statement: &Digest, input: &Side, output: &Side, proof: &Proof) -> Result<(), Rejection> {
+        let layout = &self.plan.layout;
+        let columns = &layout.columns;
+        let commitments = read_points(&proof.halo2, columns.advice())?;
+        let (phase1, rest) = commitments.split_at(columns.phase1());
+        let phase2 = &rest[..columns.phase2()];
+        let identity = |_| Rejection::Malformed { what: "commitment is the identity" };
+        let mut session = Session::new(statement);
+        let challenges = session.challenges(layout, phase1).map_err(identity)?;
+        let late = session.late(layout, phase2).map_err(identity)?;
+        let coefficients = Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
+
+        let linked = self.targets(&coefficients, input, output, &commitments);
+        if !link::verify(&self.params, &mut session.link(), &linked, &proof.link) {
+            return Err(Rejection::Link);
+        }
+
+        let (kappa, beta) = coefficients.late(&late);
+        let instances = instances(layout, &challenges, &late, kappa, beta);
+        let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
+        let mut reader = proof.halo2.as_slice();
+        let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut reader);
+        let strategy = SingleVerifier::new(&self.params);
+        verify_proof(&self.params, &self.key, strategy, &[&instances], &mut transcript).map_err(|_| Rejection::Circuit)?;
+        // Upstream does not look behind the end of a proof.
+        if reader.is_empty() { Ok(()) } else { Err(Rejection::Malformed { what: "bytes behind the end of the proof" }) }
+    }
+
+    /// Commitments and targets of all linked columns, in the order of [`Plan::linked_columns`].
+    fn targets(&self, coefficients: &Coefficients<'_>, input: &Side, output: &Side, commitments: &[C]) -> Vec<(C, Target)> {
+        let plan = &self.plan;
+        let mut targets: Vec<(usize, Target)> = plan.linked_columns().into_iter().map(|c| (c, Target::default())).collect();
+        let mut add = |column: usize, scalar: F, point: C| {
+            if let Some((_, target)) = targets.iter_mut().find(|(c, _)| *c == column) {
+                target.terms.push((scalar, point));
+            }
+        };
+        let sides: [(&Side, Vec<usize>, Vec<Cell>); 2] = [
+            (input, plan.layout.input_lanes().map(|l| l.x).collect(), plan.layout.input_cells(&plan.program).collect()),
+            (output, plan.layout.output_lanes().map(|l| l.x).collect(), plan.layout.output_cells(&plan.program).collect()),
+        ];
+        for (side, lanes, cells) in sides {
+            match side {
+                Side::Public(values) => {
+                    for (column, values) in plan.side_columns(cells.into_iter(), values) {
+                        add(column, F::ONE, commit_rows(&self.params, 0, &values, F::ZERO).to_affine());
+                    }
+                }
+                Side::Committed(points) => lanes.into_iter().zip(points).for_each(|(column, p)| add(column, F::ONE, *p)),
+            }
+        }
+        let mut points = self.card.points.as_slice();
+        for group in &plan.groups {
+            let (own, rest) = points.split_at(group.points);
+            points = rest;
+            let scalars = coefficients.group(group);
+            own.iter().zip(scalars).for_each(|(p, s)| add(group.column, s, *p));
+        }
+        targets.into_iter().map(|(column, target)| (commitments[column], target)).collect()
+    }
+}
+
+fn read_points(bytes: &[u8], count: usize) -> Result<Vec<C>, Rejection> {
+    if bytes.len() < count * 32 {
+        return Err(Rejection::Malformed { what: "proof is too short" });
+    }
+    bytes
+        .chunks_exact(32)
+        .take(count)
+        .map(|chunk| {
+            let mut repr = [0; 32];
+            repr.copy_from_slice(chunk);
+            Option::from(C::from_bytes(&repr)).ok_or(Rejection::Malformed { what: "invalid curve point" })
+        })
+        .collect()
+}
