@@ -1,2 +1,7 @@
 //! Verifiable inference.
+pub mod error;
 pub mod graph;
+pub mod model;
+pub(crate) mod prove;
+pub mod run;
+pub mod secret;

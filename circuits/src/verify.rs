@@ -106,6 +106,17 @@ impl Plan {
         lanes.chain(direct).chain(table).collect()
     }
 
+    /// Commitments to an input or output, one per lane, with the given blinds.
+    pub fn commit_side(&self, params: &Params<C>, cells: Vec<Cell>, lanes: &[usize], values: &[u16], blinds: &[F]) -> Vec<C> {
+        let columns = self.side_columns(cells.into_iter(), values);
+        let empty = Vec::new();
+        let commit = |(lane, blind): (&usize, &F)| {
+            let values = columns.iter().find(|(c, _)| c == lane).map_or(&empty, |(_, v)| v);
+            commit_rows(params, 0, values, *blind).to_affine()
+        };
+        lanes.iter().zip(blinds).map(commit).collect()
+    }
+
     /// Values of an input or output by lane and row: `(lane's x column, first row of the slice, values)`.
     pub fn side_columns(&self, cells: impl Iterator<Item = Cell>, values: &[u16]) -> Vec<(usize, Vec<F>)> {
         let mut columns: Vec<(usize, Vec<F>)> = Vec::new();

@@ -1,0 +1,89 @@
+//! Errors of the owner's side.
+
+use thiserror::Error;
+use crate::model::{InterfaceError, QuantizedModel};
+use crate::run::RunError;
+use zkinfer_circuits::error::CardError;
+
+/// Why a model cannot be committed to.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CommitError {
+    /// The program does not fit.
+    #[error(transparent)]
+    Plan(#[from] CardError),
+    /// A node's weights are missing, of the wrong number, or too large.
+    #[error("node {node}: its weights are missing, of the wrong number or too large")]
+    Weights {
+        /// Index of the program node.
+        node: usize,
+    },
+    /// Parts that do not belong together.
+    #[error("model, blinds, card and parameters do not belong together")]
+    Mismatch,
+    /// The parameters could not be read.
+    #[error("the parameters cannot be read")]
+    Params,
+    /// A random value hit an exceptional point; trying again helps.
+    #[error("a random value hit an exceptional point (probability 2^-250); try again")]
+    Unlucky,
+}
+
+/// Why a run cannot be proven.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ProveError {
+    /// The run is of another model.
+    #[error("the run does not belong to this model")]
+    Run,
+    /// The given opening does not open to the values of the run.
+    #[error("the given commitment does not open to the values of this run")]
+    Opening,
+    /// The context is too long.
+    #[error("the context has {bytes} bytes, at most {limit} are allowed; pass a hash of it instead")]
+    Context {
+        /// Given.
+        bytes: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// Upstream's prover failed.
+    #[error("halo2: {0:?}")]
+    Halo2(halo2_proofs::plonk::Error),
+    /// Upstream drew its random values in another order than expected.
+    #[error("halo2_proofs draws its random values in an unexpected order: this build needs version 0.4.1")]
+    Replay,
+    /// A random value hit an exceptional point; trying again helps.
+    #[error("a random value hit an exceptional point (probability 2^-250); try again")]
+    Unlucky,
+}
+
+/// Why a model cannot be run on an input.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum InferError {
+    /// The input does not fit the model's interface.
+    #[error(transparent)]
+    Input(#[from] InterfaceError),
+    /// A value inside the model left its range.
+    #[error(
+        "layer {layer:?}: {source}. The input leads outside the calibrated range: calibrate with inputs like this one, or \
+         compile with more headroom"
+    )]
+    Run {
+        /// Name of the layer.
+        layer: String,
+        /// What happened.
+        source: RunError,
+    },
+}
+
+impl InferError {
+    pub(crate) fn new(model: &QuantizedModel, source: RunError) -> Self {
+        let layer = match &source {
+            RunError::Range { node, .. } => model.layer_name(*node).to_owned(),
+            _ => String::new(),
+        };
+        InferError::Run { layer, source }
+    }
+}

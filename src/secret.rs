@@ -1,0 +1,311 @@
+//! The owner's side: committing to a model, running it, proving.
+
+use crate::error::{CommitError, InferError, ProveError};
+use crate::model::QuantizedModel;
+use crate::prove::fold::{Folder, Matrix};
+use crate::prove::generators::Generators;
+use crate::prove::{Deviation, Honest, Prover, SideBlinds, Timings};
+use crate::run::Trace;
+use ff::Field;
+use halo2_proofs::plonk::{ProvingKey, keygen_pk};
+use halo2_proofs::poly::commitment::Params;
+use rand_core::CryptoRng;
+use std::sync::{Arc, OnceLock};
+use zkinfer_circuits::card::{Card, Proof};
+use zkinfer_circuits::circuit::with_description;
+use zkinfer_circuits::layout::Cell;
+use zkinfer_circuits::program::{Node, Program};
+use zkinfer_circuits::statement::{MAX_CONTEXT, Side, statement_digest};
+use zkinfer_circuits::support::{self, SupportProof};
+use zkinfer_circuits::transcript::Digest;
+use zkinfer_circuits::verify::{Limits, Plan};
+use zkinfer_circuits::{C, F};
+
+/// Whether a commitment to the model hides its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WeightVisibility {
+    /// Random blinds: the card reveals nothing about the weights.
+    #[default]
+    Hidden,
+    /// No blinds: whoever has the model file can recompute the card, and anyone may test guesses of the weights against it.
+    Public,
+}
+
+/// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
+#[derive(Debug)]
+pub struct Secret {
+    model: QuantizedModel,
+    plan: Plan,
+    params: Arc<Params<C>>,
+    matrices: Vec<Matrix>,
+    blinds: Vec<Vec<F>>,
+    card: Card,
+    digest: Digest,
+    key: OnceLock<ProvingKey<C>>,
+}
+
+/// An exact run of the quantized model on one input.
+#[derive(Clone, Debug)]
+pub struct Run {
+    trace: Trace,
+    input: Vec<u16>,
+    output: Vec<u16>,
+    outputs: Vec<Vec<f32>>,
+}
+
+impl Run {
+    /// The input as integers, all tensors concatenated.
+    pub fn input(&self) -> &[u16] {
+        &self.input
+    }
+
+    /// The output as integers, all tensors concatenated.
+    pub fn output(&self) -> &[u16] {
+        &self.output
+    }
+
+    /// The output as real numbers, one list per tensor.
+    pub fn outputs(&self) -> &[Vec<f32>] {
+        &self.outputs
+    }
+}
+
+/// A commitment to an input or an output together with what opens it. The points may be published.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Opening {
+    /// The commitments, one per lane.
+    pub points: Vec<C>,
+    /// The secret blinds, one per lane.
+    pub blinds: Vec<F>,
+}
+
+/// How one side of a statement appears.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub enum SideVisibility {
+    /// The values are part of the statement.
+    #[default]
+    Public,
+    /// A fresh hiding commitment is part of the statement.
+    Committed,
+    /// This commitment is part of the statement; it has to open to the values of the run.
+    Opened(Opening),
+}
+
+/// How input and output appear in the statement.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Visibility {
+    /// Input.
+    pub input: SideVisibility,
+    /// Output.
+    pub output: SideVisibility,
+    /// Whether public input values travel with the proof; otherwise the verifier has to bring them. Outputs always travel.
+    pub attach_input: bool,
+}
+
+/// A proof with what only the prover learns from making it.
+#[derive(Clone, Debug)]
+pub struct Proven {
+    /// What is handed out.
+    pub proof: Proof,
+    /// Opening of the committed input, if it is committed.
+    pub input: Option<Opening>,
+    /// Opening of the committed output, if it is committed.
+    pub output: Option<Opening>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+impl Secret {
+    /// Commits to a model.
+    pub(crate) fn commit(
+        model: QuantizedModel,
+        k: u32,
+        info: Vec<u8>,
+        params: Arc<Params<C>>,
+        weights: WeightVisibility,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Secret, CommitError> {
+        let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
+        let blind = |rng: &mut _| match weights {
+            WeightVisibility::Hidden => F::random(rng),
+            WeightVisibility::Public => F::ZERO,
+        };
+        let blinds: Vec<Vec<F>> =
+            plan.groups.iter().map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect()).collect();
+        let matrices = collect_matrices(&plan, &model)?;
+        let generators = Generators::new(&params).ok_or(CommitError::Params)?;
+        let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
+        let points: Vec<C> = groups.flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds)).collect();
+        let mut card = Card { program: model.program.clone(), k, info, points, support: SupportProof { groups: Vec::new() } };
+        let digest = card.digest();
+        let folder = Folder { matrices: &matrices, blinds: &blinds };
+        card.support = support::prove(&params, &digest, &plan.groups, &folder, rng).map_err(|_| CommitError::Unlucky)?;
+        Ok(Secret { model, plan, params, matrices, blinds, card, digest, key: OnceLock::new() })
+    }
+
+    /// Rebuilds a committed model from its parts (see [`crate::files`]).
+    pub(crate) fn from_parts(
+        model: QuantizedModel,
+        blinds: Vec<Vec<F>>,
+        card: Card,
+        params: Arc<Params<C>>,
+    ) -> Result<Secret, CommitError> {
+        let plan = Plan::new(model.program.clone(), card.k, &Limits::default())?;
+        let fits = blinds.len() == plan.groups.len() && blinds.iter().zip(&plan.groups).all(|(b, g)| b.len() == g.points);
+        if !fits || card.program != model.program || card.points.len() != plan.points() || params.k() != card.k {
+            return Err(CommitError::Mismatch);
+        }
+        let matrices = collect_matrices(&plan, &model)?;
+        let digest = card.digest();
+        Ok(Secret { model, plan, params, matrices, blinds, card, digest, key: OnceLock::new() })
+    }
+
+    /// What is published.
+    pub fn card(&self) -> &Card {
+        &self.card
+    }
+
+    /// The quantized model.
+    pub fn model(&self) -> &QuantizedModel {
+        &self.model
+    }
+
+    /// Layout and columns.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Blinds of the model commitment.
+    pub(crate) fn blinds(&self) -> &[Vec<F>] {
+        &self.blinds
+    }
+
+    /// Derives the proving key now instead of in the first proof.
+    ///
+    /// # Errors
+    /// Only if the parameters do not fit the plan.
+    pub fn prepare(&self) -> Result<(), ProveError> {
+        self.proving_key().map(|_| ())
+    }
+
+    fn proving_key(&self) -> Result<&ProvingKey<C>, ProveError> {
+        if let Some(key) = self.key.get() {
+            return Ok(key);
+        }
+        let circuit = self.plan.circuit();
+        let vk = circuit.verifying_key(&self.params).map_err(ProveError::Halo2)?;
+        let key = with_description(circuit.description(), || keygen_pk(&self.params, vk, &circuit)).map_err(ProveError::Halo2)?;
+        Ok(self.key.get_or_init(|| key))
+    }
+
+    /// Runs the quantized model on real inputs, one list per tensor.
+    ///
+    /// # Errors
+    /// An input or an intermediate value outside the calibrated range, with layer, index, value and limit.
+    pub fn infer(&self, inputs: &[Vec<f32>]) -> Result<Run, InferError> {
+        let integers = self.model.quantize_inputs(inputs, false)?;
+        self.infer_integers(&integers)
+    }
+
+    /// Runs the quantized model on integers, one list per tensor.
+    ///
+    /// # Errors
+    /// As [`Secret::infer`].
+    pub fn infer_integers(&self, inputs: &[Vec<u32>]) -> Result<Run, InferError> {
+        let trace = self.model.run(&self.plan.expanded, inputs).map_err(|error| InferError::new(&self.model, error))?;
+        let read = |nodes: &mut dyn Iterator<Item = usize>| -> Vec<u16> {
+            nodes
+                .flat_map(|node| {
+                    let len = self.plan.layout.placements[node].as_ref().map_or(0, |p| p.cells.len());
+                    let first = self.plan.expanded.first_slot[node] as usize;
+                    trace.slots[first..first + len].iter().map(|&v| v as u16)
+                })
+                .collect()
+        };
+        let program: &Program = &self.plan.program;
+        let mut inputs = (0..program.nodes.len()).filter(|&i| matches!(program.nodes[i], Node::Input { .. }));
+        let input = read(&mut inputs);
+        let output = read(&mut program.outputs.iter().map(|&o| o as usize));
+        let outputs = self.model.dequantize_outputs(&self.plan.expanded, &trace)?;
+        Ok(Run { trace, input, output, outputs })
+    }
+
+    /// Proves a run. `context` (a nonce, a request id; at most 4096 bytes) is bound to the proof.
+    ///
+    /// # Errors
+    /// A run of another model, an opening that does not fit, a context that is too long.
+    pub fn prove(&self, run: &Run, visibility: &Visibility, context: &[u8], rng: &mut impl CryptoRng) -> Result<Proven, ProveError> {
+        self.prove_with(run, visibility, context, &mut Honest, rng)
+    }
+
+    pub(crate) fn prove_with(
+        &self,
+        run: &Run,
+        visibility: &Visibility,
+        context: &[u8],
+        deviation: &mut impl Deviation,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Proven, ProveError> {
+        if context.len() > MAX_CONTEXT {
+            return Err(ProveError::Context { bytes: context.len(), limit: MAX_CONTEXT });
+        }
+        if run.trace.slots.len() != self.plan.expanded.slots as usize || run.trace.accumulators.len() != self.plan.program.nodes.len() {
+            return Err(ProveError::Run);
+        }
+        let key = self.proving_key()?;
+        let layout = &self.plan.layout;
+        let input_cells: Vec<Cell> = layout.input_cells(&self.plan.program).collect();
+        let output_cells: Vec<Cell> = layout.output_cells(&self.plan.program).collect();
+        let input_lanes: Vec<usize> = layout.input_lanes().map(|l| l.x).collect();
+        let output_lanes: Vec<usize> = layout.output_lanes().map(|l| l.x).collect();
+        let (input, input_opening) = self.side(&visibility.input, &run.input, input_cells, &input_lanes, rng)?;
+        let (output, output_opening) = self.side(&visibility.output, &run.output, output_cells, &output_lanes, rng)?;
+        let statement = statement_digest(&self.digest, &input, &output, context);
+        let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
+            Some(opening) => opening.blinds.clone(),
+            None => vec![F::ZERO; lanes],
+        };
+        let sides = SideBlinds {
+            input: &blinds(&input_opening, input_lanes.len()),
+            output: &blinds(&output_opening, output_lanes.len()),
+        };
+        let prover =
+            Prover { plan: &self.plan, params: &self.params, key, matrices: &self.matrices, blinds: &self.blinds };
+        let (halo2, link, timings) = prover.prove(&run.trace, &statement, &sides, deviation, rng)?;
+        let proof = Proof {
+            card: self.digest,
+            context: context.to_vec(),
+            input: if visibility.attach_input { input.full_claim() } else { input.short_claim() },
+            output: output.full_claim(),
+            halo2,
+            link,
+        };
+        Ok(Proven { proof, input: input_opening, output: output_opening, timings })
+    }
+
+    fn side(
+        &self,
+        visibility: &SideVisibility,
+        values: &[u16],
+        cells: Vec<Cell>,
+        lanes: &[usize],
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Side, Option<Opening>), ProveError> {
+        let blinds = match visibility {
+            SideVisibility::Public => return Ok((Side::Public(values.to_vec()), None)),
+            SideVisibility::Committed => lanes.iter().map(|_| F::random(&mut *rng)).collect(),
+            SideVisibility::Opened(opening) => opening.blinds.clone(),
+        };
+        let points = self.plan.commit_side(&self.params, cells, lanes, values, &blinds);
+        let opening = Opening { points, blinds };
+        match visibility {
+            SideVisibility::Opened(given) if *given != opening => Err(ProveError::Opening),
+            _ => Ok((Side::Committed(opening.points.clone()), Some(opening))),
+        }
+    }
+}
+
+fn collect_matrices(plan: &Plan, model: &QuantizedModel) -> Result<Vec<Matrix>, CommitError> {
+    let matrices = plan.groups.iter().map(|g| Matrix::new(plan, g, &model.weights).ok_or(CommitError::Weights { node: g.node }));
+    matrices.collect()
+}
