@@ -12,6 +12,8 @@ pub(crate) mod generators;
 mod sums;
 mod witness;
 #[cfg(test)]
+mod random;
+#[cfg(test)]
 mod zoo;
 
 use crate::error::ProveError;
