@@ -4,5 +4,6 @@ pub mod graph;
 pub mod model;
 pub mod params;
 pub(crate) mod prove;
+pub mod plan;
 pub mod run;
 pub mod secret;

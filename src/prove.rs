@@ -11,6 +11,10 @@ pub(crate) mod fold;
 pub(crate) mod generators;
 mod sums;
 mod witness;
+#[cfg(test)]
+mod random;
+#[cfg(test)]
+mod zoo;
 
 use crate::error::ProveError;
 use crate::run::Trace;
@@ -61,8 +65,10 @@ impl Timings {
 
 /// Places where a dishonest prover deviates. Tests implement it to show that every lie is caught; [`Honest`] does nothing.
 pub(crate) trait Deviation {
-    /// Cells of phase 1, before products are computed.
+    /// Cells of phase 1, before lookups are counted and products computed.
     fn cells(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
+    /// Multiplicities.
+    fn multiplicities(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
     /// All columns so far: after phase 1, 2 and 3.
     fn columns(&mut self, _plan: &Plan, _phase: u8, _columns: &mut [Vec<F>]) {}
     /// The challenges of phase 2, if they are not taken from the transcript.
@@ -130,6 +136,8 @@ impl Prover<'_> {
 
         let mut phase1 = witness::Phase1::new(plan, trace);
         deviation.cells(plan, &mut phase1);
+        phase1.count_lookups(plan);
+        deviation.multiplicities(plan, &mut phase1);
         let mut columns = phase1.columns(plan);
         deviation.columns(plan, 1, &mut columns);
         lap(&mut timings.witness);

@@ -70,6 +70,24 @@ impl Run {
     }
 }
 
+#[cfg(test)]
+impl Run {
+    /// Claims another output.
+    pub(crate) fn forge_output(&mut self, index: usize, by: i32) {
+        self.output[index] = self.output[index].wrapping_add_signed(by as i16);
+    }
+
+    /// Claims another input or output than what the trace holds.
+    pub(crate) fn forge(&mut self, input: bool, output: bool) {
+        if input {
+            self.input[0] ^= 1;
+        }
+        if output {
+            self.output[0] ^= 1;
+        }
+    }
+}
+
 /// A commitment to an input or an output together with what opens it. The points may be published.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Opening {
@@ -178,6 +196,11 @@ impl Secret {
     /// Blinds of the model commitment.
     pub(crate) fn blinds(&self) -> &[Vec<F>] {
         &self.blinds
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matrices(&self) -> &[Matrix] {
+        &self.matrices
     }
 
     /// Derives the proving key now instead of in the first proof.

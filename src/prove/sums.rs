@@ -53,7 +53,18 @@ pub(crate) fn phase3(
                 .iter()
                 .map(|l| {
                     let argument: u32 = l.argument.iter().map(|&c| phase1.cells[c][row]).sum();
-                    inverses[l.tag].get(argument as usize).copied().unwrap_or(F::ZERO)
+                    let value = l.value.map(|c| phase1.cells[c][row]);
+                    let function = l.tag.checked_sub(1).map(|f| &plan.program.tables[f]);
+                    let entry = function.and_then(|f| f.get(argument as usize)).map(|&v| u32::from(v));
+                    match inverses[l.tag].get(argument as usize) {
+                        Some(inverse) if value == entry => *inverse,
+                        // Not in the table, which an honest run never looks up: the sums will not agree.
+                        _ => {
+                            let value = u64::from(value.unwrap_or(0)) + ((l.tag as u64) << layout.range_bits);
+                            let value = if l.value.is_some() { theta * F::from(value) } else { F::ZERO };
+                            (challenges.alpha + F::from(u64::from(argument)) + value).invert().unwrap_or(F::ZERO)
+                        }
+                    }
                 })
                 .sum()
         });

@@ -17,7 +17,7 @@ pub(crate) struct Phase1 {
 }
 
 impl Phase1 {
-    /// Fills the lanes from a run.
+    /// Fills the lanes from a run; [`Phase1::count_lookups`] has to follow.
     pub fn new(plan: &Plan, trace: &Trace) -> Phase1 {
         let (layout, program) = (&plan.layout, &plan.program);
         let rows = layout.last + 1;
@@ -49,7 +49,6 @@ impl Phase1 {
                 }
             }
         }
-        phase.count_lookups(plan);
         phase
     }
 
@@ -78,7 +77,8 @@ impl Phase1 {
         }
     }
 
-    fn count_lookups(&mut self, plan: &Plan) {
+    /// Counts how often every table entry is looked up.
+    pub fn count_lookups(&mut self, plan: &Plan) {
         let layout = &plan.layout;
         let mut counts = vec![vec![0u32; 1 << layout.range_bits]; 1 + layout.functions];
         for (_, lookups) in &plan.description.sums.lookups {

@@ -1,0 +1,143 @@
+//! Choosing `k`.
+//!
+//! The layout is a function of the program and `k`: fewer rows mean more lanes. Tall tables pay for their rows in the
+//! inner-product opening and in verification, wide ones for their columns; the planner lays the program out at every
+//! `k`, predicts both costs and takes the cheapest.
+
+use crate::error::CommitError;
+use std::fmt;
+use zkinfer_circuits::error::{CardError, LayoutError};
+use zkinfer_circuits::layout::{Columns, Layout};
+use zkinfer_circuits::program::{Program, ProgramLimits};
+
+/// What the planner may choose.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct PlanOptions {
+    /// Use this `k` (needed where two models are chained by a committed boundary).
+    pub k: Option<u32>,
+    /// Smallest `k` that is tried.
+    pub min_k: u32,
+    /// Largest `k` that is tried.
+    pub max_k: u32,
+    /// How many milliseconds of proving one millisecond of verification is worth.
+    pub verify_weight: f64,
+}
+
+impl Default for PlanOptions {
+    fn default() -> Self {
+        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0 }
+    }
+}
+
+/// What one `k` would cost. Milliseconds of CPU time on one core of the machine that the model was calibrated on: ratios
+/// between candidates mean something, the figures themselves are orders of magnitude.
+#[derive(Clone, Debug)]
+pub struct Candidate {
+    /// Logarithm of the number of rows.
+    pub k: u32,
+    /// Columns by kind.
+    pub columns: Columns,
+    /// Points in the model commitment.
+    pub points: usize,
+    /// Predicted proving time, CPU milliseconds.
+    pub prove_ms: f64,
+    /// Predicted verification time, CPU milliseconds.
+    pub verify_ms: f64,
+}
+
+/// The planner's choice and what it was compared with.
+#[derive(Clone, Debug)]
+pub struct PlanChoice {
+    /// The chosen `k`.
+    pub k: u32,
+    /// Every `k` that the program fits, ascending.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Cost per cell and row in microseconds of CPU time, upstream's prover; calibrated by `cargo bench --bench plan`.
+mod cost {
+    /// Advice cell with a small non-negative value: commitment (twice: once for the challenge), transforms, gates.
+    pub const SMALL: f64 = 4.2;
+    /// Advice cell of full width, committed once.
+    pub const FULL: f64 = 13.5;
+    /// A second commitment of a full-width cell.
+    pub const AGAIN: f64 = 9.0;
+    /// Inner-product opening and everything else that is paid per row.
+    pub const ROW: f64 = 110.0;
+    /// Verification, per row.
+    pub const VERIFY_ROW: f64 = 11.0;
+    /// Verification, per point of the model commitment and per column.
+    pub const VERIFY_POINT: f64 = 12.0;
+}
+
+impl Candidate {
+    fn new(program: &Program, layout: &Layout) -> Candidate {
+        let columns = layout.columns.clone();
+        let n = layout.rows() as f64;
+        let small = columns.phase1() as f64;
+        let phase2 = columns.phase2() as f64;
+        let full = columns.advice() as f64 - small;
+        let points = layout.commitments(program);
+        let micros = n * (small * cost::SMALL + full * cost::FULL + phase2 * cost::AGAIN + cost::ROW);
+        let instance: usize = layout.table_rows.iter().sum();
+        let verify = n * cost::VERIFY_ROW + (points + instance + columns.advice()) as f64 * cost::VERIFY_POINT;
+        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3 }
+    }
+}
+
+/// Chooses `k` for a program.
+///
+/// # Errors
+/// If the program is not well formed or fits no `k` that is allowed.
+pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, CommitError> {
+    let expanded = program.expand(&ProgramLimits::default()).map_err(CardError::from)?;
+    let range = match options.k {
+        Some(k) => k..=k,
+        None => options.min_k..=options.max_k,
+    };
+    let mut candidates = Vec::new();
+    let mut problem: Option<LayoutError> = None;
+    for k in range {
+        match Layout::new(program, &expanded, k) {
+            Ok(layout) => candidates.push(Candidate::new(program, &layout)),
+            Err(error) => problem = Some(error),
+        }
+    }
+    let weigh = |c: &Candidate| c.prove_ms + options.verify_weight * c.verify_ms;
+    match candidates.iter().min_by(|a, b| weigh(a).total_cmp(&weigh(b))) {
+        Some(best) => Ok(PlanChoice { k: best.k, candidates }),
+        None => Err(CommitError::Plan(problem.unwrap_or(LayoutError::K { k: 0, min: options.min_k, max: options.max_k }).into())),
+    }
+}
+
+impl PlanChoice {
+    /// The chosen candidate.
+    pub fn chosen(&self) -> Option<&Candidate> {
+        self.candidates.iter().find(|c| c.k == self.k)
+    }
+}
+
+impl fmt::Display for PlanChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)")?;
+        for c in &self.candidates {
+            let col = &c.columns;
+            writeln!(
+                f,
+                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1}",
+                if c.k == self.k { ">" } else { " " },
+                c.k,
+                1u64 << c.k,
+                col.lanes,
+                col.multiplicities,
+                col.phase2(),
+                col.constants + col.sums + col.folds,
+                c.points,
+                c.prove_ms,
+                c.verify_ms
+            )?;
+        }
+        Ok(())
+    }
+}

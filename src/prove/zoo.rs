@@ -1,0 +1,141 @@
+//! Test helpers: a small network with every kind of unit and wiring, and a check of all gates over a filled table.
+
+use crate::model::{QuantizedModel, WeightTensor};
+use crate::secret::{Secret, WeightVisibility};
+use ff::Field;
+use halo2_proofs::poly::commitment::Params;
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use std::sync::{Arc, Mutex};
+use zkinfer_circuits::expr::Query;
+use zkinfer_circuits::program::{Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::verify::Plan;
+use zkinfer_circuits::{C, F};
+
+fn value(node: usize, port: u32) -> ValueRef {
+    ValueRef { node: node as u32, port }
+}
+
+/// A small network with every kind of unit and wiring: convolution with padding and a fused maximum, a leaky unit, a
+/// table, a sum, a dense layer that reads two ports, a clamp, a public copy with a maximum of three, a dense output.
+pub(crate) fn zoo(bits: u32) -> QuantizedModel {
+    let top = (1u16 << bits) - 1;
+    let table: Vec<u16> = (0..=top).map(|x| top - x / 2).collect();
+    let one = Node::Constant { len: 1 };
+    let view = |source, loops: &[u32], axes: Vec<Axis>| Node::View { source, view: View { loops: loops.to_vec(), axes } };
+    let axis = |extent, offset, strides: &[i64]| Axis { extent, offset, strides: strides.to_vec() };
+    let neurons = |groups, outputs, positions, unit, terms| Node::Neurons(Neurons { groups, outputs, positions, unit, terms });
+    let committed = |patches, inputs| Term { patches, inputs, weights: Weights::Committed };
+    let repeat = |n: u32| view(value(1, 0), &[n], vec![axis(1, 0, &[0])]);
+    let nodes = vec![
+        Node::Input { len: 16 }, // 0: 4×4 image
+        one,                     // 1
+        // 2: patches of a 3×3 convolution with padding 1 at 4 windows of 2×2 candidates: [wy,wx,ky,kx,uy,ux]
+        view(value(0, 0), &[2, 2, 2, 2, 3, 3], vec![axis(4, -1, &[2, 0, 1, 0, 1, 0]), axis(4, -1, &[0, 2, 0, 1, 0, 1])]),
+        repeat(16), // 3: bias of 4 positions × 4 candidates
+        // 4: two channels, maximum of 2×2 and zero
+        neurons(1, 2, 4, Unit { window: 4, low: true, high: false, tables: vec![] }, vec![committed(value(2, 0), 9), committed(value(3, 0), 1)]),
+        repeat(1), // 5
+        // 6: dense, leaky
+        neurons(1, 3, 1, Unit::RELU, vec![committed(value(4, 0), 8), committed(value(5, 0), 1)]),
+        Node::Concat { sources: vec![value(6, 0), value(6, 1)] }, // 7
+        // 8: dense with a table behind a double clamp
+        neurons(1, 4, 1, Unit { window: 1, low: true, high: true, tables: vec![0] }, vec![committed(value(7, 0), 6), committed(value(5, 0), 1)]),
+        Node::Sum { source: value(8, 1 + 1), group: 2 }, // 9: two sums of two table values (ports: x, below, table)
+        // 10: public copies, maximum of two sums and a padding
+        view(value(9, 0), &[1, 3, 1], vec![axis(2, 0, &[0, 1, 0])]),
+        neurons(1, 1, 1, Unit { window: 3, low: false, high: false, tables: vec![] }, vec![Term {
+            patches: value(10, 0),
+            inputs: 1,
+            weights: Weights::Public(vec![1 << (bits - 1)]),
+        }]), // 11
+        Node::Concat { sources: vec![value(11, 0), value(8, 2), value(0, 0)] }, // 12
+        // 13: output
+        neurons(1, 2, 1, Unit::LINEAR, vec![committed(value(12, 0), 21), committed(value(5, 0), 1)]),
+        // 14: grouped, positions, upper clamp only
+        view(value(0, 0), &[2, 4, 2], vec![axis(2, 0, &[1, 0, 0]), axis(8, 0, &[0, 2, 1])]),
+        repeat(8), // 15
+        neurons(2, 1, 4, Unit { window: 1, low: false, high: true, tables: vec![] }, vec![committed(value(14, 0), 2), committed(value(15, 0), 1)]), // 16
+    ];
+    let program = Program { range_bits: bits, tables: vec![table], nodes, outputs: vec![13, 16] };
+    with_weights(program)
+}
+
+/// Two dense layers, four inputs, two outputs.
+pub(crate) fn dense(bits: u32) -> QuantizedModel {
+    let committed = |node, inputs| Term { patches: value(node, 0), inputs, weights: Weights::Committed };
+    let layer = |outputs, unit, terms| Node::Neurons(Neurons { groups: 1, outputs, positions: 1, unit, terms });
+    let nodes = vec![
+        Node::Input { len: 4 },
+        Node::Constant { len: 1 },
+        layer(3, Unit::RELU, vec![committed(0, 4), committed(1, 1)]),
+        layer(2, Unit::LINEAR, vec![committed(2, 3), committed(1, 1)]),
+    ];
+    with_weights(Program { range_bits: bits, tables: vec![], nodes, outputs: vec![3] })
+}
+
+fn with_weights(program: Program) -> QuantizedModel {
+    let bits = program.range_bits;
+    let mut weights = Vec::new();
+    let mut state = 12345u64;
+    for (node, n) in program.nodes.iter().enumerate() {
+        let Node::Neurons(n) = n else { continue };
+        for (t, term) in n.terms.iter().enumerate().filter(|(_, t)| t.weights == Weights::Committed) {
+            let count = (n.groups * n.outputs * term.inputs) as usize;
+            let spread = (1i64 << bits) / 4;
+            let data = (0..count)
+                .map(|_| {
+                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    let r = ((state >> 33) as i64 % (2 * spread + 1) - spread) as i32;
+                    // Biases of units without a lower clamp keep results in range.
+                    let wide = !n.unit.low && term.inputs == 1;
+                    if wide { 1 << (2 * bits - 1) } else if !n.unit.low { r / 16 } else { r }
+                })
+                .collect();
+            weights.push(WeightTensor { node: node as u32, term: t as u32, data });
+        }
+    }
+    QuantizedModel { program, weights, hints: vec![], inputs: vec![], outputs: vec![], layers: vec![], decodings: vec![] }
+}
+
+pub(crate) fn params(k: u32) -> Arc<Params<C>> {
+    static CACHE: Mutex<Vec<Arc<Params<C>>>> = Mutex::new(Vec::new());
+    let mut cache = CACHE.lock().unwrap();
+    if let Some(p) = cache.iter().find(|p| p.k() == k) {
+        return p.clone();
+    }
+    cache.push(Arc::new(Params::new(k)));
+    cache.last().unwrap().clone()
+}
+
+pub(crate) fn secret(k: u32, seed: u64) -> Secret {
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    Secret::commit(zoo(6), k, vec![], params(k), WeightVisibility::Hidden, &mut rng).unwrap()
+}
+
+/// Names of the gates that do not vanish everywhere.
+pub(crate) fn violated(plan: &Plan, columns: &[Vec<F>], instances: &[Vec<F>]) -> Vec<String> {
+    let last = plan.layout.last;
+    let mut names = Vec::new();
+    for gate in &plan.description.gates {
+        let holds = (0..=last).all(|row| {
+            let at = |q: Query| row + q.rotation as usize;
+            let v = gate.poly.evaluate(
+                &|c| c,
+                // Behind the last row there are random values; gates are off there.
+                &|q| columns[q.column].get(at(q)).copied().unwrap_or(F::from(7)),
+                &|q| F::from(u64::from(plan.fixed[q.column][at(q)])),
+                &|q| instances[q.column].get(at(q)).copied().unwrap_or(F::ZERO),
+                &|a, b| a + b,
+                &|a, b| a * b,
+                &|a, c| a * c,
+            );
+            v == F::ZERO
+        });
+        if !holds {
+            names.push(gate.name.clone());
+        }
+    }
+    names
+}
+
