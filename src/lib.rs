@@ -1,6 +1,9 @@
 //! Verifiable inference.
+pub mod commit;
 pub mod error;
+pub mod files;
 pub mod graph;
+pub mod interface;
 pub mod model;
 pub mod params;
 pub(crate) mod prove;
