@@ -2,6 +2,7 @@
 pub mod error;
 pub mod graph;
 pub mod model;
+pub mod params;
 pub(crate) mod prove;
 pub mod plan;
 pub mod run;
