@@ -1,6 +1,7 @@
 //! Verifiable inference.
 pub mod error;
 pub mod graph;
+pub mod interface;
 pub mod model;
 pub mod params;
 pub(crate) mod prove;
