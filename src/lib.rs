@@ -1,2 +1,4 @@
 //! Verifiable inference.
+pub mod data;
 pub mod graph;
+pub mod import;
