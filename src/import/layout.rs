@@ -1,8 +1,8 @@
 //! Operators that only move elements.
 
-use tract_onnx::prelude::DatumType;
+use tract_onnx::prelude::{DatumType, Tensor};
 use tract_onnx::tract_core::internal::AxisOp;
-use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode, Slice, TypedConcat};
+use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode, Slice, StridedSlice, TypedConcat};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::ImportError;
@@ -57,6 +57,52 @@ impl Lowering<'_> {
             return Err(self.unsupported("a slice beyond the end of the tensor"));
         }
         self.window(&x, op.axis, start, 1, len)
+    }
+
+    /// A constant's elements as integers.
+    fn integers(&self, tensor: &Tensor) -> Result<Vec<i64>, ImportError> {
+        let cast = guarded(|| {
+            let cast = tensor.cast_to_dt(DatumType::I64)?;
+            Ok(cast.try_as_plain_ram()?.as_slice::<i64>()?.to_vec())
+        });
+        cast.map_err(|e| self.unsupported(e))
+    }
+
+    pub(super) fn strided_slice(&mut self, op: &StridedSlice, call: &Call) -> Result<Lazy, ImportError> {
+        let Some(mut x) = call.tensor(0).cloned().filter(|_| op.begin_mask | op.end_mask | op.shrink_axis_mask == 0) else {
+            return Err(self.unsupported("slices that drop axes are not supported"));
+        };
+        let fixed = |at: usize| match call.constant(at) {
+            Some(t) => self.integers(t),
+            None => Err(self.unsupported("bounds that are not constant are not supported")),
+        };
+        let (starts, ends) = (fixed(1)?, fixed(2)?);
+        let axes = op.optional_axes_input.map(fixed).transpose()?;
+        let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
+        let steps = op.optional_steps_input.map(fixed).transpose()?.unwrap_or_else(|| vec![1; starts.len()]);
+        let rank = x.shape.len() as i64;
+        if starts.len() != ends.len() || starts.len() != axes.len() || starts.len() != steps.len() {
+            return Err(self.unsupported("bounds of different lengths"));
+        }
+        for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
+            let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
+            let Some(len) = usize::try_from(axis).ok().and_then(|a| x.shape.get(a)).map(|&l| l as i64) else {
+                return Err(self.unsupported("the axis does not exist"));
+            };
+            let from_end = |v: i64| if v < 0 { v.saturating_add(len) } else { v };
+            // ONNX: bounds are clamped to the tensor, for negative steps to one before its start.
+            let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
+            let (start, end) = (from_end(start).clamp(low.max(0), high), from_end(end).clamp(low, high));
+            let distance = if step > 0 { end - start } else { start - end };
+            let count = if step == 0 || distance <= 0 { 0 } else { (distance as u64).div_ceil(step.unsigned_abs()) };
+            if count == 0 {
+                return Err(self.unsupported("an empty slice"));
+            }
+            // A single element needs no step, however large the file says it is.
+            let step = if count == 1 { 1 } else { step };
+            x = self.window(&x, axis as usize, start, step, count as usize)?;
+        }
+        Ok(x)
     }
 
     pub(super) fn downsample(&mut self, op: &Downsample, call: &Call) -> Result<Lazy, ImportError> {
@@ -177,11 +223,7 @@ impl Lowering<'_> {
             return Err(self.unsupported("indices that are not constant are not supported"));
         };
         let len = x.shape.get(op.axis).copied().unwrap_or(0) as i64;
-        let cast = guarded(|| {
-            let cast = indices.cast_to_dt(DatumType::I64)?;
-            Ok(cast.try_as_plain_ram()?.as_slice::<i64>()?.to_vec())
-        });
-        let mut indices = cast.map_err(|e| self.unsupported(e))?;
+        let mut indices = self.integers(indices)?;
         indices.iter_mut().filter(|i| **i < 0).for_each(|i| *i += len);
         if indices.is_empty() || indices.iter().any(|i| !(0..len).contains(i)) {
             return Err(self.unsupported("an index is out of range"));

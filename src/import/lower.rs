@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{DatumType, OutletId, TypedModel};
 use tract_onnx::tract_core::internal::{AxisOp, IntoArcTensor, IntoTValue, TypedNode};
-use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, Slice, Tile, TypedConcat};
+use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
@@ -152,6 +152,9 @@ impl Lowering<'_> {
         }
         if let Some(op) = node.op_as::<Slice>() {
             return self.slice(op, call);
+        }
+        if let Some(op) = node.op_as::<StridedSlice>() {
+            return self.strided_slice(op, call);
         }
         if let Some(op) = node.op_as::<Downsample>() {
             return self.downsample(op, call);

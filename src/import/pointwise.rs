@@ -4,7 +4,7 @@ use tract_onnx::prelude::Tensor;
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::PowConst;
-use tract_onnx::tract_core::ops::nn::LeakyRelu;
+use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
 
 use super::ImportError;
 use super::lower::Call;
@@ -95,6 +95,15 @@ fn unary_of(name: &str) -> Option<ScalarOp> {
     })
 }
 
+/// `x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2`
+fn tanh_gelu(x: ScalarFn) -> ScalarFn {
+    let times = |f: ScalarFn, c: f64| f.combine(BinaryOp::Mul, ScalarFn::Const(c));
+    let cube = x.clone().combine(BinaryOp::Mul, x.clone().apply(ScalarOp::Square));
+    let inner = times(x.clone().combine(BinaryOp::Add, times(cube, 0.044_715)), (2.0 / std::f64::consts::PI).sqrt());
+    let gate = inner.apply(ScalarOp::Tanh).combine(BinaryOp::Add, ScalarFn::Const(1.0));
+    times(x.combine(BinaryOp::Mul, gate), 0.5)
+}
+
 /// A constant spread over the result's shape.
 fn spread(values: &[f32], from: &[usize], to: &[usize]) -> Option<Vec<f32>> {
     if from.len() != to.len() {
@@ -125,6 +134,8 @@ impl Lowering<'_> {
         let f = if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
             let scaled = f.clone().combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
             ScalarFn::select(f.clone(), f, scaled)
+        } else if op.0.downcast_ref::<GeluApproximate>().is_some_and(|g| !g.fast_impl) {
+            tanh_gelu(f)
         } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
             Binary::Arithmetic(BinaryOp::Pow).combine(f, ScalarFn::Const(f64::from(pow.exponent)))
         } else {

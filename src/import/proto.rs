@@ -93,6 +93,7 @@ impl Model {
         if graph.output.is_empty() {
             return Err(ImportError::Malformed { reason: "the graph has no output".into() });
         }
+        repair(graph);
         let origins = check(graph, &opsets, options, purpose)?;
         fix_inputs(graph, options)?;
         if !opsets.contains_key("") && !opsets.contains_key("ai.onnx") {
@@ -155,6 +156,43 @@ fn tract_name(node: &NodeProto) -> String {
 fn limit(name: &str, what: &'static str, found: u64, limit: usize) -> Result<(), ImportError> {
     let limit = limit as u64;
     if found > limit { Err(ImportError::Limit { name: name.into(), what, found, limit }) } else { Ok(()) }
+}
+
+/// Rewrites what tract 0.23 computes differently from ONNX: its Celu forgets to multiply by alpha, so
+/// `celu(x) = alpha · elu(x / alpha)` is written out.
+fn repair(graph: &mut GraphProto) {
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        let alpha = node.attribute.iter().find(|a| a.name == "alpha").map_or(1.0, |a| a.f);
+        let (Some(x), Some(y)) = (node.input.first(), node.output.first()) else {
+            nodes.push(node);
+            continue;
+        };
+        if node.op_type != "Celu" || !node.domain.is_empty() || alpha == 1.0 {
+            nodes.push(node);
+            continue;
+        }
+        // The suffixes are those of tract's own expansions, so that errors still name the ONNX node.
+        let name = tract_name(&node);
+        let (constant, small, elu) = (format!("{name}.alpha"), format!("{name}.small"), format!("{name}.elu"));
+        graph.initializer.push(TensorProto {
+            name: constant.clone(),
+            data_type: 1,
+            float_data: vec![alpha],
+            ..TensorProto::default()
+        });
+        let step = |suffix: &str, op: &str, input: &[&String], output: &String| NodeProto {
+            name: format!("{name}.{suffix}"),
+            op_type: op.into(),
+            input: input.iter().map(|s| (*s).clone()).collect(),
+            output: vec![output.clone()],
+            ..NodeProto::default()
+        };
+        nodes.push(step("div", "Div", &[x, &constant], &small));
+        nodes.push(step("core", "Elu", &[&small], &elu));
+        nodes.push(step("mul", "Mul", &[&elu, &constant], y));
+    }
+    graph.node = nodes;
 }
 
 /// Bounds everything in the file that decides about allocations, and lists the nodes.
