@@ -1,2 +1,4 @@
 //! Verifiable inference.
 pub mod graph;
+pub mod model;
+pub mod run;
