@@ -56,7 +56,7 @@ impl Stage {
     /// A line of text with a time at its right end.
     fn timed(&self, text: &str, time: Duration) -> Result<()> {
         let time = format!("{:>9}", ui::time(time));
-        let gap = 76usize.saturating_sub(text.chars().count() + time.len());
+        let gap = 76usize.saturating_sub(ui::width(text) + time.len());
         self.say(&format!("  {text}{}{}", " ".repeat(gap), self.paint.dim(&time)))
     }
 
@@ -65,9 +65,11 @@ impl Stage {
     }
 
     /// Shows that a lie is rejected. That one is not would be news.
-    fn lie(&mut self, what: &str, verdict: impl FnOnce() -> Result<(), Rejection>) -> Result<()> {
+    fn lie(&mut self, what: &str, judge: &Judge, image: &[Vec<f32>], proof: &Proof) -> Result<()> {
         let start = Instant::now();
-        let Err(reason) = verdict() else { bail!("{what}: was accepted, which must not happen; please report it") };
+        let Err(reason) = judge.check(image, proof)? else {
+            bail!("{what}: was accepted, which must not happen; please report it");
+        };
         let time = start.elapsed();
         self.timed(what, time)?;
         let reason = shorten(&reason.to_string());
@@ -251,25 +253,21 @@ impl Demo {
         }
         let class = largest(&judge.interface.dequantize_outputs(&forged)?.concat()).unwrap_or_default();
         let lie = Proof { output: Claim::Values(forged), ..proof.clone() };
-        let verdict = judge.check(image, &lie)?;
-        stage.lie(&format!("forged output: the same proof, but \"it is a {class}\""), || verdict.map(|_| ()))?;
+        stage.lie(&format!("forged output: the same proof, but \"it is a {class}\""), judge, image, &lie)?;
 
         // An honest proof, but for another image.
         let others = samples.inputs.len().max(1);
         let Some(other) = samples.inputs.get((self.image + 1) % others) else { bail!("there is only one image") };
         let replay = prove(secret, &secret.infer(other)?, rng)?;
-        let verdict = judge.check(image, &replay)?;
-        stage.lie("another image: an honest proof, for the next image", || verdict.map(|_| ()))?;
+        stage.lie("another image: an honest proof, for the next image", judge, image, &replay)?;
 
         // A cheaper network in the place of the one that was committed to.
         let cheap = cheaper.commit_with(&CommitOptions::default().with_name("digits").with_k(secret.card().k), rng)?;
         let run = cheap.infer(image).context("the cheaper network")?;
         let mut swapped = prove(&cheap, &run, rng)?;
-        let verdict = judge.check(image, &swapped)?;
-        stage.lie("swapped model: a cheaper network answers, 4 bits per weight", || verdict.map(|_| ()))?;
+        stage.lie("swapped model: a cheaper network answers, 4 bits per weight", judge, image, &swapped)?;
         swapped.card = secret.card().digest();
-        let verdict = judge.check(image, &swapped)?;
-        stage.lie("swapped model, with the label of the committed one", || verdict.map(|_| ()))
+        stage.lie("swapped model, with the label of the committed one", judge, image, &swapped)
     }
 }
 
