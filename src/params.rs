@@ -12,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Instant;
 
 use halo2_proofs::poly::commitment::Params;
 use thiserror::Error;
@@ -77,10 +78,12 @@ pub fn load(k: u32) -> Result<Arc<Params<C>>, ParamsError> {
     if let Some(params) = &*slot {
         return Ok(params.clone());
     }
+    let start = Instant::now();
     let params = match shipped(k) {
         Some(params) => params,
         None => load_from(cache_dir().as_deref(), k),
     };
+    tracing::debug!(k, time = ?start.elapsed(), "parameters loaded");
     Ok(slot.insert(Arc::new(params)).clone())
 }
 
