@@ -1,4 +1,5 @@
 //! Verifiable inference.
 pub mod graph;
 pub mod model;
+pub mod quantize;
 pub mod run;
