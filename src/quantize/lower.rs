@@ -302,14 +302,7 @@ impl<'a> Lowering<'a> {
 
     /// Sets an accumulator's ranges to what calibration saw of tensor `id`, whose elements it holds.
     pub fn measure(&self, id: NodeId, acc: &mut Acc) {
-        let mut range = vec![(f64::INFINITY, f64::NEG_INFINITY); acc.channels()];
-        for i in 0..acc.result_len() {
-            let (low, high) = self.stats.element(id, i);
-            if let Some(r) = range.get_mut(acc.source(i) / acc.positions) {
-                *r = (r.0.min(low), r.1.max(high));
-            }
-        }
-        acc.range = range.into_iter().map(|r| if r.0 <= r.1 { r } else { (0.0, 0.0) }).collect();
+        acc.range = self.stats.channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
     }
 
     fn view(&mut self, id: NodeId, input: NodeId, view: &View) -> Result<Value, QuantizeError> {

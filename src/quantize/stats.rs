@@ -3,10 +3,20 @@
 use super::QuantizeError;
 use crate::graph::{Activation, Graph, NodeId, Op};
 
+/// Ranges are at least this many standard deviations to either side of the mean (before headroom): the extremes of a few
+/// samples say little about what is to come.
+const DEVIATIONS: f64 = 5.0;
+/// See [`Stats::channels`].
+const PRIOR: f64 = 8.0;
+
 /// Extremes of every element of every tensor over all samples.
 pub(super) struct Stats {
     pub low: Vec<Vec<f32>>,
     pub high: Vec<Vec<f32>>,
+    /// Sum and sum of squares of every element.
+    moments: Vec<Vec<(f64, f64)>>,
+    /// Number of samples.
+    samples: usize,
     /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
@@ -18,7 +28,7 @@ impl Stats {
             return Err(QuantizeError::NoCalibration);
         }
         let n = graph.nodes.len();
-        let mut stats = Stats { low: vec![Vec::new(); n], high: vec![Vec::new(); n], spread: vec![Vec::new(); n] };
+        let mut stats = Stats { low: vec![Vec::new(); n], high: vec![Vec::new(); n], spread: vec![Vec::new(); n], moments: vec![Vec::new(); n], samples: samples.len() };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
                 let len = graph.nodes.get(*node.inputs.first()?)?.len();
@@ -36,6 +46,9 @@ impl Stats {
                 }
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
+                let moments = &mut stats.moments[id];
+                moments.resize(v.len(), (0.0, 0.0));
+                moments.iter_mut().zip(v).for_each(|(m, &x)| *m = (m.0 + f64::from(x), m.1 + f64::from(x) * f64::from(x)));
                 if let Some((indices, window)) = &windows[id] {
                     spread(&mut stats.spread[id], &values[before_relu(graph, id)], indices, *window);
                 }
@@ -48,6 +61,48 @@ impl Stats {
     pub fn element(&self, id: NodeId, element: usize) -> (f64, f64) {
         let at = |v: &[Vec<f32>]| v.get(id).and_then(|v| v.get(element)).map_or(0.0, |&v| f64::from(v));
         (at(&self.low), at(&self.high))
+    }
+
+    /// Likely range of every channel of tensor `id`: what calibration saw, and at least [`DEVIATIONS`] standard deviations.
+    /// `channel` assigns elements to `count` channels.
+    pub fn channels(&self, id: NodeId, count: usize, channel: impl Fn(usize) -> usize) -> Vec<(f64, f64)> {
+        #[derive(Clone)]
+        struct Channel {
+            low: f64,
+            high: f64,
+            n: f64,
+            sum: f64,
+            squares: f64,
+        }
+        let mut out = vec![Channel { low: f64::INFINITY, high: f64::NEG_INFINITY, n: 0.0, sum: 0.0, squares: 0.0 }; count];
+        for (i, m) in self.moments.get(id).into_iter().flatten().enumerate() {
+            let (low, high) = self.element(id, i);
+            if let Some(c) = out.get_mut(channel(i)) {
+                c.low = c.low.min(low);
+                c.high = c.high.max(high);
+                c.n += self.samples as f64;
+                c.sum += m.0;
+                c.squares += m.1;
+            }
+        }
+        let variance = |c: &Channel| if c.n > 0.0 { (c.squares / c.n - (c.sum / c.n).powi(2)).max(0.0) } else { 0.0 };
+        let seen = out.iter().filter(|c| c.n > 0.0).count().max(1) as f64;
+        let pooled = out.iter().map(variance).sum::<f64>() / seen;
+        let range = |c: &Channel| {
+            if c.n == 0.0 {
+                return (0.0, 0.0);
+            }
+            // Few values say little about a channel's variance; the other channels' is a prior worth `PRIOR` values.
+            let deviation = ((c.n * variance(c) + PRIOR * pooled) / (c.n + PRIOR)).sqrt();
+            let mean = c.sum / c.n;
+            (c.low.min(mean - DEVIATIONS * deviation), c.high.max(mean + DEVIATIONS * deviation))
+        };
+        out.iter().map(range).collect()
+    }
+
+    /// Number of calibration samples.
+    pub fn samples(&self) -> usize {
+        self.samples
     }
 
     /// Range of the whole tensor.
