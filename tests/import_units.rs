@@ -405,6 +405,19 @@ fn transposed_convolution_with_odd_sizes() {
 }
 
 #[test]
+fn dropout_is_the_identity() {
+    let graph = Builder::new(&["1", "4"])
+        .floats("ratio", &[], &[0.3])
+        .node("Relu", &["x"], "r", vec![])
+        .node("Dropout", &["r", "ratio"], "y", vec![])
+        .check();
+    assert!(matches!(
+        ops(&graph).as_slice(),
+        [Op::Activation(Activation::Relu)]
+    ));
+}
+
+#[test]
 fn free_dimensions() {
     let model = |shape: &[&str]| {
         Builder::new(shape)

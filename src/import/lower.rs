@@ -203,6 +203,9 @@ impl Lowering<'_> {
         if node.op_is::<Identity>() {
             return self.first(call);
         }
+        if node.op.name() == "Dropout" {
+            return self.dropout(call);
+        }
         if let Some(op) = node.op_as::<AxisOp>() {
             return self.axis_op(op, call);
         }
@@ -283,6 +286,20 @@ impl Lowering<'_> {
             Some(t) => Err(self.unsupported(format!("operands of type {t:?} are not supported"))),
             None => Ok(()),
         }
+    }
+
+    /// At inference a dropout is the identity. Its last operand may switch training on.
+    fn dropout(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+        for at in 1..call.inputs.len() {
+            let is_mode = call.types.get(at) == Some(&DatumType::Bool);
+            let off = call
+                .constant(at)
+                .is_some_and(|t| guarded(|| t.cast_to_scalar::<bool>()) == Ok(false));
+            if is_mode && !off {
+                return Err(self.unsupported("training mode is not supported"));
+            }
+        }
+        self.first(call)
     }
 
     fn cast(&mut self, op: &Cast, call: &Call) -> Result<Lazy, ImportError> {
