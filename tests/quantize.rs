@@ -353,8 +353,8 @@ fn softmax() {
         let h = b.dense(&mut r, x, 30);
         let h = b.op(Op::Affine { scale: vec![gain], shift: vec![0.0] }, &[h]);
         let y = b.op(Op::Softmax { len: 10 }, &[h]);
-        let (_, report) = check(&b.finish(&[y]), -1.0, if gain > 50.0 { 0.01 } else { 0.003 });
-        assert!(report.outputs[0].max_error < 0.05, "{report:#?}");
+        let (_, report) = check(&b.finish(&[y]), -1.0, if gain > 50.0 { 0.02 } else { 0.004 });
+        assert!(report.outputs[0].max_error < 0.05 + gain as f64 / 1000.0, "{report:#?}");
     }
 }
 

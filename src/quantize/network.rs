@@ -89,6 +89,17 @@ impl Network {
             let largest = weights.fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
             *s = s.max(largest * self.range() / room);
         }
+        if let ([term], false) = (&acc.terms[..], tied || !self.per_channel || acc.outputs > 1)
+            && term.inputs == 1
+        {
+            // A rescaling: the step for which the only coefficient is whole.
+            for (s, w) in scales.iter_mut().zip(&term.weights) {
+                let coefficient = (w.abs() * self.range() / *s).floor();
+                if coefficient >= 1.0 {
+                    *s = w.abs() * self.range() / coefficient;
+                }
+            }
+        }
         if tied || !self.per_channel {
             let coarsest = scales.iter().copied().fold(0.0, f64::max);
             scales.fill(coarsest);
