@@ -282,7 +282,7 @@ impl<'a> Lowering<'a> {
         let changes: Vec<usize> = (1..len).filter(|&i| !alike(i - 1, i)).collect();
         let block = changes.iter().fold(len, |g, &c| gcd(g, c));
         // Channels in blocks, channels last, or every element for itself.
-        let period = if block > 1 { None } else { (2..=len / 2).find(|&c| len % c == 0 && (c..len).all(|i| alike(i - c, i))) };
+        let period = if block > 1 { None } else { (2..=len / 2).find(|&c| len.is_multiple_of(c) && (c..len).all(|i| alike(i - c, i))) };
         let (groups, positions) = period.map_or((len / block, block), |c| (c, len / c));
         let (order, post) = match period {
             None => (None, None),
@@ -386,7 +386,7 @@ impl<'a> Lowering<'a> {
 
     fn sum(&mut self, id: NodeId, input: NodeId, group: usize) -> Result<Act, QuantizeError> {
         let mut act = self.act(input)?;
-        if group == 0 || act.len() % group != 0 {
+        if group == 0 || !act.len().is_multiple_of(group) {
             return Err(self.shape_error(id, "the group does not divide the operand"));
         }
         let groups_agree = |p: &Plane| p.scale.chunks(group).all(|c| common(c).is_some());

@@ -29,7 +29,7 @@ pub(super) struct Origin<'a> {
 
 /// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
 /// they can do.
-const QUIET: f64 = 1.0 / 16.0;
+const QUIET: f64 = 1.0 / 4.0;
 
 impl Network {
     /// `2^T`.
