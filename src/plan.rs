@@ -59,20 +59,22 @@ pub struct PlanChoice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Cost per cell and row in microseconds of CPU time, upstream's prover; calibrated by `cargo bench --bench plan`.
+/// Microseconds of CPU time, upstream's prover; fitted to `examples/corpus.rs` over `k = 8 … 11` of three models.
 mod cost {
-    /// Advice cell with a small non-negative value: commitment (twice: once for the challenge), transforms, gates.
-    pub const SMALL: f64 = 4.2;
-    /// Advice cell of full width, committed once.
-    pub const FULL: f64 = 13.5;
-    /// A second commitment of a full-width cell.
-    pub const AGAIN: f64 = 9.0;
-    /// Inner-product opening and everything else that is paid per row.
-    pub const ROW: f64 = 110.0;
+    /// Per row and advice cell with a small non-negative value: commitments, transforms, gates.
+    pub const SMALL: f64 = 4.5;
+    /// Per row and advice cell of full width.
+    pub const FULL: f64 = 13.0;
+    /// Per row: inner-product opening, quotient, everything that columns do not multiply.
+    pub const ROW: f64 = 200.0;
+    /// Per column: what does not shrink with the rows.
+    pub const COLUMN: f64 = 3000.0;
     /// Verification, per row.
-    pub const VERIFY_ROW: f64 = 11.0;
-    /// Verification, per point of the model commitment and per column.
-    pub const VERIFY_POINT: f64 = 12.0;
+    pub const VERIFY_ROW: f64 = 12.0;
+    /// Verification, per point of the model commitment and per public coefficient.
+    pub const VERIFY_POINT: f64 = 20.0;
+    /// Verification, per column.
+    pub const VERIFY_COLUMN: f64 = 150.0;
 }
 
 impl Candidate {
@@ -80,12 +82,13 @@ impl Candidate {
         let columns = layout.columns.clone();
         let n = layout.rows() as f64;
         let small = columns.phase1() as f64;
-        let phase2 = columns.phase2() as f64;
         let full = columns.advice() as f64 - small;
         let points = layout.commitments(program);
-        let micros = n * (small * cost::SMALL + full * cost::FULL + phase2 * cost::AGAIN + cost::ROW);
-        let instance: usize = layout.table_rows.iter().sum();
-        let verify = n * cost::VERIFY_ROW + (points + instance + columns.advice()) as f64 * cost::VERIFY_POINT;
+        let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW) + columns.advice() as f64 * cost::COLUMN;
+        let coefficients: usize = layout.table_rows.iter().sum();
+        let verify = n * cost::VERIFY_ROW
+            + (points + coefficients) as f64 * cost::VERIFY_POINT
+            + columns.advice() as f64 * cost::VERIFY_COLUMN;
         let proof_bytes = proof_bytes(layout);
         Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3, proof_bytes }
     }

@@ -22,6 +22,8 @@ pub(super) struct Lowering<'a> {
     /// How often every node is read, outputs included.
     uses: Vec<usize>,
     values: Vec<Option<Value>>,
+    /// Inputs that are another model's outputs.
+    chained: Vec<TensorInterface>,
 }
 
 impl<'a> Lowering<'a> {
@@ -43,7 +45,7 @@ impl<'a> Lowering<'a> {
                 *u += 1;
             }
         }
-        Lowering { graph, stats, network, uses, values: vec![None; graph.nodes.len()] }
+        Lowering { graph, stats, network, uses, values: vec![None; graph.nodes.len()], chained: options.inputs.clone() }
     }
 
     pub fn run(mut self) -> Result<QuantizedModel, QuantizeError> {
@@ -98,6 +100,14 @@ impl<'a> Lowering<'a> {
             let node = self.graph.nodes.get(id).ok_or_else(|| QuantizeError::Shape { layer: format!("input node {id}"), reason: "does not exist" })?;
             let len = node.len();
             let value = self.network.push(Node::Input { len: len as u32 });
+            if let Some(interface) = self.chained.get(out.len()).cloned() {
+                interface.check(len)?;
+                let scale: Vec<f64> = (0..len).map(|i| interface.scale_at(i)).collect();
+                let offset = (0..len).map(|i| -scale[i] * interface.zero_point_at(i)).collect();
+                self.values[id] = Some(Value::Act(Act { planes: vec![Plane { value, scale }], offset }));
+                out.push(interface);
+                continue;
+            }
             let (scale, zero) = self.input_scale(id);
             self.values[id] =
                 Some(Value::Act(Act { planes: vec![Plane { value, scale: vec![scale; len] }], offset: vec![-scale * zero; len] }));
