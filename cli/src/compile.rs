@@ -6,12 +6,11 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zkinfer::commit::CommitOptions;
 use zkinfer::graph::Graph;
 use zkinfer::import::ImportOptions;
 use zkinfer::plan;
 use zkinfer::quantize::{QuantizeOptions, Report, evaluate, quantize};
-use zkinfer::secret::WeightVisibility;
+use zkinfer::secret::{CommitOptions, WeightVisibility};
 
 /// Largest number of calibration samples that the report runs.
 const REPORT_SAMPLES: usize = 500;
@@ -82,17 +81,14 @@ impl Compile {
         let (report, t_report) = ui::step(what, || evaluate(&graph, &model, &samples.inputs[..shown], labels.get(..shown).unwrap_or_default()));
         let report = report?;
 
-        let mut commit = CommitOptions::default();
-        commit.name = name;
+        let weights = if self.public_weights { WeightVisibility::Public } else { WeightVisibility::Hidden };
+        let mut commit = CommitOptions::default().with_name(name).with_weights(weights);
         commit.plan.k = self.k;
-        if self.public_weights {
-            commit.weights = WeightVisibility::Public;
-        }
         let choice = plan::choose(&model.program, &commit.plan)?;
         let weights = model.program.committed_weights();
         let (bits, mut rng) = (model.program.range_bits, files::rng()?);
         let what = format!("committing to {} weights", ui::count(weights));
-        let (secret, t_commit) = ui::step(what, || model.commit(&commit, &mut rng));
+        let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut rng));
         let secret = secret?;
 
         let (model_path, card_path) = (files::with_suffix(&self.output, ".model"), files::with_suffix(&self.output, ".card"));

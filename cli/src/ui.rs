@@ -134,6 +134,11 @@ pub fn count(n: u64) -> String {
     out
 }
 
+/// Columns that a text takes, colours left out.
+pub fn width(text: &str) -> usize {
+    text.split('\x1b').enumerate().map(|(i, part)| part.chars().skip(if i == 0 { 0 } else { part.find('m').map_or(0, |at| at + 1) }).count()).sum()
+}
+
 /// The beginning of a text that is too long for its column.
 pub fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
@@ -178,6 +183,7 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
+        assert_eq!([width("a…"), width(&Paint(true).red("ab")), width(&format!("x{}y", Paint(true).bold("b")))], [2, 2, 3]);
         assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
         assert_eq!([size(999), size(4_650), size(2_000_000)], ["999 B", "4.7 kB", "2.0 MB"]);
         assert_eq!([real(0.0), real(-5.92274), real(123.456), real(1e-9)], ["0", "-5.923", "123.5", "1.000e-9"]);

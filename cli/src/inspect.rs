@@ -1,0 +1,195 @@
+//! `zkinfer inspect`.
+
+use crate::{files, ui};
+use anyhow::{Context as _, Result, anyhow};
+use clap::Args;
+use serde_json::{Value, json};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+use zkinfer::interface::Interface;
+use zkinfer::model::TensorInterface;
+use zkinfer::params;
+use zkinfer::secret::Secret;
+use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, Proof};
+use zkinfer_circuits::program::Node;
+use zkinfer_circuits::statement::Claim;
+use zkinfer_circuits::verify::{Limits, Plan};
+
+/// Say what is in a file, without its secrets.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  zkinfer inspect digits.card
+  zkinfer inspect run.proof --json
+  zkinfer inspect digits.card --to-json digits.card.json
+
+Takes models, cards, proofs (binary or JSON) and cached parameters.")]
+pub struct Inspect {
+    /// The file
+    #[arg(value_name = "FILE")]
+    file: PathBuf,
+    /// Also write the JSON form of a card or a proof
+    #[arg(long, value_name = "FILE")]
+    to_json: Option<PathBuf>,
+}
+
+/// Lines for people; the same as JSON.
+struct Description {
+    lines: Vec<(&'static str, String)>,
+    json: Value,
+    form: Option<String>,
+}
+
+impl Inspect {
+    pub fn run(&self, as_json: bool) -> Result<ExitCode> {
+        let bytes = files::read(&self.file, files::MODEL_BYTES)?;
+        let mut description = describe(&self.file, &bytes)?;
+        if let Some(path) = &self.to_json {
+            let form = description.form.as_ref().ok_or_else(|| anyhow!("only cards and proofs have a JSON form"))?;
+            files::write(path, form.as_bytes())?;
+        }
+        if as_json {
+            description.json["bytes"] = json!(bytes.len());
+            description.json["version"] = json!(FORMAT_VERSION);
+            ui::json(&description.json)?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        let kind = description.json["kind"].as_str().unwrap_or_default();
+        let title = format!("{}: {kind}, {}, format version {FORMAT_VERSION}", self.file.display(), ui::size(bytes.len()));
+        let paint = ui::stdout();
+        ui::line(&paint.bold(&title))?;
+        for (name, value) in description.lines {
+            ui::line(&format!("  {}  {}", paint.cyan(&format!("{name:<11}")), ui::plain(&value)))?;
+        }
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
+    let limits = Limits::default();
+    let at = || path.display().to_string();
+    if files::is_json(bytes) {
+        return match files::card(bytes, &limits) {
+            Ok(card) => describe_card(&card),
+            Err(card_error) => match files::proof(bytes, &limits) {
+                Ok(proof) => describe_proof(&proof),
+                // Of the two, the more telling reason.
+                Err(proof_error) => {
+                    let is_proof = format!("{card_error}").contains("found a proof");
+                    Err(anyhow!(if is_proof { proof_error } else { card_error })).with_context(at)
+                }
+            },
+        };
+    }
+    match FileKind::of(bytes).with_context(at)? {
+        FileKind::Model => describe_model(&Secret::from_bytes(bytes, files::MODEL_BYTES).with_context(at)?),
+        FileKind::Card => describe_card(&Card::from_bytes(bytes, limits.card_bytes).with_context(at)?),
+        FileKind::Proof => describe_proof(&Proof::from_bytes(bytes, limits.proof_bytes).with_context(at)?),
+        FileKind::Params => {
+            let k = params::content_k(bytes.get(10..).unwrap_or_default()).with_context(at)?;
+            params::from_bytes(bytes, k).with_context(at)?;
+            let lines = vec![("rows", format!("2^{k}")), ("generators", ui::count(2 << k))];
+            Ok(Description { lines, json: json!({ "kind": "params", "k": k }), form: None })
+        }
+        other => Err(anyhow!("nothing is known about {} files", other.name())),
+    }
+}
+
+fn describe_tensor(t: &TensorInterface) -> String {
+    let shape: Vec<String> = t.shape.iter().map(ToString::to_string).collect();
+    let scale = match t.scale.as_slice() {
+        [scale] => format!("step {}", ui::real(*scale)),
+        scales => format!("{} steps from {}", scales.len(), ui::real(scales.iter().copied().fold(f64::INFINITY, f64::min))),
+    };
+    format!("{} [{}], {scale}", t.name, shape.join(" x "))
+}
+
+fn describe_card(card: &Card) -> Result<Description> {
+    let program = &card.program;
+    let neurons: usize = program.nodes.iter().map(|n| if let Node::Neurons(n) = n { n.len() } else { 0 }).sum();
+    let layers = program.nodes.iter().filter(|n| matches!(n, Node::Neurons(_))).count();
+    let interface = Interface::from_card(card);
+    let plan = Plan::new(program.clone(), card.k, &Limits::default());
+    let mut lines = vec![("digest", card.digest().to_string())];
+    match &interface {
+        Ok(i) => {
+            lines.push(("name", i.name.clone()));
+            lines.extend(i.inputs.iter().map(|t| ("input", describe_tensor(t))));
+            lines.extend(i.outputs.iter().map(|t| ("output", describe_tensor(t))));
+        }
+        Err(error) => lines.push(("interface", format!("unusable: {error}"))),
+    }
+    lines.push(("model", format!("{layers} layers, {} neurons, {} weights", ui::count(neurons as u64), ui::count(program.committed_weights()))));
+    lines.push(("precision", format!("{} bits", program.range_bits)));
+    lines.push(("commitment", format!("{} points", ui::count(card.points.len() as u64))));
+    let columns = match &plan {
+        Ok(plan) => {
+            lines.push(("circuit", format!("2^{} rows, {} columns", card.k, plan.layout.columns.advice())));
+            Some(plan.layout.columns.advice())
+        }
+        Err(error) => {
+            lines.push(("circuit", format!("unusable: {error}")));
+            None
+        }
+    };
+    let json = json!({
+        "kind": "card",
+        "digest": card.digest().to_string(),
+        "interface": interface.as_ref().ok(),
+        "layers": layers,
+        "neurons": neurons,
+        "weights": program.committed_weights(),
+        "bits": program.range_bits,
+        "points": card.points.len(),
+        "k": card.k,
+        "columns": columns,
+    });
+    Ok(Description { lines, json, form: Some(zkinfer::files::card_to_json(card)?) })
+}
+
+/// The card, and what the owner may know without seeing a weight.
+fn describe_model(secret: &Secret) -> Result<Description> {
+    let mut description = describe_card(secret.card())?;
+    let model = secret.model();
+    let layers = model.layers.iter().map(|l| {
+        let range = format!("{} to {}", ui::real(l.low), ui::real(l.high));
+        ("layer", format!("{}: step {}, calibrated for {range}", l.name, ui::real(l.scale_max)))
+    });
+    description.lines.extend(layers);
+    description.lines.push(("secret", "weights and blinds: not shown".to_owned()));
+    description.json["kind"] = json!("model");
+    description.json["calibration"] = serde_json::to_value(&model.layers)?;
+    description.form = None;
+    Ok(description)
+}
+
+fn describe_proof(proof: &Proof) -> Result<Description> {
+    let claim = |claim: &Claim| match claim {
+        Claim::Values(values) => (format!("{} values, which travel with the proof", values.len()), json!({ "values": values })),
+        Claim::Digest(digest) => (format!("public, known to the verifier; digest {digest}"), json!({ "digest": digest.to_string() })),
+        Claim::Committed(points) => (format!("committed, {} points", points.len()), json!({ "committed": points.len() })),
+        };
+    let (input, input_json) = claim(&proof.input);
+    let (output, output_json) = claim(&proof.output);
+    let context = match std::str::from_utf8(&proof.context) {
+        Ok("") => "none".to_owned(),
+        Ok(text) => format!("{text:?}"),
+        Err(_) => ui::hex(&proof.context),
+    };
+    let lines = vec![
+        ("claims", "only verification shows whether they hold".to_owned()),
+        ("card", proof.card.to_string()),
+        ("input", input),
+        ("output", output),
+        ("context", context),
+        ("halo2", ui::size(proof.halo2.len())),
+    ];
+    let json = json!({
+        "kind": "proof",
+        "card": proof.card.to_string(),
+        "input": input_json,
+        "output": output_json,
+        "context_hex": ui::hex(&proof.context),
+        "halo2_bytes": proof.halo2.len(),
+    });
+    Ok(Description { lines, json, form: Some(zkinfer::files::proof_to_json(proof)?) })
+}
