@@ -113,16 +113,30 @@ impl Samples {
     pub fn load(path: impl AsRef<Path>, input_lens: &[usize]) -> Result<Samples, DataError> {
         let path = path.as_ref();
         let name = path.display().to_string();
-        let file = |source| DataError::File { path: name.clone(), source };
+        let file = |source| DataError::File {
+            path: name.clone(),
+            source,
+        };
         let handle = File::open(path).map_err(file)?;
         let mut bytes = Vec::new();
-        handle.take(MAX_FILE_BYTES + 1).read_to_end(&mut bytes).map_err(file)?;
+        handle
+            .take(MAX_FILE_BYTES + 1)
+            .read_to_end(&mut bytes)
+            .map_err(file)?;
         if bytes.len() as u64 > MAX_FILE_BYTES {
-            return Err(DataError::Limit { name, unit: "bytes or more", found: bytes.len() as u64, limit: MAX_FILE_BYTES });
+            return Err(DataError::Limit {
+                name,
+                unit: "bytes or more",
+                found: bytes.len() as u64,
+                limit: MAX_FILE_BYTES,
+            });
         }
         match path.extension().and_then(|e| e.to_str()) {
             Some("npz") => Samples::from_npz(&bytes, input_lens),
-            Some("npy") => Samples::from_arrays(vec![("x0".into(), Array::from_npy("x0", &bytes)?)], input_lens),
+            Some("npy") => Samples::from_arrays(
+                vec![("x0".into(), Array::from_npy("x0", &bytes)?)],
+                input_lens,
+            ),
             Some("json") => Samples::from_json(&bytes, input_lens),
             _ => Err(DataError::Format { path: name }),
         }
@@ -133,24 +147,39 @@ impl Samples {
     /// # Errors
     /// See [`DataError`].
     pub fn from_npz(bytes: &[u8], input_lens: &[usize]) -> Result<Samples, DataError> {
-        let malformed = |name: &str, reason: String| DataError::Malformed { name: name.into(), reason };
+        let malformed = |name: &str, reason: String| DataError::Malformed {
+            name: name.into(),
+            reason,
+        };
         let archive = zip::ZipArchive::new(std::io::Cursor::new(bytes));
         let mut archive = archive.map_err(|e| malformed("archive", e.to_string()))?;
         let mut arrays = Vec::new();
         let mut budget = MAX_UNPACKED;
         for index in 0..archive.len() {
-            let mut entry = archive.by_index(index).map_err(|e| malformed("archive", e.to_string()))?;
+            let mut entry = archive
+                .by_index(index)
+                .map_err(|e| malformed("archive", e.to_string()))?;
             let name = entry.name().trim_end_matches(".npy").to_string();
             // Whatever else the archive holds is not unpacked.
-            if name != "labels" && numbered(&name, 'x').is_none() && numbered(&name, 'y').is_none() {
+            if name != "labels" && numbered(&name, 'x').is_none() && numbered(&name, 'y').is_none()
+            {
                 continue;
             }
             let mut content = Vec::new();
             // The stated size may be a lie: read no further than the budget.
-            entry.by_ref().take(budget + 1).read_to_end(&mut content).map_err(|e| malformed(&name, e.to_string()))?;
+            entry
+                .by_ref()
+                .take(budget + 1)
+                .read_to_end(&mut content)
+                .map_err(|e| malformed(&name, e.to_string()))?;
             let size = content.len() as u64;
             if size > budget {
-                return Err(DataError::Limit { name, unit: "bytes or more unpacked", found: MAX_UNPACKED, limit: MAX_UNPACKED });
+                return Err(DataError::Limit {
+                    name,
+                    unit: "bytes or more unpacked",
+                    found: MAX_UNPACKED,
+                    limit: MAX_UNPACKED,
+                });
             }
             budget -= size;
             let array = Array::from_npy(&name, &content)?;
@@ -170,38 +199,84 @@ impl Samples {
             #[serde(default)]
             output_data: Option<Vec<Vec<f32>>>,
         }
-        let sample: Sample = serde_json::from_slice(bytes)
-            .map_err(|e| DataError::Malformed { name: "JSON sample".into(), reason: e.to_string() })?;
+        let sample: Sample = serde_json::from_slice(bytes).map_err(|e| DataError::Malformed {
+            name: "JSON sample".into(),
+            reason: e.to_string(),
+        })?;
         for (i, &expected) in input_lens.iter().enumerate() {
             let name = format!("x{i} (input_data[{i}])");
             match sample.input_data.get(i) {
-                None => return Err(DataError::Missing { name, inputs: input_lens.len() }),
-                Some(x) if x.len() != expected => return Err(DataError::Shape { name, expected, found: x.len() }),
+                None => {
+                    return Err(DataError::Missing {
+                        name,
+                        inputs: input_lens.len(),
+                    });
+                }
+                Some(x) if x.len() != expected => {
+                    return Err(DataError::Shape {
+                        name,
+                        expected,
+                        found: x.len(),
+                    });
+                }
                 Some(x) => finite(&name, x)?,
             }
         }
         if sample.input_data.len() > input_lens.len() {
-            let reason = format!("{} inputs given, the model has {}", sample.input_data.len(), input_lens.len());
-            return Err(DataError::Malformed { name: "input_data".into(), reason });
+            let reason = format!(
+                "{} inputs given, the model has {}",
+                sample.input_data.len(),
+                input_lens.len()
+            );
+            return Err(DataError::Malformed {
+                name: "input_data".into(),
+                reason,
+            });
         }
-        Ok(Samples { inputs: vec![sample.input_data], outputs: sample.output_data.map(|y| vec![y]), labels: None })
+        Ok(Samples {
+            inputs: vec![sample.input_data],
+            outputs: sample.output_data.map(|y| vec![y]),
+            labels: None,
+        })
     }
 
     /// Builds samples from named arrays whose first axis is the sample; unknown names are ignored.
     ///
     /// # Errors
     /// If an input is missing or does not fit, or arrays differ in their number of samples.
-    pub fn from_arrays(arrays: Vec<(String, Array)>, input_lens: &[usize]) -> Result<Samples, DataError> {
+    pub fn from_arrays(
+        arrays: Vec<(String, Array)>,
+        input_lens: &[usize],
+    ) -> Result<Samples, DataError> {
         let find = |name: &str| arrays.iter().find(|(n, _)| n == name).map(|(_, a)| a);
         let mut inputs: Tensors = Vec::new();
         for (i, &expected) in input_lens.iter().enumerate() {
             let name = format!("x{i}");
-            let array = find(&name).ok_or_else(|| DataError::Missing { name: name.clone(), inputs: input_lens.len() })?;
+            let array = find(&name).ok_or_else(|| DataError::Missing {
+                name: name.clone(),
+                inputs: input_lens.len(),
+            })?;
             finite(&name, &array.values)?;
             append(&mut inputs, &name, array, i)?;
-            if let Some(found) = inputs.iter().filter_map(|s| s.last()).map(Vec::len).find(|l| *l != expected) {
-                return Err(DataError::Shape { name, expected, found });
+            if let Some(found) = inputs
+                .iter()
+                .filter_map(|s| s.last())
+                .map(Vec::len)
+                .find(|l| *l != expected)
+            {
+                return Err(DataError::Shape {
+                    name,
+                    expected,
+                    found,
+                });
             }
+        }
+        if let (true, Some(samples)) = (
+            input_lens.is_empty(),
+            find("y0").and_then(|y| y.shape.first()),
+        ) {
+            // A model without inputs: there are as many (empty) samples as outputs.
+            inputs.resize(*samples, Vec::new());
         }
         let mut outputs: Tensors = vec![Vec::new(); inputs.len()];
         let mut count = 0;
@@ -214,13 +289,21 @@ impl Samples {
             None => None,
             Some(array) if array.values.len() != inputs.len() => {
                 let (expected, found) = (inputs.len(), array.values.len());
-                return Err(DataError::SampleCount { name: "labels".into(), expected, found });
+                return Err(DataError::SampleCount {
+                    name: "labels".into(),
+                    expected,
+                    found,
+                });
             }
             // Labels may be targets of a regression, which have no integer form.
             Some(array) if array.values.iter().any(|v| v.fract() != 0.0) => None,
             Some(array) => Some(array.values.iter().map(|&v| v as i64).collect()),
         };
-        Ok(Samples { inputs, outputs: (count > 0).then_some(outputs), labels })
+        Ok(Samples {
+            inputs,
+            outputs: (count > 0).then_some(outputs),
+            labels,
+        })
     }
 }
 
@@ -231,7 +314,10 @@ fn numbered(name: &str, letter: char) -> Option<u32> {
 
 fn finite(name: &str, values: &[f32]) -> Result<(), DataError> {
     match values.iter().find(|v| !v.is_finite()) {
-        Some(v) => Err(DataError::Malformed { name: name.into(), reason: format!("holds {v}") }),
+        Some(v) => Err(DataError::Malformed {
+            name: name.into(),
+            reason: format!("holds {v}"),
+        }),
         None => Ok(()),
     }
 }
@@ -246,11 +332,21 @@ fn append(samples: &mut Tensors, name: &str, array: &Array, at: usize) -> Result
         samples.resize(found, Vec::new());
     }
     if found != samples.len() {
-        return Err(DataError::SampleCount { name: name.into(), expected: samples.len(), found });
+        return Err(DataError::SampleCount {
+            name: name.into(),
+            expected: samples.len(),
+            found,
+        });
     }
     let len = array.values.len().checked_div(found).unwrap_or(0);
     for (i, sample) in samples.iter_mut().enumerate() {
-        sample.push(array.values.get(i * len..(i + 1) * len).unwrap_or_default().to_vec());
+        sample.push(
+            array
+                .values
+                .get(i * len..(i + 1) * len)
+                .unwrap_or_default()
+                .to_vec(),
+        );
     }
     Ok(())
 }
@@ -268,37 +364,84 @@ mod tests {
     }
 
     fn load(header: &str, data: &[u8], len: usize) -> Result<Samples, DataError> {
-        Samples::from_arrays(vec![("x0".into(), Array::from_npy("x0", &npy(header, data))?)], &[len])
+        Samples::from_arrays(
+            vec![("x0".into(), Array::from_npy("x0", &npy(header, data))?)],
+            &[len],
+        )
     }
 
     #[test]
     fn reads_dtypes() {
-        let f4: Vec<u8> = [1.5f32, -2.0].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let s = load("{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }\n", &f4, 1).expect("valid");
+        let f4: Vec<u8> = [1.5f32, -2.0]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let s = load(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (2, 1), }\n",
+            &f4,
+            1,
+        )
+        .expect("valid");
         assert_eq!(s.inputs, vec![vec![vec![1.5]], vec![vec![-2.0]]]);
-        let s = load("{'descr': '|b1', 'fortran_order': False, 'shape': (1, 2), }", &[1, 0], 2).expect("valid");
+        let s = load(
+            "{'descr': '|b1', 'fortran_order': False, 'shape': (1, 2), }",
+            &[1, 0],
+            2,
+        )
+        .expect("valid");
         assert_eq!(s.inputs, vec![vec![vec![1.0, 0.0]]]);
-        let f8: Vec<u8> = [1.5f64, -2.0].iter().flat_map(|v| v.to_be_bytes()).collect();
-        let s = load("{'descr': '>f8', 'fortran_order': True, 'shape': (1, 2), }", &f8, 2);
+        let f8: Vec<u8> = [1.5f64, -2.0]
+            .iter()
+            .flat_map(|v| v.to_be_bytes())
+            .collect();
+        let s = load(
+            "{'descr': '>f8', 'fortran_order': True, 'shape': (1, 2), }",
+            &f8,
+            2,
+        );
         assert_eq!(s.expect("valid").inputs, vec![vec![vec![1.5, -2.0]]]);
     }
 
     #[test]
     fn fortran_order_is_transposed() {
-        let data: Vec<u8> = [1i32, 4, 2, 5, 3, 6].iter().flat_map(|v| v.to_le_bytes()).collect();
-        let s = load("{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }", &data, 3).expect("valid");
-        assert_eq!(s.inputs, vec![vec![vec![1.0, 2.0, 3.0]], vec![vec![4.0, 5.0, 6.0]]]);
+        let data: Vec<u8> = [1i32, 4, 2, 5, 3, 6]
+            .iter()
+            .flat_map(|v| v.to_le_bytes())
+            .collect();
+        let s = load(
+            "{'descr': '<i4', 'fortran_order': True, 'shape': (2, 3), }",
+            &data,
+            3,
+        )
+        .expect("valid");
+        assert_eq!(
+            s.inputs,
+            vec![vec![vec![1.0, 2.0, 3.0]], vec![vec![4.0, 5.0, 6.0]]]
+        );
     }
 
     #[test]
     fn hostile_headers_are_errors() {
-        let huge = "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }";
+        let huge =
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (99999999999, 99999999999), }";
         assert!(matches!(load(huge, &[], 1), Err(DataError::Limit { .. })));
         let lie = "{'descr': '<f4', 'fortran_order': False, 'shape': (1000, 1000), }";
-        assert!(matches!(load(lie, &[0; 8], 1), Err(DataError::Malformed { .. })));
-        assert!(matches!(load("{'descr': '<c8', 'shape': (1,)}", &[0; 8], 1), Err(DataError::Malformed { .. })));
-        assert!(matches!(load("((((((", &[], 1), Err(DataError::Malformed { .. })));
-        let good = npy("{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }", &[0; 8]);
+        assert!(matches!(
+            load(lie, &[0; 8], 1),
+            Err(DataError::Malformed { .. })
+        ));
+        assert!(matches!(
+            load("{'descr': '<c8', 'shape': (1,)}", &[0; 8], 1),
+            Err(DataError::Malformed { .. })
+        ));
+        assert!(matches!(
+            load("((((((", &[], 1),
+            Err(DataError::Malformed { .. })
+        ));
+        let good = npy(
+            "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }",
+            &[0; 8],
+        );
         for cut in 0..good.len() {
             assert!(Array::from_npy("x0", &good[..cut]).is_err());
         }
@@ -314,12 +457,28 @@ mod tests {
     #[test]
     fn mismatches_name_the_array() {
         let two = "{'descr': '|u1', 'fortran_order': False, 'shape': (1, 2), }";
-        assert!(matches!(load(two, &[1, 2], 3), Err(DataError::Shape { expected: 3, found: 2, .. })));
+        assert!(matches!(
+            load(two, &[1, 2], 3),
+            Err(DataError::Shape {
+                expected: 3,
+                found: 2,
+                ..
+            })
+        ));
         let json = br#"{"input_data": [[1, 2.5]], "output_data": [[3]]}"#;
         let s = Samples::from_json(json, &[2]).expect("valid");
-        assert_eq!((s.inputs, s.outputs), (vec![vec![vec![1.0, 2.5]]], Some(vec![vec![vec![3.0]]])));
-        assert!(matches!(Samples::from_json(json, &[2, 1]), Err(DataError::Missing { .. })));
-        assert!(matches!(Samples::from_json(json, &[3]), Err(DataError::Shape { .. })));
+        assert_eq!(
+            (s.inputs, s.outputs),
+            (vec![vec![vec![1.0, 2.5]]], Some(vec![vec![vec![3.0]]]))
+        );
+        assert!(matches!(
+            Samples::from_json(json, &[2, 1]),
+            Err(DataError::Missing { .. })
+        ));
+        assert!(matches!(
+            Samples::from_json(json, &[3]),
+            Err(DataError::Shape { .. })
+        ));
         let deep = "[".repeat(100_000);
         assert!(Samples::from_json(deep.as_bytes(), &[3]).is_err());
     }

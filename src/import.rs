@@ -46,7 +46,13 @@ pub struct ImportOptions {
 
 impl Default for ImportOptions {
     fn default() -> Self {
-        ImportOptions { batch: 1, symbols: BTreeMap::new(), max_bytes: 1 << 30, max_elements: 1 << 26, max_nodes: 10_000 }
+        ImportOptions {
+            batch: 1,
+            symbols: BTreeMap::new(),
+            max_bytes: 1 << 30,
+            max_elements: 1 << 26,
+            max_nodes: 10_000,
+        }
     }
 }
 
@@ -81,7 +87,9 @@ pub enum ImportError {
         limit: u64,
     },
     /// An input has a dimension whose length the file does not say.
-    #[error("input \"{input}\": dimension {axis} ({symbol}) has no fixed length; give it a value in ImportOptions::symbols")]
+    #[error(
+        "input \"{input}\": dimension {axis} ({symbol}) has no fixed length; give it a value in ImportOptions::symbols"
+    )]
     DynamicDimension {
         /// The input.
         input: String,

@@ -96,7 +96,7 @@ impl TensorInterface {
         entry(&self.zero_point, index)
     }
 
-    fn check(&self, len: usize) -> Result<(), InterfaceError> {
+    pub(crate) fn check(&self, len: usize) -> Result<(), InterfaceError> {
         if len != self.len() {
             return Err(InterfaceError::Length { name: self.name.clone(), found: len, wanted: self.len() });
         }

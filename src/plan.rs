@@ -22,11 +22,13 @@ pub struct PlanOptions {
     pub max_k: u32,
     /// How many milliseconds of proving one millisecond of verification is worth.
     pub verify_weight: f64,
+    /// How many milliseconds of proving one kilobyte of proof is worth.
+    pub size_weight: f64,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0 }
+        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0, size_weight: 30.0 }
     }
 }
 
@@ -44,6 +46,8 @@ pub struct Candidate {
     pub prove_ms: f64,
     /// Predicted verification time, CPU milliseconds.
     pub verify_ms: f64,
+    /// Predicted proof size in bytes, claims not counted.
+    pub proof_bytes: usize,
 }
 
 /// The planner's choice and what it was compared with.
@@ -55,20 +59,22 @@ pub struct PlanChoice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Cost per cell and row in microseconds of CPU time, upstream's prover; calibrated by `cargo bench --bench plan`.
+/// Microseconds of CPU time, upstream's prover; fitted to `examples/corpus.rs` over `k = 8 … 11` of three models.
 mod cost {
-    /// Advice cell with a small non-negative value: commitment (twice: once for the challenge), transforms, gates.
-    pub const SMALL: f64 = 4.2;
-    /// Advice cell of full width, committed once.
-    pub const FULL: f64 = 13.5;
-    /// A second commitment of a full-width cell.
-    pub const AGAIN: f64 = 9.0;
-    /// Inner-product opening and everything else that is paid per row.
-    pub const ROW: f64 = 110.0;
+    /// Per row and advice cell with a small non-negative value: commitments, transforms, gates.
+    pub const SMALL: f64 = 4.5;
+    /// Per row and advice cell of full width.
+    pub const FULL: f64 = 13.0;
+    /// Per row: inner-product opening, quotient, everything that columns do not multiply.
+    pub const ROW: f64 = 200.0;
+    /// Per column: what does not shrink with the rows.
+    pub const COLUMN: f64 = 3000.0;
     /// Verification, per row.
-    pub const VERIFY_ROW: f64 = 11.0;
-    /// Verification, per point of the model commitment and per column.
-    pub const VERIFY_POINT: f64 = 12.0;
+    pub const VERIFY_ROW: f64 = 12.0;
+    /// Verification, per point of the model commitment and per public coefficient.
+    pub const VERIFY_POINT: f64 = 20.0;
+    /// Verification, per column.
+    pub const VERIFY_COLUMN: f64 = 150.0;
 }
 
 impl Candidate {
@@ -76,14 +82,29 @@ impl Candidate {
         let columns = layout.columns.clone();
         let n = layout.rows() as f64;
         let small = columns.phase1() as f64;
-        let phase2 = columns.phase2() as f64;
         let full = columns.advice() as f64 - small;
         let points = layout.commitments(program);
-        let micros = n * (small * cost::SMALL + full * cost::FULL + phase2 * cost::AGAIN + cost::ROW);
-        let instance: usize = layout.table_rows.iter().sum();
-        let verify = n * cost::VERIFY_ROW + (points + instance + columns.advice()) as f64 * cost::VERIFY_POINT;
-        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3 }
+        let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW) + columns.advice() as f64 * cost::COLUMN;
+        let coefficients: usize = layout.table_rows.iter().sum();
+        let verify = n * cost::VERIFY_ROW
+            + (points + coefficients) as f64 * cost::VERIFY_POINT
+            + columns.advice() as f64 * cost::VERIFY_COLUMN;
+        let proof_bytes = proof_bytes(layout);
+        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3, proof_bytes }
     }
+}
+
+/// Size of upstream's proof and the link: one commitment per column, one evaluation per query, two points per round of
+/// the opening.
+fn proof_bytes(layout: &Layout) -> usize {
+    let columns = &layout.columns;
+    let next = columns.constants + columns.sums + columns.folds;
+    let description = zkinfer_circuits::gates::describe(layout);
+    let quotient = 4;
+    let evaluations = columns.advice() + next + description.fixed + description.instance + 1;
+    let opening = 2 * layout.k as usize + 3 + 2 + 2;
+    let link = zkinfer_circuits::layout::BLINDING_ROWS + 2;
+    32 * (columns.advice() + 1 + quotient + evaluations + opening + link)
 }
 
 /// Chooses `k` for a program.
@@ -104,7 +125,9 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
             Err(error) => problem = Some(error),
         }
     }
-    let weigh = |c: &Candidate| c.prove_ms + options.verify_weight * c.verify_ms;
+    let weigh = |c: &Candidate| {
+        c.prove_ms + options.verify_weight * c.verify_ms + options.size_weight * c.proof_bytes as f64 / 1e3
+    };
     match candidates.iter().min_by(|a, b| weigh(a).total_cmp(&weigh(b))) {
         Some(best) => Ok(PlanChoice { k: best.k, candidates }),
         None => Err(CommitError::Plan(problem.unwrap_or(LayoutError::K { k: 0, min: options.min_k, max: options.max_k }).into())),
@@ -120,12 +143,12 @@ impl PlanChoice {
 
 impl fmt::Display for PlanChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)")?;
+        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)")?;
         for c in &self.candidates {
             let col = &c.columns;
             writeln!(
                 f,
-                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1}",
+                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
                 if c.k == self.k { ">" } else { " " },
                 c.k,
                 1u64 << c.k,
@@ -135,7 +158,8 @@ impl fmt::Display for PlanChoice {
                 col.constants + col.sums + col.folds,
                 c.points,
                 c.prove_ms,
-                c.verify_ms
+                c.verify_ms,
+                c.proof_bytes
             )?;
         }
         Ok(())

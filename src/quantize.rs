@@ -9,7 +9,7 @@
 //! [`QuantizeOptions::headroom`]. Values beyond that cannot be proven and are reported by the integer run.
 
 use crate::graph::Graph;
-use crate::model::QuantizedModel;
+use crate::model::{QuantizedModel, TensorInterface};
 
 mod error;
 mod lower;
@@ -35,11 +35,14 @@ pub struct QuantizeOptions {
     pub headroom: f64,
     /// Scales of their own for every output channel of a linear map.
     pub per_channel: bool,
+    /// Interfaces of the inputs, instead of calibrated ones: the outputs of the model whose committed output is this
+    /// model's input. Empty for a model of its own.
+    pub inputs: Vec<TensorInterface>,
 }
 
 impl Default for QuantizeOptions {
     fn default() -> Self {
-        QuantizeOptions { range_bits: None, headroom: 0.3, per_channel: true }
+        QuantizeOptions { range_bits: None, headroom: 0.3, per_channel: true, inputs: Vec::new() }
     }
 }
 
@@ -65,9 +68,26 @@ impl QuantizeOptions {
         self
     }
 
+    /// Sets [`inputs`](Self::inputs).
+    #[must_use]
+    pub fn with_inputs(mut self, inputs: Vec<TensorInterface>) -> Self {
+        self.inputs = inputs;
+        self
+    }
+
     /// The effective number of bits.
     pub fn bits(&self) -> u32 {
         self.range_bits.unwrap_or(12)
+    }
+}
+
+impl Graph {
+    /// Quantizes the model; see [`quantize`].
+    ///
+    /// # Errors
+    /// See [`QuantizeError`].
+    pub fn quantize(&self, calibration: &[Vec<Vec<f32>>], options: &QuantizeOptions) -> Result<QuantizedModel, QuantizeError> {
+        quantize(self, calibration, options)
     }
 }
 

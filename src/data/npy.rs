@@ -18,15 +18,27 @@ impl Array {
     /// # Errors
     /// If it is not such a file, holds other elements than numbers or booleans, or is too large.
     pub fn from_npy(name: &str, bytes: &[u8]) -> Result<Array, DataError> {
-        let malformed = |reason: &str| DataError::Malformed { name: name.into(), reason: reason.into() };
+        let malformed = |reason: &str| DataError::Malformed {
+            name: name.into(),
+            reason: reason.into(),
+        };
         let (header, data) = split(bytes).ok_or_else(|| malformed("not an .npy array"))?;
-        let descr = field(header, "'descr'").and_then(|f| f.trim_start().strip_prefix('\'')?.split('\'').next());
+        let descr = field(header, "'descr'")
+            .and_then(|f| f.trim_start().strip_prefix('\'')?.split('\'').next());
         let descr = descr.ok_or_else(|| malformed("the header has no element type"))?;
-        let fortran = field(header, "'fortran_order'").is_some_and(|f| f.trim_start().starts_with("True"));
-        let shape = field(header, "'shape'").and_then(shape).ok_or_else(|| malformed("the header has no shape"))?;
+        let fortran =
+            field(header, "'fortran_order'").is_some_and(|f| f.trim_start().starts_with("True"));
+        let shape = field(header, "'shape'")
+            .and_then(shape)
+            .ok_or_else(|| malformed("the header has no shape"))?;
         let elements = shape.iter().fold(1u64, |p, &d| p.saturating_mul(d as u64));
         if elements > MAX_ELEMENTS {
-            return Err(DataError::Limit { name: name.into(), unit: "elements", found: elements, limit: MAX_ELEMENTS });
+            return Err(DataError::Limit {
+                name: name.into(),
+                unit: "elements",
+                found: elements,
+                limit: MAX_ELEMENTS,
+            });
         }
         let kind = descr.get(1..).unwrap_or_default();
         let big = descr.starts_with('>');
@@ -34,13 +46,31 @@ impl Array {
             "f4" | "i4" => 4,
             "f8" | "i8" => 8,
             "u1" | "i1" | "b1" => 1,
-            other => return Err(malformed(&format!("element type \"{other}\" is not supported (f4, f8, i8, i4, i1, u1, b1 are)"))),
+            other => {
+                return Err(malformed(&format!(
+                    "element type \"{other}\" is not supported (f4, f8, i8, i4, i1, u1, b1 are)"
+                )));
+            }
         };
         if data.len() as u64 != elements * width {
-            return Err(malformed(&format!("has {} bytes of data, its header says {}", data.len(), elements * width)));
+            return Err(malformed(&format!(
+                "has {} bytes of data, its header says {}",
+                data.len(),
+                elements * width
+            )));
         }
-        let values = data.chunks_exact(width as usize).map(|c| element(kind, big, c)).collect();
-        Ok(Array { values: if fortran { transpose(&shape, values) } else { values }, shape })
+        let values = data
+            .chunks_exact(width as usize)
+            .map(|c| element(kind, big, c))
+            .collect();
+        Ok(Array {
+            values: if fortran {
+                transpose(&shape, values)
+            } else {
+                values
+            },
+            shape,
+        })
     }
 }
 
@@ -67,7 +97,9 @@ fn field<'h>(header: &'h str, key: &str) -> Option<&'h str> {
 fn shape(text: &str) -> Option<Vec<usize>> {
     let (inside, _) = text.trim_start().strip_prefix('(')?.split_once(')')?;
     let lengths = inside.split(',').map(str::trim).filter(|s| !s.is_empty());
-    let shape = lengths.map(|s| s.parse().ok()).collect::<Option<Vec<usize>>>()?;
+    let shape = lengths
+        .map(|s| s.parse().ok())
+        .collect::<Option<Vec<usize>>>()?;
     (shape.len() <= 32).then_some(shape)
 }
 

@@ -54,7 +54,11 @@ pub enum GraphError {
 impl Graph {
     /// Number of elements of every input, in the model's order.
     pub fn input_lens(&self) -> Vec<usize> {
-        self.inputs.iter().filter_map(|&i| self.nodes.get(i)).map(GraphNode::len).collect()
+        self.inputs
+            .iter()
+            .filter_map(|&i| self.nodes.get(i))
+            .map(GraphNode::len)
+            .collect()
     }
 
     /// Runs the model in floats and returns the values of *all* nodes, indexed like [`Graph::nodes`]
@@ -64,22 +68,52 @@ impl Graph {
     /// Inputs that do not fit, or a graph that was not built by the importer and is inconsistent.
     pub fn run<T: AsRef<[f32]>>(&self, inputs: &[T]) -> Result<Vec<Vec<f32>>, GraphError> {
         if inputs.len() != self.inputs.len() {
-            return Err(GraphError::InputCount { expected: self.inputs.len(), found: inputs.len() });
+            return Err(GraphError::InputCount {
+                expected: self.inputs.len(),
+                found: inputs.len(),
+            });
         }
         let mut values: Vec<Vec<f32>> = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
-            let fail = |reason| GraphError::Node { node: index, name: node.name.clone(), reason };
-            let view_fail = |source| GraphError::View { node: index, name: node.name.clone(), source };
-            let operands = node.inputs.iter().map(|&i| values.get(i).map(Vec::as_slice)).collect::<Option<Vec<_>>>();
-            let operands = operands.ok_or_else(|| fail("reads a node that does not come before it"))?;
-            let operand = || operands.first().copied().ok_or_else(|| fail("has no operand"));
+            let fail = |reason| GraphError::Node {
+                node: index,
+                name: node.name.clone(),
+                reason,
+            };
+            let view_fail = |source| GraphError::View {
+                node: index,
+                name: node.name.clone(),
+                source,
+            };
+            let operands = node
+                .inputs
+                .iter()
+                .map(|&i| values.get(i).map(Vec::as_slice))
+                .collect::<Option<Vec<_>>>();
+            let operands =
+                operands.ok_or_else(|| fail("reads a node that does not come before it"))?;
+            let operand = || {
+                operands
+                    .first()
+                    .copied()
+                    .ok_or_else(|| fail("has no operand"))
+            };
             let value = match &node.op {
                 Op::Input => {
-                    let at = self.inputs.iter().position(|&i| i == index).ok_or_else(|| fail("is not listed as an input"))?;
+                    let at = self
+                        .inputs
+                        .iter()
+                        .position(|&i| i == index)
+                        .ok_or_else(|| fail("is not listed as an input"))?;
                     let given = inputs[at].as_ref();
                     if given.len() != node.len() {
                         let name = node.name.clone();
-                        return Err(GraphError::InputLength { index: at, name, expected: node.len(), found: given.len() });
+                        return Err(GraphError::InputLength {
+                            index: at,
+                            name,
+                            expected: node.len(),
+                            found: given.len(),
+                        });
                     }
                     given.to_vec()
                 }
@@ -93,7 +127,9 @@ impl Graph {
                 Op::Linear(linear) => {
                     let x = operand()?;
                     let indices = linear.patches.indices(x.len()).map_err(view_fail)?;
-                    linear.run(x, &indices).ok_or_else(|| fail("weights, bias or patches have the wrong size"))?
+                    linear
+                        .run(x, &indices)
+                        .ok_or_else(|| fail("weights, bias or patches have the wrong size"))?
                 }
                 Op::Affine { scale, shift } => {
                     let x = operand()?;
@@ -102,7 +138,10 @@ impl Graph {
                         return Err(fail("scale or shift has the wrong size"));
                     }
                     let pick = |v: &[f32], i: usize| if v.len() == 1 { v[0] } else { v[i] };
-                    x.iter().enumerate().map(|(i, &x)| pick(scale, i) * x + pick(shift, i)).collect()
+                    x.iter()
+                        .enumerate()
+                        .map(|(i, &x)| pick(scale, i) * x + pick(shift, i))
+                        .collect()
                 }
                 Op::Add => {
                     let mut sum = operand()?.to_vec();
@@ -114,16 +153,20 @@ impl Graph {
                     }
                     sum
                 }
-                Op::Activation(activation) => {
-                    activation.run(operand()?).ok_or_else(|| fail("slopes have the wrong size"))?
-                }
+                Op::Activation(activation) => activation
+                    .run(operand()?)
+                    .ok_or_else(|| fail("slopes have the wrong size"))?,
                 Op::Max { windows, window } => {
                     let x = operand()?;
                     let indices = windows.indices(x.len()).map_err(view_fail)?;
                     if *window == 0 || indices.len() % *window != 0 {
                         return Err(fail("the window does not divide the view"));
                     }
-                    let max = |w: &[Option<usize>]| w.iter().flatten().fold(f32::NEG_INFINITY, |m, &i| m.max(x[i]));
+                    let max = |w: &[Option<usize>]| {
+                        w.iter()
+                            .flatten()
+                            .fold(f32::NEG_INFINITY, |m, &i| m.max(x[i]))
+                    };
                     indices.chunks_exact(*window).map(max).collect()
                 }
                 Op::Sum { group } => {
@@ -131,7 +174,9 @@ impl Graph {
                     if *group == 0 || x.len() % *group != 0 {
                         return Err(fail("the group does not divide the operand"));
                     }
-                    x.chunks_exact(*group).map(|c| c.iter().map(|&v| f64::from(v)).sum::<f64>() as f32).collect()
+                    x.chunks_exact(*group)
+                        .map(|c| c.iter().map(|&v| f64::from(v)).sum::<f64>() as f32)
+                        .collect()
                 }
                 Op::Softmax { len } => {
                     let x = operand()?;
@@ -142,7 +187,9 @@ impl Graph {
                 }
             };
             if value.len() != node.len() {
-                return Err(fail("the result does not have the size of the node's shape"));
+                return Err(fail(
+                    "the result does not have the size of the node's shape",
+                ));
             }
             values.push(value);
         }
@@ -151,7 +198,10 @@ impl Graph {
 
     /// Picks the model's outputs out of the values that [`Graph::run`] returned (an output that does not exist is empty).
     pub fn outputs_of(&self, values: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        self.outputs.iter().map(|&o| values.get(o).cloned().unwrap_or_default()).collect()
+        self.outputs
+            .iter()
+            .map(|&o| values.get(o).cloned().unwrap_or_default())
+            .collect()
     }
 }
 
@@ -168,11 +218,20 @@ impl Activation {
         Some(match self {
             Activation::Relu => x.iter().map(|v| v.max(0.0)).collect(),
             Activation::LeakyRelu(slopes) => {
-                let slope = |i: usize| if slopes.len() == 1 { slopes[0] } else { slopes[i] };
+                let slope = |i: usize| {
+                    if slopes.len() == 1 {
+                        slopes[0]
+                    } else {
+                        slopes[i]
+                    }
+                };
                 if slopes.len() != 1 && slopes.len() != x.len() {
                     return None;
                 }
-                x.iter().enumerate().map(|(i, &v)| if v > 0.0 { v } else { slope(i) * v }).collect()
+                x.iter()
+                    .enumerate()
+                    .map(|(i, &v)| if v > 0.0 { v } else { slope(i) * v })
+                    .collect()
             }
             Activation::Clip { low, high } => x.iter().map(|v| v.max(*low).min(*high)).collect(),
             Activation::Scalar(f) => x.iter().map(|&v| f.eval(f64::from(v)) as f32).collect(),
@@ -186,7 +245,12 @@ const LANES: usize = 8;
 fn dot(a: &[f32], b: &[f32]) -> f32 {
     let mut lanes = [0f32; LANES];
     let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks.remainder().iter().zip(b_chunks.remainder()).map(|(x, y)| x * y).sum();
+    let tail: f32 = a_chunks
+        .remainder()
+        .iter()
+        .zip(b_chunks.remainder())
+        .map(|(x, y)| x * y)
+        .sum();
     for (x, y) in a_chunks.zip(b_chunks) {
         for lane in 0..LANES {
             lanes[lane] += x[lane] * y[lane];
@@ -199,9 +263,16 @@ impl Linear {
     /// The result for an operand and the indices of its patches; `None` if sizes do not fit.
     fn run(&self, x: &[f32], indices: &[Option<usize>]) -> Option<Vec<f32>> {
         let outputs = self.groups.checked_mul(self.outputs)?;
-        let patches = self.groups.checked_mul(self.positions)?.checked_mul(self.inputs)?;
+        let patches = self
+            .groups
+            .checked_mul(self.positions)?
+            .checked_mul(self.inputs)?;
         let bias_fits = self.bias.is_empty() || self.bias.len() == outputs;
-        if self.inputs == 0 || indices.len() != patches || self.weights.len() != outputs.checked_mul(self.inputs)? || !bias_fits {
+        if self.inputs == 0
+            || indices.len() != patches
+            || self.weights.len() != outputs.checked_mul(self.inputs)?
+            || !bias_fits
+        {
             return None;
         }
         let mut y = vec![0f32; outputs.checked_mul(self.positions)?];
@@ -213,7 +284,11 @@ impl Linear {
             }
             for o in g * self.outputs..(g + 1) * self.outputs {
                 let bias = self.bias.get(o).copied().unwrap_or(0.0);
-                y[o * self.positions + p] = bias + dot(&self.weights[o * self.inputs..(o + 1) * self.inputs], &patch);
+                y[o * self.positions + p] = bias
+                    + dot(
+                        &self.weights[o * self.inputs..(o + 1) * self.inputs],
+                        &patch,
+                    );
             }
         }
         Some(y)

@@ -14,7 +14,12 @@ pub(crate) fn simplify(graph: &mut Graph) {
 /// `Affine(Affine(x))` is one affine map. Only where nobody else reads the intermediate.
 fn fold_affine(graph: &mut Graph) {
     let mut count = vec![0usize; graph.nodes.len()];
-    for &i in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
+    for &i in graph
+        .nodes
+        .iter()
+        .flat_map(|n| &n.inputs)
+        .chain(&graph.outputs)
+    {
         count[i] += 1;
     }
     // Where a folded node's value is now computed.
@@ -25,7 +30,9 @@ fn fold_affine(graph: &mut Graph) {
         for input in &mut node.inputs {
             *input = moved[*input];
         }
-        let (Op::Affine { scale, shift }, &[source]) = (&node.op, node.inputs.as_slice()) else { continue };
+        let (Op::Affine { scale, shift }, &[source]) = (&node.op, node.inputs.as_slice()) else {
+            continue;
+        };
         if count[source] != 1 {
             continue;
         }
@@ -50,17 +57,35 @@ fn fold_affine(graph: &mut Graph) {
 }
 
 fn at(values: &[f32], i: usize) -> f64 {
-    f64::from(if values.len() == 1 { values[0] } else { values[i] })
+    f64::from(if values.len() == 1 {
+        values[0]
+    } else {
+        values[i]
+    })
 }
 
 /// `outer(inner(x))`.
 fn compose_affine(inner: (&[f32], &[f32]), outer: (&[f32], &[f32])) -> Op {
     let all = [inner.0, inner.1, outer.0, outer.1];
     let len = all.iter().map(|v| v.len()).max().unwrap_or(1);
-    let scale = (0..inner.0.len().max(outer.0.len())).map(|i| (at(inner.0, i) * at(outer.0, i)) as f32).collect();
-    let shift_len = if inner.1.iter().all(|&t| t == 0.0) { outer.1.len() } else { len };
-    let inner_shift = |i| if shift_len == len { at(inner.1, i) * at(outer.0, i) } else { 0.0 };
-    let shift = (0..shift_len).map(|i| (inner_shift(i) + at(outer.1, i)) as f32).collect();
+    let scale = (0..inner.0.len().max(outer.0.len()))
+        .map(|i| (at(inner.0, i) * at(outer.0, i)) as f32)
+        .collect();
+    let shift_len = if inner.1.iter().all(|&t| t == 0.0) {
+        outer.1.len()
+    } else {
+        len
+    };
+    let inner_shift = |i| {
+        if shift_len == len {
+            at(inner.1, i) * at(outer.0, i)
+        } else {
+            0.0
+        }
+    };
+    let shift = (0..shift_len)
+        .map(|i| (inner_shift(i) + at(outer.1, i)) as f32)
+        .collect();
     Op::Affine { scale, shift }
 }
 
@@ -74,7 +99,8 @@ fn fold_into_linear(linear: &Linear, scale: &[f32], shift: &[f32]) -> Option<Op>
             return None;
         }
         let rows = values.chunks_exact(linear.positions);
-        rows.map(|row| row.iter().all(|v| v == &row[0]).then(|| f64::from(row[0]))).collect()
+        rows.map(|row| row.iter().all(|v| v == &row[0]).then(|| f64::from(row[0])))
+            .collect()
     };
     let (scale, shift) = (per_output(scale)?, per_output(shift)?);
     let mut linear = linear.clone();
@@ -82,8 +108,14 @@ fn fold_into_linear(linear: &Linear, scale: &[f32], shift: &[f32]) -> Option<Op>
         row.iter_mut().for_each(|w| *w = (f64::from(*w) * s) as f32);
     }
     let bias = |o: usize| linear.bias.get(o).map_or(0.0, |&b| f64::from(b));
-    let bias: Vec<f32> = (0..outputs).map(|o| (bias(o) * scale[o] + shift[o]) as f32).collect();
-    linear.bias = if bias.iter().all(|&b| b == 0.0) { Vec::new() } else { bias };
+    let bias: Vec<f32> = (0..outputs)
+        .map(|o| (bias(o) * scale[o] + shift[o]) as f32)
+        .collect();
+    linear.bias = if bias.iter().all(|&b| b == 0.0) {
+        Vec::new()
+    } else {
+        bias
+    };
     Some(Op::Linear(linear))
 }
 

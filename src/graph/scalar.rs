@@ -33,7 +33,10 @@ impl Piece {
         match self {
             Piece::Relu => Activation::Relu,
             Piece::Leaky(slope) => Activation::LeakyRelu(vec![slope as f32]),
-            Piece::Clip(low, high) => Activation::Clip { low: low as f32, high: high as f32 },
+            Piece::Clip(low, high) => Activation::Clip {
+                low: low as f32,
+                high: high as f32,
+            },
         }
     }
 }
@@ -82,7 +85,7 @@ impl ScalarFn {
     /// The value if the expression does not depend on its argument.
     pub(crate) fn constant(&self) -> Option<f64> {
         match self.affine() {
-            Some((scale, shift)) if scale == 0.0 => Some(shift),
+            Some((0.0, shift)) => Some(shift),
             _ => None,
         }
     }
@@ -128,7 +131,9 @@ impl ScalarFn {
                     (BinaryOp::Sub, false) => rescale(variable.piecewise()?, 1.0, -other),
                     (BinaryOp::Sub, true) => rescale(variable.piecewise()?, -1.0, other),
                     (BinaryOp::Mul, _) => rescale(variable.piecewise()?, other, 0.0),
-                    (BinaryOp::Div, false) if other != 0.0 => rescale(variable.piecewise()?, 1.0 / other, 0.0),
+                    (BinaryOp::Div, false) if other != 0.0 => {
+                        rescale(variable.piecewise()?, 1.0 / other, 0.0)
+                    }
                     _ => None,
                 }
             }
@@ -152,9 +157,15 @@ fn affine_combine(op: BinaryOp, f: (f64, f64), g: (f64, f64)) -> Option<(f64, f6
 
 fn rescale(shape: Shape, scale: f64, shift: f64) -> Option<Shape> {
     match shape {
-        Shape::Piecewise { inner, activation, outer } => {
-            Some(Shape::Piecewise { inner, activation, outer: (outer.0 * scale, outer.1 * scale + shift) })
-        }
+        Shape::Piecewise {
+            inner,
+            activation,
+            outer,
+        } => Some(Shape::Piecewise {
+            inner,
+            activation,
+            outer: (outer.0 * scale, outer.1 * scale + shift),
+        }),
         _ => None,
     }
 }
@@ -162,15 +173,35 @@ fn rescale(shape: Shape, scale: f64, shift: f64) -> Option<Shape> {
 /// `max(f, low)` with `f` affine or already clipped from above.
 fn max_with(f: &ScalarFn, low: f64) -> Option<Shape> {
     if let Some(inner) = f.affine() {
-        let activation = if low == 0.0 { Piece::Relu } else { Piece::Clip(low, f64::INFINITY) };
-        return Some(Shape::Piecewise { inner, activation, outer: (1.0, 0.0) });
+        let activation = if low == 0.0 {
+            Piece::Relu
+        } else {
+            Piece::Clip(low, f64::INFINITY)
+        };
+        return Some(Shape::Piecewise {
+            inner,
+            activation,
+            outer: (1.0, 0.0),
+        });
     }
     match f.piecewise()? {
-        Shape::Piecewise { inner, activation: Piece::Clip(a, b), outer: (1.0, 0.0) } => {
+        Shape::Piecewise {
+            inner,
+            activation: Piece::Clip(a, b),
+            outer: (1.0, 0.0),
+        } => {
             let (low, high) = (a.max(low), b.max(low));
-            Some(Shape::Piecewise { inner, activation: Piece::Clip(low, high), outer: (1.0, 0.0) })
+            Some(Shape::Piecewise {
+                inner,
+                activation: Piece::Clip(low, high),
+                outer: (1.0, 0.0),
+            })
         }
-        s @ Shape::Piecewise { activation: Piece::Relu, outer: (1.0, 0.0), .. } if low <= 0.0 => Some(s),
+        s @ Shape::Piecewise {
+            activation: Piece::Relu,
+            outer: (1.0, 0.0),
+            ..
+        } if low <= 0.0 => Some(s),
         _ => None,
     }
 }
@@ -178,15 +209,30 @@ fn max_with(f: &ScalarFn, low: f64) -> Option<Shape> {
 /// `min(f, high)` with `f` affine or already clipped from below.
 fn min_with(f: &ScalarFn, high: f64) -> Option<Shape> {
     if let Some(inner) = f.affine() {
-        return Some(Shape::Piecewise { inner, activation: Piece::Clip(f64::NEG_INFINITY, high), outer: (1.0, 0.0) });
+        return Some(Shape::Piecewise {
+            inner,
+            activation: Piece::Clip(f64::NEG_INFINITY, high),
+            outer: (1.0, 0.0),
+        });
     }
-    let Shape::Piecewise { inner, activation, outer: (1.0, 0.0) } = f.piecewise()? else { return None };
+    let Shape::Piecewise {
+        inner,
+        activation,
+        outer: (1.0, 0.0),
+    } = f.piecewise()?
+    else {
+        return None;
+    };
     let (a, b) = match activation {
         Piece::Relu => (0.0, f64::INFINITY),
         Piece::Clip(a, b) => (a, b),
         Piece::Leaky(_) => return None,
     };
-    Some(Shape::Piecewise { inner, activation: Piece::Clip(a.min(high), b.min(high)), outer: (1.0, 0.0) })
+    Some(Shape::Piecewise {
+        inner,
+        activation: Piece::Clip(a.min(high), b.min(high)),
+        outer: (1.0, 0.0),
+    })
 }
 
 /// `f` where `c > 0`, else `g`: a leaky ReLU if all three are proportional to the argument.
@@ -200,8 +246,16 @@ fn leaky(c: &ScalarFn, f: &ScalarFn, g: &ScalarFn) -> Option<Shape> {
         return None;
     }
     let slope = negative / positive;
-    let activation = if slope == 0.0 { Piece::Relu } else { Piece::Leaky(slope) };
-    Some(Shape::Piecewise { inner: (1.0, 0.0), activation, outer: (positive, 0.0) })
+    let activation = if slope == 0.0 {
+        Piece::Relu
+    } else {
+        Piece::Leaky(slope)
+    };
+    Some(Shape::Piecewise {
+        inner: (1.0, 0.0),
+        activation,
+        outer: (positive, 0.0),
+    })
 }
 
 fn sigmoid(x: f64) -> f64 {
@@ -307,17 +361,38 @@ mod tests {
     #[test]
     fn recognises_piecewise_linear_chains() {
         // clip(x + 3, 0, 6) and its hard-sigmoid cousin, in both orders of min and max.
-        let clip = ScalarFn::X.combine(Add, c(3.0)).combine(Max, c(0.0)).combine(Min, c(6.0));
-        let want = Shape::Piecewise { inner: (1.0, 3.0), activation: Piece::Clip(0.0, 6.0), outer: (1.0, 0.0) };
+        let clip = ScalarFn::X
+            .combine(Add, c(3.0))
+            .combine(Max, c(0.0))
+            .combine(Min, c(6.0));
+        let want = Shape::Piecewise {
+            inner: (1.0, 3.0),
+            activation: Piece::Clip(0.0, 6.0),
+            outer: (1.0, 0.0),
+        };
         assert_eq!(clip.shape(), want);
-        let clip = ScalarFn::X.combine(Add, c(3.0)).combine(Min, c(6.0)).combine(Max, c(0.0));
+        let clip = ScalarFn::X
+            .combine(Add, c(3.0))
+            .combine(Min, c(6.0))
+            .combine(Max, c(0.0));
         assert_eq!(clip.shape(), want);
         let third = clip.combine(Div, c(2.0));
-        assert!(matches!(third.shape(), Shape::Piecewise { outer: (0.5, 0.0), .. }));
+        assert!(matches!(
+            third.shape(),
+            Shape::Piecewise {
+                outer: (0.5, 0.0),
+                ..
+            }
+        ));
         let leaky = ScalarFn::select(ScalarFn::X, ScalarFn::X, ScalarFn::X.combine(Mul, c(0.1)));
-        assert!(matches!(leaky.shape(), Shape::Piecewise { activation: Piece::Leaky(s), .. } if s == 0.1));
+        assert!(
+            matches!(leaky.shape(), Shape::Piecewise { activation: Piece::Leaky(s), .. } if s == 0.1)
+        );
         let swish = ScalarFn::X.combine(Mul, ScalarFn::X.apply(ScalarOp::Sigmoid));
         assert_eq!(swish.shape(), Shape::Table);
-        assert_eq!(ScalarFn::X.combine(Add, ScalarFn::X).shape(), Shape::Affine(2.0, 0.0));
+        assert_eq!(
+            ScalarFn::X.combine(Add, ScalarFn::X).shape(),
+            Shape::Affine(2.0, 0.0)
+        );
     }
 }

@@ -18,11 +18,22 @@ const MAX_PIECES: usize = 1024;
 
 impl Lowering<'_> {
     /// `len` elements along a dimension, from `first` in steps of `step`; zeros where that leaves the tensor.
-    pub(super) fn window(&mut self, x: &Lazy, axis: usize, first: i64, step: i64, len: usize) -> Result<Lazy, ImportError> {
+    pub(super) fn window(
+        &mut self,
+        x: &Lazy,
+        axis: usize,
+        first: i64,
+        step: i64,
+        len: usize,
+    ) -> Result<Lazy, ImportError> {
         let mut shape = x.dims();
         let mut view = Builder::new(&shape);
         for (d, &l) in x.dims().iter().enumerate() {
-            view = if d == axis { view.offset(d, first).walk(len, &[(d, step)]) } else { view.walk(l, &[(d, 1)]) };
+            view = if d == axis {
+                view.offset(d, first).walk(len, &[(d, step)])
+            } else {
+                view.walk(l, &[(d, 1)])
+            };
         }
         match shape.get_mut(axis) {
             Some(l) => *l = len,
@@ -52,7 +63,10 @@ impl Lowering<'_> {
         let x = self.first(call)?;
         let start = guarded(|| Ok(op.start.to_i64()?)).map_err(|e| self.unsupported(e))?;
         let len = call.shape.get(op.axis).copied().unwrap_or(0);
-        let inside = start >= 0 && x.dims().get(op.axis).is_some_and(|&l| start.saturating_add(len as i64) <= l as i64);
+        let inside = start >= 0
+            && x.dims()
+                .get(op.axis)
+                .is_some_and(|&l| start.saturating_add(len as i64) <= l as i64);
         if !inside {
             return Err(self.unsupported("a slice beyond the end of the tensor"));
         }
@@ -68,8 +82,16 @@ impl Lowering<'_> {
         cast.map_err(|e| self.unsupported(e))
     }
 
-    pub(super) fn strided_slice(&mut self, op: &StridedSlice, call: &Call) -> Result<Lazy, ImportError> {
-        let Some(mut x) = call.tensor(0).cloned().filter(|_| op.begin_mask | op.end_mask | op.shrink_axis_mask == 0) else {
+    pub(super) fn strided_slice(
+        &mut self,
+        op: &StridedSlice,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let Some(mut x) = call
+            .tensor(0)
+            .cloned()
+            .filter(|_| op.begin_mask | op.end_mask | op.shrink_axis_mask == 0)
+        else {
             return Err(self.unsupported("slices that drop axes are not supported"));
         };
         let fixed = |at: usize| match call.constant(at) {
@@ -79,22 +101,41 @@ impl Lowering<'_> {
         let (starts, ends) = (fixed(1)?, fixed(2)?);
         let axes = op.optional_axes_input.map(fixed).transpose()?;
         let axes = axes.unwrap_or_else(|| (0..starts.len() as i64).collect());
-        let steps = op.optional_steps_input.map(fixed).transpose()?.unwrap_or_else(|| vec![1; starts.len()]);
+        let steps = op
+            .optional_steps_input
+            .map(fixed)
+            .transpose()?
+            .unwrap_or_else(|| vec![1; starts.len()]);
         let rank = x.shape.len() as i64;
         if starts.len() != ends.len() || starts.len() != axes.len() || starts.len() != steps.len() {
             return Err(self.unsupported("bounds of different lengths"));
         }
         for (((&start, &end), &axis), &step) in starts.iter().zip(&ends).zip(&axes).zip(&steps) {
-            let axis = if axis < 0 { axis.saturating_add(rank) } else { axis };
-            let Some(len) = usize::try_from(axis).ok().and_then(|a| x.shape.get(a)).map(|&l| l as i64) else {
+            let axis = if axis < 0 {
+                axis.saturating_add(rank)
+            } else {
+                axis
+            };
+            let Some(len) = usize::try_from(axis)
+                .ok()
+                .and_then(|a| x.shape.get(a))
+                .map(|&l| l as i64)
+            else {
                 return Err(self.unsupported("the axis does not exist"));
             };
             let from_end = |v: i64| if v < 0 { v.saturating_add(len) } else { v };
             // ONNX: bounds are clamped to the tensor, for negative steps to one before its start.
             let (low, high) = if step > 0 { (0, len) } else { (-1, len - 1) };
-            let (start, end) = (from_end(start).clamp(low.max(0), high), from_end(end).clamp(low, high));
+            let (start, end) = (
+                from_end(start).clamp(low.max(0), high),
+                from_end(end).clamp(low, high),
+            );
             let distance = if step > 0 { end - start } else { start - end };
-            let count = if step == 0 || distance <= 0 { 0 } else { (distance as u64).div_ceil(step.unsigned_abs()) };
+            let count = if step == 0 || distance <= 0 {
+                0
+            } else {
+                (distance as u64).div_ceil(step.unsigned_abs())
+            };
             if count == 0 {
                 return Err(self.unsupported("an empty slice"));
             }
@@ -110,15 +151,23 @@ impl Lowering<'_> {
         let (Some(&from), Some(&len)) = (x.shape.get(op.axis), call.shape.get(op.axis)) else {
             return Err(self.unsupported("the axis does not exist"));
         };
-        let first = if op.stride < 0 { from as i64 - 1 } else { op.modulo as i64 };
+        let first = if op.stride < 0 {
+            from as i64 - 1
+        } else {
+            op.modulo as i64
+        };
         self.window(&x, op.axis, first, op.stride as i64, len)
     }
 
     pub(super) fn pad(&mut self, op: &Pad, call: &Call) -> Result<Lazy, ImportError> {
         let mut x = self.first(call)?;
         let value = match &op.mode {
-            PadMode::Constant(value) if volume(value) == 1 => Some(f64::from(self.floats(value)?[0])),
-            PadMode::Constant(_) => return Err(self.unsupported("padding with more than one value")),
+            PadMode::Constant(value) if volume(value) == 1 => {
+                Some(f64::from(self.floats(value)?[0]))
+            }
+            PadMode::Constant(_) => {
+                return Err(self.unsupported("padding with more than one value"));
+            }
             _ => None,
         };
         if let Some(value) = value.filter(|&v| v != 0.0) {
@@ -138,7 +187,9 @@ impl Lowering<'_> {
                 PadMode::Reflect if before < len && after < len => {
                     self.bordered(&x, axis, (b, -1, before), (l - 2, -1, after))?
                 }
-                PadMode::Reflect => return Err(self.unsupported("a reflection wider than the tensor")),
+                PadMode::Reflect => {
+                    return Err(self.unsupported("a reflection wider than the tensor"));
+                }
                 PadMode::Edge => self.bordered(&x, axis, (0, 0, before), (l - 1, 0, after))?,
             };
         }
@@ -152,7 +203,13 @@ impl Lowering<'_> {
     }
 
     /// The tensor between two windows of itself, given as (first, step, length).
-    fn bordered(&mut self, x: &Lazy, axis: usize, low: (i64, i64, usize), high: (i64, i64, usize)) -> Result<Lazy, ImportError> {
+    fn bordered(
+        &mut self,
+        x: &Lazy,
+        axis: usize,
+        low: (i64, i64, usize),
+        high: (i64, i64, usize),
+    ) -> Result<Lazy, ImportError> {
         let x = self.resolve(x)?;
         let mut parts = Vec::new();
         if low.2 > 0 {
@@ -166,7 +223,11 @@ impl Lowering<'_> {
     }
 
     pub(super) fn concat(&mut self, op: &TypedConcat, call: &Call) -> Result<Lazy, ImportError> {
-        let parts = call.inputs.iter().map(|v| self.tensor(v)).collect::<Result<Vec<_>, _>>()?;
+        let parts = call
+            .inputs
+            .iter()
+            .map(|v| self.tensor(v))
+            .collect::<Result<Vec<_>, _>>()?;
         self.concat_axis(&parts, op.axis)
     }
 
@@ -176,8 +237,17 @@ impl Lowering<'_> {
         let Some(dims) = parts.first().map(Lazy::dims).filter(|d| axis < d.len()) else {
             return Err(self.unsupported("the axis does not exist"));
         };
-        let others = |d: &[usize]| d.iter().enumerate().filter(|(i, _)| *i != axis).map(|(_, l)| *l).collect::<Vec<_>>();
-        if parts.iter().any(|p| p.dims().len() != dims.len() || others(&p.dims()) != others(&dims)) {
+        let others = |d: &[usize]| {
+            d.iter()
+                .enumerate()
+                .filter(|(i, _)| *i != axis)
+                .map(|(_, l)| *l)
+                .collect::<Vec<_>>()
+        };
+        if parts
+            .iter()
+            .any(|p| p.dims().len() != dims.len() || others(&p.dims()) != others(&dims))
+        {
             return Err(self.unsupported("parts of different shapes"));
         }
         if let [one] = parts {
@@ -201,7 +271,9 @@ impl Lowering<'_> {
         if flat {
             return Ok(y);
         }
-        let back: Vec<usize> = (0..dims.len()).filter_map(|d| front.iter().position(|&f| f == d)).collect();
+        let back: Vec<usize> = (0..dims.len())
+            .filter_map(|d| front.iter().position(|&f| f == d))
+            .collect();
         self.permuted(&y, &back)
     }
 
@@ -224,7 +296,10 @@ impl Lowering<'_> {
         };
         let len = x.shape.get(op.axis).copied().unwrap_or(0) as i64;
         let mut indices = self.integers(indices)?;
-        indices.iter_mut().filter(|i| **i < 0).for_each(|i| *i += len);
+        indices
+            .iter_mut()
+            .filter(|i| **i < 0)
+            .for_each(|i| *i += len);
         if indices.is_empty() || indices.iter().any(|i| !(0..len).contains(i)) {
             return Err(self.unsupported("an index is out of range"));
         }
@@ -233,7 +308,11 @@ impl Lowering<'_> {
         let mut rest = indices.as_slice();
         while let Some(&first) = rest.first() {
             let step = rest.get(1).map_or(1, |second| second - first);
-            let run = rest.iter().zip(0i64..).take_while(|(i, n)| **i == first + n * step).count();
+            let run = rest
+                .iter()
+                .zip(0i64..)
+                .take_while(|(i, n)| **i == first + n * step)
+                .count();
             parts.push(self.window(&x, op.axis, first, step, run)?);
             rest = &rest[run..];
             if parts.len() > MAX_PIECES {

@@ -22,7 +22,11 @@ struct Label {
 
 /// Weight offsets for all combinations of some labels, row-major.
 fn offsets(labels: &[&Label]) -> Vec<usize> {
-    let extend = |all: Vec<usize>, l: &&Label| all.iter().flat_map(|o| (0..l.len).map(move |i| o + i * l.w_stride)).collect();
+    let extend = |all: Vec<usize>, l: &&Label| {
+        all.iter()
+            .flat_map(|o| (0..l.len).map(move |i| o + i * l.w_stride))
+            .collect()
+    };
     labels.iter().fold(vec![0], extend)
 }
 
@@ -70,9 +74,13 @@ impl Lowering<'_> {
         });
         let w: Windows = result.map_err(|e| self.unsupported(e))?;
         let rank = w.input.len();
-        let same = [&w.kernel, &w.stride, &w.dilation, &w.before, &w.output].iter().all(|v| v.len() == rank);
+        let same = [&w.kernel, &w.stride, &w.dilation, &w.before, &w.output]
+            .iter()
+            .all(|v| v.len() == rank);
         // Far below what would overflow an index.
-        let small = [&w.kernel, &w.stride, &w.dilation, &w.before, &w.after].iter().all(|v| v.iter().all(|&x| x < 1 << 24));
+        let small = [&w.kernel, &w.stride, &w.dilation, &w.before, &w.after]
+            .iter()
+            .all(|v| v.iter().all(|&x| x < 1 << 24));
         if !same || !small || rank == 0 || w.stride.contains(&0) || w.dilation.contains(&0) {
             return Err(self.unsupported("the window's geometry is not valid"));
         }
@@ -82,7 +90,10 @@ impl Lowering<'_> {
 
     /// Emits a linear layer; the result has the shape `[groups·outputs][positions]` as `shape` splits it.
     fn linear(&mut self, x: &Lazy, layer: Linear, shape: Vec<usize>) -> Result<Lazy, ImportError> {
-        self.bound("the number of patch elements", &[layer.groups, layer.positions, layer.inputs])?;
+        self.bound(
+            "the number of patch elements",
+            &[layer.groups, layer.positions, layer.inputs],
+        )?;
         let (node, patches) = self.read(x, &layer.patches, false)?;
         self.emit_lazy(Op::Linear(Linear { patches, ..layer }), vec![node], shape)
     }
@@ -91,28 +102,55 @@ impl Lowering<'_> {
         if op.q_params.is_some() || call.inputs.len() != 2 {
             return Err(self.unsupported("an Einsum of other than two float operands"));
         }
-        let (xs, w) = match (call.constant(0), call.constant(1)) {
-            (Some(w), None) => (1, w),
-            (None, Some(w)) => (0, w),
-            _ => return Err(self.unsupported("a product of two activations is not supported; one operand must be constant")),
-        };
-        let x = call.tensor(xs).cloned().ok_or_else(|| self.unsupported("has no operand"))?;
+        let (xs, w) =
+            match (call.constant(0), call.constant(1)) {
+                (Some(w), None) => (1, w),
+                (None, Some(w)) => (0, w),
+                _ => return Err(self.unsupported(
+                    "a product of two activations is not supported; one operand must be constant",
+                )),
+            };
+        let x = call
+            .tensor(xs)
+            .cloned()
+            .ok_or_else(|| self.unsupported("has no operand"))?;
         let weights = self.floats(w)?;
         let w_strides = strides(w.shape());
         let mut labels = Vec::new();
         for axis in op.axes.iter_all_axes() {
-            let (Some(in_x), Some(in_w), Some(out)) = (axis.inputs.get(xs), axis.inputs.get(1 - xs), axis.outputs.first()) else {
+            let (Some(in_x), Some(in_w), Some(out)) = (
+                axis.inputs.get(xs),
+                axis.inputs.get(1 - xs),
+                axis.outputs.first(),
+            ) else {
                 return Err(self.unsupported("an Einsum with other than one result"));
             };
             if in_w.len() > 1 || out.len() > 1 {
                 return Err(self.unsupported("an Einsum that reads a diagonal"));
             }
-            let x_len = in_x.iter().map(|&d| x.shape.get(d).copied().unwrap_or(1)).max().unwrap_or(1);
-            let w_len = in_w.first().and_then(|&d| w.shape().get(d)).copied().unwrap_or(1);
+            let x_len = in_x
+                .iter()
+                .map(|&d| x.shape.get(d).copied().unwrap_or(1))
+                .max()
+                .unwrap_or(1);
+            let w_len = in_w
+                .first()
+                .and_then(|&d| w.shape().get(d))
+                .copied()
+                .unwrap_or(1);
             // A length of 1 broadcasts.
             let x_dims = if x_len > 1 { in_x.to_vec() } else { Vec::new() };
-            let w_stride = if w_len > 1 { in_w.first().map_or(0, |&d| w_strides[d]) } else { 0 };
-            labels.push(Label { len: x_len.max(w_len), x_dims, w_stride, output: out.first().copied() });
+            let w_stride = if w_len > 1 {
+                in_w.first().map_or(0, |&d| w_strides[d])
+            } else {
+                0
+            };
+            labels.push(Label {
+                len: x_len.max(w_len),
+                x_dims,
+                w_stride,
+                output: out.first().copied(),
+            });
         }
         labels.retain(|l| l.len > 1);
         let pick = |f: fn(&Label) -> bool| labels.iter().filter(|l| f(l)).collect::<Vec<_>>();
@@ -121,11 +159,15 @@ impl Lowering<'_> {
         let positions = pick(|l| l.output.is_some() && l.w_stride == 0);
         let inputs = pick(|l| l.output.is_none());
         let count = |labels: &[&Label]| labels.iter().fold(1usize, |p, l| p.saturating_mul(l.len));
-        self.bound("the number of weights", &[count(&groups), count(&outputs), count(&inputs)])?;
+        self.bound(
+            "the number of weights",
+            &[count(&groups), count(&outputs), count(&inputs)],
+        )?;
         let mut patches = Builder::new(&x.dims());
         for part in [&groups, &positions, &inputs] {
             for l in part {
-                patches = patches.walk(l.len, &l.x_dims.iter().map(|&d| (d, 1)).collect::<Vec<_>>());
+                patches =
+                    patches.walk(l.len, &l.x_dims.iter().map(|&d| (d, 1)).collect::<Vec<_>>());
             }
             if part.is_empty() {
                 patches = patches.walk(1, &[]);
@@ -147,12 +189,25 @@ impl Lowering<'_> {
             weights: matrix,
             bias: Vec::new(),
         };
-        let result: Vec<&Label> = groups.iter().chain(&outputs).chain(&positions).copied().collect();
-        let shape: Vec<usize> = if result.is_empty() { vec![1] } else { result.iter().map(|l| l.len).collect() };
+        let result: Vec<&Label> = groups
+            .iter()
+            .chain(&outputs)
+            .chain(&positions)
+            .copied()
+            .collect();
+        let shape: Vec<usize> = if result.is_empty() {
+            vec![1]
+        } else {
+            result.iter().map(|l| l.len).collect()
+        };
         let y = self.linear(&x, layer, shape)?;
         let mut order: Vec<usize> = (0..result.len()).collect();
         order.sort_by_key(|&i| result[i].output);
-        let y = if order.is_empty() { y } else { self.permuted(&y, &order)? };
+        let y = if order.is_empty() {
+            y
+        } else {
+            self.permuted(&y, &order)?
+        };
         Ok(y.reshaped(&call.shape))
     }
 
@@ -171,11 +226,19 @@ impl Lowering<'_> {
 
     /// A bias per output channel, empty if it is zero.
     fn channel_bias(&self, bias: Vec<f32>, channels: usize) -> Result<Vec<f32>, ImportError> {
-        let bias = if bias.len() == 1 { vec![bias[0]; channels] } else { bias };
+        let bias = if bias.len() == 1 {
+            vec![bias[0]; channels]
+        } else {
+            bias
+        };
         if bias.iter().all(|&b| b == 0.0) {
             return Ok(Vec::new());
         }
-        if bias.len() == channels { Ok(bias) } else { Err(self.unsupported("the bias does not fit the channels")) }
+        if bias.len() == channels {
+            Ok(bias)
+        } else {
+            Err(self.unsupported("the bias does not fit the channels"))
+        }
     }
 
     pub(super) fn conv(&mut self, op: &Conv, call: &Call) -> Result<Lazy, ImportError> {
@@ -195,7 +258,9 @@ impl Lowering<'_> {
             patches = patches.walk(batch, &[(n, 1)]);
         }
         for (d, &len) in w.output.iter().enumerate() {
-            patches = patches.offset(w.h_axis + d, -(w.before[d] as i64)).walk(len, &[(w.h_axis + d, w.stride[d] as i64)]);
+            patches = patches
+                .offset(w.h_axis + d, -(w.before[d] as i64))
+                .walk(len, &[(w.h_axis + d, w.stride[d] as i64)]);
         }
         patches = patches.walk(per_group, &[(w.c_axis, 1)]);
         for (d, &len) in w.kernel.iter().enumerate() {
@@ -208,7 +273,15 @@ impl Lowering<'_> {
         let positions = w.output.iter().product::<usize>() * batch;
         let bias = self.channel_bias(bias, channels)?;
         let patches = patches.build();
-        let layer = Linear { groups, outputs: channels / groups, positions, inputs, patches, weights, bias };
+        let layer = Linear {
+            groups,
+            outputs: channels / groups,
+            positions,
+            inputs,
+            patches,
+            weights,
+            bias,
+        };
         let mut shape = vec![channels, batch];
         shape.extend(&w.output);
         let y = self.linear(&x, layer, shape)?;
@@ -216,7 +289,12 @@ impl Lowering<'_> {
     }
 
     /// From `[channels][batch][space…]` to the operator's layout.
-    fn channels_first_to(&mut self, y: &Lazy, w: &Windows, call: &Call) -> Result<Lazy, ImportError> {
+    fn channels_first_to(
+        &mut self,
+        y: &Lazy,
+        w: &Windows,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
         let space = 2..2 + w.input.len();
         let order: Vec<usize> = if w.c_axis < w.h_axis {
             [1, 0].into_iter().chain(space).collect()
@@ -238,25 +316,54 @@ impl Lowering<'_> {
         let (x, kernel, bias) = self.conv_operands(call)?;
         let w = self.windows(&op.pool_spec, &x.shape)?;
         let padding = guarded(|| {
-            op.pool_spec.padding.compute_for_deconv(&w.input, &w.kernel, &w.dilation, &w.stride, &op.adjustments)
+            op.pool_spec.padding.compute_for_deconv(
+                &w.input,
+                &w.kernel,
+                &w.dilation,
+                &w.stride,
+                &op.adjustments,
+            )
         });
         let padding = padding.map_err(|e| self.unsupported(e))?;
         let space = w.h_axis..w.h_axis + w.input.len();
-        let target = call.shape.get(space).map(<[usize]>::to_vec).unwrap_or_default();
+        let target = call
+            .shape
+            .get(space)
+            .map(<[usize]>::to_vec)
+            .unwrap_or_default();
         let (channels, groups) = (op.pool_spec.output_channels, op.group);
-        if groups == 0 || channels % groups != 0 || x.shape[w.c_axis] % groups != 0 || target.len() != padding.len() {
+        if groups == 0
+            || channels % groups != 0
+            || x.shape[w.c_axis] % groups != 0
+            || target.len() != padding.len()
+        {
             return Err(self.unsupported("groups do not divide the channels"));
         }
         let (outputs, per_group) = (channels / groups, x.shape[w.c_axis] / groups);
         if kernel.len() != channels * per_group * w.kernel.iter().product::<usize>() {
             return Err(self.unsupported("the kernel does not fit the channels"));
         }
+        for d in 0..target.len() {
+            self.bound("the number of kernel phases", &[w.stride[d], w.kernel[d]])?;
+        }
         let axes: Vec<Phases> = (0..target.len())
-            .map(|d| Phases::new(w.stride[d], w.dilation[d], w.kernel[d], padding[d].pad_before, target[d]))
+            .map(|d| {
+                Phases::new(
+                    w.stride[d],
+                    w.dilation[d],
+                    w.kernel[d],
+                    padding[d].pad_before,
+                    target[d],
+                )
+            })
             .collect();
-        let count = |f: fn(&Phases) -> usize| axes.iter().fold(1usize, |p, a| p.saturating_mul(f(a)));
+        let count =
+            |f: fn(&Phases) -> usize| axes.iter().fold(1usize, |p, a| p.saturating_mul(f(a)));
         let (phases, taps, places) = (count(|a| a.stride), count(|a| a.taps), count(|a| a.places));
-        self.bound("the number of weights", &[channels, phases, per_group, taps])?;
+        self.bound(
+            "the number of weights",
+            &[channels, phases, per_group, taps],
+        )?;
         let weights = phase_weights(&kernel, channels, per_group, &axes);
         let batch = w.n_axis.map_or(1, |n| x.shape[n]);
         let mut patches = Builder::new(&x.dims()).walk(groups, &[(w.c_axis, per_group as i64)]);
@@ -264,14 +371,19 @@ impl Lowering<'_> {
             patches = patches.walk(batch, &[(n, 1)]);
         }
         for (d, a) in axes.iter().enumerate() {
-            patches = patches.offset(w.h_axis + d, a.first).walk(a.places, &[(w.h_axis + d, 1)]);
+            patches = patches
+                .offset(w.h_axis + d, a.first)
+                .walk(a.places, &[(w.h_axis + d, 1)]);
         }
         patches = patches.walk(per_group, &[(w.c_axis, 1)]);
         for (d, a) in axes.iter().enumerate() {
             patches = patches.walk(a.taps, &[(w.h_axis + d, 1)]);
         }
         let bias = self.channel_bias(bias, channels)?;
-        let bias = bias.iter().flat_map(|&b| std::iter::repeat_n(b, phases)).collect();
+        let bias = bias
+            .iter()
+            .flat_map(|&b| std::iter::repeat_n(b, phases))
+            .collect();
         let layer = Linear {
             groups,
             outputs: outputs * phases,
@@ -318,7 +430,6 @@ struct Phases {
 impl Phases {
     fn new(stride: usize, dilation: usize, kernel: usize, before: usize, target: usize) -> Phases {
         let (s, mut links) = (stride as i64, Vec::new());
-        // Only the first `places · stride` results exist: with a stride above the target some phases are cut off.
         for r in 0..stride {
             for u in 0..kernel {
                 let at = (r + before) as i64 - (u * dilation) as i64;
@@ -334,7 +445,10 @@ impl Phases {
             places: target.div_ceil(stride),
             first,
             taps: (last - first) as usize + 1,
-            links: links.into_iter().map(|(r, u, at)| (r, u, (at - first) as usize)).collect(),
+            links: links
+                .into_iter()
+                .map(|(r, u, at)| (r, u, (at - first) as usize))
+                .collect(),
         }
     }
 }
@@ -351,7 +465,10 @@ fn phase_weights(kernel: &[f32], channels: usize, inputs: usize, axes: &[Phases]
         let kernel_len = a.links.iter().map(|l| l.1 + 1).max().unwrap_or(1);
         rest /= kernel_len;
         let extend = |&(r, u, t): &(usize, usize, usize)| {
-            let each = a.links.iter().map(move |l| (r * a.stride + l.0, u * kernel_len + l.1, t * a.taps + l.2));
+            let each = a
+                .links
+                .iter()
+                .map(move |l| (r * a.stride + l.0, u * kernel_len + l.1, t * a.taps + l.2));
             each.collect::<Vec<_>>()
         };
         links = links.iter().flat_map(extend).collect();
@@ -361,7 +478,8 @@ fn phase_weights(kernel: &[f32], channels: usize, inputs: usize, axes: &[Phases]
     for c in 0..channels {
         for i in 0..inputs {
             for &(r, u, t) in &links {
-                weights[((c * phases + r) * inputs + i) * taps + t] = kernel[(c * inputs + i) * size + u];
+                weights[((c * phases + r) * inputs + i) * taps + t] =
+                    kernel[(c * inputs + i) * size + u];
             }
         }
     }

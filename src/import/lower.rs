@@ -5,7 +5,9 @@ use std::collections::HashMap;
 use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{DatumType, OutletId, TypedModel};
 use tract_onnx::tract_core::internal::{AxisOp, IntoArcTensor, IntoTValue, TypedNode};
-use tract_onnx::tract_core::ops::array::{Gather, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat};
+use tract_onnx::tract_core::ops::array::{
+    Gather, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat,
+};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
 use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
@@ -54,13 +56,24 @@ fn is_real(datum_type: DatumType) -> bool {
 }
 
 /// Lowers a typed model.
-pub(super) fn lower(model: &Model, typed: &TypedModel, options: &ImportOptions) -> Result<Graph, ImportError> {
+pub(super) fn lower(
+    model: &Model,
+    typed: &TypedModel,
+    options: &ImportOptions,
+) -> Result<Graph, ImportError> {
     let inference = |reason| ImportError::Inference { reason };
     let mut lowering = Lowering::new(options);
     let mut values: HashMap<OutletId, Value> = HashMap::new();
     for &input in &typed.inputs {
-        let node = typed.nodes.get(input.node).ok_or_else(|| inference("an input does not exist".into()))?;
-        lowering.origin = Origin { node: node.name.clone(), op: "input".into(), opset: 0 };
+        let node = typed
+            .nodes
+            .get(input.node)
+            .ok_or_else(|| inference("an input does not exist".into()))?;
+        lowering.origin = Origin {
+            node: node.name.clone(),
+            op: "input".into(),
+            opset: 0,
+        };
         let shape = concrete(&lowering, typed, input)?;
         let x = lowering.emit_lazy(Op::Input, Vec::new(), shape)?;
         lowering.graph.inputs.push(x.node);
@@ -75,34 +88,68 @@ pub(super) fn lower(model: &Model, typed: &TypedModel, options: &ImportOptions) 
             values.insert(id.into(), Value::Constant(constant.val().clone()));
             continue;
         }
-        let unknown = || Origin { node: node.name.clone(), op: node.op.name().to_string(), opset: 0 };
+        let unknown = || Origin {
+            node: node.name.clone(),
+            op: node.op.name().to_string(),
+            opset: 0,
+        };
         lowering.origin = model.origin(&node.name).cloned().unwrap_or_else(unknown);
-        let inputs = node.inputs.iter().map(|i| values.get(i).cloned()).collect::<Option<Vec<_>>>();
-        let inputs = inputs.ok_or_else(|| lowering.unsupported("uses a second result that is not supported"))?;
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|i| values.get(i).cloned())
+            .collect::<Option<Vec<_>>>();
+        let inputs = inputs
+            .ok_or_else(|| lowering.unsupported("uses a second result that is not supported"))?;
         let shape = concrete(&lowering, typed, id.into())?;
         lowering.bound("the number of elements", &shape)?;
         if let Some(constants) = constants(&inputs) {
-            let results = guarded(|| node.op.eval_out_of_plan(constants)).map_err(|e| lowering.unsupported(e))?;
-            let results = results.ok_or_else(|| lowering.unsupported("depends on run-time state"))?;
+            let results = guarded(|| node.op.eval_out_of_plan(constants))
+                .map_err(|e| lowering.unsupported(e))?;
+            let results =
+                results.ok_or_else(|| lowering.unsupported("depends on run-time state"))?;
             for (slot, result) in results.into_iter().enumerate() {
-                values.insert(OutletId::new(id, slot), Value::Constant(result.into_arc_tensor()));
+                values.insert(
+                    OutletId::new(id, slot),
+                    Value::Constant(result.into_arc_tensor()),
+                );
             }
             continue;
         }
-        let types = node.inputs.iter().map(|&i| typed.outlet_fact(i).map(|f| f.datum_type));
-        let types = types.collect::<Result<_, _>>().map_err(|e| inference(e.to_string()))?;
-        let call = Call { node, inputs, types, shape };
+        let types = node
+            .inputs
+            .iter()
+            .map(|&i| typed.outlet_fact(i).map(|f| f.datum_type));
+        let types = types
+            .collect::<Result<_, _>>()
+            .map_err(|e| inference(e.to_string()))?;
+        let call = Call {
+            node,
+            inputs,
+            types,
+            shape,
+        };
         let result = lowering.node(&call)?;
         if result.shape != call.shape {
-            return Err(lowering.unsupported(format!("lowered to shape {:?}, expected {:?}", result.shape, call.shape)));
+            return Err(lowering.unsupported(format!(
+                "lowered to shape {:?}, expected {:?}",
+                result.shape, call.shape
+            )));
         }
         values.insert(id.into(), Value::Tensor(result));
     }
     for output in &typed.outputs {
         let name = &typed.nodes[output.node].name;
-        let unknown = || Origin { node: name.clone(), op: "output".into(), opset: 0 };
+        let unknown = || Origin {
+            node: name.clone(),
+            op: "output".into(),
+            opset: 0,
+        };
         lowering.origin = model.origin(name).cloned().unwrap_or_else(unknown);
-        let value = values.get(output).cloned().ok_or_else(|| lowering.unsupported("the output is not supported"))?;
+        let value = values
+            .get(output)
+            .cloned()
+            .ok_or_else(|| lowering.unsupported("the output is not supported"))?;
         let x = lowering.tensor(&value)?;
         let node = lowering.plain(&x)?;
         lowering.graph.outputs.push(node);
@@ -110,11 +157,20 @@ pub(super) fn lower(model: &Model, typed: &TypedModel, options: &ImportOptions) 
     Ok(lowering.graph)
 }
 
-fn concrete(lowering: &Lowering, typed: &TypedModel, outlet: OutletId) -> Result<Vec<usize>, ImportError> {
-    let fact = typed.outlet_fact(outlet).map_err(|e| lowering.unsupported(e.to_string()))?;
+fn concrete(
+    lowering: &Lowering,
+    typed: &TypedModel,
+    outlet: OutletId,
+) -> Result<Vec<usize>, ImportError> {
+    let fact = typed
+        .outlet_fact(outlet)
+        .map_err(|e| lowering.unsupported(e.to_string()))?;
     match fact.shape.as_concrete() {
         Some(shape) => Ok(shape.to_vec()),
-        None => Err(lowering.unsupported(format!("the shape {} is not fixed", fact.shape.iter().join(",")))),
+        None => Err(lowering.unsupported(format!(
+            "the shape {} is not fixed",
+            fact.shape.iter().join(",")
+        ))),
     }
 }
 
@@ -147,6 +203,9 @@ impl Lowering<'_> {
         if node.op_is::<Identity>() {
             return self.first(call);
         }
+        if node.op.name() == "Dropout" {
+            return self.dropout(call);
+        }
         if let Some(op) = node.op_as::<AxisOp>() {
             return self.axis_op(op, call);
         }
@@ -169,7 +228,10 @@ impl Lowering<'_> {
         if node.op_is::<MultiBroadcastTo>() {
             let x = self.first(call)?;
             let mut shape = x.shape.clone();
-            shape.splice(0..0, std::iter::repeat_n(1, call.shape.len().saturating_sub(x.shape.len())));
+            shape.splice(
+                0..0,
+                std::iter::repeat_n(1, call.shape.len().saturating_sub(x.shape.len())),
+            );
             return self.broadcast(&x.reshaped(&shape), &call.shape);
         }
         if node.op_is::<Tile>() {
@@ -226,10 +288,26 @@ impl Lowering<'_> {
         }
     }
 
+    /// At inference a dropout is the identity. Its last operand may switch training on.
+    fn dropout(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+        for at in 1..call.inputs.len() {
+            let is_mode = call.types.get(at) == Some(&DatumType::Bool);
+            let off = call
+                .constant(at)
+                .is_some_and(|t| guarded(|| t.cast_to_scalar::<bool>()) == Ok(false));
+            if is_mode && !off {
+                return Err(self.unsupported("training mode is not supported"));
+            }
+        }
+        self.first(call)
+    }
+
     fn cast(&mut self, op: &Cast, call: &Call) -> Result<Lazy, ImportError> {
         let from = call.types.first().copied().unwrap_or(DatumType::F32);
         let x = self.first(call)?;
-        let exact = is_real(op.to) || from == op.to || (from.is_integer() && op.to.is_integer() && op.to.size_of() >= from.size_of());
+        let exact = is_real(op.to)
+            || from == op.to
+            || (from.is_integer() && op.to.is_integer() && op.to.size_of() >= from.size_of());
         if exact || (from == DatumType::Bool && op.to != DatumType::String) {
             return Ok(x);
         }
@@ -237,8 +315,15 @@ impl Lowering<'_> {
             let f = x.f.clone();
             let one = || Box::new(ScalarFn::Const(1.0));
             let squared = ScalarFn::Apply(crate::graph::ScalarOp::Abs, Box::new(f));
-            return Ok(x.with(ScalarFn::Select(Box::new(squared), one(), Box::new(ScalarFn::Const(0.0)))));
+            return Ok(x.with(ScalarFn::Select(
+                Box::new(squared),
+                one(),
+                Box::new(ScalarFn::Const(0.0)),
+            )));
         }
-        Err(self.unsupported(format!("a cast from {from:?} to {:?} is not supported", op.to)))
+        Err(self.unsupported(format!(
+            "a cast from {from:?} to {:?} is not supported",
+            op.to
+        )))
     }
 }

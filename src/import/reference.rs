@@ -25,13 +25,19 @@ impl ReferenceModel {
         let facts = guarded(|| {
             let facts = typed.input_outlets()?.iter().map(|&o| {
                 let fact = typed.outlet_fact(o)?;
-                Ok((fact.shape.as_concrete().map(<[usize]>::to_vec), fact.datum_type))
+                Ok((
+                    fact.shape.as_concrete().map(<[usize]>::to_vec),
+                    fact.datum_type,
+                ))
             });
             facts.collect::<tract_onnx::prelude::TractResult<Vec<_>>>()
         });
         let mut inputs = Vec::new();
         for (shape, datum_type) in facts.map_err(failed)? {
-            inputs.push((shape.ok_or_else(|| failed("an input has no fixed shape".into()))?, datum_type));
+            inputs.push((
+                shape.ok_or_else(|| failed("an input has no fixed shape".into()))?,
+                datum_type,
+            ));
         }
         let plan = guarded(|| typed.into_optimized()?.into_runnable()).map_err(failed)?;
         Ok(ReferenceModel { plan, inputs })
@@ -39,7 +45,10 @@ impl ReferenceModel {
 
     /// Number of elements of every input.
     pub fn input_lens(&self) -> Vec<usize> {
-        self.inputs.iter().map(|(shape, _)| shape.iter().product()).collect()
+        self.inputs
+            .iter()
+            .map(|(shape, _)| shape.iter().product())
+            .collect()
     }
 
     /// The model's outputs for one sample (flat, row-major, in the model's order; integers are converted to floats).
@@ -53,14 +62,30 @@ impl ReferenceModel {
             let expected = shape.iter().product();
             let values = inputs.get(index).map(AsRef::as_ref).unwrap_or_default();
             if values.len() != expected {
-                return Err(ImportError::InputLength { index, expected, found: values.len() });
+                return Err(ImportError::InputLength {
+                    index,
+                    expected,
+                    found: values.len(),
+                });
             }
-            let tensor = guarded(|| Ok(Tensor::from_shape(shape, values)?.cast_to_dt(*datum_type)?.into_owned()));
+            let tensor = guarded(|| {
+                Ok(Tensor::from_shape(shape, values)?
+                    .cast_to_dt(*datum_type)?
+                    .into_owned())
+            });
             tensors.push(tensor.map_err(failed)?.into());
         }
         let outputs = guarded(|| {
             let results = self.plan.run(tensors)?;
-            results.iter().map(|t| Ok(t.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())).collect()
+            results
+                .iter()
+                .map(|t| {
+                    Ok(t.cast_to::<f32>()?
+                        .try_as_plain_ram()?
+                        .as_slice::<f32>()?
+                        .to_vec())
+                })
+                .collect()
         });
         outputs.map_err(failed)
     }

@@ -39,7 +39,11 @@ impl Lazy {
 
     /// The shape with at least one dimension.
     pub(super) fn dims(&self) -> Vec<usize> {
-        if self.shape.is_empty() { vec![1] } else { self.shape.clone() }
+        if self.shape.is_empty() {
+            vec![1]
+        } else {
+            self.shape.clone()
+        }
     }
 
     /// The same elements in the same order under another shape.
@@ -76,9 +80,22 @@ pub(super) struct Lowering<'a> {
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(options: &'a ImportOptions) -> Lowering<'a> {
-        let graph = Graph { nodes: Vec::new(), inputs: Vec::new(), outputs: Vec::new() };
-        let origin = Origin { node: String::new(), op: String::new(), opset: 0 };
-        Lowering { graph, options, origin, derived: HashMap::new() }
+        let graph = Graph {
+            nodes: Vec::new(),
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+        };
+        let origin = Origin {
+            node: String::new(),
+            op: String::new(),
+            opset: 0,
+        };
+        Lowering {
+            graph,
+            options,
+            origin,
+            derived: HashMap::new(),
+        }
     }
 
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
@@ -87,29 +104,64 @@ impl<'a> Lowering<'a> {
 
     /// Refuses what is larger than the options allow.
     pub(super) fn bound(&self, what: &'static str, factors: &[usize]) -> Result<(), ImportError> {
-        let found = factors.iter().fold(1u64, |p, &f| p.saturating_mul(f as u64));
+        let found = factors
+            .iter()
+            .fold(1u64, |p, &f| p.saturating_mul(f as u64));
         let limit = self.options.max_elements as u64;
         if found > limit {
-            return Err(ImportError::Limit { name: self.origin.node.clone(), what, found, limit });
+            return Err(ImportError::Limit {
+                name: self.origin.node.clone(),
+                what,
+                found,
+                limit,
+            });
         }
-        if found == 0 { Err(self.unsupported("a tensor without elements")) } else { Ok(()) }
+        if found == 0 {
+            Err(self.unsupported("a tensor without elements"))
+        } else {
+            Ok(())
+        }
     }
 
     /// Appends a node.
-    pub(super) fn emit(&mut self, op: Op, inputs: Vec<NodeId>, shape: Vec<usize>) -> Result<NodeId, ImportError> {
+    pub(super) fn emit(
+        &mut self,
+        op: Op,
+        inputs: Vec<NodeId>,
+        shape: Vec<usize>,
+    ) -> Result<NodeId, ImportError> {
         self.bound("the number of elements", &shape)?;
-        self.graph.nodes.push(GraphNode { name: self.origin.node.clone(), op, inputs, shape });
+        self.graph.nodes.push(GraphNode {
+            name: self.origin.node.clone(),
+            op,
+            inputs,
+            shape,
+        });
         Ok(self.graph.nodes.len() - 1)
     }
 
     /// Appends a node and takes its result as it is.
-    pub(super) fn emit_lazy(&mut self, op: Op, inputs: Vec<NodeId>, shape: Vec<usize>) -> Result<Lazy, ImportError> {
+    pub(super) fn emit_lazy(
+        &mut self,
+        op: Op,
+        inputs: Vec<NodeId>,
+        shape: Vec<usize>,
+    ) -> Result<Lazy, ImportError> {
         let node = self.emit(op, inputs, shape.clone())?;
-        Ok(Lazy { node, view: None, f: ScalarFn::X, shape })
+        Ok(Lazy {
+            node,
+            view: None,
+            f: ScalarFn::X,
+            shape,
+        })
     }
 
     fn known(&self, node: NodeId, key: &Derived) -> Option<NodeId> {
-        self.derived.get(&node)?.iter().find(|(k, _)| k == key).map(|(_, n)| *n)
+        self.derived
+            .get(&node)?
+            .iter()
+            .find(|(k, _)| k == key)
+            .map(|(_, n)| *n)
     }
 
     /// A node for `f(node)`.
@@ -122,11 +174,18 @@ impl<'a> Lowering<'a> {
             return Ok(known);
         }
         let shape = self.graph.nodes[node].shape.clone();
-        let affine = |(scale, shift): (f64, f64)| Op::Affine { scale: vec![scale as f32], shift: vec![shift as f32] };
+        let affine = |(scale, shift): (f64, f64)| Op::Affine {
+            scale: vec![scale as f32],
+            shift: vec![shift as f32],
+        };
         let mut steps = Vec::new();
         match f.shape() {
             Shape::Affine(scale, shift) => steps.push(affine((scale, shift))),
-            Shape::Piecewise { inner, activation, outer } => {
+            Shape::Piecewise {
+                inner,
+                activation,
+                outer,
+            } => {
                 steps.extend((inner != (1.0, 0.0)).then(|| affine(inner)));
                 steps.push(Op::Activation(activation.activation()));
                 steps.extend((outer != (1.0, 0.0)).then(|| affine(outer)));
@@ -142,7 +201,12 @@ impl<'a> Lowering<'a> {
     }
 
     /// A node for a view of a node.
-    fn view_node(&mut self, node: NodeId, view: &View, shape: &[usize]) -> Result<NodeId, ImportError> {
+    fn view_node(
+        &mut self,
+        node: NodeId,
+        view: &View,
+        shape: &[usize],
+    ) -> Result<NodeId, ImportError> {
         let key = Derived::View(view.clone());
         if let Some(known) = self.known(node, &key) {
             return Ok(known);
@@ -159,10 +223,14 @@ impl<'a> Lowering<'a> {
     /// Whether a view is a permutation of the node's elements.
     pub(super) fn permutes(&self, node: NodeId, view: &View) -> bool {
         let len = self.graph.nodes[node].len();
-        if !view::in_range(view) || view.loops.iter().map(|&l| u64::from(l)).product::<u64>() != len as u64 {
+        if !view::in_range(view)
+            || view.loops.iter().map(|&l| u64::from(l)).product::<u64>() != len as u64
+        {
             return false;
         }
-        let Ok(indices) = view.indices(len) else { return false };
+        let Ok(indices) = view.indices(len) else {
+            return false;
+        };
         let mut seen = vec![false; len];
         indices.iter().flatten().for_each(|&i| seen[i] = true);
         seen.iter().all(|&s| s)
@@ -174,11 +242,18 @@ impl<'a> Lowering<'a> {
             return Ok(x.clone());
         }
         let (node, view) = match &x.view {
-            Some(view) if !self.permutes(x.node, view) => (self.view_node(x.node, view, &x.shape)?, None),
+            Some(view) if !self.permutes(x.node, view) => {
+                (self.view_node(x.node, view, &x.shape)?, None)
+            }
             view => (x.node, view.clone()),
         };
         let node = self.function(node, &x.f)?;
-        Ok(Lazy { node, view, f: ScalarFn::X, shape: x.shape.clone() })
+        Ok(Lazy {
+            node,
+            view,
+            f: ScalarFn::X,
+            shape: x.shape.clone(),
+        })
     }
 
     /// A node with exactly this tensor's elements in row-major order.
@@ -192,30 +267,47 @@ impl<'a> Lowering<'a> {
 
     /// A tensor read through a view whose axes are its dimensions: the node and the view to read it with.
     /// With `opaque_padding`, zeros that a pending view pads with stay elements of the tensor.
-    pub(super) fn read(&mut self, x: &Lazy, view: &View, opaque_padding: bool) -> Result<(NodeId, View), ImportError> {
-        let x = self.resolve(x)?;
-        if let Some(pending) = &x.view {
-            if !opaque_padding || view::in_range(pending) {
-                if let Some(both) = view::compose(pending, &x.dims(), view) {
-                    if both.loops.len() <= MAX_LOOPS && both.axes.len() <= MAX_LOOPS {
-                        return Ok((x.node, both));
-                    }
-                }
-            }
-            return Ok((self.plain(&x)?, view.clone()));
+    pub(super) fn read(
+        &mut self,
+        x: &Lazy,
+        view: &View,
+        opaque_padding: bool,
+    ) -> Result<(NodeId, View), ImportError> {
+        let small = |view: &View| view.loops.len() <= MAX_LOOPS && view.axes.len() <= MAX_LOOPS;
+        if !small(view) {
+            return Err(self.unsupported("an index map with more than 16 axes"));
         }
-        Ok((x.node, view.clone()))
+        let x = self.resolve(x)?;
+        let Some(pending) = &x.view else {
+            return Ok((x.node, view.clone()));
+        };
+        if (!opaque_padding || view::in_range(pending))
+            && let Some(both) = view::compose(pending, &x.dims(), view).filter(small)
+        {
+            return Ok((x.node, both));
+        }
+        Ok((self.plain(&x)?, view.clone()))
     }
 
     /// An index map, pending.
-    pub(super) fn map(&mut self, x: &Lazy, view: &View, shape: &[usize]) -> Result<Lazy, ImportError> {
+    pub(super) fn map(
+        &mut self,
+        x: &Lazy,
+        view: &View,
+        shape: &[usize],
+    ) -> Result<Lazy, ImportError> {
         self.bound("the number of elements", shape)?;
         if view::is_identity(view, x.len()) {
             return Ok(x.clone().reshaped(shape));
         }
         let (node, view) = self.read(x, view, false)?;
         let identity = view::is_identity(&view, self.graph.nodes[node].len());
-        Ok(Lazy { node, view: (!identity).then_some(view), f: ScalarFn::X, shape: shape.to_vec() })
+        Ok(Lazy {
+            node,
+            view: (!identity).then_some(view),
+            f: ScalarFn::X,
+            shape: shape.to_vec(),
+        })
     }
 
     /// The tensor with its dimensions in another order: dimension `i` of the result is dimension `order[i]`.
@@ -258,7 +350,11 @@ impl<'a> Lowering<'a> {
     pub(super) fn any_floats(&self, tensor: &Tensor) -> Result<Vec<f32>, ImportError> {
         self.bound("the number of elements", tensor.shape())?;
         let cast = super::proto::guarded(|| {
-            Ok(tensor.cast_to::<f32>()?.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+            Ok(tensor
+                .cast_to::<f32>()?
+                .try_as_plain_ram()?
+                .as_slice::<f32>()?
+                .to_vec())
         });
         cast.map_err(|reason| self.unsupported(format!("a constant that is not numeric: {reason}")))
     }

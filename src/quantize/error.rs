@@ -64,6 +64,9 @@ pub enum QuantizeError {
         /// What is allowed.
         allowed: &'static str,
     },
+    /// An interface given for an input does not fit it.
+    #[error(transparent)]
+    Interface(#[from] crate::model::InterfaceError),
     /// The program that came out does not fit the limits.
     #[error(transparent)]
     Program(#[from] ProgramError),

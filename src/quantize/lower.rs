@@ -22,6 +22,8 @@ pub(super) struct Lowering<'a> {
     /// How often every node is read, outputs included.
     uses: Vec<usize>,
     values: Vec<Option<Value>>,
+    /// Inputs that are another model's outputs.
+    chained: Vec<TensorInterface>,
 }
 
 impl<'a> Lowering<'a> {
@@ -43,7 +45,7 @@ impl<'a> Lowering<'a> {
                 *u += 1;
             }
         }
-        Lowering { graph, stats, network, uses, values: vec![None; graph.nodes.len()] }
+        Lowering { graph, stats, network, uses, values: vec![None; graph.nodes.len()], chained: options.inputs.clone() }
     }
 
     pub fn run(mut self) -> Result<QuantizedModel, QuantizeError> {
@@ -98,7 +100,15 @@ impl<'a> Lowering<'a> {
             let node = self.graph.nodes.get(id).ok_or_else(|| QuantizeError::Shape { layer: format!("input node {id}"), reason: "does not exist" })?;
             let len = node.len();
             let value = self.network.push(Node::Input { len: len as u32 });
-            let (scale, zero) = self.input_scale(self.stats.tensor(id));
+            if let Some(interface) = self.chained.get(out.len()).cloned() {
+                interface.check(len)?;
+                let scale: Vec<f64> = (0..len).map(|i| interface.scale_at(i)).collect();
+                let offset = (0..len).map(|i| -scale[i] * interface.zero_point_at(i)).collect();
+                self.values[id] = Some(Value::Act(Act { planes: vec![Plane { value, scale }], offset }));
+                out.push(interface);
+                continue;
+            }
+            let (scale, zero) = self.input_scale(id);
             self.values[id] =
                 Some(Value::Act(Act { planes: vec![Plane { value, scale: vec![scale; len] }], offset: vec![-scale * zero; len] }));
             let (name, shape) = (node.name.clone(), node.shape.clone());
@@ -107,20 +117,31 @@ impl<'a> Lowering<'a> {
         Ok(out)
     }
 
-    /// Step and zero point of an input. Zero is a whole step wherever the range is near it.
-    fn input_scale(&self, (low, high): (f64, f64)) -> (f64, f64) {
+    /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
+    /// white) get no margin.
+    fn input_scale(&self, id: NodeId) -> (f64, f64) {
         let headroom = self.network.headroom;
-        let magnitude = low.abs().max(high.abs());
-        let margin = headroom * (high - low).max(magnitude * 1e-3) / 2.0;
-        let (mut a, mut b) = (low - margin, high + margin);
+        let (low, high) = self.stats.tensor(id);
+        let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        let (likely_low, likely_high) = self.stats.channels(id, 1, |_| 0).first().copied().unwrap_or((low, high));
+        let middle = (low + high) / 2.0;
+        let widened = |likely: f64| middle + (likely - middle) * (1.0 + headroom);
+        let (mut a, mut b) = (if low_is_hard { low } else { widened(likely_low) }, if high_is_hard { high } else { widened(likely_high) });
         if low >= 0.0 && a <= 0.25 * b {
             // Images, counts: non-negative.
-            (a, b) = (0.0, high * (1.0 + headroom));
+            a = 0.0;
         } else if high <= 0.0 && b >= 0.25 * a {
-            (a, b) = (low * (1.0 + headroom), 0.0);
+            b = 0.0;
         }
-        let scale = if b > a { (b - a) / self.network.top() } else { 1.0 / self.network.top() };
-        (scale, (-a / scale).round())
+        let least = a.abs().max(b.abs()).max(1e-6) * 1e-3;
+        if b - a < least {
+            (a, b) = (a - least, b + least);
+        }
+        let scale = (b - a) / self.network.top();
+        let zero = (-a / scale).round();
+        // The rounded zero point must leave both ends inside.
+        let scale = scale * (1.0 + 1.0 / self.network.range());
+        (scale, zero)
     }
 
     fn node(&mut self, id: NodeId) -> Result<Value, QuantizeError> {
@@ -183,6 +204,13 @@ impl<'a> Lowering<'a> {
                 self.values[id] = Some(Value::Act(act.clone()));
                 Ok(act)
             }
+        }
+    }
+
+    /// Puts a better representation of a tensor in place of its value, for later readers.
+    pub fn replace(&mut self, id: NodeId, act: &Act) {
+        if let Some(value) = self.values.get_mut(id) {
+            *value = Some(Value::Act(act.clone()));
         }
     }
 
@@ -264,7 +292,7 @@ impl<'a> Lowering<'a> {
         let changes: Vec<usize> = (1..len).filter(|&i| !alike(i - 1, i)).collect();
         let block = changes.iter().fold(len, |g, &c| gcd(g, c));
         // Channels in blocks, channels last, or every element for itself.
-        let period = if block > 1 { None } else { (2..=len / 2).find(|&c| len % c == 0 && (c..len).all(|i| alike(i - c, i))) };
+        let period = if block > 1 { None } else { (2..=len / 2).find(|&c| len.is_multiple_of(c) && (c..len).all(|i| alike(i - c, i))) };
         let (groups, positions) = period.map_or((len / block, block), |c| (c, len / c));
         let (order, post) = match period {
             None => (None, None),
@@ -302,14 +330,7 @@ impl<'a> Lowering<'a> {
 
     /// Sets an accumulator's ranges to what calibration saw of tensor `id`, whose elements it holds.
     pub fn measure(&self, id: NodeId, acc: &mut Acc) {
-        let mut range = vec![(f64::INFINITY, f64::NEG_INFINITY); acc.channels()];
-        for i in 0..acc.result_len() {
-            let (low, high) = self.stats.element(id, i);
-            if let Some(r) = range.get_mut(acc.source(i) / acc.positions) {
-                *r = (r.0.min(low), r.1.max(high));
-            }
-        }
-        acc.range = range.into_iter().map(|r| if r.0 <= r.1 { r } else { (0.0, 0.0) }).collect();
+        acc.range = self.stats.channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
     }
 
     fn view(&mut self, id: NodeId, input: NodeId, view: &View) -> Result<Value, QuantizeError> {
@@ -375,7 +396,7 @@ impl<'a> Lowering<'a> {
 
     fn sum(&mut self, id: NodeId, input: NodeId, group: usize) -> Result<Act, QuantizeError> {
         let mut act = self.act(input)?;
-        if group == 0 || act.len() % group != 0 {
+        if group == 0 || !act.len().is_multiple_of(group) {
             return Err(self.shape_error(id, "the group does not divide the operand"));
         }
         let groups_agree = |p: &Plane| p.scale.chunks(group).all(|c| common(c).is_some());

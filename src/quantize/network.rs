@@ -29,7 +29,7 @@ pub(super) struct Origin<'a> {
 
 /// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
 /// they can do.
-const QUIET: f64 = 1.0 / 16.0;
+const QUIET: f64 = 1.0 / 4.0;
 
 impl Network {
     /// `2^T`.
@@ -88,6 +88,17 @@ impl Network {
             let weights = acc.terms.iter().flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
             let largest = weights.fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
             *s = s.max(largest * self.range() / room);
+        }
+        if let ([term], false) = (&acc.terms[..], tied || !self.per_channel || acc.outputs > 1)
+            && term.inputs == 1
+        {
+            // A rescaling: the step for which the only coefficient is whole.
+            for (s, w) in scales.iter_mut().zip(&term.weights) {
+                let coefficient = (w.abs() * self.range() / *s).floor();
+                if coefficient >= 1.0 {
+                    *s = w.abs() * self.range() / coefficient;
+                }
+            }
         }
         if tied || !self.per_channel {
             let coarsest = scales.iter().copied().fold(0.0, f64::max);

@@ -14,7 +14,7 @@ const DEPTH: f64 = 12.0;
 impl Lowering<'_> {
     pub(super) fn softmax(&mut self, id: NodeId, input: NodeId, len: usize) -> Result<Act, QuantizeError> {
         let total = self.graph.nodes[id].len();
-        if len == 0 || total % len != 0 {
+        if len == 0 || !total.is_multiple_of(len) {
             return Err(self.shape_error(id, "the length does not divide the operand"));
         }
         if len as f64 >= self.network.range() {

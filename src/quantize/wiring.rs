@@ -12,7 +12,7 @@ pub(super) struct Fit {
 
 /// Nested loops that visit the points (`dims` numbers each) in order, if there are such.
 pub(super) fn fit(points: &[i64], dims: usize) -> Option<Fit> {
-    if dims == 0 || points.is_empty() || points.len() % dims != 0 {
+    if dims == 0 || points.is_empty() || !points.len().is_multiple_of(dims) {
         return None;
     }
     let mut heads: Vec<&[i64]> = points.chunks(dims).collect();
@@ -24,7 +24,7 @@ pub(super) fn fit(points: &[i64], dims: usize) -> Option<Fit> {
         let stride: Vec<i64> = heads[1].iter().zip(heads[0]).map(|(a, b)| a - b).collect();
         let step = |a: &[i64], b: &[i64]| a.iter().zip(b).zip(&stride).all(|((a, b), s)| a - b == *s);
         let run = 1 + heads.windows(2).take_while(|w| step(w[1], w[0])).count();
-        let whole = |len: usize| n % len == 0 && heads.chunks(len).all(|c| c.windows(2).all(|w| step(w[1], w[0])));
+        let whole = |len: usize| n.is_multiple_of(len) && heads.chunks(len).all(|c| c.windows(2).all(|w| step(w[1], w[0])));
         let len = (2..=run.min(n)).rev().find(|&len| whole(len))?;
         found.push((u32::try_from(len).ok()?, stride));
         heads = heads.into_iter().step_by(len).collect();

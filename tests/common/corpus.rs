@@ -6,7 +6,9 @@ use tract_onnx::prelude::DatumType;
 
 /// A folder of the corpus; says so loudly and yields nothing if it is not there.
 pub fn corpus(part: &str) -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus").join(part);
+    let path = Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../shared/corpus")
+        .join(part);
     if path.is_dir() {
         return Some(path);
     }
@@ -18,18 +20,30 @@ pub fn corpus(part: &str) -> Option<PathBuf> {
 pub fn tensor(path: &Path) -> Option<(Vec<usize>, Vec<f32>)> {
     let bytes = std::fs::read(path).expect("a file of the corpus");
     let proto = tract_onnx::tensor::proto_from_reader(bytes.as_slice()).expect("a tensor");
-    let loaded = tract_onnx::tensor::load_tensor(&tract_onnx::data_resolver::FopenDataResolver, &proto, None).ok()?;
+    let loaded = tract_onnx::tensor::load_tensor(
+        &tract_onnx::data_resolver::FopenDataResolver,
+        &proto,
+        None,
+    )
+    .ok()?;
     if loaded.datum_type() == DatumType::String {
         return None;
     }
     let floats = loaded.cast_to::<f32>().ok()?;
-    let values = floats.try_as_plain_ram().ok()?.as_slice::<f32>().ok()?.to_vec();
+    let values = floats
+        .try_as_plain_ram()
+        .ok()?
+        .as_slice::<f32>()
+        .ok()?
+        .to_vec();
     Some((loaded.shape().to_vec(), values))
 }
 
 /// The tensors `input_0.pb, input_1.pb, …` (or `output_K.pb`) of a case.
 pub fn tensors(case: &Path, kind: &str) -> Option<Vec<(Vec<usize>, Vec<f32>)>> {
-    let files = (0..).map(|k| case.join(format!("test_data_set_0/{kind}_{k}.pb"))).take_while(|p| p.is_file());
+    let files = (0..)
+        .map(|k| case.join(format!("test_data_set_0/{kind}_{k}.pb")))
+        .take_while(|p| p.is_file());
     files.map(|p| tensor(&p)).collect()
 }
 
@@ -41,7 +55,11 @@ pub fn relative_error<'a>(pairs: impl Iterator<Item = (&'a [f32], &'a [f32])>) -
         for (g, w) in got.iter().zip(want) {
             low = low.min(f64::from(*w));
             high = high.max(f64::from(*w));
-            worst = worst.max(if g == w { 0.0 } else { f64::from((g - w).abs()) });
+            worst = worst.max(if g == w {
+                0.0
+            } else {
+                f64::from((g - w).abs())
+            });
         }
     }
     // A constant output has no range: its magnitude then.

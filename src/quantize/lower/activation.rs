@@ -110,7 +110,8 @@ impl Lowering<'_> {
         Ok(Value::Act(act))
     }
 
-    /// A function by table: the argument is requantized over its calibrated range and saturates outside.
+    /// A function by table: the argument is requantized over its calibrated range. On a side where the function is flat it
+    /// saturates; elsewhere an argument beyond the range is an error of the run, never a wrong value.
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
         let acc = self.plain(input)?;
         let (min, max) = acc.total_range();
@@ -147,15 +148,31 @@ impl Lowering<'_> {
         };
         let entries: Vec<u16> = values.iter().map(entry).collect();
         let table = self.network.table(entries);
-        let unit = Unit { window: 1, low: true, high: true, tables: vec![table] };
+        let tolerance = FLAT_STEPS * (high - low) / top;
+        let unit = Unit {
+            window: 1,
+            low: flat(f, argument(0.0), -span, tolerance),
+            high: flat(f, argument(top), span, tolerance),
+            tables: vec![table],
+        };
+        let port = 1 + u32::from(unit.exposes_below());
         let zero = vec![0.0; scale.len()];
         let node = self.network.emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
         let out = vec![(high - low) / top; scale.len()];
-        let act = self.network.results(&acc, &[(ValueRef { node, port: 2 }, out)], &vec![low; zero.len()])?;
+        let act = self.network.results(&acc, &[(ValueRef { node, port }, out)], &vec![low; zero.len()])?;
         self.network.decode(&act);
         debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
         Ok(Value::Act(act))
     }
+}
+
+/// By how many steps of its output a function may move beyond its table and still count as flat there.
+const FLAT_STEPS: f64 = 2.0;
+
+/// Whether `f` stays within `tolerance` of its value at `end` on eight times the calibrated span behind it.
+fn flat(f: &ScalarFn, end: f64, span: f64, tolerance: f64) -> bool {
+    let value = f.eval(end);
+    (1..=64).all(|j| (f.eval(end + span * f64::from(j) / 8.0) - value).abs() <= tolerance)
 }
 
 fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {

@@ -58,9 +58,9 @@ impl Lowering<'_> {
                 // The sum of the joined maps is what is quantized; the ranges of the whole sum and of the rest bound it.
                 let mut acc = acc;
                 let rest = bounds(&total, self.network.range());
-                for i in 0..acc.result_len() {
+                for (i, rest) in rest.iter().enumerate() {
                     let (a, b) = self.stats.element(id, i);
-                    let (low, high) = (a - rest[i].1, b - rest[i].0);
+                    let (low, high) = (a - rest.1, b - rest.0);
                     let channel = acc.source(i) / acc.positions;
                     let r = &mut acc.range[channel];
                     *r = (r.0.min(low), r.1.max(high));

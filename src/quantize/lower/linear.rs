@@ -5,9 +5,18 @@ use crate::graph::{Linear, NodeId};
 use crate::quantize::QuantizeError;
 use crate::quantize::value::ANY;
 
+/// Sums of more elements than this (averages over large windows) are requantized before a linear map: as large integers
+/// they would leave its weights only a few significant bits.
+const SUM: usize = 4;
+
 impl Lowering<'_> {
     pub(super) fn linear(&mut self, id: NodeId, input: NodeId, l: &Linear) -> Result<Acc, QuantizeError> {
         let mut act = self.act(input)?;
+        if act.planes.iter().any(|p| self.width(p.value) > SUM) {
+            let acc = self.elementwise(input, &act)?;
+            act = self.materialize(acc, false, input)?;
+            self.replace(input, &act);
+        }
         let indices = self.indices(id, &l.patches, act.len())?;
         let weights = wide(&l.weights);
         let (groups, outputs, positions, inputs) = (l.groups, l.outputs, l.positions, l.inputs);

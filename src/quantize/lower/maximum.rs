@@ -124,7 +124,11 @@ impl Lowering<'_> {
                 let s = &mut spread[out.source(i) / out.positions];
                 *s = (s.0.max(f64::from(a)), s.1.max(f64::from(b)));
             }
-            spread
+            // Few windows say little about the largest spread to come; the channel's whole range bounds it.
+            let windows = (out.positions * self.stats.samples()) as f64;
+            let factor = 1.0 + 10.0 / windows.sqrt();
+            let bounded = |(s, r): (&(f64, f64), &(f64, f64))| ((s.0 * factor).min(r.1 - r.0), (s.1 * factor).min(r.1.max(0.0) - r.0));
+            spread.iter().zip(&out.range).map(bounded).collect()
         });
         if acc.low && !self.directly_after_relu(id) {
             out.spread = None;

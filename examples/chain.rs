@@ -1,0 +1,68 @@
+//! Two proofs chained by a committed boundary: a network's scores are another network's input, and nobody but the
+//! provers sees what flows between them.
+//!
+//! The boundary is one commitment: the output side of the first statement and the input side of the second.
+//!
+//! `cargo run --release --example chain`
+
+use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op};
+use zkinfer::{
+    CommitOptions, Expected, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility, public_input, public_output,
+    verifier,
+};
+use zkinfer_circuits::program::View;
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let digits = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
+    let samples = Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &digits.input_lens())?;
+    let scores: Vec<Vec<Vec<f32>>> =
+        samples.inputs.iter().map(|s| Ok(digits.outputs_of(&digits.run(s)?))).collect::<Result<_, zkinfer::graph::GraphError>>()?;
+
+    // Both stages need the same k; the second one's input is the first one's output, integer for integer.
+    let options = CommitOptions::default().with_k(9);
+    let first = digits.quantize(&samples.inputs, &QuantizeOptions::default())?;
+    let boundary = first.outputs.clone();
+    let first = first.commit_with(&options.clone().with_name("digits"), &mut zkinfer::rng())?;
+    let second = parity().quantize(&scores, &QuantizeOptions::default().with_inputs(boundary))?;
+    let second = second.commit_with(&options.with_name("even or odd"), &mut zkinfer::rng())?;
+
+    // First prover.
+    let run = first.infer(&samples.inputs[0])?;
+    let visibility = Visibility { output: SideVisibility::Committed, ..Visibility::default() };
+    let proven_first = first.prove(&run, &visibility, b"job 1", &mut zkinfer::rng())?;
+    let opening = proven_first.output.ok_or("a committed output has an opening")?;
+
+    // Second prover: gets the integers and the opening.
+    let integers = vec![run.output().iter().map(|&v| u32::from(v)).collect()];
+    let run = second.infer_integers(&integers)?;
+    let visibility = Visibility { input: SideVisibility::Opened(opening.clone()), ..Visibility::default() };
+    let proven_second = second.prove(&run, &visibility, b"job 1", &mut zkinfer::rng())?;
+
+    // Verifier: the same points on both sides of the boundary.
+    let boundary = Side::Committed(opening.points);
+    let (a, b) = (verifier(first.card().clone(), &Limits::default())?, verifier(second.card().clone(), &Limits::default())?);
+    let input = Some(public_input(a.card(), &samples.inputs[0])?);
+    a.verify(&Expected { input, output: Some(boundary.clone()), context: b"job 1".to_vec() }, &proven_first.proof)?;
+    let verdict =
+        b.verify(&Expected { input: Some(boundary), output: None, context: b"job 1".to_vec() }, &proven_second.proof)?;
+    let answer = public_output(b.card(), &verdict.output)?.unwrap_or_default();
+    println!("both proofs hold; evidence for even and for odd: {:.2?}", answer[0]);
+    Ok(())
+}
+
+/// Sums the positive scores of even and of odd digits.
+fn parity() -> Graph {
+    let node = |name: &str, op, inputs: Vec<usize>, len| GraphNode { name: name.into(), op, inputs, shape: vec![1, len] };
+    let weights = (0..2).flat_map(|class| (0..10).map(move |digit| if digit % 2 == class { 1.0 } else { 0.0 })).collect();
+    let linear =
+        Linear { groups: 1, outputs: 2, positions: 1, inputs: 10, patches: View::identity(10), weights, bias: vec![] };
+    Graph {
+        nodes: vec![
+            node("scores", Op::Input, vec![], 10),
+            node("positive", Op::Activation(Activation::Relu), vec![0], 10),
+            node("parity", Op::Linear(linear), vec![1], 2),
+        ],
+        inputs: vec![0],
+        outputs: vec![2],
+    }
+}
