@@ -136,7 +136,10 @@ fn read(path: &Path, k: u32) -> Result<Params<C>, ReadError> {
     let mut bytes = Vec::with_capacity(limit);
     // One byte more than there may be shows that there are too many.
     std::fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
-    from_bytes(&bytes, k)
+    match from_bytes(&bytes)? {
+        params if params.k() == k => Ok(params),
+        params => Err(ReadError::OtherK { found: params.k() }),
+    }
 }
 
 /// Parameters as a sealed file.
@@ -149,30 +152,21 @@ pub fn to_bytes(params: &Params<C>) -> io::Result<Vec<u8>> {
     Ok(seal(FileKind::Params, &payload))
 }
 
-/// Reads a sealed file with parameters for `k`. Points are checked to be on the curve, not to be the right ones.
+/// Reads a sealed file with parameters. Points are checked to be on the curve, not to be the right ones.
 ///
 /// # Errors
 /// A damaged file, or one with other content; see [`ReadError`].
-pub fn from_bytes(bytes: &[u8], k: u32) -> Result<Params<C>, ReadError> {
-    let mut payload = open(FileKind::Params, bytes, file_len(k.min(MAX_K)))?;
-    let found = content_k(payload)?;
-    // Upstream's reader takes the k that it finds and allocates for it.
-    if found != k {
+pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
+    let payload = open(FileKind::Params, bytes, file_len(MAX_K))?;
+    let found = zkinfer_circuits::codec::Reader::new(payload).u32()?;
+    // Upstream's reader computes with whatever k it finds.
+    if !(MIN_K..=MAX_K).contains(&found) {
         return Err(ReadError::OtherK { found });
     }
-    let params = Params::read(&mut payload)?;
-    match payload.len() {
-        0 => Ok(params),
-        bytes => Err(DecodeError::Trailing { bytes }.into()),
+    if bytes.len() != file_len(found) {
+        return Err(DecodeError::Invalid { what: "length of parameters" }.into());
     }
-}
-
-/// The `k` that the payload of a file with parameters begins with.
-///
-/// # Errors
-/// If there are fewer than four bytes.
-pub fn content_k(payload: &[u8]) -> Result<u32, DecodeError> {
-    zkinfer_circuits::codec::Reader::new(payload).u32()
+    Ok(Params::read(&mut &payload[..])?)
 }
 
 /// Size of a sealed file: header, k, two bases, two points, checksum.

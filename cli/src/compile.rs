@@ -86,9 +86,9 @@ impl Compile {
         commit.plan.k = self.k;
         let choice = plan::choose(&model.program, &commit.plan)?;
         let weights = model.program.committed_weights();
-        let (bits, mut rng) = (model.program.range_bits, files::rng()?);
+        let bits = model.program.range_bits;
         let what = format!("committing to {} weights", ui::count(weights));
-        let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut rng));
+        let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut zkinfer::rng()));
         let secret = secret?;
 
         let (model_path, card_path) = (files::with_suffix(&self.output, ".model"), files::with_suffix(&self.output, ".card"));

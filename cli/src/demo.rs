@@ -3,10 +3,9 @@
 mod art;
 
 use crate::infer::largest;
-use crate::{files, ui};
+use crate::ui;
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
-use rand_chacha::ChaCha20Rng;
 use serde_json::{Value, json};
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
@@ -14,7 +13,6 @@ use zkinfer::data::Samples;
 use zkinfer::graph::Graph;
 use zkinfer::interface::Interface;
 use zkinfer::model::QuantizedModel;
-use zkinfer::params;
 use zkinfer::quantize::{QuantizeOptions, quantize};
 use zkinfer::secret::{CommitOptions, Run, Secret, Visibility};
 use zkinfer_circuits::card::{Card, Proof};
@@ -120,8 +118,7 @@ impl Judge {
         let limits = Limits::default();
         let card = Card::from_bytes(card, limits.card_bytes)?;
         let (interface, bits) = (Interface::from_card(&card)?, card.program.range_bits);
-        let params = params::load(card.k)?;
-        Ok(Judge { verifier: Verifier::new(card, params, &limits)?, interface, bits })
+        Ok(Judge { verifier: zkinfer::verifier(card, &limits)?, interface, bits })
     }
 
     /// Checks a proof for an image; gives the scores.
@@ -141,7 +138,6 @@ impl Judge {
 impl Demo {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let mut stage = Stage { paint: ui::stdout(), quiet: as_json, lies: Vec::new() };
-        let mut rng = files::rng()?;
         stage.say(&stage.paint.bold("zkinfer: a network's answer, proven without showing the network"))?;
 
         // The owner.
@@ -154,7 +150,7 @@ impl Demo {
         let model = quantize(&graph, &samples.inputs, &QuantizeOptions::default())?;
         let cheaper = cheaper(&model);
         let options = CommitOptions::default().with_name("digits");
-        let secret = model.commit_with(&options, &mut rng)?;
+        let secret = model.commit_with(&options, &mut zkinfer::rng())?;
         let t_commit = start.elapsed();
         let (card, kept) = (secret.card().to_bytes(), secret.to_bytes()?);
         stage.head(1, "The owner quantizes a network and commits to its weights")?;
@@ -182,7 +178,7 @@ impl Demo {
         stage.head(3, "The owner proves it")?;
         let (key, t_key) = ui::step("deriving the proving key", || secret.prepare());
         key?;
-        let (proof, t_prove) = ui::step("proving", || prove(&secret, &run, &mut rng));
+        let (proof, t_prove) = ui::step("proving", || prove(&secret, &run));
         let proof = proof?;
         let bytes = proof.to_bytes();
         stage.timed("proving key, once per model", t_key)?;
@@ -204,7 +200,7 @@ impl Demo {
         stage.timed(&text, t_verify)?;
 
         stage.head(5, "And if somebody lies?")?;
-        self.lies(&mut stage, &judge, &secret, &received, &samples, image, cheaper, &mut rng)?;
+        self.lies(&mut stage, &judge, &secret, &received, &samples, cheaper)?;
         stage.say(&format!("\n{}", stage.paint.dim("Next: zkinfer compile MODEL.onnx --calibration DATA -o NAME; zkinfer --help")))?;
 
         if as_json {
@@ -232,7 +228,6 @@ impl Demo {
         Ok(ExitCode::SUCCESS)
     }
 
-    #[allow(clippy::too_many_arguments)]
     fn lies(
         &self,
         stage: &mut Stage,
@@ -240,10 +235,12 @@ impl Demo {
         secret: &Secret,
         proof: &Proof,
         samples: &Samples,
-        image: &[Vec<f32>],
         cheaper: QuantizedModel,
-        rng: &mut ChaCha20Rng,
     ) -> Result<()> {
+        let next = (self.image + 1) % samples.inputs.len().max(1);
+        let (Some(image), Some(other)) = (samples.inputs.get(self.image), samples.inputs.get(next)) else {
+            bail!("there is no image");
+        };
         // Another output: the winner gets the lowest score there is.
         let Claim::Values(values) = &proof.output else { bail!("the output does not travel with the proof") };
         let reals = judge.interface.dequantize_outputs(values)?.concat();
@@ -256,23 +253,21 @@ impl Demo {
         stage.lie(&format!("forged output: the same proof, but \"it is a {class}\""), judge, image, &lie)?;
 
         // An honest proof, but for another image.
-        let others = samples.inputs.len().max(1);
-        let Some(other) = samples.inputs.get((self.image + 1) % others) else { bail!("there is only one image") };
-        let replay = prove(secret, &secret.infer(other)?, rng)?;
+        let replay = prove(secret, &secret.infer(other)?)?;
         stage.lie("another image: an honest proof, for the next image", judge, image, &replay)?;
 
         // A cheaper network in the place of the one that was committed to.
-        let cheap = cheaper.commit_with(&CommitOptions::default().with_name("digits").with_k(secret.card().k), rng)?;
+        let cheap = cheaper.commit_with(&CommitOptions::default().with_name("digits").with_k(secret.card().k), &mut zkinfer::rng())?;
         let run = cheap.infer(image).context("the cheaper network")?;
-        let mut swapped = prove(&cheap, &run, rng)?;
+        let mut swapped = prove(&cheap, &run)?;
         stage.lie("swapped model: a cheaper network answers, 4 bits per weight", judge, image, &swapped)?;
         swapped.card = secret.card().digest();
         stage.lie("swapped model, with the label of the committed one", judge, image, &swapped)
     }
 }
 
-fn prove(secret: &Secret, run: &Run, rng: &mut ChaCha20Rng) -> Result<Proof> {
-    Ok(secret.prove(run, &Visibility::default(), CONTEXT, rng)?.proof)
+fn prove(secret: &Secret, run: &Run) -> Result<Proof> {
+    Ok(secret.prove(run, &Visibility::default(), CONTEXT, &mut zkinfer::rng())?.proof)
 }
 
 /// Neurons per layer, inputs first.

@@ -1,8 +1,6 @@
 //! Reading and writing files, bounded, with errors that say what to do.
 
 use anyhow::{Context, Result, anyhow, bail};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
 use zkinfer::data::{Samples, Tensors};
@@ -107,11 +105,4 @@ pub fn sample(path: &Path, lens: &[usize], number: usize) -> Result<Vec<Vec<f32>
         bail!("there is no sample {number} in {}: it has {} (counting from 0)", path.display(), inputs.len());
     }
     Ok(inputs.swap_remove(number))
-}
-
-/// Random numbers, seeded by the operating system.
-pub fn rng() -> Result<ChaCha20Rng> {
-    let mut seed = [0; 32];
-    getrandom::fill(&mut seed).context("the operating system gives no random numbers")?;
-    Ok(ChaCha20Rng::from_seed(seed))
 }

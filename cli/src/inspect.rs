@@ -85,8 +85,7 @@ fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
         FileKind::Card => describe_card(&Card::from_bytes(bytes, limits.card_bytes).with_context(at)?),
         FileKind::Proof => describe_proof(&Proof::from_bytes(bytes, limits.proof_bytes).with_context(at)?),
         FileKind::Params => {
-            let k = params::content_k(bytes.get(10..).unwrap_or_default()).with_context(at)?;
-            params::from_bytes(bytes, k).with_context(at)?;
+            let k = params::from_bytes(bytes).with_context(at)?.k();
             let lines = vec![("rows", format!("2^{k}")), ("generators", ui::count(2 << k))];
             Ok(Description { lines, json: json!({ "kind": "params", "k": k }), form: None })
         }
@@ -167,7 +166,7 @@ fn describe_proof(proof: &Proof) -> Result<Description> {
         Claim::Values(values) => (format!("{} values, which travel with the proof", values.len()), json!({ "values": values })),
         Claim::Digest(digest) => (format!("public, known to the verifier; digest {digest}"), json!({ "digest": digest.to_string() })),
         Claim::Committed(points) => (format!("committed, {} points", points.len()), json!({ "committed": points.len() })),
-        };
+    };
     let (input, input_json) = claim(&proof.input);
     let (output, output_json) = claim(&proof.output);
     let context = match std::str::from_utf8(&proof.context) {

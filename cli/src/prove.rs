@@ -68,8 +68,7 @@ impl Prove {
             output: side(self.commit_output),
             attach_input: self.attach_input,
         };
-        let mut rng = files::rng()?;
-        let (proven, t_prove) = ui::step("proving", || secret.prove(&run, &visibility, &context, &mut rng));
+        let (proven, t_prove) = ui::step("proving", || secret.prove(&run, &visibility, &context, &mut zkinfer::rng()));
         let proven = proven?;
         let bytes = match self.output.extension() {
             Some(e) if e == "json" => proof_to_json(&proven.proof)?.into_bytes(),

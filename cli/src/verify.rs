@@ -1,7 +1,7 @@
 //! `zkinfer verify`.
 
 use crate::infer::list;
-use crate::{Context, REJECTED, UNUSABLE, files, ui};
+use crate::{Context, REJECTED, files, ui};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
@@ -12,11 +12,10 @@ use std::time::Instant;
 use zkinfer::files::FileError;
 use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
-use zkinfer::params;
 use zkinfer_circuits::card::{Card, FileKind, Proof};
 use zkinfer_circuits::error::{DecodeError, Rejection};
 use zkinfer_circuits::statement::Side;
-use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+use zkinfer_circuits::verify::{Expected, Limits};
 
 /// Check a proof against a model's card and what you know.
 ///
@@ -77,8 +76,7 @@ impl Verify {
         let expected = self.expected(&card)?;
 
         let unusable = || format!("{} cannot be used", self.card.display());
-        let params = params::load(card.k).with_context(unusable)?;
-        let (verifier, t_card) = ui::step("checking the card", || Verifier::new(card, params, &limits));
+        let (verifier, t_card) = ui::step("checking the card", || zkinfer::verifier(card, &limits));
         let verifier = verifier.with_context(unusable)?;
         let (verdict, t_proof) = ui::step("checking the proof", || verifier.verify(&expected, &proof));
         let verdict = match verdict {
@@ -222,5 +220,3 @@ fn output_integers(bytes: &[u8], interface: &Interface, bits: u32) -> Result<Vec
         anyhow!(e).context(format!("the model cannot give this output ({})", ui::plain(&names.join(", "))))
     })
 }
-
-const _: () = assert!(REJECTED != UNUSABLE);

@@ -13,8 +13,9 @@ use serde::{Deserialize, Serialize};
 use zkinfer_circuits::F;
 use zkinfer_circuits::card::{Card, FileKind, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer};
-use zkinfer_circuits::error::DecodeError;
+use zkinfer_circuits::error::{CardError, DecodeError};
 use zkinfer_circuits::program::ValueRef;
+use zkinfer_circuits::verify::Limits;
 
 use super::FileError;
 use crate::error::CommitError;
@@ -163,6 +164,12 @@ impl Secret {
         let weights = read_weights(&mut r)?;
         r.finish()?;
 
+        // Before parameters of that size are made.
+        let limit = Limits::default().k;
+        if card.k > limit {
+            let error = CardError::Limit { what: "k", value: card.k as usize, limit: limit as usize };
+            return Err(CommitError::Plan(error).into());
+        }
         let interface = Interface::from_card(&card)?;
         if interface.inputs != notes.inputs || interface.outputs != notes.outputs {
             return Err(CommitError::Mismatch.into());

@@ -8,6 +8,8 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::LazyLock;
 use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, Proof, open, seal};
+use zkinfer_circuits::codec::{Reader, Writer};
+use zkinfer_circuits::error::CardError;
 use zkinfer_circuits::program::ValueRef;
 use zkinfer_circuits::transcript::Digest;
 
@@ -133,6 +135,20 @@ fn hostile_proofs() {
     for visibility in visibilities() {
         let bytes = prove(&SECRET, &visibility).to_bytes();
         torture(FileKind::Proof, &bytes, |b| Proof::from_bytes(b, LIMIT).map(|_| ()).map_err(|e| e.to_string()));
+    }
+}
+
+#[test]
+fn a_model_cannot_ask_for_huge_parameters() {
+    let bytes = SECRET.to_bytes().unwrap();
+    let payload = open(FileKind::Model, &bytes, LIMIT).unwrap();
+    let card = Reader::new(payload).blob().unwrap();
+    for k in [17, 18, 31, u32::MAX] {
+        let mut w = Writer::default();
+        w.blob(&Card { k, ..SECRET.card().clone() }.to_bytes());
+        w.bytes.extend_from_slice(&payload[4 + card.len()..]);
+        let error = Secret::from_bytes(&seal(FileKind::Model, &w.bytes), LIMIT).unwrap_err();
+        assert!(matches!(error, FileError::Model(CommitError::Plan(CardError::Limit { what: "k", .. }))), "{error}");
     }
 }
 

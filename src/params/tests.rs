@@ -20,7 +20,10 @@ fn k_is_bounded() {
     for k in [0, 5, MAX_K + 1, 31, 32, u32::MAX] {
         assert_eq!(load(k).unwrap_err(), ParamsError::K { k, min: MIN_K, max: MAX_K });
     }
-    assert!(from_bytes(&[], u32::MAX).is_err());
+    for k in [0u32, 5, 19, 31, 64, 200, u32::MAX] {
+        assert!(matches!(from_bytes(&seal(FileKind::Params, &k.to_le_bytes())), Err(ReadError::OtherK { found }) if found == k));
+    }
+    assert!(from_bytes(&[]).is_err());
 }
 
 #[test]
@@ -49,7 +52,7 @@ fn damaged_files_are_made_again() {
     let damaged = [&b""[..], &want[..1], &want[..want.len() / 2], &want[..want.len() - 1], &flipped, &longer, &huge, &no_point, &other];
     for content in damaged {
         std::fs::write(&file, content).unwrap();
-        assert!(from_bytes(content, 6).is_err());
+        assert!(read(&file, 6).is_err());
         assert!(bytes(&load_from(Some(dir.path()), 6)) == want);
         assert!(std::fs::read(&file).unwrap() == want);
     }
