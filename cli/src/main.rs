@@ -99,11 +99,11 @@ fn main() -> ExitCode {
         // Whoever reads our output has seen enough (`zkinfer infer --all | head`).
         Err(error) if ui::is_broken_pipe(&error) => ExitCode::SUCCESS,
         Err(error) => {
+            let message = ui::message(&error);
             if cli.json {
-                let status = serde_json::json!({ "status": "unusable", "error": format!("{error:#}") });
-                ui::json(&status).ok();
+                ui::json(&serde_json::json!({ "status": "unusable", "error": message })).ok();
             }
-            eprintln!("{} {error:#}", ui::stderr().red("error:"));
+            eprintln!("{} {message}", ui::stderr().red("error:"));
             ExitCode::from(UNUSABLE)
         }
     }

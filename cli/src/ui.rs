@@ -85,6 +85,19 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
     line(&serde_json::to_string(value)?)
 }
 
+/// An error and its causes, except those that the text before already gives.
+pub fn message(error: &anyhow::Error) -> String {
+    let mut text = String::new();
+    for cause in error.chain().map(ToString::to_string) {
+        if text.is_empty() {
+            text = cause;
+        } else if !text.contains(&cause) {
+            text = format!("{text}: {cause}");
+        }
+    }
+    plain(&text)
+}
+
 /// Whether an error is only that nobody reads our output.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
     error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
@@ -172,6 +185,12 @@ pub fn unhex(text: &str) -> Result<Vec<u8>> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn errors_do_not_repeat_themselves() {
+        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file").context("sample 3");
+        assert_eq!(message(&error), "sample 3: cannot read x: no such file");
+    }
 
     #[test]
     fn hexadecimal() {
