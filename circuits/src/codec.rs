@@ -9,6 +9,9 @@ use crate::{C, F};
 use ff::PrimeField;
 use group::GroupEncoding;
 
+/// Most nodes that a decoder accepts, whatever the limits on programs.
+const MAX_NODES: usize = 1 << 20;
+
 /// Appends encoded values to a buffer.
 #[derive(Default, Debug)]
 pub struct Writer {
@@ -191,6 +194,10 @@ pub fn read_program(r: &mut Reader<'_>) -> Result<Program, DecodeError> {
         r.list(len, Reader::u16)
     })?;
     let nodes = r.len(5)?;
+    // A node takes far more room in memory than its few bytes here.
+    if nodes > MAX_NODES {
+        return Err(DecodeError::Invalid { what: "number of nodes" });
+    }
     let nodes = r.list(nodes, read_node)?;
     let outputs = r.len(4)?;
     let outputs = r.list(outputs, Reader::u32)?;
