@@ -24,6 +24,9 @@ pub enum CommitError {
     /// The parameters could not be read.
     #[error("the parameters cannot be read")]
     Params,
+    /// The interface cannot be written down.
+    #[error("names, shapes and scales of inputs and outputs cannot be written into the card")]
+    Interface,
     /// A random value hit an exceptional point; trying again helps.
     #[error("a random value hit an exceptional point (probability 2^-250); try again")]
     Unlucky,

@@ -3,7 +3,15 @@
 //! Import (ONNX through tract) lowers every supported operator to an [`Op`]; quantization reads only these. Tensors are
 //! flat, row-major `f32` arrays with a shape; everything about layout is an affine [`View`].
 
+mod eval;
+mod passes;
+mod scalar;
+
 use zkinfer_circuits::program::View;
+
+pub use eval::GraphError;
+pub(crate) use passes::simplify;
+pub(crate) use scalar::Shape;
 
 /// Index of a node in [`Graph::nodes`].
 pub type NodeId = usize;
@@ -125,6 +133,9 @@ pub enum ScalarFn {
     Apply(ScalarOp, Box<ScalarFn>),
     /// Two expressions combined.
     Combine(BinaryOp, Box<ScalarFn>, Box<ScalarFn>),
+    /// The second expression where the first is positive, the third elsewhere: ELU, thresholds and comparisons with a
+    /// constant. (Sums of products with a step function would not do: `0 · inf` is not a number.)
+    Select(Box<ScalarFn>, Box<ScalarFn>, Box<ScalarFn>),
 }
 
 /// Named real functions.
@@ -133,6 +144,7 @@ pub enum ScalarFn {
 #[allow(missing_docs)]
 pub enum ScalarOp {
     Sigmoid, Tanh, Exp, Ln, Sqrt, Rsqrt, Recip, Erf, Abs, Neg, Square, Floor, Ceil, Round, Sign, Sin, Cos,
+    Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh,
     HardSwish, Silu, Softplus, Softsign, Mish, Gelu, Relu,
 }
 

@@ -1,9 +1,14 @@
 //! Verifiable inference.
+pub mod data;
 pub mod error;
+pub mod files;
 pub mod graph;
+pub mod import;
+pub mod interface;
 pub mod model;
 pub mod params;
-pub(crate) mod prove;
 pub mod plan;
+pub(crate) mod prove;
+pub mod quantize;
 pub mod run;
 pub mod secret;

@@ -22,11 +22,13 @@ pub struct PlanOptions {
     pub max_k: u32,
     /// How many milliseconds of proving one millisecond of verification is worth.
     pub verify_weight: f64,
+    /// How many milliseconds of proving one kilobyte of proof is worth.
+    pub size_weight: f64,
 }
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0 }
+        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0, size_weight: 30.0 }
     }
 }
 
@@ -44,6 +46,8 @@ pub struct Candidate {
     pub prove_ms: f64,
     /// Predicted verification time, CPU milliseconds.
     pub verify_ms: f64,
+    /// Predicted proof size in bytes, claims not counted.
+    pub proof_bytes: usize,
 }
 
 /// The planner's choice and what it was compared with.
@@ -82,8 +86,22 @@ impl Candidate {
         let micros = n * (small * cost::SMALL + full * cost::FULL + phase2 * cost::AGAIN + cost::ROW);
         let instance: usize = layout.table_rows.iter().sum();
         let verify = n * cost::VERIFY_ROW + (points + instance + columns.advice()) as f64 * cost::VERIFY_POINT;
-        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3 }
+        let proof_bytes = proof_bytes(layout);
+        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3, proof_bytes }
     }
+}
+
+/// Size of upstream's proof and the link: one commitment per column, one evaluation per query, two points per round of
+/// the opening.
+fn proof_bytes(layout: &Layout) -> usize {
+    let columns = &layout.columns;
+    let next = columns.constants + columns.sums + columns.folds;
+    let description = zkinfer_circuits::gates::describe(layout);
+    let quotient = 4;
+    let evaluations = columns.advice() + next + description.fixed + description.instance + 1;
+    let opening = 2 * layout.k as usize + 3 + 2 + 2;
+    let link = zkinfer_circuits::layout::BLINDING_ROWS + 2;
+    32 * (columns.advice() + 1 + quotient + evaluations + opening + link)
 }
 
 /// Chooses `k` for a program.
@@ -104,7 +122,9 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
             Err(error) => problem = Some(error),
         }
     }
-    let weigh = |c: &Candidate| c.prove_ms + options.verify_weight * c.verify_ms;
+    let weigh = |c: &Candidate| {
+        c.prove_ms + options.verify_weight * c.verify_ms + options.size_weight * c.proof_bytes as f64 / 1e3
+    };
     match candidates.iter().min_by(|a, b| weigh(a).total_cmp(&weigh(b))) {
         Some(best) => Ok(PlanChoice { k: best.k, candidates }),
         None => Err(CommitError::Plan(problem.unwrap_or(LayoutError::K { k: 0, min: options.min_k, max: options.max_k }).into())),
@@ -120,12 +140,12 @@ impl PlanChoice {
 
 impl fmt::Display for PlanChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)")?;
+        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)")?;
         for c in &self.candidates {
             let col = &c.columns;
             writeln!(
                 f,
-                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1}",
+                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
                 if c.k == self.k { ">" } else { " " },
                 c.k,
                 1u64 << c.k,
@@ -135,7 +155,8 @@ impl fmt::Display for PlanChoice {
                 col.constants + col.sums + col.folds,
                 c.points,
                 c.prove_ms,
-                c.verify_ms
+                c.verify_ms,
+                c.proof_bytes
             )?;
         }
         Ok(())

@@ -16,7 +16,7 @@ mod witness;
 #[cfg(test)]
 mod random;
 #[cfg(test)]
-mod zoo;
+pub(crate) mod zoo;
 
 use crate::error::ProveError;
 use crate::run::Trace;

@@ -348,3 +348,55 @@ fn solve(solver: &HintSolver, program: &Program, expanded: &Expanded, slots: &[u
     }
     Some(out)
 }
+
+#[cfg(test)]
+mod tests {
+    use zkinfer_circuits::program::{ProgramLimits, Term};
+
+    use super::*;
+
+    fn unit(window: u32, low: bool, high: bool) -> Unit {
+        Unit { window, low, high, tables: Vec::new() }
+    }
+
+    #[test]
+    fn units_at_the_edges() {
+        // Four bits: cells 0..16, v = floor(y / 16).
+        assert_eq!(neuron(&Unit::LINEAR, 4, &[255]), Ok((15, 0)));
+        assert_eq!(neuron(&Unit::LINEAR, 4, &[256]), Err((Part::Result, 16)));
+        assert_eq!(neuron(&Unit::LINEAR, 4, &[-1]), Err((Part::Result, -1)));
+        assert_eq!(neuron(&Unit::RELU, 4, &[-1]), Ok((0, 1)));
+        assert_eq!(neuron(&Unit::RELU, 4, &[-240]), Ok((0, 15)));
+        assert_eq!(neuron(&Unit::RELU, 4, &[-241]), Err((Part::Below, 16)));
+        assert_eq!(neuron(&unit(1, true, true), 4, &[16 * 30 + 15]), Ok((15, 0)));
+        assert_eq!(neuron(&unit(1, true, true), 4, &[16 * 31]), Err((Part::Above, 16)));
+        assert_eq!(neuron(&unit(1, false, true), 4, &[-1]), Err((Part::Result, -1)));
+        assert_eq!(neuron(&unit(3, false, false), 4, &[16, 48, 32]), Ok((3, 1)));
+        assert_eq!(neuron(&unit(2, false, false), 4, &[0, 256]), Err((Part::Result, 16)));
+        assert_eq!(neuron(&unit(2, true, false), 4, &[-16, -32]), Ok((0, 2)));
+        assert_eq!(neuron(&unit(2, true, false), 4, &[15, -241]), Err((Part::Below, 16)));
+    }
+
+    fn program(weights: Weights) -> Program {
+        let terms = vec![Term { patches: ValueRef::new(0), inputs: 2, weights }];
+        let neurons = Neurons { groups: 1, outputs: 1, positions: 1, unit: Unit::LINEAR, terms };
+        Program { range_bits: 4, tables: vec![], nodes: vec![Node::Input { len: 2 }, Node::Neurons(neurons)], outputs: vec![1] }
+    }
+
+    #[test]
+    fn arguments_are_checked() {
+        let p = program(Weights::Committed);
+        let e = p.expand(&ProgramLimits::default()).unwrap();
+        let w = |data: Vec<i32>| vec![WeightTensor { node: 1, term: 0, data }];
+        let trace = run(&p, &e, &w(vec![16, 3]), &[], &[vec![5, 7]]).unwrap();
+        assert_eq!((trace.slots, trace.accumulators), (vec![0, 1, 5, 7, 6], vec![vec![], vec![101]]));
+        assert!(matches!(run(&p, &e, &[], &[], &[vec![5, 7]]), Err(RunError::Weights { .. })));
+        assert!(matches!(run(&p, &e, &w(vec![1]), &[], &[vec![5, 7]]), Err(RunError::Weights { .. })));
+        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5]]), Err(RunError::Inputs { .. })));
+        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 7], vec![]]), Err(RunError::Inputs { .. })));
+        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 16]]), Err(RunError::Range { part: Part::Input, .. })));
+        let p = program(Weights::Public(vec![i64::MAX, i64::MIN]));
+        let e = p.expand(&ProgramLimits::default()).unwrap();
+        assert!(matches!(run(&p, &e, &[], &[], &[vec![5, 7]]), Err(RunError::Overflow { node: 1 })));
+    }
+}

@@ -1,7 +1,9 @@
 //! The owner's side: committing to a model, running it, proving.
 
 use crate::error::{CommitError, InferError, ProveError};
+use crate::interface::Interface;
 use crate::model::QuantizedModel;
+use crate::plan::{self, PlanOptions};
 use crate::prove::fold::{Folder, Matrix};
 use crate::prove::generators::Generators;
 use crate::prove::{Deviation, Honest, Prover, SideBlinds, Timings};
@@ -29,6 +31,62 @@ pub enum WeightVisibility {
     Hidden,
     /// No blinds: whoever has the model file can recompute the card, and anyone may test guesses of the weights against it.
     Public,
+}
+
+/// How a model is committed to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// Name of the model, part of the card.
+    pub name: String,
+    /// Whether the commitment hides the weights.
+    pub weights: WeightVisibility,
+    /// Choice of `k`.
+    pub plan: PlanOptions,
+}
+
+impl CommitOptions {
+    /// Sets the [`name`](Self::name).
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the [visibility of the weights](Self::weights).
+    #[must_use]
+    pub fn with_weights(mut self, weights: WeightVisibility) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Fixes `k`; two models that are chained by a committed boundary need the same.
+    #[must_use]
+    pub fn with_k(mut self, k: u32) -> Self {
+        self.plan.k = Some(k);
+        self
+    }
+}
+
+impl QuantizedModel {
+    /// Commits to the model with hidden weights: plans, draws blinds, computes the model commitment.
+    ///
+    /// # Errors
+    /// A model that fits no supported plan; see [`CommitError`].
+    pub fn commit(self, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
+        self.commit_with(&CommitOptions::default(), rng)
+    }
+
+    /// Commits to the model.
+    ///
+    /// # Errors
+    /// A model that fits no plan that `options` allow; see [`CommitError`].
+    pub fn commit_with(self, options: &CommitOptions, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
+        let k = plan::choose(&self.program, &options.plan)?.k;
+        let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
+        let info = Interface::of(&self, options.name.clone()).to_info().map_err(|_| CommitError::Interface)?;
+        Secret::commit(self, k, info, params, options.weights, rng)
+    }
 }
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.

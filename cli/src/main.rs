@@ -1,2 +1,110 @@
-//! cli
-fn main() {}
+//! The command line of zkinfer.
+//!
+//! Exit codes: 0 done (`verify`: valid), 1 rejected (`verify` only), 2 unusable input.
+
+mod compile;
+mod demo;
+mod files;
+mod infer;
+mod inspect;
+mod prove;
+mod ui;
+mod verify;
+
+use clap::{Args, Parser, Subcommand};
+use std::process::ExitCode;
+use tracing_subscriber::EnvFilter;
+
+/// Exit code of a rejected proof.
+const REJECTED: u8 = 1;
+/// Exit code of input that cannot be used; clap's own for wrong arguments.
+const UNUSABLE: u8 = 2;
+
+/// Prove and check that an answer is a committed neural network's answer to an input.
+#[derive(Parser)]
+#[command(
+    name = "zkinfer",
+    version,
+    after_help = "Examples:
+  zkinfer demo
+  zkinfer compile digits.onnx --calibration samples.npz -o digits
+  zkinfer infer digits.model --input samples.npz --sample 3
+  zkinfer prove digits.model --input samples.npz --sample 3 -o run.proof
+  zkinfer verify digits.card run.proof --input samples.npz --sample 3
+
+Exit codes: 0 done or valid, 1 rejected, 2 unusable input.
+RUST_LOG=info (debug, trace) shows what happens; NO_COLOR=1 switches colours off;
+ZKINFER_CACHE_DIR is where parameters are kept."
+)]
+struct Cli {
+    /// Machine-readable results on standard output
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    /// Quantize an ONNX model and commit to its weights
+    Compile(compile::Compile),
+    /// Run a compiled model, exactly as it is proven
+    Infer(infer::Infer),
+    /// Prove a run
+    Prove(prove::Prove),
+    /// Check a proof against a model's card and what you know
+    Verify(verify::Verify),
+    /// Say what is in a file, without its secrets
+    Inspect(inspect::Inspect),
+    /// See a digits network proven, checked, and lied about
+    Demo(demo::Demo),
+}
+
+/// The caller's bytes that a proof is bound to.
+#[derive(Args)]
+#[group(multiple = false)]
+struct Context {
+    /// Bind the proof to this text (a nonce, a request id)
+    #[arg(long, value_name = "TEXT")]
+    context: Option<String>,
+    /// The same, as hexadecimal bytes
+    #[arg(long, value_name = "HEX")]
+    context_hex: Option<String>,
+}
+
+impl Context {
+    fn bytes(&self) -> anyhow::Result<Vec<u8>> {
+        match (&self.context, &self.context_hex) {
+            (Some(text), _) => Ok(text.clone().into_bytes()),
+            (None, Some(hex)) => ui::unhex(hex),
+            (None, None) => Ok(Vec::new()),
+        }
+    }
+}
+
+fn main() -> ExitCode {
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,zkinfer=warn"));
+    tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr).with_target(false).without_time().init();
+    let cli = Cli::parse();
+    let result = match &cli.command {
+        Command::Compile(c) => c.run(cli.json),
+        Command::Infer(c) => c.run(cli.json),
+        Command::Prove(c) => c.run(cli.json),
+        Command::Verify(c) => c.run(cli.json),
+        Command::Inspect(c) => c.run(cli.json),
+        Command::Demo(c) => c.run(cli.json),
+    };
+    match result {
+        Ok(code) => code,
+        // Whoever reads our output has seen enough (`zkinfer infer --all | head`).
+        Err(error) if ui::is_broken_pipe(&error) => ExitCode::SUCCESS,
+        Err(error) => {
+            if cli.json {
+                let status = serde_json::json!({ "status": "unusable", "error": format!("{error:#}") });
+                ui::json(&status).ok();
+            }
+            eprintln!("{} {error:#}", ui::stderr().red("error:"));
+            ExitCode::from(UNUSABLE)
+        }
+    }
+}

@@ -1,0 +1,105 @@
+//! `zkinfer prove`.
+
+use crate::infer::list;
+use crate::{Context, files, ui};
+use anyhow::Result;
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use zkinfer::files::proof_to_json;
+use zkinfer::interface::Interface;
+use zkinfer::secret::{SideVisibility, Visibility};
+use zkinfer_circuits::statement::MAX_CONTEXT;
+
+/// Prove a run.
+///
+/// The proof says: the model behind this card maps this input to this output. By default both are public; the output
+/// travels with the proof and the verifier brings the input.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  zkinfer prove digits.model --input samples.npz --sample 3 -o run.proof
+  zkinfer prove digits.model --input samples.npz -o run.proof --commit-input --context request-17
+
+A name that ends in .json gives the proof's JSON form.")]
+pub struct Prove {
+    /// The compiled model
+    #[arg(value_name = "NAME.model")]
+    model: PathBuf,
+    /// Inputs: .npz, .npy or .json
+    #[arg(long, value_name = "FILE")]
+    input: PathBuf,
+    /// Which sample, counting from 0
+    #[arg(long, value_name = "N", default_value_t = 0)]
+    sample: usize,
+    /// Where the proof goes
+    #[arg(short, long, value_name = "RUN.proof")]
+    output: PathBuf,
+    /// Hide the input behind a commitment
+    #[arg(long)]
+    commit_input: bool,
+    /// Hide the output behind a commitment
+    #[arg(long)]
+    commit_output: bool,
+    /// Let the input travel with the proof
+    #[arg(long, conflicts_with = "commit_input")]
+    attach_input: bool,
+    #[command(flatten)]
+    context: Context,
+}
+
+impl Prove {
+    pub fn run(&self, as_json: bool) -> Result<ExitCode> {
+        let context = self.context.bytes()?;
+        if context.len() > MAX_CONTEXT {
+            anyhow::bail!("the context has {} bytes, at most {MAX_CONTEXT} are allowed; pass a hash of it instead", context.len());
+        }
+        let (secret, t_load) = ui::step("loading", || files::secret(&self.model));
+        let secret = secret?;
+        let interface = Interface::from_card(secret.card())?;
+        let input = files::sample(&self.input, &interface.input_lens(), self.sample)?;
+        let (run, t_run) = ui::step("running", || secret.infer(&input));
+        let run = run?;
+        let (key, t_key) = ui::step("deriving the proving key", || secret.prepare());
+        key?;
+        let side = |committed| if committed { SideVisibility::Committed } else { SideVisibility::Public };
+        let visibility = Visibility {
+            input: side(self.commit_input),
+            output: side(self.commit_output),
+            attach_input: self.attach_input,
+        };
+        let mut rng = files::rng()?;
+        let (proven, t_prove) = ui::step("proving", || secret.prove(&run, &visibility, &context, &mut rng));
+        let proven = proven?;
+        let bytes = match self.output.extension() {
+            Some(e) if e == "json" => proof_to_json(&proven.proof)?.into_bytes(),
+            _ => proven.proof.to_bytes(),
+        };
+        files::write(&self.output, &bytes)?;
+
+        if as_json {
+            ui::json(&json!({
+                "status": "done",
+                "proof": { "path": self.output.to_string_lossy(), "bytes": bytes.len() },
+                "card": proven.proof.card.to_string(),
+                "sample": self.sample,
+                "output": run.outputs(),
+                "output_int": interface.split_outputs(run.output())?,
+                "seconds": {
+                    "load": t_load.as_secs_f64(),
+                    "run": t_run.as_secs_f64(),
+                    "key": t_key.as_secs_f64(),
+                    "prove": t_prove.as_secs_f64(),
+                },
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        for (tensor, values) in interface.outputs.iter().zip(run.outputs()) {
+            ui::line(&format!("{}: {}", ui::plain(&tensor.name), list(values)))?;
+        }
+        ui::line(&format!("{}  {}, proven in {}", self.output.display(), ui::size(bytes.len()), ui::time(t_prove)))?;
+        let times = format!("load {}, run {}, key {}", ui::time(t_load), ui::time(t_run), ui::time(t_key));
+        ui::line(&ui::stdout().dim(&times))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}

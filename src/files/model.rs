@@ -1,0 +1,174 @@
+//! The owner's file: quantized model, blinds and card.
+//!
+//! ```text
+//! card      length, bytes of a card file
+//! notes     length, JSON of `Notes`: interface, hints, layers, decodings
+//! blinds    number of groups; per group number of points, then a scalar for each
+//! weights   number of tensors; per tensor node, term, number of entries, then entries as i32
+//! ```
+//!
+//! The program is the card's.
+
+use serde::{Deserialize, Serialize};
+use zkinfer_circuits::F;
+use zkinfer_circuits::card::{Card, FileKind, open, seal};
+use zkinfer_circuits::codec::{Reader, Writer};
+use zkinfer_circuits::error::DecodeError;
+use zkinfer_circuits::program::ValueRef;
+
+use super::FileError;
+use crate::error::CommitError;
+use crate::interface::Interface;
+use crate::model::{Decoding, Layer, QuantizedModel, TensorInterface, WeightTensor};
+use crate::params;
+use crate::run::HintSolver;
+use crate::secret::Secret;
+
+/// A value of the program: node and port.
+#[derive(Clone, Copy, Serialize, Deserialize)]
+struct Value(u32, u32);
+
+impl From<ValueRef> for Value {
+    fn from(v: ValueRef) -> Self {
+        Value(v.node, v.port)
+    }
+}
+
+impl From<Value> for ValueRef {
+    fn from(v: Value) -> Self {
+        ValueRef { node: v.0, port: v.1 }
+    }
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(rename_all = "snake_case", deny_unknown_fields)]
+enum Hint {
+    Softmax { node: u32, logits: Value, len: u32, factor: i64, constant: i64, table: u32, target: i64 },
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Planes {
+    layer: usize,
+    planes: Vec<(Value, Vec<f64>)>,
+    offset: Vec<f64>,
+}
+
+/// Everything about the model that is neither architecture nor long.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Notes {
+    inputs: Vec<TensorInterface>,
+    outputs: Vec<TensorInterface>,
+    hints: Vec<Hint>,
+    layers: Vec<Layer>,
+    decodings: Vec<Planes>,
+}
+
+impl Notes {
+    fn of(model: &QuantizedModel) -> Notes {
+        let hint = |h: &HintSolver| match *h {
+            HintSolver::Softmax { node, logits, len, factor, constant, table, target } => {
+                Hint::Softmax { node, logits: logits.into(), len, factor, constant, table, target }
+            }
+        };
+        let planes = |(layer, d): &(usize, Decoding)| Planes {
+            layer: *layer,
+            planes: d.planes.iter().map(|(v, scale)| ((*v).into(), scale.clone())).collect(),
+            offset: d.offset.clone(),
+        };
+        Notes {
+            inputs: model.inputs.clone(),
+            outputs: model.outputs.clone(),
+            hints: model.hints.iter().map(hint).collect(),
+            layers: model.layers.clone(),
+            decodings: model.decodings.iter().map(planes).collect(),
+        }
+    }
+
+    fn into_model(self, card: &Card, weights: Vec<WeightTensor>) -> QuantizedModel {
+        let hint = |h| match h {
+            Hint::Softmax { node, logits, len, factor, constant, table, target } => {
+                HintSolver::Softmax { node, logits: logits.into(), len, factor, constant, table, target }
+            }
+        };
+        let decoding = |p: Planes| {
+            let planes = p.planes.into_iter().map(|(v, scale)| (v.into(), scale)).collect();
+            (p.layer, Decoding { planes, offset: p.offset })
+        };
+        QuantizedModel {
+            program: card.program.clone(),
+            weights,
+            hints: self.hints.into_iter().map(hint).collect(),
+            inputs: self.inputs,
+            outputs: self.outputs,
+            layers: self.layers,
+            decodings: self.decodings.into_iter().map(decoding).collect(),
+        }
+    }
+}
+
+fn write_weights(w: &mut Writer, tensors: &[WeightTensor]) {
+    w.len(tensors.len());
+    for tensor in tensors {
+        w.u32(tensor.node);
+        w.u32(tensor.term);
+        w.len(tensor.data.len());
+        tensor.data.iter().for_each(|v| w.bytes.extend_from_slice(&v.to_le_bytes()));
+    }
+}
+
+fn read_weights(r: &mut Reader<'_>) -> Result<Vec<WeightTensor>, DecodeError> {
+    let tensors = r.len(12)?;
+    r.list(tensors, |r| {
+        let (node, term) = (r.u32()?, r.u32()?);
+        let len = r.len(4)?;
+        let data = r.take(4 * len)?.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        Ok(WeightTensor { node, term, data })
+    })
+}
+
+impl Secret {
+    /// The owner's file. It holds the weights and what opens the commitment to them: keep it.
+    ///
+    /// # Errors
+    /// If a scale or range of the model is not a number, which none that was quantized has.
+    pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
+        let mut w = Writer::default();
+        w.blob(&self.card().to_bytes());
+        w.blob(&serde_json::to_vec(&Notes::of(self.model()))?);
+        w.len(self.blinds().len());
+        for blinds in self.blinds() {
+            w.len(blinds.len());
+            blinds.iter().for_each(|b| w.scalar(b));
+        }
+        write_weights(&mut w, &self.model().weights);
+        Ok(seal(FileKind::Model, &w.bytes))
+    }
+
+    /// Reads an owner's file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// A file that is damaged, of another kind or version, or whose parts do not belong together; never panics. That the
+    /// weights are those of the card's commitment is not computed again: a file that was edited proves nothing.
+    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Secret, FileError> {
+        let mut r = Reader::new(open(FileKind::Model, bytes, limit)?);
+        let card = Card::from_bytes(r.blob()?, limit)?;
+        let notes: Notes = serde_json::from_slice(r.blob()?)?;
+        let groups = r.len(4)?;
+        let blinds: Vec<Vec<F>> = r.list(groups, |r| {
+            let points = r.len(32)?;
+            r.list(points, Reader::scalar)
+        })?;
+        let weights = read_weights(&mut r)?;
+        r.finish()?;
+
+        let interface = Interface::from_card(&card)?;
+        if interface.inputs != notes.inputs || interface.outputs != notes.outputs {
+            return Err(CommitError::Mismatch.into());
+        }
+        let model = notes.into_model(&card, weights);
+        let params = params::load(card.k)?;
+        Ok(Secret::from_parts(model, blinds, card, params)?)
+    }
+}

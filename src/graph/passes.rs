@@ -1,0 +1,147 @@
+//! Clean-up after lowering: constants fold into the linear layers before them, and dead nodes go.
+
+use super::{Graph, Linear, NodeId, Op};
+
+/// Folds affine maps into the linear (or affine) node they follow, then removes what no output needs.
+pub(crate) fn simplify(graph: &mut Graph) {
+    // Dead nodes first: they would count as consumers.
+    remove_dead(graph);
+    fold_affine(graph);
+    remove_dead(graph);
+}
+
+/// `Affine(Linear(x))` is a linear layer with other weights when the map is the same at all positions, and
+/// `Affine(Affine(x))` is one affine map. Only where nobody else reads the intermediate.
+fn fold_affine(graph: &mut Graph) {
+    let mut count = vec![0usize; graph.nodes.len()];
+    for &i in graph
+        .nodes
+        .iter()
+        .flat_map(|n| &n.inputs)
+        .chain(&graph.outputs)
+    {
+        count[i] += 1;
+    }
+    // Where a folded node's value is now computed.
+    let mut moved: Vec<NodeId> = (0..graph.nodes.len()).collect();
+    for id in 0..graph.nodes.len() {
+        let (before, rest) = graph.nodes.split_at_mut(id);
+        let Some(node) = rest.first_mut() else { break };
+        for input in &mut node.inputs {
+            *input = moved[*input];
+        }
+        let (Op::Affine { scale, shift }, &[source]) = (&node.op, node.inputs.as_slice()) else {
+            continue;
+        };
+        if count[source] != 1 {
+            continue;
+        }
+        let producer = &mut before[source];
+        let folded = match &producer.op {
+            Op::Linear(linear) => fold_into_linear(linear, scale, shift),
+            Op::Affine { scale: s, shift: t } => Some(compose_affine((s, t), (scale, shift))),
+            _ => None,
+        };
+        if let Some(op) = folded {
+            producer.op = op;
+            producer.shape.clone_from(&node.shape);
+            // The producer's value is now what this node's value was; this node is dead.
+            moved[id] = source;
+            count[source] = count[id];
+            node.inputs.clear();
+        }
+    }
+    for output in &mut graph.outputs {
+        *output = moved[*output];
+    }
+}
+
+fn at(values: &[f32], i: usize) -> f64 {
+    f64::from(if values.len() == 1 {
+        values[0]
+    } else {
+        values[i]
+    })
+}
+
+/// `outer(inner(x))`.
+fn compose_affine(inner: (&[f32], &[f32]), outer: (&[f32], &[f32])) -> Op {
+    let all = [inner.0, inner.1, outer.0, outer.1];
+    let len = all.iter().map(|v| v.len()).max().unwrap_or(1);
+    let scale = (0..inner.0.len().max(outer.0.len()))
+        .map(|i| (at(inner.0, i) * at(outer.0, i)) as f32)
+        .collect();
+    let shift_len = if inner.1.iter().all(|&t| t == 0.0) {
+        outer.1.len()
+    } else {
+        len
+    };
+    let inner_shift = |i| {
+        if shift_len == len {
+            at(inner.1, i) * at(outer.0, i)
+        } else {
+            0.0
+        }
+    };
+    let shift = (0..shift_len)
+        .map(|i| (inner_shift(i) + at(outer.1, i)) as f32)
+        .collect();
+    Op::Affine { scale, shift }
+}
+
+fn fold_into_linear(linear: &Linear, scale: &[f32], shift: &[f32]) -> Option<Op> {
+    let outputs = linear.groups * linear.outputs;
+    let per_output = |values: &[f32]| -> Option<Vec<f64>> {
+        if values.len() == 1 {
+            return Some(vec![f64::from(values[0]); outputs]);
+        }
+        if values.len() != outputs * linear.positions {
+            return None;
+        }
+        let rows = values.chunks_exact(linear.positions);
+        rows.map(|row| row.iter().all(|v| v == &row[0]).then(|| f64::from(row[0])))
+            .collect()
+    };
+    let (scale, shift) = (per_output(scale)?, per_output(shift)?);
+    let mut linear = linear.clone();
+    for (row, s) in linear.weights.chunks_exact_mut(linear.inputs).zip(&scale) {
+        row.iter_mut().for_each(|w| *w = (f64::from(*w) * s) as f32);
+    }
+    let bias = |o: usize| linear.bias.get(o).map_or(0.0, |&b| f64::from(b));
+    let bias: Vec<f32> = (0..outputs)
+        .map(|o| (bias(o) * scale[o] + shift[o]) as f32)
+        .collect();
+    linear.bias = if bias.iter().all(|&b| b == 0.0) {
+        Vec::new()
+    } else {
+        bias
+    };
+    Some(Op::Linear(linear))
+}
+
+/// Keeps inputs and what outputs depend on; renumbers.
+fn remove_dead(graph: &mut Graph) {
+    let mut live = vec![false; graph.nodes.len()];
+    for &i in graph.outputs.iter().chain(&graph.inputs) {
+        live[i] = true;
+    }
+    for id in (0..graph.nodes.len()).rev() {
+        if live[id] {
+            for i in 0..graph.nodes[id].inputs.len() {
+                live[graph.nodes[id].inputs[i]] = true;
+            }
+        }
+    }
+    let mut number = vec![0; graph.nodes.len()];
+    let mut next = 0;
+    for (id, &l) in live.iter().enumerate() {
+        number[id] = next;
+        next += usize::from(l);
+    }
+    let mut keep = live.iter();
+    graph.nodes.retain(|_| keep.next() == Some(&true));
+    let renumber = |ids: &mut Vec<NodeId>| ids.iter_mut().for_each(|i| *i = number[*i]);
+    graph.nodes.iter_mut().for_each(|n| renumber(&mut n.inputs));
+    renumber(&mut graph.inputs);
+    renumber(&mut graph.outputs);
+}

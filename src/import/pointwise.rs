@@ -1,0 +1,488 @@
+//! Element-wise operators.
+
+use tract_onnx::prelude::Tensor;
+use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
+use tract_onnx::tract_core::ops::math::PowConst;
+use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
+
+use super::ImportError;
+use super::lower::Call;
+use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
+use super::view::Builder;
+use crate::graph::{Activation, BinaryOp, Op, ScalarFn, ScalarOp};
+
+/// A binary operator of tract.
+#[derive(Clone, Copy)]
+enum Binary {
+    Arithmetic(BinaryOp),
+    /// `a − b > 0`, or with the flag its negation.
+    Greater(bool),
+    /// `|a − b| > 0`, or with the flag its negation.
+    Differs(bool),
+}
+
+impl Binary {
+    /// The expression for two expressions; comparisons yield 0 or 1.
+    fn combine(self, a: ScalarFn, b: ScalarFn) -> ScalarFn {
+        let truth = |condition, negated| {
+            let (one, zero) = (ScalarFn::Const(1.0), ScalarFn::Const(0.0));
+            if negated {
+                ScalarFn::select(condition, zero, one)
+            } else {
+                ScalarFn::select(condition, one, zero)
+            }
+        };
+        match self {
+            Binary::Arithmetic(BinaryOp::Pow) if b == ScalarFn::Const(2.0) => {
+                a.apply(ScalarOp::Square)
+            }
+            Binary::Arithmetic(op) => a.combine(op, b),
+            Binary::Greater(negated) => truth(a.combine(BinaryOp::Sub, b), negated),
+            Binary::Differs(negated) => {
+                truth(a.combine(BinaryOp::Sub, b).apply(ScalarOp::Abs), negated)
+            }
+        }
+    }
+}
+
+/// The operator and whether its operands are swapped.
+fn binary_of(name: &str) -> Option<(Binary, bool)> {
+    let arithmetic = |op| Some((Binary::Arithmetic(op), false));
+    match name {
+        "Add" => arithmetic(BinaryOp::Add),
+        "Sub" => arithmetic(BinaryOp::Sub),
+        "SubF" => Some((Binary::Arithmetic(BinaryOp::Sub), true)),
+        "Mul" => arithmetic(BinaryOp::Mul),
+        "Div" => arithmetic(BinaryOp::Div),
+        "Min" => arithmetic(BinaryOp::Min),
+        "Max" => arithmetic(BinaryOp::Max),
+        "Pow" => arithmetic(BinaryOp::Pow),
+        "CompGT" | "GT" => Some((Binary::Greater(false), false)),
+        "CompLT" | "LT" => Some((Binary::Greater(false), true)),
+        "CompGTE" | "GTE" => Some((Binary::Greater(true), true)),
+        "CompLTE" | "LTE" => Some((Binary::Greater(true), false)),
+        "CompNE" | "NE" => Some((Binary::Differs(false), false)),
+        "CompEq" | "Eq" => Some((Binary::Differs(true), false)),
+        _ => None,
+    }
+}
+
+fn unary_of(name: &str) -> Option<ScalarOp> {
+    Some(match name {
+        "Sigmoid" => ScalarOp::Sigmoid,
+        "Tanh" => ScalarOp::Tanh,
+        "Exp" => ScalarOp::Exp,
+        "Ln" => ScalarOp::Ln,
+        "Sqrt" => ScalarOp::Sqrt,
+        "Rsqrt" => ScalarOp::Rsqrt,
+        "Recip" => ScalarOp::Recip,
+        "Erf" => ScalarOp::Erf,
+        "Abs" => ScalarOp::Abs,
+        "Neg" => ScalarOp::Neg,
+        "Square" => ScalarOp::Square,
+        "Floor" => ScalarOp::Floor,
+        "Ceil" => ScalarOp::Ceil,
+        "RoundHalfToEven" => ScalarOp::Round,
+        "Sign" => ScalarOp::Sign,
+        "Sin" => ScalarOp::Sin,
+        "Cos" => ScalarOp::Cos,
+        "Tan" => ScalarOp::Tan,
+        "Asin" => ScalarOp::Asin,
+        "Acos" => ScalarOp::Acos,
+        "Atan" => ScalarOp::Atan,
+        "Sinh" => ScalarOp::Sinh,
+        "Cosh" => ScalarOp::Cosh,
+        "Asinh" => ScalarOp::Asinh,
+        "Acosh" => ScalarOp::Acosh,
+        "Atanh" => ScalarOp::Atanh,
+        "HardSwish" => ScalarOp::HardSwish,
+        "Silu" => ScalarOp::Silu,
+        "GeluExact" => ScalarOp::Gelu,
+        _ => return None,
+    })
+}
+
+/// `x · (1 + tanh(√(2/π) · (x + 0.044715 · x³))) / 2`
+fn tanh_gelu(x: ScalarFn) -> ScalarFn {
+    let times = |f: ScalarFn, c: f64| f.combine(BinaryOp::Mul, ScalarFn::Const(c));
+    let cube = x
+        .clone()
+        .combine(BinaryOp::Mul, x.clone().apply(ScalarOp::Square));
+    let inner = times(
+        x.clone().combine(BinaryOp::Add, times(cube, 0.044_715)),
+        (2.0 / std::f64::consts::PI).sqrt(),
+    );
+    let gate = inner
+        .apply(ScalarOp::Tanh)
+        .combine(BinaryOp::Add, ScalarFn::Const(1.0));
+    times(x.combine(BinaryOp::Mul, gate), 0.5)
+}
+
+/// A constant spread over the result's shape.
+fn spread(values: &[f32], from: &[usize], to: &[usize]) -> Option<Vec<f32>> {
+    if from.len() != to.len() {
+        return None;
+    }
+    let from_dims = if from.is_empty() {
+        vec![1]
+    } else {
+        from.to_vec()
+    };
+    let mut view = Builder::new(&from_dims);
+    for (d, &len) in to.iter().enumerate() {
+        if from[d] != 1 && from[d] != len {
+            return None;
+        }
+        view = view.walk(len, &[(d, i64::from(from[d] != 1))]);
+    }
+    let indices = view.build().indices(values.len()).ok()?;
+    indices.iter().map(|i| i.map(|i| values[i])).collect()
+}
+
+impl Lowering<'_> {
+    /// The tensor with an expression that is not too large to grow.
+    fn modest(&mut self, x: &Lazy) -> Result<Lazy, ImportError> {
+        if x.f.size() > MAX_EXPRESSION {
+            self.resolve(x)
+        } else {
+            Ok(x.clone())
+        }
+    }
+
+    pub(super) fn unary(&mut self, op: &ElementWiseOp, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let x = self.modest(&x)?;
+        let f = x.f.clone();
+        let f = if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
+            let scaled = f
+                .clone()
+                .combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
+            ScalarFn::select(f.clone(), f, scaled)
+        } else if op
+            .0
+            .downcast_ref::<GeluApproximate>()
+            .is_some_and(|g| !g.fast_impl)
+        {
+            tanh_gelu(f)
+        } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
+            Binary::Arithmetic(BinaryOp::Pow).combine(f, ScalarFn::Const(f64::from(pow.exponent)))
+        } else {
+            let name = op.0.name();
+            f.apply(
+                unary_of(&name).ok_or_else(|| {
+                    self.unsupported(format!("the function {name} is not supported"))
+                })?,
+            )
+        };
+        Ok(x.with(f))
+    }
+
+    pub(super) fn binary(&mut self, op: &TypedBinOp, call: &Call) -> Result<Lazy, ImportError> {
+        let name = op.0.name();
+        let Some((op, swapped)) = binary_of(name) else {
+            return Err(self.unsupported(format!("the operator {name} is not supported")));
+        };
+        let (Some(a), Some(b)) = (call.inputs.first(), call.inputs.get(1)) else {
+            return Err(self.unsupported("needs two operands"));
+        };
+        let (a, b) = if swapped { (b, a) } else { (a, b) };
+        match (a, b) {
+            (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, call),
+            (Value::Tensor(a), Value::Constant(c)) => self.with_constant(op, a, c, false, call),
+            (Value::Constant(c), Value::Tensor(a)) => self.with_constant(op, a, c, true, call),
+            (Value::Constant(_), Value::Constant(_)) => {
+                Err(self.unsupported("constants that were not folded"))
+            }
+        }
+    }
+
+    /// `x op c`, or `c op x` with `constant_first`.
+    fn with_constant(
+        &mut self,
+        op: Binary,
+        x: &Lazy,
+        c: &Tensor,
+        constant_first: bool,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let values = self.any_floats(c)?;
+        let x = self.broadcast(x, &call.shape)?;
+        let x = self.modest(&x)?;
+        let extremum = matches!(op, Binary::Arithmetic(BinaryOp::Min | BinaryOp::Max));
+        if let Some(bad) = values
+            .iter()
+            .find(|v| v.is_nan() || (v.is_infinite() && !extremum))
+        {
+            return Err(self.unsupported(format!("a constant holds {bad}")));
+        }
+        let uniform = values.first().filter(|f| values.iter().all(|v| v == *f));
+        if let Some(&value) = uniform {
+            let (f, c) = (x.f.clone(), ScalarFn::Const(f64::from(value)));
+            let f = if constant_first {
+                op.combine(c, f)
+            } else {
+                op.combine(f, c)
+            };
+            return Ok(x.with(f));
+        }
+        let c = spread(&values, c.shape(), &call.shape)
+            .ok_or_else(|| self.unsupported("a constant that does not fit"))?;
+        if c.iter().any(|v| v.is_infinite()) {
+            return Err(self.unsupported("a constant holds an infinity"));
+        }
+        let negated = || c.iter().map(|v| -v).collect::<Vec<_>>();
+        match (op, constant_first) {
+            (Binary::Arithmetic(BinaryOp::Add), _) => self.affine_elements(&x, vec![1.0], c),
+            (Binary::Arithmetic(BinaryOp::Sub), true) => self.affine_elements(&x, vec![-1.0], c),
+            (Binary::Arithmetic(BinaryOp::Sub), false) => {
+                self.affine_elements(&x, vec![1.0], negated())
+            }
+            (Binary::Arithmetic(BinaryOp::Mul), _) => self.affine_elements(&x, c, vec![0.0]),
+            (Binary::Arithmetic(BinaryOp::Div), true) => {
+                let f = x.f.clone().apply(ScalarOp::Recip);
+                self.affine_elements(&x.with(f), c, vec![0.0])
+            }
+            (Binary::Arithmetic(BinaryOp::Div), false) => {
+                let inverse: Vec<f32> = c.iter().map(|v| (1.0 / f64::from(*v)) as f32).collect();
+                if inverse.iter().any(|v| !v.is_finite()) {
+                    return Err(self.unsupported("a division by zero"));
+                }
+                self.affine_elements(&x, inverse, vec![0.0])
+            }
+            (Binary::Arithmetic(BinaryOp::Max), _) => {
+                // max(x, c) = relu(x − c) + c
+                let y = self.affine_elements(&x, vec![1.0], negated())?;
+                let y = y.with(ScalarFn::X.apply(ScalarOp::Relu));
+                self.affine_elements(&y, vec![1.0], c)
+            }
+            (Binary::Arithmetic(BinaryOp::Min), _) => {
+                // min(x, c) = c − relu(c − x)
+                let y = self.affine_elements(&x, vec![-1.0], c.clone())?;
+                let y = y.with(ScalarFn::X.apply(ScalarOp::Relu));
+                self.affine_elements(&y, vec![-1.0], c)
+            }
+            (Binary::Arithmetic(BinaryOp::Pow), _) => {
+                Err(self.unsupported("powers with different constants are not supported"))
+            }
+            (Binary::Greater(_) | Binary::Differs(_), _) => {
+                let y = self.affine_elements(&x, vec![1.0], negated())?;
+                let (a, b) = (ScalarFn::X, ScalarFn::Const(0.0));
+                Ok(y.with(if constant_first {
+                    op.combine(b, a)
+                } else {
+                    op.combine(a, b)
+                }))
+            }
+        }
+    }
+
+    /// `scale · x + shift` with constants per element of `x` (or one for all).
+    pub(super) fn affine_elements(
+        &mut self,
+        x: &Lazy,
+        scale: Vec<f32>,
+        shift: Vec<f32>,
+    ) -> Result<Lazy, ImportError> {
+        let mut x = self.resolve(x)?;
+        // A constant that is the same everywhere is stored once.
+        let compact = |v: Vec<f32>| {
+            if v.iter().all(|e| Some(e) == v.first()) {
+                v[..1].to_vec()
+            } else {
+                v
+            }
+        };
+        let (mut scale, mut shift) = (compact(scale), compact(shift));
+        match x.view.clone() {
+            Some(view) if self.permutes(x.node, &view) => {
+                // Below the view: constants move to the node's order.
+                let indices = view
+                    .indices(x.len())
+                    .map_err(|e| self.unsupported(e.to_string()))?;
+                for values in [&mut scale, &mut shift].into_iter().filter(|v| v.len() > 1) {
+                    let mut moved = vec![0.0; values.len()];
+                    indices.iter().zip(values.iter()).for_each(|(i, v)| {
+                        if let Some(i) = *i {
+                            moved[i] = *v;
+                        }
+                    });
+                    *values = moved;
+                }
+            }
+            Some(_) => {
+                x = Lazy {
+                    node: self.plain(&x)?,
+                    view: None,
+                    ..x
+                }
+            }
+            None => {}
+        }
+        let shape = self.graph.nodes[x.node].shape.clone();
+        let node = self.emit(Op::Affine { scale, shift }, vec![x.node], shape)?;
+        Ok(Lazy { node, ..x })
+    }
+
+    fn two_tensors(
+        &mut self,
+        op: Binary,
+        a: &Lazy,
+        b: &Lazy,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let (a, b) = (
+            self.broadcast(a, &call.shape)?,
+            self.broadcast(b, &call.shape)?,
+        );
+        let (a, b) = if a.f.size() + b.f.size() > MAX_EXPRESSION {
+            (self.resolve(&a)?, self.resolve(&b)?)
+        } else {
+            (a, b)
+        };
+        if a.same_source(&b) {
+            let f = op.combine(a.f.clone(), b.f);
+            return Ok(a.with(f));
+        }
+        let negative = |x: Lazy| {
+            let f = x.f.clone().apply(ScalarOp::Neg);
+            x.with(f)
+        };
+        match op {
+            Binary::Arithmetic(BinaryOp::Add) => self.sum(&a, &b),
+            Binary::Arithmetic(BinaryOp::Sub) => self.sum(&a, &negative(b)),
+            Binary::Arithmetic(BinaryOp::Max) => self.maximum(&a, &b),
+            Binary::Arithmetic(BinaryOp::Min) => {
+                Ok(negative(self.maximum(&negative(a), &negative(b))?))
+            }
+            Binary::Arithmetic(BinaryOp::Mul) => {
+                Err(self.unsupported("a product of two activations is not supported"))
+            }
+            Binary::Arithmetic(BinaryOp::Div) => {
+                Err(self.unsupported("a quotient of two activations is not supported"))
+            }
+            Binary::Arithmetic(BinaryOp::Pow) => {
+                Err(self.unsupported("a power with two activations is not supported"))
+            }
+            Binary::Greater(_) | Binary::Differs(_) => {
+                let difference = self.sum(&a, &negative(b))?;
+                let f = op.combine(difference.f.clone(), ScalarFn::Const(0.0));
+                Ok(difference.with(f))
+            }
+        }
+    }
+
+    fn sum(&mut self, a: &Lazy, b: &Lazy) -> Result<Lazy, ImportError> {
+        let (a, b) = (self.resolve(a)?, self.resolve(b)?);
+        // The same permutation of both: add below it.
+        let aligned = a.view == b.view
+            && a.view
+                .as_ref()
+                .is_none_or(|v| self.permutes(a.node, v) && self.permutes(b.node, v));
+        if aligned {
+            let shape = self.graph.nodes[a.node].shape.clone();
+            let node = self.emit(Op::Add, vec![a.node, b.node], shape)?;
+            return Ok(Lazy { node, ..a });
+        }
+        let operands = vec![self.plain(&a)?, self.plain(&b)?];
+        self.emit_lazy(Op::Add, operands, a.shape)
+    }
+
+    fn maximum(&mut self, a: &Lazy, b: &Lazy) -> Result<Lazy, ImportError> {
+        let len = a.len();
+        let operands = vec![self.plain(a)?, self.plain(b)?];
+        let both = self.emit(Op::Concat, operands, vec![2, len])?;
+        let windows = Builder::new(&[2, len])
+            .walk(len, &[(1, 1)])
+            .walk(2, &[(0, 1)])
+            .build();
+        self.emit_lazy(Op::Max { windows, window: 2 }, vec![both], a.shape.clone())
+    }
+
+    /// `condition ? then : otherwise`, all functions of one tensor.
+    pub(super) fn select(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+        let [condition, then, otherwise] = call.inputs.as_slice() else {
+            return Err(self.unsupported("needs three operands"));
+        };
+        let Value::Tensor(x) = condition else {
+            return Err(self.unsupported("a choice by a constant mask is not supported"));
+        };
+        let x = self.broadcast(x, &call.shape)?;
+        // Undo the 0-or-1 form of a comparison.
+        let (c, then, otherwise) = match &x.f {
+            ScalarFn::Select(c, one, zero)
+                if **one == ScalarFn::Const(1.0) && **zero == ScalarFn::Const(0.0) =>
+            {
+                ((**c).clone(), then, otherwise)
+            }
+            ScalarFn::Select(c, zero, one)
+                if **one == ScalarFn::Const(1.0) && **zero == ScalarFn::Const(0.0) =>
+            {
+                ((**c).clone(), otherwise, then)
+            }
+            f => (f.clone(), then, otherwise),
+        };
+        if let (Value::Tensor(a), Value::Tensor(b)) = (then, otherwise)
+            && let Some(leaky) = self.prelu(&x, &c, a, b)?
+        {
+            return Ok(leaky);
+        }
+        let then = self.branch(&x, then, call)?;
+        let otherwise = self.branch(&x, otherwise, call)?;
+        if c.size() + then.size() + otherwise.size() > 2 * MAX_EXPRESSION {
+            return Err(self.unsupported("the expression is too large"));
+        }
+        Ok(x.with(ScalarFn::select(c, then, otherwise)))
+    }
+
+    /// A branch of a choice as a function of the condition's tensor.
+    fn branch(&mut self, x: &Lazy, value: &Value, call: &Call) -> Result<ScalarFn, ImportError> {
+        match value {
+            Value::Constant(t) => {
+                let values = self.floats(t)?;
+                match values.first().filter(|f| values.iter().all(|v| v == *f)) {
+                    Some(&v) => Ok(ScalarFn::Const(f64::from(v))),
+                    None => {
+                        Err(self.unsupported("a choice of different constants is not supported"))
+                    }
+                }
+            }
+            Value::Tensor(y) => {
+                let y = self.broadcast(y, &call.shape)?;
+                if y.same_source(x) {
+                    Ok(y.f)
+                } else {
+                    Err(self.unsupported("a choice between different tensors is not supported"))
+                }
+            }
+        }
+    }
+
+    /// `0 > x ? slopes · x : x`, which is how tract writes a PRelu with a slope per channel.
+    fn prelu(
+        &mut self,
+        x: &Lazy,
+        c: &ScalarFn,
+        then: &Lazy,
+        otherwise: &Lazy,
+    ) -> Result<Option<Lazy>, ImportError> {
+        let negative = ScalarFn::Const(0.0).combine(BinaryOp::Sub, otherwise.f.clone());
+        if !otherwise.same_source(x) || *c != negative || then.f != ScalarFn::X {
+            return Ok(None);
+        }
+        let operand = self.resolve(otherwise)?;
+        let node = &self.graph.nodes[then.node];
+        let (Op::Affine { scale, shift }, &[source]) = (&node.op, node.inputs.as_slice()) else {
+            return Ok(None);
+        };
+        if shift.iter().any(|&s| s != 0.0) || source != operand.node || then.view != operand.view {
+            return Ok(None);
+        }
+        let (op, shape) = (
+            Op::Activation(Activation::LeakyRelu(scale.clone())),
+            node.shape.clone(),
+        );
+        let node = self.emit(op, vec![source], shape)?;
+        Ok(Some(Lazy { node, ..operand }))
+    }
+}

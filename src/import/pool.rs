@@ -1,0 +1,196 @@
+//! Pooling, reductions and softmax.
+
+use tract_onnx::tract_core::ops::cnn::{MaxPool, SumPool};
+use tract_onnx::tract_core::ops::nn::{Reduce, Reducer, Softmax, SoftmaxKind};
+use zkinfer_circuits::program::View;
+
+use super::ImportError;
+use super::linear::Windows;
+use super::lower::Call;
+use super::tensor::{Lazy, Lowering};
+use super::view::Builder;
+use crate::graph::{Op, ScalarFn, ScalarOp};
+
+/// `[result…][window]` over an operand with these dimensions.
+fn pool_view(dims: &[usize], w: &Windows) -> View {
+    let mut view = Builder::new(dims);
+    for (d, &len) in dims.iter().enumerate() {
+        let space = d.checked_sub(w.h_axis).filter(|&s| s < w.input.len());
+        view = match space {
+            Some(s) => view
+                .offset(d, -(w.before[s] as i64))
+                .walk(w.output[s], &[(d, w.stride[s] as i64)]),
+            None => view.walk(len, &[(d, 1)]),
+        };
+    }
+    for (s, &len) in w.kernel.iter().enumerate() {
+        view = view.walk(len, &[(w.h_axis + s, w.dilation[s] as i64)]);
+    }
+    view.build()
+}
+
+/// How many elements of each window along one axis lie in `[low, high)`.
+fn covered(w: &Windows, axis: usize, low: i64, high: i64) -> Vec<usize> {
+    let position = |p: usize, k: usize| {
+        (p * w.stride[axis] + k * w.dilation[axis]) as i64 - w.before[axis] as i64
+    };
+    let inside = |p: usize| {
+        (0..w.kernel[axis])
+            .filter(|&k| (low..high).contains(&position(p, k)))
+            .count()
+    };
+    (0..w.output[axis]).map(inside).collect()
+}
+
+impl Lowering<'_> {
+    pub(super) fn max_pool(&mut self, op: &MaxPool, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let w = self.windows(&op.pool_spec, &x.shape)?;
+        let view = pool_view(&x.dims(), &w);
+        self.max_over(&x, &view, w.kernel.iter().product(), &call.shape)
+    }
+
+    /// Maximum over the innermost `window` elements of a view.
+    fn max_over(
+        &mut self,
+        x: &Lazy,
+        view: &View,
+        window: usize,
+        shape: &[usize],
+    ) -> Result<Lazy, ImportError> {
+        self.bound(
+            "the number of window elements",
+            &[shape.iter().product(), window],
+        )?;
+        let (node, windows) = self.read(x, view, true)?;
+        self.emit_lazy(Op::Max { windows, window }, vec![node], shape.to_vec())
+    }
+
+    /// Sum over the innermost `group` elements of a view.
+    fn sum_over(
+        &mut self,
+        x: &Lazy,
+        view: &View,
+        group: usize,
+        shape: &[usize],
+    ) -> Result<Lazy, ImportError> {
+        if group == 1 {
+            return self.map(x, view, shape);
+        }
+        let mut long = shape.to_vec();
+        long.push(group);
+        let y = self.map(x, view, &long)?;
+        let node = self.plain(&y)?;
+        self.emit_lazy(Op::Sum { group }, vec![node], shape.to_vec())
+    }
+
+    pub(super) fn sum_pool(&mut self, op: &SumPool, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let w = self.windows(&op.pool_spec, &x.shape)?;
+        let view = pool_view(&x.dims(), &w);
+        let sum = self.sum_over(&x, &view, w.kernel.iter().product(), &call.shape)?;
+        if !op.normalize {
+            return Ok(sum);
+        }
+        let counts: Vec<Vec<usize>> = (0..w.input.len())
+            .map(|s| {
+                let (before, len, after) =
+                    (w.before[s] as i64, w.input[s] as i64, w.after[s] as i64);
+                if op.count_include_pad {
+                    covered(&w, s, -before, len + after)
+                } else {
+                    covered(&w, s, 0, len)
+                }
+            })
+            .collect();
+        // The number of elements per window, laid out like the result.
+        let mut scale = vec![1.0f64];
+        for (d, &len) in call.shape.iter().enumerate() {
+            let space = d.checked_sub(w.h_axis).and_then(|s| counts.get(s));
+            let count = |i: usize| space.map_or(1.0, |c| c[i] as f64);
+            scale = scale
+                .iter()
+                .flat_map(|s| (0..len).map(move |i| s * count(i)).collect::<Vec<_>>())
+                .collect();
+        }
+        let scale: Vec<f32> = scale
+            .iter()
+            .map(|s| if *s > 0.0 { (1.0 / s) as f32 } else { 0.0 })
+            .collect();
+        self.scaled(&sum, scale)
+    }
+
+    pub(super) fn reduce(&mut self, op: &Reduce, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let dims = x.dims();
+        let mut view = Builder::new(&dims);
+        for (d, &len) in dims.iter().enumerate() {
+            if !op.axes.contains(&d) {
+                view = view.walk(len, &[(d, 1)]);
+            }
+        }
+        let mut group = 1;
+        for (d, &len) in dims.iter().enumerate() {
+            if op.axes.contains(&d) {
+                view = view.walk(len, &[(d, 1)]);
+                group *= len;
+            }
+        }
+        let view = view.build();
+        let function = |x: Lazy, op| {
+            let f = x.f.clone().apply(op);
+            x.with(f)
+        };
+        match op.reducer {
+            Reducer::Sum => self.sum_over(&x, &view, group, &call.shape),
+            Reducer::MeanOfSquares => {
+                let sum =
+                    self.sum_over(&function(x, ScalarOp::Square), &view, group, &call.shape)?;
+                self.scaled(&sum, vec![1.0 / group as f32])
+            }
+            Reducer::Max => self.max_over(&x, &view, group, &call.shape),
+            Reducer::Min => {
+                let max = self.max_over(&function(x, ScalarOp::Neg), &view, group, &call.shape)?;
+                Ok(function(max, ScalarOp::Neg))
+            }
+            other => Err(self.unsupported(format!("the reduction {other:?} is not supported"))),
+        }
+    }
+
+    pub(super) fn softmax(&mut self, op: &Softmax, call: &Call) -> Result<Lazy, ImportError> {
+        if op.kind != SoftmaxKind::Softmax || op.quant_output_dt.is_some() {
+            return Err(self.unsupported(
+                "the logarithm of a softmax is not supported; take it outside the model",
+            ));
+        }
+        let x = self.first(call)?;
+        let rank = x.dims().len();
+        let mut order: Vec<usize> = (0..rank).filter(|d| !op.axes.contains(d)).collect();
+        order.extend((0..rank).filter(|d| op.axes.contains(d)));
+        let len = op
+            .axes
+            .iter()
+            .map(|&a| x.dims().get(a).copied().unwrap_or(1))
+            .product();
+        let moved = self.permuted(&x, &order)?;
+        let shape = moved.shape.clone();
+        let node = self.plain(&moved)?;
+        let y = self.emit_lazy(Op::Softmax { len }, vec![node], shape)?;
+        let back: Vec<usize> = (0..rank)
+            .filter_map(|d| order.iter().position(|&o| o == d))
+            .collect();
+        Ok(self.permuted(&y, &back)?.reshaped(&call.shape))
+    }
+
+    /// The tensor times constants (one, or one per element).
+    fn scaled(&mut self, x: &Lazy, scale: Vec<f32>) -> Result<Lazy, ImportError> {
+        if let Some(&first) = scale.first().filter(|f| scale.iter().all(|s| s == *f)) {
+            let f = x.f.clone().combine(
+                crate::graph::BinaryOp::Mul,
+                ScalarFn::Const(f64::from(first)),
+            );
+            return Ok(x.clone().with(f));
+        }
+        self.affine_elements(x, scale, vec![0.0])
+    }
+}

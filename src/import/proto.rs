@@ -1,0 +1,483 @@
+//! The ONNX file: bounds, repairs, names.
+
+use std::collections::HashMap;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
+use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
+use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, type_proto};
+use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
+
+use super::{ImportError, ImportOptions};
+
+/// Operators that are refused before tract sees them, with the reason.
+const REFUSED: &[(&[&str], &str)] = &[
+    (
+        &["LSTM", "GRU", "RNN"],
+        "recurrent operators are not supported",
+    ),
+    (
+        &["If", "Loop", "Scan", "SequenceMap"],
+        "control flow is not supported",
+    ),
+    (
+        &[
+            "TreeEnsembleClassifier",
+            "TreeEnsembleRegressor",
+            "TreeEnsemble",
+        ],
+        "decision trees are not supported",
+    ),
+    (
+        &[
+            "QuantizeLinear",
+            "DequantizeLinear",
+            "DynamicQuantizeLinear",
+            "QLinearConv",
+            "QLinearMatMul",
+            "ConvInteger",
+            "MatMulInteger",
+        ],
+        "models that are quantized already are not supported; import the float model",
+    ),
+    (
+        &[
+            "RandomNormal",
+            "RandomNormalLike",
+            "RandomUniform",
+            "RandomUniformLike",
+            "Multinomial",
+            "Bernoulli",
+        ],
+        "random operators have no answer that could be proven",
+    ),
+];
+
+/// Operators whose result's size is the value of an operand, and the first such operand.
+const SIZED_BY_VALUE: &[(&str, usize)] = &[
+    ("ConstantOfShape", 0),
+    ("Range", 0),
+    ("Expand", 1),
+    ("Tile", 1),
+    ("OneHot", 1),
+    ("Pad", 1),
+    ("Resize", 1),
+    ("Upsample", 1),
+];
+
+/// Where in the file a node came from.
+#[derive(Clone, Debug)]
+pub(super) struct Origin {
+    pub(super) node: String,
+    pub(super) op: String,
+    pub(super) opset: i64,
+}
+
+impl Origin {
+    pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
+        let Origin { node, op, opset } = self.clone();
+        ImportError::Unsupported {
+            node,
+            op,
+            opset,
+            reason: reason.into(),
+        }
+    }
+}
+
+/// What a model is read for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+pub(super) enum Purpose {
+    /// To be lowered: operators that cannot be are refused early.
+    Lower,
+    /// To be run by tract.
+    Run,
+}
+
+/// A checked and repaired model.
+pub(super) struct Model {
+    proto: ModelProto,
+    /// By the name that tract gives to the node.
+    origins: HashMap<String, Origin>,
+}
+
+/// Runs tract code, which may panic on malformed models.
+pub(super) fn guarded<T>(
+    f: impl FnOnce() -> tract_onnx::prelude::TractResult<T>,
+) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or(panic.downcast_ref::<&str>().copied());
+            Err(format!(
+                "internal error of the ONNX reader: {}",
+                text.unwrap_or("unknown")
+            ))
+        }
+    }
+}
+
+impl Model {
+    /// Decodes, bounds and repairs a model: free dimensions of inputs get their lengths.
+    pub(super) fn read(
+        bytes: &[u8],
+        options: &ImportOptions,
+        purpose: Purpose,
+    ) -> Result<Model, ImportError> {
+        if bytes.len() > options.max_bytes {
+            return Err(ImportError::FileTooLarge {
+                bytes: bytes.len(),
+                limit: options.max_bytes,
+            });
+        }
+        let decoded = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
+        let mut proto = decoded.map_err(|reason| ImportError::Malformed { reason })?;
+        let opsets: HashMap<String, i64> = proto
+            .opset_import
+            .iter()
+            .map(|o| (o.domain.clone(), o.version))
+            .collect();
+        let Some(graph) = proto.graph.as_mut() else {
+            return Err(ImportError::Malformed {
+                reason: "no graph".into(),
+            });
+        };
+        if graph.output.is_empty() {
+            return Err(ImportError::Malformed {
+                reason: "the graph has no output".into(),
+            });
+        }
+        repair(graph);
+        let origins = check(graph, &opsets, options, purpose)?;
+        fix_inputs(graph, options)?;
+        if !opsets.contains_key("") && !opsets.contains_key("ai.onnx") {
+            return Err(ImportError::Malformed {
+                reason: "no version of the ONNX operator set".into(),
+            });
+        }
+        Ok(Model { proto, origins })
+    }
+
+    /// Shape inference and constant folding.
+    pub(super) fn typed(&self) -> Result<TypedModel, ImportError> {
+        // Declared intermediate shapes may contradict the lengths chosen for free dimensions.
+        let onnx = tract_onnx::onnx()
+            .with_ignore_value_info(true)
+            .with_ignore_output_types(true);
+        let parsed =
+            guarded(|| onnx.model_for_proto_model(&self.proto)).map_err(|e| self.blame(e))?;
+        guarded(|| parsed.into_typed()).map_err(|e| self.blame(e))
+    }
+
+    /// The ONNX node that a tract node came from: tract appends `.part` to the names of what it expands.
+    pub(super) fn origin(&self, name: &str) -> Option<&Origin> {
+        let mut name = name;
+        loop {
+            if let Some(origin) = self.origins.get(name) {
+                return Some(origin);
+            }
+            name = name.rsplit_once('.')?.0;
+        }
+    }
+
+    /// Ties an error text of tract to the node it talks about.
+    fn blame(&self, reason: String) -> ImportError {
+        let quoted = reason
+            .split('"')
+            .skip(1)
+            .step_by(2)
+            .find_map(|name| self.origins.get(name));
+        let building = || {
+            let name = reason.split("Building node ").nth(1)?.split(" (").next()?;
+            self.origins.get(name)
+        };
+        let unnamed = || {
+            let op = reason.split("Building node  (").nth(1)?.split(')').next()?;
+            self.origins.values().find(|o| o.op == op)
+        };
+        match quoted.or_else(building).or_else(unnamed) {
+            Some(origin) => origin.unsupported(shorten(&reason)),
+            None => ImportError::Inference {
+                reason: shorten(&reason),
+            },
+        }
+    }
+}
+
+/// tract's errors can print whole nodes.
+fn shorten(text: &str) -> String {
+    let mut short: String = text.chars().take(400).collect();
+    if short.len() < text.len() {
+        short.push('…');
+    }
+    short
+}
+
+fn tract_name(node: &NodeProto) -> String {
+    let output = node.output.first().filter(|o| !o.is_empty());
+    if node.name.is_empty() {
+        output.cloned().unwrap_or_default()
+    } else {
+        node.name.clone()
+    }
+}
+
+fn limit(name: &str, what: &'static str, found: u64, limit: usize) -> Result<(), ImportError> {
+    let limit = limit as u64;
+    if found > limit {
+        Err(ImportError::Limit {
+            name: name.into(),
+            what,
+            found,
+            limit,
+        })
+    } else {
+        Ok(())
+    }
+}
+
+/// Rewrites what tract 0.23 computes differently from ONNX: its Celu forgets to multiply by alpha, so
+/// `celu(x) = alpha · elu(x / alpha)` is written out.
+fn repair(graph: &mut GraphProto) {
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        let alpha = node
+            .attribute
+            .iter()
+            .find(|a| a.name == "alpha")
+            .map_or(1.0, |a| a.f);
+        let (Some(x), Some(y)) = (node.input.first(), node.output.first()) else {
+            nodes.push(node);
+            continue;
+        };
+        if node.op_type != "Celu" || !node.domain.is_empty() || alpha == 1.0 {
+            nodes.push(node);
+            continue;
+        }
+        // The suffixes are those of tract's own expansions, so that errors still name the ONNX node.
+        let name = tract_name(&node);
+        let (constant, small, elu) = (
+            format!("{name}.alpha"),
+            format!("{name}.small"),
+            format!("{name}.elu"),
+        );
+        graph.initializer.push(TensorProto {
+            name: constant.clone(),
+            data_type: 1,
+            float_data: vec![alpha],
+            ..TensorProto::default()
+        });
+        let step = |suffix: &str, op: &str, input: &[&String], output: &String| NodeProto {
+            name: format!("{name}.{suffix}"),
+            op_type: op.into(),
+            input: input.iter().map(|s| (*s).clone()).collect(),
+            output: vec![output.clone()],
+            ..NodeProto::default()
+        };
+        nodes.push(step("div", "Div", &[x, &constant], &small));
+        nodes.push(step("core", "Elu", &[&small], &elu));
+        nodes.push(step("mul", "Mul", &[&elu, &constant], y));
+    }
+    graph.node = nodes;
+}
+
+/// Bounds everything in the file that decides about allocations, and lists the nodes.
+fn check(
+    graph: &GraphProto,
+    opsets: &HashMap<String, i64>,
+    options: &ImportOptions,
+    purpose: Purpose,
+) -> Result<HashMap<String, Origin>, ImportError> {
+    limit(
+        &graph.name,
+        "the number of nodes",
+        graph.node.len() as u64,
+        options.max_nodes,
+    )?;
+    let known = tract_onnx::onnx().op_register;
+    let mut values: HashMap<&str, &TensorProto> = HashMap::new();
+    for tensor in &graph.initializer {
+        check_tensor(tensor, options)?;
+        values.insert(&tensor.name, tensor);
+    }
+    let mut origins = HashMap::new();
+    for node in &graph.node {
+        let own = node.domain.is_empty() || node.domain == "ai.onnx";
+        let version = if own {
+            opsets.get("").or(opsets.get("ai.onnx"))
+        } else {
+            opsets.get(&node.domain)
+        };
+        let op = if own {
+            node.op_type.clone()
+        } else {
+            format!("{}.{}", node.domain, node.op_type)
+        };
+        let origin = Origin {
+            node: tract_name(node),
+            op,
+            opset: version.copied().unwrap_or(0),
+        };
+        let refused = REFUSED
+            .iter()
+            .find(|(ops, _)| ops.contains(&node.op_type.as_str()));
+        // Weights that are stored as integers fold to floats.
+        let stored = node.op_type == "DequantizeLinear"
+            && node.input.iter().all(|i| values.contains_key(i.as_str()));
+        if let (Some((_, reason)), Purpose::Lower, false) = (refused, purpose, stored) {
+            return Err(origin.unsupported(*reason));
+        }
+        if !known.0.contains_key(&node.op_type) {
+            return Err(origin.unsupported("the operator is not known"));
+        }
+        for attribute in &node.attribute {
+            if (attribute.g.is_some() || !attribute.graphs.is_empty()) && purpose == Purpose::Lower
+            {
+                return Err(origin.unsupported("graphs inside nodes are not supported"));
+            }
+            for tensor in attribute.t.iter().chain(&attribute.tensors) {
+                check_tensor(tensor, options)?;
+                if node.op_type == "Constant" {
+                    values.extend(node.output.first().map(|name| (name.as_str(), tensor)));
+                }
+            }
+        }
+        if let Some((_, first)) = SIZED_BY_VALUE.iter().find(|(op, _)| *op == node.op_type) {
+            for tensor in node
+                .input
+                .iter()
+                .skip(*first)
+                .filter_map(|i| values.get(i.as_str()))
+            {
+                limit(
+                    &origin.node,
+                    "the size that an operand asks for",
+                    asked_size(tensor),
+                    options.max_elements,
+                )?;
+            }
+        }
+        origins.insert(origin.node.clone(), origin);
+    }
+    Ok(origins)
+}
+
+/// Product of the absolute values of a short integer tensor.
+fn asked_size(tensor: &TensorProto) -> u64 {
+    if tensor.data_type != 7 || tensor.dims.iter().fold(1i64, |p, &d| p.saturating_mul(d)) > 64 {
+        return 0;
+    }
+    let raw = tensor
+        .raw_data
+        .chunks_exact(8)
+        .map(|c| i64::from_le_bytes(c.try_into().unwrap_or_default()));
+    let values = raw.chain(tensor.int64_data.iter().copied());
+    // End markers of slices and "the rest" of shapes are no sizes.
+    values
+        .map(i64::unsigned_abs)
+        .filter(|&v| v > 1)
+        .fold(1, u64::saturating_mul)
+}
+
+fn check_tensor(tensor: &TensorProto, options: &ImportOptions) -> Result<(), ImportError> {
+    if tensor.data_location == Some(1) || !tensor.external_data.is_empty() {
+        let reason = format!(
+            "tensor \"{}\" is in another file; save the model with its weights inside",
+            tensor.name
+        );
+        return Err(ImportError::Malformed { reason });
+    }
+    let mut elements = 1u64;
+    for &d in &tensor.dims {
+        let d = u64::try_from(d).map_err(|_| ImportError::Malformed {
+            reason: format!("tensor \"{}\" has a negative dimension", tensor.name),
+        })?;
+        elements = elements.saturating_mul(d);
+    }
+    limit(
+        &tensor.name,
+        "the number of elements",
+        elements,
+        options.max_elements,
+    )
+}
+
+/// Gives every free dimension of an input a length.
+fn fix_inputs(graph: &mut GraphProto, options: &ImportOptions) -> Result<(), ImportError> {
+    let weights: Vec<String> = graph.initializer.iter().map(|t| t.name.clone()).collect();
+    let mut batch_symbols: Vec<String> = Vec::new();
+    for input in &mut graph.input {
+        if weights.contains(&input.name) {
+            continue;
+        }
+        let value = input.r#type.as_mut().and_then(|t| t.value.as_mut());
+        let Some(type_proto::Value::TensorType(tensor)) = value else {
+            return Err(ImportError::Malformed {
+                reason: format!("input \"{}\" is not a tensor", input.name),
+            });
+        };
+        let Some(shape) = tensor.shape.as_mut() else {
+            return Err(ImportError::DynamicDimension {
+                input: input.name.clone(),
+                axis: 0,
+                symbol: "no shape".into(),
+            });
+        };
+        let mut elements = 1u64;
+        for (axis, dim) in shape.dim.iter_mut().enumerate() {
+            let length = length(dim, axis, options, &mut batch_symbols).map_err(|symbol| {
+                ImportError::DynamicDimension {
+                    input: input.name.clone(),
+                    axis,
+                    symbol,
+                }
+            })?;
+            elements = elements.saturating_mul(length as u64);
+            dim.value = Some(dimension::Value::DimValue(length as i64));
+        }
+        if elements == 0 {
+            return Err(ImportError::Malformed {
+                reason: format!("input \"{}\" has no elements", input.name),
+            });
+        }
+        limit(
+            &input.name,
+            "the number of elements",
+            elements,
+            options.max_elements,
+        )?;
+    }
+    Ok(())
+}
+
+fn length(
+    dim: &Dimension,
+    axis: usize,
+    options: &ImportOptions,
+    batch: &mut Vec<String>,
+) -> Result<usize, String> {
+    match &dim.value {
+        Some(dimension::Value::DimValue(v)) if *v > 0 => {
+            usize::try_from(*v).map_err(|_| "too large".into())
+        }
+        Some(dimension::Value::DimParam(name)) => {
+            if let Some(&length) = options.symbols.get(name) {
+                return Ok(length);
+            }
+            if axis == 0 && !batch.contains(name) {
+                batch.push(name.clone());
+            }
+            if batch.contains(name) {
+                Ok(options.batch)
+            } else {
+                Err(name.clone())
+            }
+        }
+        // Some exporters write 0 or -1 for a free batch dimension.
+        _ if axis == 0 => Ok(options.batch),
+        _ => Err("unnamed".into()),
+    }
+}

@@ -1,0 +1,171 @@
+//! The public interface of a model: what its inputs and outputs are called and what their integers stand for.
+//!
+//! It travels in [`Card::info`] as JSON, so it is part of the card's digest: a verifier turns real numbers into the
+//! integers of a statement by what the card says, not by what somebody tells along with a proof.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zkinfer_circuits::card::Card;
+use zkinfer_circuits::program::{Node, Program};
+
+use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
+
+/// Names, shapes, scales and zero points of a model's inputs and outputs.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Name of the model, for people.
+    pub name: String,
+    /// Inputs, in order.
+    pub inputs: Vec<TensorInterface>,
+    /// Outputs, in order.
+    pub outputs: Vec<TensorInterface>,
+}
+
+/// A card whose interface cannot be used.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum CardInfoError {
+    /// Not the JSON of an [`Interface`].
+    #[error("the card does not describe inputs and outputs: {0}")]
+    Json(#[from] serde_json::Error),
+    /// Another number of tensors than the architecture has.
+    #[error("the card describes {found} {which}s, its architecture has {expected}")]
+    Count {
+        /// `input` or `output`.
+        which: &'static str,
+        /// Described.
+        found: usize,
+        /// In the program.
+        expected: usize,
+    },
+    /// A tensor does not have the number of elements that the architecture has.
+    #[error("the card describes {which} {name:?} with {found} elements, its architecture has {expected}")]
+    Length {
+        /// `input` or `output`.
+        which: &'static str,
+        /// Name of the tensor.
+        name: String,
+        /// Described.
+        found: usize,
+        /// In the program.
+        expected: usize,
+    },
+    /// Scales or zero points that cannot be used.
+    #[error(transparent)]
+    Tensor(#[from] InterfaceError),
+}
+
+impl Interface {
+    /// The interface of a model.
+    pub fn of(model: &QuantizedModel, name: impl Into<String>) -> Interface {
+        Interface { name: name.into(), inputs: model.inputs.clone(), outputs: model.outputs.clone() }
+    }
+
+    /// What goes into [`Card::info`].
+    ///
+    /// # Errors
+    /// None in practice: there is nothing in it that JSON cannot express.
+    pub fn to_info(&self) -> Result<Vec<u8>, serde_json::Error> {
+        serde_json::to_vec(self)
+    }
+
+    /// Reads the interface of a card and compares it with the card's architecture.
+    ///
+    /// # Errors
+    /// If it is missing, or does not fit.
+    pub fn from_card(card: &Card) -> Result<Interface, CardInfoError> {
+        let interface: Interface = serde_json::from_slice(&card.info)?;
+        interface.check(&card.program)?;
+        Ok(interface)
+    }
+
+    /// Whether this can be the interface of `program`.
+    pub(crate) fn check(&self, program: &Program) -> Result<(), CardInfoError> {
+        let inputs = program.nodes.iter().filter_map(|n| if let Node::Input { len } = n { Some(*len as usize) } else { None });
+        check_side("input", &self.inputs, &inputs.collect::<Vec<_>>())?;
+        let outputs = program.outputs.iter().map(|&o| match program.nodes.get(o as usize) {
+            Some(Node::Neurons(n)) => n.len(),
+            _ => 0,
+        });
+        check_side("output", &self.outputs, &outputs.collect::<Vec<_>>())
+    }
+
+    /// Lengths of the inputs.
+    pub fn input_lens(&self) -> Vec<usize> {
+        self.inputs.iter().map(TensorInterface::len).collect()
+    }
+
+    /// Lengths of the outputs.
+    pub fn output_lens(&self) -> Vec<usize> {
+        self.outputs.iter().map(TensorInterface::len).collect()
+    }
+
+    /// The integers that real inputs, one list per tensor, have in a statement. `range_bits` is the program's.
+    ///
+    /// # Errors
+    /// Wrong number or length of tensors, values outside the calibrated range.
+    pub fn quantize_inputs(&self, inputs: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+        quantize("(number of inputs)", &self.inputs, inputs, range_bits)
+    }
+
+    /// The integers that stand for real outputs, one list per tensor. `range_bits` is the program's.
+    ///
+    /// # Errors
+    /// As [`Interface::quantize_inputs`].
+    pub fn quantize_outputs(&self, outputs: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+        quantize("(number of outputs)", &self.outputs, outputs, range_bits)
+    }
+
+    /// The real outputs, one list per tensor, that the integers of a statement stand for.
+    ///
+    /// # Errors
+    /// Wrong length.
+    pub fn dequantize_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
+        self.split_outputs(integers)?.iter().zip(&self.outputs).map(|(q, t)| t.dequantize(q)).collect()
+    }
+
+    /// The integers of a statement's output, one list per tensor.
+    ///
+    /// # Errors
+    /// Wrong length.
+    pub fn split_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<u32>>, InterfaceError> {
+        let wanted = self.outputs.iter().fold(0usize, |sum, t| sum.saturating_add(t.len()));
+        if integers.len() != wanted {
+            return Err(InterfaceError::Length { name: "(all outputs)".into(), found: integers.len(), wanted });
+        }
+        let mut rest = integers;
+        let take = |t: &TensorInterface| {
+            let (own, other) = rest.split_at(t.len());
+            rest = other;
+            own.iter().map(|&v| u32::from(v)).collect()
+        };
+        Ok(self.outputs.iter().map(take).collect())
+    }
+}
+
+fn quantize(count: &str, tensors: &[TensorInterface], values: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+    if values.len() != tensors.len() {
+        return Err(InterfaceError::Length { name: count.into(), found: values.len(), wanted: tensors.len() });
+    }
+    let mut out = Vec::new();
+    for (tensor, values) in tensors.iter().zip(values) {
+        // A program has at most 14 bits.
+        out.extend(tensor.quantize(values, range_bits.min(16), false)?.into_iter().map(|v| v as u16));
+    }
+    Ok(out)
+}
+
+fn check_side(which: &'static str, tensors: &[TensorInterface], lens: &[usize]) -> Result<(), CardInfoError> {
+    if tensors.len() != lens.len() {
+        return Err(CardInfoError::Count { which, found: tensors.len(), expected: lens.len() });
+    }
+    for (tensor, &expected) in tensors.iter().zip(lens) {
+        if tensor.len() != expected {
+            return Err(CardInfoError::Length { which, name: tensor.name.clone(), found: tensor.len(), expected });
+        }
+        // Checks scales and zero points against the length, which is that of a value in memory.
+        tensor.dequantize(&vec![0; expected])?;
+    }
+    Ok(())
+}

@@ -1,0 +1,89 @@
+//! Quantization: from a float [`Graph`] to integers.
+//!
+//! The graph is executed symbolically. Every tensor is either already quantized (real numbers are program values times
+//! known scales) or a linear map that still waits for its unit. Scales are free: batch norms, averages, residual sums and
+//! channel-wise ranges are absorbed by the next linear map's weights `W = round(w · s_in · 2^T / s_out)`, so a layer costs
+//! one requantization and nothing else. The zero point and rounding half up are part of the bias.
+//!
+//! Scales `s_out` come from the values that the float model takes on the calibration samples, widened by
+//! [`QuantizeOptions::headroom`]. Values beyond that cannot be proven and are reported by the integer run.
+
+use crate::graph::Graph;
+use crate::model::QuantizedModel;
+
+mod error;
+mod lower;
+mod network;
+mod report;
+mod softmax;
+mod stats;
+mod value;
+mod wiring;
+
+pub use error::QuantizeError;
+pub use report::{EvaluateError, LayerReport, OutputReport, Report, evaluate};
+
+use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS};
+
+/// Choices for [`quantize`].
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct QuantizeOptions {
+    /// Bits of an activation `T`, 4 to 14; `None` for the default of 12.
+    pub range_bits: Option<u32>,
+    /// By how much ranges exceed what calibration saw: 0.3 leaves 30 % above the largest magnitude.
+    pub headroom: f64,
+    /// Scales of their own for every output channel of a linear map.
+    pub per_channel: bool,
+}
+
+impl Default for QuantizeOptions {
+    fn default() -> Self {
+        QuantizeOptions { range_bits: None, headroom: 0.3, per_channel: true }
+    }
+}
+
+impl QuantizeOptions {
+    /// Sets [`range_bits`](Self::range_bits).
+    #[must_use]
+    pub fn with_range_bits(mut self, bits: u32) -> Self {
+        self.range_bits = Some(bits);
+        self
+    }
+
+    /// Sets [`headroom`](Self::headroom).
+    #[must_use]
+    pub fn with_headroom(mut self, headroom: f64) -> Self {
+        self.headroom = headroom;
+        self
+    }
+
+    /// Sets [`per_channel`](Self::per_channel).
+    #[must_use]
+    pub fn with_per_channel(mut self, per_channel: bool) -> Self {
+        self.per_channel = per_channel;
+        self
+    }
+
+    /// The effective number of bits.
+    pub fn bits(&self) -> u32 {
+        self.range_bits.unwrap_or(12)
+    }
+}
+
+/// Quantizes a float model, with ranges from calibration samples `[sample][input][element]`.
+///
+/// # Errors
+/// Options out of bounds, no samples, numbers that are not finite, coefficients out of range, operations that the program
+/// cannot express; see [`QuantizeError`].
+pub fn quantize(graph: &Graph, calibration: &[Vec<Vec<f32>>], options: &QuantizeOptions) -> Result<QuantizedModel, QuantizeError> {
+    let bits = options.bits();
+    if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&bits) {
+        return Err(QuantizeError::Option { option: "range_bits", value: f64::from(bits), allowed: "4 to 14" });
+    }
+    if !(0.0..=16.0).contains(&options.headroom) {
+        return Err(QuantizeError::Option { option: "headroom", value: options.headroom, allowed: "0 to 16" });
+    }
+    let stats = stats::Stats::collect(graph, calibration)?;
+    lower::Lowering::new(graph, &stats, options).run()
+}

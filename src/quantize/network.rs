@@ -1,0 +1,246 @@
+//! The program under construction, and how accumulators become neurons.
+
+use zkinfer_circuits::program::{Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights};
+
+use super::QuantizeError;
+use super::value::{ANY, Acc, Act, Plane};
+use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
+use crate::run::HintSolver;
+
+/// Collects nodes, weights and the record of where they come from.
+pub(super) struct Network {
+    pub bits: u32,
+    pub headroom: f64,
+    pub per_channel: bool,
+    pub nodes: Vec<Node>,
+    pub tables: Vec<Vec<u16>>,
+    pub weights: Vec<WeightTensor>,
+    pub hints: Vec<HintSolver>,
+    pub layers: Vec<Layer>,
+    pub decodings: Vec<(usize, Decoding)>,
+}
+
+/// A layer's name and, if it stands for one, its float tensor.
+#[derive(Clone, Copy)]
+pub(super) struct Origin<'a> {
+    pub name: &'a str,
+    pub graph_node: Option<usize>,
+}
+
+/// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
+/// they can do.
+const QUIET: f64 = 1.0 / 4.0;
+
+impl Network {
+    /// `2^T`.
+    pub fn range(&self) -> f64 {
+        f64::from(1u32 << self.bits)
+    }
+
+    /// Largest integer of a cell, `2^T − 1`.
+    pub fn top(&self) -> f64 {
+        self.range() - 1.0
+    }
+
+    pub fn push(&mut self, node: Node) -> ValueRef {
+        self.nodes.push(node);
+        ValueRef::new(self.nodes.len() - 1)
+    }
+
+    pub fn view(&mut self, source: ValueRef, view: View) -> ValueRef {
+        let same = |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
+        match self.nodes.iter().rposition(same) {
+            Some(at) => ValueRef::new(at),
+            None => self.push(Node::View { source, view }),
+        }
+    }
+
+    pub fn constant(&mut self, len: usize) -> ValueRef {
+        let same = |n: &Node| matches!(n, Node::Constant { len: l } if *l as usize == len);
+        match self.nodes.iter().position(same) {
+            Some(at) => ValueRef::new(at),
+            None => self.push(Node::Constant { len: len as u32 }),
+        }
+    }
+
+    /// `len` zeros, read beside a value of `source_len` elements.
+    pub fn zeros(&mut self, source: ValueRef, source_len: usize, len: usize) -> ValueRef {
+        let axis = Axis { extent: source_len as u32, offset: -1, strides: vec![0] };
+        self.view(source, View { loops: vec![len as u32], axes: vec![axis] })
+    }
+
+    pub fn table(&mut self, entries: Vec<u16>) -> u32 {
+        let at = self.tables.iter().position(|t| *t == entries);
+        at.unwrap_or_else(|| {
+            self.tables.push(entries);
+            self.tables.len() - 1
+        }) as u32
+    }
+
+    /// Makes every channel at least as coarse as its coefficients need to fit 32 bits, `extra` integers on the bias
+    /// included, and no finer than a fraction of the coarsest.
+    pub fn settle(&self, acc: &Acc, scales: &mut [f64], tied: bool) {
+        let coarsest = scales.iter().copied().fold(0.0, f64::max);
+        let coarsest = if coarsest > 0.0 { coarsest } else { 1.0 / self.top() };
+        let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
+        for (c, s) in scales.iter_mut().enumerate() {
+            *s = s.max(coarsest * QUIET);
+            let weights = acc.terms.iter().flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
+            let largest = weights.fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
+            *s = s.max(largest * self.range() / room);
+        }
+        if let ([term], false) = (&acc.terms[..], tied || !self.per_channel || acc.outputs > 1)
+            && term.inputs == 1
+        {
+            // A rescaling: the step for which the only coefficient is whole.
+            for (s, w) in scales.iter_mut().zip(&term.weights) {
+                let coefficient = (w.abs() * self.range() / *s).floor();
+                if coefficient >= 1.0 {
+                    *s = w.abs() * self.range() / coefficient;
+                }
+            }
+        }
+        if tied || !self.per_channel {
+            let coarsest = scales.iter().copied().fold(0.0, f64::max);
+            scales.fill(coarsest);
+        }
+    }
+
+    /// Adds the neurons `y = (acc − shift) / scale`, per channel, rounding half up; `zero[c]` is added to the integers.
+    pub fn emit(
+        &mut self,
+        acc: &Acc,
+        unit: Unit,
+        scales: &[f64],
+        shift: f64,
+        zero: &[f64],
+        origin: Origin<'_>,
+    ) -> Result<u32, QuantizeError> {
+        let (range, half) = (self.range(), self.range() / 2.0);
+        let mut terms = Vec::with_capacity(acc.terms.len() + 1);
+        let mut data = Vec::with_capacity(acc.terms.len() + 1);
+        let coefficient = |value: f64| {
+            let rounded = (value + 0.5).floor();
+            if rounded.abs() <= f64::from(i32::MAX) {
+                Ok(rounded as i32)
+            } else {
+                let limit = f64::from(i32::MAX);
+                Err(QuantizeError::Coefficient { layer: origin.name.to_owned(), value, limit })
+            }
+        };
+        for term in &acc.terms {
+            let rows = term.weights.chunks(term.inputs.max(1)).zip(scales);
+            let w: Result<Vec<i32>, _> = rows.flat_map(|(row, s)| row.iter().map(move |w| w * range / s)).map(coefficient).collect();
+            // Terms of zeros stay: the architecture must not depend on the weights.
+            data.push(w?);
+            let patches = self.view(term.source, term.view.clone());
+            terms.push(Term { patches, inputs: term.inputs as u32, weights: Weights::Committed });
+        }
+        let bias = acc.bias.iter().zip(scales).zip(zero).map(|((b, s), z)| coefficient((b - shift) / s * range + half + range * z));
+        data.push(bias.collect::<Result<_, _>>()?);
+        let patches = self.constant(acc.groups * acc.positions * acc.window);
+        terms.push(Term { patches, inputs: 1, weights: Weights::Committed });
+        if terms.len() > 64 {
+            let reason = "needs more than 64 terms; fewer operands per sum would do";
+            return Err(QuantizeError::Unsupported { layer: origin.name.to_owned(), reason });
+        }
+        let neurons = Neurons {
+            groups: acc.groups as u32,
+            outputs: acc.outputs as u32,
+            positions: acc.positions as u32,
+            unit,
+            terms,
+        };
+        let node = self.push(Node::Neurons(neurons)).node;
+        for (term, data) in data.into_iter().enumerate() {
+            self.weights.push(WeightTensor { node, term: term as u32, data });
+        }
+        let (low, high) = acc.total_range();
+        self.record(node, scales, (low, high), origin);
+        Ok(node)
+    }
+
+    pub fn record(&mut self, node: u32, scales: &[f64], range: (f64, f64), origin: Origin<'_>) {
+        let scale_min = scales.iter().copied().fold(f64::INFINITY, f64::min);
+        let scale_max = scales.iter().copied().fold(0.0, f64::max);
+        let (name, graph_node) = (origin.name.to_owned(), origin.graph_node);
+        self.layers.push(Layer { node, name, graph_node, scale_min, scale_max, low: range.0, high: range.1 });
+    }
+
+    /// Adds neurons that copy integers exactly: `x = v` for every element of a value.
+    pub fn copy(&mut self, value: ValueRef, len: usize, origin: Origin<'_>) -> ValueRef {
+        let weights = Weights::Public(vec![1 << self.bits]);
+        let terms = vec![Term { patches: value, inputs: 1, weights }];
+        let neurons = Neurons { groups: 1, outputs: 1, positions: len as u32, unit: Unit::LINEAR, terms };
+        let result = self.push(Node::Neurons(neurons));
+        self.record(result.node, &[1.0], (0.0, self.top()), origin);
+        result
+    }
+
+    /// The tensor whose elements are `offset + Σ scale · port` of neurons, channel by channel, with the pending index map
+    /// of the accumulator applied.
+    pub fn results(&mut self, acc: &Acc, ports: &[(ValueRef, Vec<f64>)], offset: &[f64]) -> Result<Act, QuantizeError> {
+        let spread = |v: &[f64]| (0..acc.result_len()).map(|i| v[acc.source(i) / acc.positions]).collect::<Vec<_>>();
+        let mut planes = Vec::with_capacity(ports.len());
+        for (port, scale) in ports {
+            let mut value = *port;
+            for view in acc.post.iter().flat_map(|p| &p.views) {
+                value = self.view(value, view.clone());
+            }
+            planes.push(Plane { value, scale: spread(scale) });
+        }
+        Ok(Act { planes, offset: spread(offset) })
+    }
+
+    /// Remembers for reports what the neurons of the newest layer stand for.
+    pub fn decode(&mut self, act: &Act) {
+        let plane = |p: &Plane| (p.value, shorten(p.scale.iter().map(|&s| if s.is_nan() { 0.0 } else { s }).collect()));
+        let decoding = Decoding { planes: act.planes.iter().map(plane).collect(), offset: shorten(act.offset.clone()) };
+        self.decodings.push((self.layers.len().saturating_sub(1), decoding));
+    }
+
+    /// Adds up tensors flat, one behind the other.
+    pub fn concat(&mut self, parts: &[Act]) -> Act {
+        let count = parts.iter().map(|p| p.planes.len()).max().unwrap_or(0);
+        let any = parts.iter().flat_map(|p| p.planes.first().map(|plane| (plane.value, p.len()))).next();
+        let mut planes = Vec::with_capacity(count);
+        if let Some((filler, filler_len)) = any {
+            for k in 0..count {
+                let mut sources = Vec::with_capacity(parts.len());
+                let mut scale = Vec::new();
+                for part in parts {
+                    if let Some(plane) = part.planes.get(k) {
+                        sources.push(plane.value);
+                        scale.extend_from_slice(&plane.scale);
+                    } else {
+                        sources.push(self.zeros(filler, filler_len, part.len()));
+                        scale.resize(scale.len() + part.len(), ANY);
+                    }
+                }
+                planes.push(Plane { value: self.push(Node::Concat { sources }), scale });
+            }
+        }
+        Act { planes, offset: parts.iter().flat_map(|p| p.offset.iter().copied()).collect() }
+    }
+
+    pub fn finish(self, outputs: Vec<u32>) -> QuantizedModel {
+        let program = Program { range_bits: self.bits, tables: self.tables, nodes: self.nodes, outputs };
+        QuantizedModel {
+            program,
+            weights: self.weights,
+            hints: self.hints,
+            inputs: Vec::new(),
+            outputs: Vec::new(),
+            layers: self.layers,
+            decodings: self.decodings,
+        }
+    }
+}
+
+/// One entry if all are equal.
+pub(super) fn shorten(mut values: Vec<f64>) -> Vec<f64> {
+    if values.first().is_some_and(|first| values.iter().all(|v| v == first)) {
+        values.truncate(1);
+    }
+    values
+}

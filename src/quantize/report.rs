@@ -1,0 +1,259 @@
+//! How close a quantized model is to its float original.
+
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+use zkinfer_circuits::error::ProgramError;
+use zkinfer_circuits::program::{Node, ProgramLimits};
+
+use crate::graph::{Graph, GraphError};
+use crate::model::{Decoding, InterfaceError, QuantizedModel};
+use crate::run::{RunError, Trace};
+
+/// Why a sample could not be evaluated.
+#[derive(Clone, Debug, PartialEq, Error)]
+#[non_exhaustive]
+pub enum EvaluateError {
+    /// The float model.
+    #[error("sample {sample}: {source}")]
+    Float {
+        /// Number of the sample.
+        sample: usize,
+        /// What the float run says.
+        source: GraphError,
+    },
+    /// The graph is not the one that was quantized.
+    #[error("the graph has other outputs than the quantized model")]
+    Graph,
+    /// Input or output integers.
+    #[error(transparent)]
+    Interface(#[from] InterfaceError),
+    /// The program.
+    #[error(transparent)]
+    Program(#[from] ProgramError),
+    /// The integer run, for another reason than a value out of range.
+    #[error("sample {sample}, layer {layer:?}: {source}")]
+    Run {
+        /// Number of the sample.
+        sample: usize,
+        /// Name of the layer.
+        layer: String,
+        /// What the integer run says.
+        source: RunError,
+    },
+}
+
+/// Float against integers, over all samples that could be run.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct Report {
+    /// Samples given.
+    pub samples: usize,
+    /// Samples that left the calibrated ranges, with the first reason for each (sample, reason).
+    pub out_of_range: Vec<(usize, String)>,
+    /// One entry per output.
+    pub outputs: Vec<OutputReport>,
+    /// One entry per layer that stands for a tensor of the float model.
+    pub layers: Vec<LayerReport>,
+    /// Fraction of samples whose first output has the same largest element in floats and in integers.
+    pub top_class_agreement: f64,
+    /// Fraction of samples whose largest element is the label: floats, where labels were given.
+    pub float_accuracy: Option<f64>,
+    /// The same for the integers.
+    pub integer_accuracy: Option<f64>,
+}
+
+/// Errors of one output.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct OutputReport {
+    /// Name of the output.
+    pub name: String,
+    /// Mean absolute error.
+    pub mean_error: f64,
+    /// Largest absolute error.
+    pub max_error: f64,
+    /// 99th percentile of the float output's magnitude.
+    pub range: f64,
+    /// `mean_error / range`.
+    pub relative_error: f64,
+}
+
+/// One layer.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LayerReport {
+    /// Index of the program node.
+    pub node: u32,
+    /// Name of the operation.
+    pub name: String,
+    /// Its unit, in words.
+    pub unit: String,
+    /// Number of neurons.
+    pub neurons: usize,
+    /// Accumulators that compete in each.
+    pub window: u32,
+    /// Smallest real step.
+    pub scale_min: f64,
+    /// Largest real step.
+    pub scale_max: f64,
+    /// Calibrated range of the accumulators.
+    pub calibrated: (f64, f64),
+    /// Largest integer result over all samples, as a fraction of `2^T − 1`.
+    pub fill: f64,
+    /// Mean absolute error against the float tensor.
+    pub mean_error: f64,
+    /// Largest absolute error.
+    pub max_error: f64,
+    /// Mean absolute error over the largest magnitude of the float tensor.
+    pub relative_error: f64,
+}
+
+/// Runs float and integer model on samples `[sample][input][element]` and compares; `labels` are class indices or empty.
+///
+/// Inputs are not clamped: samples that leave the calibrated ranges are counted in [`Report::out_of_range`].
+///
+/// # Errors
+/// If graph, model and samples do not belong together.
+pub fn evaluate(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>], labels: &[usize]) -> Result<Report, EvaluateError> {
+    let expanded = model.program.expand(&ProgramLimits::default())?;
+    let mut report = Report { samples: samples.len(), ..Report::default() };
+    let mut outputs = vec![(Sums::default(), Vec::<f32>::new()); model.outputs.len()];
+    let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
+    let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
+    for (sample, x) in samples.iter().enumerate() {
+        let values = graph.run(x).map_err(|source| EvaluateError::Float { sample, source })?;
+        let want = graph.outputs_of(&values);
+        let integers = match model.quantize_inputs(x, false) {
+            Ok(q) => q,
+            Err(e @ InterfaceError::Range { .. }) => {
+                report.out_of_range.push((sample, e.to_string()));
+                continue;
+            }
+            Err(e) => return Err(e.into()),
+        };
+        let trace = match model.run(&expanded, &integers) {
+            Ok(trace) => trace,
+            Err(e @ RunError::Range { node, .. }) => {
+                report.out_of_range.push((sample, format!("layer {:?}: {e}", model.layer_name(node))));
+                continue;
+            }
+            Err(source) => return Err(EvaluateError::Run { sample, layer: String::new(), source }),
+        };
+        let got = model.dequantize_outputs(&expanded, &trace)?;
+        if got.len() != want.len() || got.iter().zip(&want).any(|(a, b)| a.len() != b.len()) {
+            return Err(EvaluateError::Graph);
+        }
+        ran += 1;
+        for ((sums, magnitudes), (g, w)) in outputs.iter_mut().zip(got.iter().zip(&want)) {
+            sums.add(g.iter().map(|&v| f64::from(v)), w);
+            magnitudes.extend(w.iter().map(|v| v.abs()));
+        }
+        if let (Some(g), Some(w)) = (got.first(), want.first()) {
+            let (g, w) = (largest(g), largest(w));
+            agree += usize::from(g == w);
+            if let Some(&label) = labels.get(sample) {
+                integer_hits += usize::from(g == Some(label));
+                float_hits += usize::from(w == Some(label));
+            }
+        }
+        for ((sums, peak), (layer, decoding)) in layers.iter_mut().zip(&model.decodings) {
+            let Some(layer) = model.layers.get(*layer) else { continue };
+            if let Some(float) = layer.graph_node.and_then(|id| values.get(id)) {
+                sums.add(decode(decoding, &expanded, &trace, float.len()), float);
+            }
+            let wires = expanded.values.get(layer.node as usize).and_then(|p| p.first());
+            let slots = wires.iter().flat_map(|w| &w.slots).filter_map(|&s| trace.slots.get(s as usize));
+            *peak = (*peak).max(slots.copied().max().unwrap_or(0));
+        }
+    }
+    let fraction = |hits: usize| if ran == 0 { 0.0 } else { hits as f64 / ran as f64 };
+    report.top_class_agreement = fraction(agree);
+    if !labels.is_empty() {
+        report.float_accuracy = Some(fraction(float_hits));
+        report.integer_accuracy = Some(fraction(integer_hits));
+    }
+    for ((sums, mut magnitudes), tensor) in outputs.into_iter().zip(&model.outputs) {
+        magnitudes.sort_by(f32::total_cmp);
+        let at = (magnitudes.len() as f64 * 0.99) as usize;
+        let range = magnitudes.get(at.min(magnitudes.len().saturating_sub(1))).map_or(0.0, |&v| f64::from(v));
+        let mean_error = sums.mean();
+        let relative_error = ratio(mean_error, range);
+        report.outputs.push(OutputReport { name: tensor.name.clone(), mean_error, max_error: sums.max, range, relative_error });
+    }
+    for ((sums, peak), (layer, _)) in layers.into_iter().zip(&model.decodings) {
+        let Some(layer) = model.layers.get(*layer) else { continue };
+        let Some(Node::Neurons(n)) = model.program.nodes.get(layer.node as usize) else { continue };
+        report.layers.push(LayerReport {
+            node: layer.node,
+            name: layer.name.clone(),
+            unit: describe(&n.unit),
+            neurons: n.len(),
+            window: n.unit.window,
+            scale_min: layer.scale_min,
+            scale_max: layer.scale_max,
+            calibrated: (layer.low, layer.high),
+            fill: f64::from(peak) / (model.program.range() - 1) as f64,
+            mean_error: sums.mean(),
+            max_error: sums.max,
+            relative_error: ratio(sums.mean(), sums.magnitude),
+        });
+    }
+    Ok(report)
+}
+
+/// What a unit does, in words.
+fn describe(unit: &zkinfer_circuits::program::Unit) -> String {
+    let mut words = vec![match (unit.low, unit.high) {
+        (false, false) => "linear".to_owned(),
+        (true, false) => "relu".to_owned(),
+        (true, true) => "clip".to_owned(),
+        (false, true) => "upper clip".to_owned(),
+    }];
+    if unit.window > 1 {
+        words.push(format!("max {}", unit.window));
+    }
+    if !unit.tables.is_empty() {
+        words.push("table".to_owned());
+    }
+    words.join(" + ")
+}
+
+fn ratio(a: f64, b: f64) -> f64 {
+    if a == 0.0 { 0.0 } else { a / b }
+}
+
+fn largest(values: &[f32]) -> Option<usize> {
+    (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a })
+}
+
+#[derive(Clone, Debug, Default)]
+struct Sums {
+    count: usize,
+    total: f64,
+    max: f64,
+    magnitude: f64,
+}
+
+impl Sums {
+    fn add(&mut self, got: impl IntoIterator<Item = f64>, want: &[f32]) {
+        for (g, &w) in got.into_iter().zip(want) {
+            let error = (g - f64::from(w)).abs();
+            self.count += 1;
+            self.total += error;
+            self.max = self.max.max(error);
+            self.magnitude = self.magnitude.max(f64::from(w.abs()));
+        }
+    }
+
+    fn mean(&self) -> f64 {
+        if self.count == 0 { 0.0 } else { self.total / self.count as f64 }
+    }
+}
+
+fn decode(decoding: &Decoding, expanded: &zkinfer_circuits::program::Expanded, trace: &Trace, len: usize) -> Vec<f64> {
+    let at = |v: &[f64], i: usize| if v.len() == 1 { v[0] } else { v.get(i).copied().unwrap_or(0.0) };
+    let mut out: Vec<f64> = (0..len).map(|i| at(&decoding.offset, i)).collect();
+    for (value, scale) in &decoding.planes {
+        if let Some(integers) = trace.value(expanded, *value) {
+            out.iter_mut().zip(integers).enumerate().for_each(|(i, (o, q))| *o += at(scale, i) * q as f64);
+        }
+    }
+    out
+}

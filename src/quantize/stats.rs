@@ -1,0 +1,169 @@
+//! Calibration: what values the float model takes.
+
+use super::QuantizeError;
+use crate::graph::{Activation, Graph, NodeId, Op};
+
+/// Ranges reach at least this many standard deviations to either side of the mean (before headroom), plus
+/// [`FEW_SAMPLES`] over the root of the number of samples: the extremes of a few samples say little about what is to come.
+const DEVIATIONS: f64 = 4.0;
+/// See [`DEVIATIONS`].
+const FEW_SAMPLES: f64 = 12.0;
+/// See [`Stats::channels`].
+const PRIOR: f64 = 8.0;
+
+/// Extremes of every element of every tensor over all samples.
+pub(super) struct Stats {
+    pub low: Vec<Vec<f32>>,
+    pub high: Vec<Vec<f32>>,
+    /// Sum and sum of squares of every element.
+    moments: Vec<Vec<(f64, f64)>>,
+    /// Number of samples.
+    samples: usize,
+    /// Least and greatest value of every sample, for the model's inputs.
+    extremes: Vec<Vec<(f32, f32)>>,
+    /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
+    /// or not), measured before a ReLU that directly precedes the maximum.
+    pub spread: Vec<Vec<(f32, f32)>>,
+}
+
+impl Stats {
+    pub fn collect(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Result<Stats, QuantizeError> {
+        if samples.is_empty() {
+            return Err(QuantizeError::NoCalibration);
+        }
+        let n = graph.nodes.len();
+        let mut stats = Stats { low: vec![Vec::new(); n], high: vec![Vec::new(); n], spread: vec![Vec::new(); n], moments: vec![Vec::new(); n], samples: samples.len(), extremes: vec![Vec::new(); n] };
+        let windows = graph.nodes.iter().map(|node| match &node.op {
+            Op::Max { windows, window } => {
+                let len = graph.nodes.get(*node.inputs.first()?)?.len();
+                Some((windows.indices(len).ok()?, *window))
+            }
+            _ => None,
+        });
+        let windows: Vec<_> = windows.collect();
+        for (number, sample) in samples.iter().enumerate() {
+            let values = graph.run(sample).map_err(|e| QuantizeError::Calibration { sample: number, reason: e.to_string() })?;
+            for (id, v) in values.iter().enumerate() {
+                if let Some(index) = v.iter().position(|x| !x.is_finite()) {
+                    let layer = graph.nodes[id].name.clone();
+                    return Err(QuantizeError::NotFinite { layer, index, value: f64::from(v[index]) });
+                }
+                merge(&mut stats.low[id], v, f32::min);
+                merge(&mut stats.high[id], v, f32::max);
+                if matches!(graph.nodes[id].op, Op::Input) {
+                    let fold = |e: (f32, f32), &x: &f32| (e.0.min(x), e.1.max(x));
+                    stats.extremes[id].push(v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold));
+                }
+                let moments = &mut stats.moments[id];
+                moments.resize(v.len(), (0.0, 0.0));
+                moments.iter_mut().zip(v).for_each(|(m, &x)| *m = (m.0 + f64::from(x), m.1 + f64::from(x) * f64::from(x)));
+                if let Some((indices, window)) = &windows[id] {
+                    spread(&mut stats.spread[id], &values[before_relu(graph, id)], indices, *window);
+                }
+            }
+        }
+        Ok(stats)
+    }
+
+    /// Range of one element.
+    pub fn element(&self, id: NodeId, element: usize) -> (f64, f64) {
+        let at = |v: &[Vec<f32>]| v.get(id).and_then(|v| v.get(element)).map_or(0.0, |&v| f64::from(v));
+        (at(&self.low), at(&self.high))
+    }
+
+    /// Likely range of every channel of tensor `id`: what calibration saw, and at least [`DEVIATIONS`] standard deviations.
+    /// `channel` assigns elements to `count` channels.
+    pub fn channels(&self, id: NodeId, count: usize, channel: impl Fn(usize) -> usize) -> Vec<(f64, f64)> {
+        #[derive(Clone)]
+        struct Channel {
+            low: f64,
+            high: f64,
+            n: f64,
+            sum: f64,
+            squares: f64,
+        }
+        let mut out = vec![Channel { low: f64::INFINITY, high: f64::NEG_INFINITY, n: 0.0, sum: 0.0, squares: 0.0 }; count];
+        for (i, m) in self.moments.get(id).into_iter().flatten().enumerate() {
+            let (low, high) = self.element(id, i);
+            if let Some(c) = out.get_mut(channel(i)) {
+                c.low = c.low.min(low);
+                c.high = c.high.max(high);
+                c.n += self.samples as f64;
+                c.sum += m.0;
+                c.squares += m.1;
+            }
+        }
+        let variance = |c: &Channel| if c.n > 0.0 { (c.squares / c.n - (c.sum / c.n).powi(2)).max(0.0) } else { 0.0 };
+        let seen = out.iter().filter(|c| c.n > 0.0).count().max(1) as f64;
+        let pooled = out.iter().map(variance).sum::<f64>() / seen;
+        // Few values say little about a channel's variance; the other channels' is a prior worth `PRIOR` values.
+        let deviation = |c: &Channel| ((c.n * variance(c) + PRIOR * pooled) / (c.n + PRIOR)).sqrt();
+        // Tails are alike in all channels: where one strayed far, another may.
+        let tail = |c: &Channel| (c.high - c.sum / c.n).max(c.sum / c.n - c.low) / deviation(c);
+        let tails = out.iter().filter(|c| c.n > 0.0 && deviation(c) > 0.0).map(tail).fold(0.0, f64::max);
+        let reach = tails.max(DEVIATIONS + FEW_SAMPLES / (self.samples as f64).sqrt());
+        let range = |c: &Channel| {
+            if c.n == 0.0 {
+                return (0.0, 0.0);
+            }
+            let deviation = deviation(c);
+            let mean = c.sum / c.n;
+            (c.low.min(mean - reach * deviation), c.high.max(mean + reach * deviation))
+        };
+        out.iter().map(range).collect()
+    }
+
+    /// Whether the least and the greatest value of a tensor are bounds of its domain: reached by many samples, as black and
+    /// white are in images.
+    pub fn bounds_are_hard(&self, id: NodeId) -> (bool, bool) {
+        let (low, high) = self.tensor(id);
+        let Some(extremes) = self.extremes.get(id) else { return (false, false) };
+        let often = |hits: usize| hits >= 2 && hits * 5 >= self.samples;
+        let hits = |hit: &dyn Fn(&(f32, f32)) -> bool| extremes.iter().filter(|e| hit(e)).count();
+        (often(hits(&|e| f64::from(e.0) <= low)), often(hits(&|e| f64::from(e.1) >= high)))
+    }
+
+    /// Number of calibration samples.
+    pub fn samples(&self) -> usize {
+        self.samples
+    }
+
+    /// Range of the whole tensor.
+    pub fn tensor(&self, id: NodeId) -> (f64, f64) {
+        let low = self.low.get(id).map_or(0.0, |v| v.iter().fold(f64::INFINITY, |a, &b| a.min(f64::from(b))));
+        let high = self.high.get(id).map_or(0.0, |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(f64::from(b))));
+        (low, high)
+    }
+}
+
+/// The tensor that the windows of a maximum read, before a ReLU that directly precedes it.
+fn before_relu(graph: &Graph, max: NodeId) -> NodeId {
+    let source = graph.nodes[max].inputs[0];
+    match (&graph.nodes[source].op, graph.nodes[source].inputs.first()) {
+        (Op::Activation(Activation::Relu), Some(&input)) => input,
+        _ => source,
+    }
+}
+
+fn merge(into: &mut Vec<f32>, values: &[f32], pick: fn(f32, f32) -> f32) {
+    if into.is_empty() {
+        into.extend_from_slice(values);
+    } else {
+        into.iter_mut().zip(values).for_each(|(a, &b)| *a = pick(*a, b));
+    }
+}
+
+fn spread(into: &mut Vec<(f32, f32)>, values: &[f32], indices: &[Option<usize>], window: usize) {
+    let results = indices.chunks(window.max(1));
+    into.resize(results.len(), (0.0, 0.0));
+    for (slot, candidates) in into.iter_mut().zip(results) {
+        let (mut low, mut high) = (f32::INFINITY, f32::NEG_INFINITY);
+        for v in candidates.iter().flatten().filter_map(|&i| values.get(i)) {
+            low = low.min(*v);
+            high = high.max(*v);
+        }
+        if low <= high {
+            *slot = (slot.0.max(high - low), slot.1.max(high.max(0.0) - low));
+        }
+    }
+}

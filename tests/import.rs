@@ -1,0 +1,303 @@
+//! The importer against stored outputs: whole models, single operators, damaged files.
+
+#[path = "common/corpus.rs"]
+mod corpus;
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use corpus::{corpus, relative_error, tensors};
+use prost::Message;
+use tract_onnx::pb::{ModelProto, TensorProto};
+use zkinfer::data::Samples;
+use zkinfer::graph::{Graph, Op};
+use zkinfer::import::ImportError;
+
+const MODELS: &[&str] = &[
+    "ladder/mlp_ladder_1k",
+    "ladder/mlp_ladder_10k",
+    "ladder/mlp_ladder_100k",
+    "ladder/mlp_ladder_1m",
+    "ladder/mlp_ladder_4m",
+    "ladder/deepprove_mlp_d5_w100",
+    "ladder/deepprove_mlp_d5_w1000_4m",
+    "ladder/deepprove_cnn_62k",
+    "ladder/deepprove_cnn_264k",
+    "ladder/cnn_2_4_8_mnist",
+    "ladder/vgg_cifar_300k",
+    "ladder/resnet8_cifar",
+    "ladder/resnet20_cifar",
+    "ladder/mobilenet_v1_025_96",
+    "trained/lenet5_mnist",
+    "trained/cnn_bn_digits8",
+    "trained/dscnn_relu6_mnist",
+    "trained/mlp_digits_64_32_10",
+    "trained/mlp_wine_bn_gelu",
+    "trained/logreg_torch_breast_cancer",
+    "trained/ae_anomaly_breast_cancer",
+    "trained/conv_ae_mnist",
+    "trained/tcn_dir_eth",
+    "pretrained/zkml_mnist_cnn",
+    "pretrained/cntk_mnist",
+    "pretrained/mlperf_tiny_ad_autoencoder_fp32",
+];
+
+/// Most samples per model.
+const SAMPLES: usize = 20;
+
+const VARIANTS_OF: &[&str] = &["lenet5", "dscnn", "mlp_digits", "mlp_wine"];
+
+fn operators(graph: &Graph) -> String {
+    let mut counts: BTreeMap<&str, usize> = BTreeMap::new();
+    for node in &graph.nodes {
+        let name = match &node.op {
+            Op::Input => "Input",
+            Op::Constant(_) => "Constant",
+            Op::View(_) => "View",
+            Op::Concat => "Concat",
+            Op::Linear(_) => "Linear",
+            Op::Affine { .. } => "Affine",
+            Op::Add => "Add",
+            Op::Activation(_) => "Activation",
+            Op::Max { .. } => "Max",
+            Op::Sum { .. } => "Sum",
+            Op::Softmax { .. } => "Softmax",
+            _ => "other",
+        };
+        *counts.entry(name).or_default() += 1;
+    }
+    counts
+        .iter()
+        .map(|(k, v)| format!("{k} {v}"))
+        .collect::<Vec<_>>()
+        .join(", ")
+}
+
+/// Imports a model and runs its samples: worst error over the outputs' ranges, and a line to print.
+fn compare(folder: &std::path::Path) -> Result<(f64, String), ImportError> {
+    let bytes = std::fs::read(folder.join("network.onnx")).expect("a model");
+    let start = Instant::now();
+    let graph = Graph::from_onnx(&bytes)?;
+    let import = start.elapsed();
+    let samples = Samples::load(folder.join("samples.npz"), &graph.input_lens()).expect("samples");
+    let outputs = samples.outputs.expect("outputs");
+    let inputs = &samples.inputs[..samples.inputs.len().min(SAMPLES)];
+    let start = Instant::now();
+    let got: Vec<_> = inputs
+        .iter()
+        .map(|x| graph.outputs_of(&graph.run(x).expect("a run")))
+        .collect();
+    let run = start.elapsed() / inputs.len() as u32;
+    let pairs = |o: usize| {
+        got.iter()
+            .zip(&outputs)
+            .map(move |(g, w)| (g[o].as_slice(), w[o].as_slice()))
+    };
+    let worst = (0..graph.outputs.len())
+        .map(|o| relative_error(pairs(o)))
+        .fold(0.0, f64::max);
+    Ok((
+        worst,
+        format!(
+            "error {worst:.1e}, import {import:.0?}, run {run:.1?}; {}",
+            operators(&graph)
+        ),
+    ))
+}
+
+/// Largest accepted error, over the range of the outputs.
+const TOLERANCE: f64 = 1e-3;
+
+/// All models of the corpus: the listed ones must be imported, and whatever is imported must be right.
+#[test]
+fn corpus_models_match_stored_outputs() {
+    let Some(root) = corpus("models") else { return };
+    let mut names = Vec::new();
+    for group in std::fs::read_dir(&root)
+        .expect("a folder")
+        .flatten()
+        .filter(|g| g.path().is_dir())
+    {
+        let models = std::fs::read_dir(group.path()).expect("a folder").flatten();
+        let models = models.filter(|m| m.path().join("samples.npz").is_file());
+        names.extend(models.map(|m| {
+            format!(
+                "{}/{}",
+                group.file_name().to_string_lossy(),
+                m.file_name().to_string_lossy()
+            )
+        }));
+    }
+    names.sort();
+    let variant = |name: &str| {
+        name.strip_prefix("export_variants/")
+            .is_some_and(|n| VARIANTS_OF.iter().any(|v| n.starts_with(v)))
+    };
+    let (mut failures, mut imported) = (Vec::new(), 0);
+    for name in &names {
+        let required = MODELS.contains(&name.as_str()) || variant(name);
+        match compare(&root.join(name)) {
+            Ok((worst, line)) => {
+                println!("{name}: {line}");
+                imported += 1;
+                if worst > TOLERANCE {
+                    failures.push(name);
+                }
+            }
+            Err(error) => {
+                println!("{name}: not imported: {error}");
+                if required {
+                    failures.push(name);
+                }
+            }
+        }
+    }
+    println!("{imported} of {} models imported", names.len());
+    assert!(failures.is_empty(), "{failures:?}");
+}
+
+/// Why a conformance case was not run.
+fn reason(error: &ImportError) -> String {
+    match error {
+        ImportError::Unsupported { reason, .. } => reason.chars().take(90).collect(),
+        other => other.to_string().chars().take(90).collect(),
+    }
+}
+
+/// ONNX's own tolerance, for outputs of any scale.
+fn close(got: &[f32], want: &[f32]) -> bool {
+    let same = |g: f32, w: f32| {
+        g == w || (g.is_nan() && w.is_nan()) || (g - w).abs() <= 1e-3 * w.abs() + 1e-5
+    };
+    got.len() == want.len() && got.iter().zip(want).all(|(g, w)| same(*g, *w))
+}
+
+/// A case with all inputs but one as initialisers.
+fn with_constants(bytes: &[u8], case: &std::path::Path, free: usize) -> Option<Vec<u8>> {
+    let mut model = ModelProto::decode(bytes).ok()?;
+    let graph = model.graph.as_mut()?;
+    let names: Vec<String> = graph.input.iter().map(|i| i.name.clone()).collect();
+    for (k, name) in names.iter().enumerate().filter(|(k, _)| *k != free) {
+        let tensor = std::fs::read(case.join(format!("test_data_set_0/input_{k}.pb"))).ok()?;
+        graph.initializer.push(TensorProto {
+            name: name.clone(),
+            ..TensorProto::decode(tensor.as_slice()).ok()?
+        });
+    }
+    Some(model.encode_to_vec())
+}
+
+/// Operators whose cases all have to be imported (not only: not be wrong).
+const REQUIRED: &[&str] = &[
+    "Gemm",
+    "Conv",
+    "BatchNormalization",
+    "Relu",
+    "LeakyRelu",
+    "Sigmoid",
+    "Tanh",
+];
+
+#[test]
+fn conformance_cases() {
+    let Some(root) = corpus("conformance") else {
+        return;
+    };
+    let index = std::fs::read_to_string(root.join("INDEX.csv")).expect("an index");
+    let (mut table, mut failed, mut reasons) = (
+        BTreeMap::<String, [usize; 3]>::new(),
+        Vec::new(),
+        BTreeMap::new(),
+    );
+    for line in index.lines().skip(1) {
+        let mut columns = line.split(',');
+        let (Some(name), Some(op)) = (columns.next(), columns.next()) else {
+            continue;
+        };
+        let case = root.join(name);
+        let bytes = std::fs::read(case.join("model.onnx")).expect("a model");
+        let row = table.entry(op.to_string()).or_default();
+        let mut only = None;
+        let (Some(inputs), Some(outputs)) = (tensors(&case, "input"), tensors(&case, "output"))
+        else {
+            row[1] += 1;
+            continue;
+        };
+        // ONNX's cases have weights, axes and shapes as inputs: if that is not supported, all inputs but one are fixed.
+        let imported = Graph::from_onnx(&bytes).or_else(|error| {
+            let fixed = (0..inputs.len()).filter(|_| inputs.len() > 1);
+            let mut graphs = fixed.filter_map(|free| {
+                Graph::from_onnx(&with_constants(&bytes, &case, free)?)
+                    .ok()
+                    .map(|g| (free, g))
+            });
+            graphs.next().map_or(Err(error), |(free, graph)| {
+                only = Some(free);
+                Ok(graph)
+            })
+        });
+        let graph = match imported {
+            Ok(graph) => graph,
+            Err(error) => {
+                row[1] += 1;
+                reasons
+                    .entry((op.to_string(), reason(&error)))
+                    .or_insert_with(Vec::new)
+                    .push(name.to_string());
+                continue;
+            }
+        };
+        let fed = inputs
+            .into_iter()
+            .enumerate()
+            .filter(|(i, _)| only.is_none_or(|o| o == *i));
+        let inputs: Vec<Vec<f32>> = fed.map(|(_, (_, v))| v).take(graph.inputs.len()).collect();
+        let result = graph.run(&inputs).map(|v| graph.outputs_of(&v));
+        let good = match &result {
+            Ok(got) => {
+                got.len() == outputs.len()
+                    && got.iter().zip(&outputs).all(|(g, (_, w))| close(g, w))
+            }
+            Err(_) => false,
+        };
+        row[if good { 0 } else { 2 }] += 1;
+        if !good {
+            failed.push(name.to_string());
+            println!(
+                "FAILED {name}: {:?}",
+                result.map(|r| r
+                    .iter()
+                    .map(|v| v.iter().take(4).copied().collect::<Vec<_>>())
+                    .collect::<Vec<_>>())
+            );
+            println!(
+                "        want {:?}",
+                outputs
+                    .iter()
+                    .map(|(s, v)| (s.clone(), v.iter().take(4).copied().collect::<Vec<_>>()))
+                    .collect::<Vec<_>>()
+            );
+        }
+    }
+    println!(
+        "{:32} {:>6} {:>11} {:>6}",
+        "operator", "passed", "unsupported", "failed"
+    );
+    for (op, [passed, unsupported, failed]) in &table {
+        println!("{op:32} {passed:>6} {unsupported:>11} {failed:>6}");
+    }
+    let sum = |k: usize| table.values().map(|r| r[k]).sum::<usize>();
+    println!("{:32} {:>6} {:>11} {:>6}", "all", sum(0), sum(1), sum(2));
+    if std::env::var_os("ZKINFER_REASONS").is_some() {
+        for ((op, reason), names) in &reasons {
+            println!("{op}: {reason}: {}", names.join(" "));
+        }
+    }
+    assert!(failed.is_empty(), "{failed:?}");
+    for op in REQUIRED {
+        assert!(
+            table.get(*op).is_some_and(|r| r[0] > 0),
+            "{op} was not imported at all"
+        );
+    }
+}
