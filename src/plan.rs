@@ -28,7 +28,7 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0, size_weight: 30.0 }
+        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0, size_weight: 100.0 }
     }
 }
 

@@ -6,6 +6,8 @@
 //! change of upstream's order is an error here and never a wrong proof.
 
 #[cfg(test)]
+mod audit;
+#[cfg(test)]
 mod cheats;
 pub(crate) mod fold;
 pub(crate) mod generators;

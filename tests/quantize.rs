@@ -7,7 +7,7 @@ use zkinfer::data::Samples;
 use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op, ScalarFn, ScalarOp};
 use zkinfer::model::QuantizedModel;
 use zkinfer::quantize::{QuantizeError, QuantizeOptions, Report, evaluate, quantize};
-use zkinfer_circuits::program::{Axis, Node, Unit, View};
+use zkinfer_circuits::program::{Axis, Node, ProgramLimits, Unit, View};
 
 #[path = "common/corpus.rs"]
 #[allow(dead_code)]
@@ -353,7 +353,9 @@ fn softmax() {
         let h = b.dense(&mut r, x, 30);
         let h = b.op(Op::Affine { scale: vec![gain], shift: vec![0.0] }, &[h]);
         let y = b.op(Op::Softmax { len: 10 }, &[h]);
-        let (_, report) = check(&b.finish(&[y]), -1.0, if gain > 50.0 { 0.02 } else { 0.004 });
+        let (model, report) = check(&b.finish(&[y]), -1.0, if gain > 50.0 { 0.02 } else { 0.004 });
+        let expanded = model.program.expand(&ProgramLimits::default()).unwrap();
+        zkinfer_circuits::hints::check(&model.program, &expanded).unwrap();
         assert!(report.outputs[0].max_error < 0.05 + gain as f64 / 1000.0, "{report:#?}");
     }
 }

@@ -9,6 +9,11 @@ use crate::{C, F};
 use ff::PrimeField;
 use group::GroupEncoding;
 
+/// Most nodes that a decoder accepts, whatever the limits on programs.
+const MAX_NODES: usize = 1 << 20;
+/// Most tables that a decoder accepts.
+const MAX_TABLES: usize = 1 << 10;
+
 /// Appends encoded values to a buffer.
 #[derive(Default, Debug)]
 pub struct Writer {
@@ -186,11 +191,18 @@ pub fn write_program(w: &mut Writer, program: &Program) {
 pub fn read_program(r: &mut Reader<'_>) -> Result<Program, DecodeError> {
     let range_bits = r.u32()?;
     let tables = r.len(4)?;
+    if tables > MAX_TABLES {
+        return Err(DecodeError::Invalid { what: "number of tables" });
+    }
     let tables = r.list(tables, |r| {
         let len = r.len(2)?;
         r.list(len, Reader::u16)
     })?;
     let nodes = r.len(5)?;
+    // A node takes far more room in memory than its few bytes here.
+    if nodes > MAX_NODES {
+        return Err(DecodeError::Invalid { what: "number of nodes" });
+    }
     let nodes = r.list(nodes, read_node)?;
     let outputs = r.len(4)?;
     let outputs = r.list(outputs, Reader::u32)?;

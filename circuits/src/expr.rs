@@ -65,7 +65,18 @@ impl Expr {
 
     /// Sum of expressions, zero if there are none.
     pub fn sum(terms: impl IntoIterator<Item = Expr>) -> Expr {
-        terms.into_iter().reduce(|a, b| a + b).unwrap_or(Expr::int(0))
+        // A balanced tree: expressions are walked recursively, and a card decides how many terms there are.
+        let mut terms: Vec<Expr> = terms.into_iter().collect();
+        while terms.len() > 1 {
+            let mut pairs = std::mem::take(&mut terms).into_iter();
+            while let Some(a) = pairs.next() {
+                terms.push(match pairs.next() {
+                    Some(b) => a + b,
+                    None => a,
+                });
+            }
+        }
+        terms.pop().unwrap_or(Expr::int(0))
     }
 
     /// Product of expressions, one if there are none.

@@ -231,8 +231,8 @@ impl<'a> Coefficients<'a> {
     fn free_of_blocks(&self, n: &Neurons, blocks: &[Block], table: &[Vec<F>], free: &mut [F]) {
         let window = n.unit.window as usize;
         for group in 0..n.groups as usize {
-            let of_group: Vec<&Block> = blocks.iter().filter(|b| b.group == group).collect();
-            let Some(&model) = of_group.first() else { continue };
+            let of_group = blocks_of(blocks, group);
+            let Some(model) = of_group.first() else { continue };
             let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
             for k in 0..model.tiles.len() {
                 let mut offset = 0; // of the term among the committed inputs
@@ -310,8 +310,8 @@ impl<'a> Coefficients<'a> {
     fn late_of_blocks(&self, n: &Neurons, blocks: &[Block], zeta: &[F], kappa: &mut F, beta: &mut [Vec<F>]) {
         let window = n.unit.window as usize;
         for group in 0..n.groups as usize {
-            let of_group: Vec<&Block> = blocks.iter().filter(|b| b.group == group).collect();
-            let Some(&model) = of_group.first() else { continue };
+            let of_group = blocks_of(blocks, group);
+            let Some(model) = of_group.first() else { continue };
             let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
             for k in 0..model.tiles.len() {
                 let mut offset = 0;
@@ -362,6 +362,13 @@ impl<'a> Coefficients<'a> {
         }
         zeta
     }
+}
+
+/// The blocks of a group: they are listed group by group.
+fn blocks_of(blocks: &[Block], group: usize) -> &[Block] {
+    let from = blocks.partition_point(|b| b.group < group);
+    let count = blocks[from..].partition_point(|b| b.group == group);
+    &blocks[from..from + count]
 }
 
 /// A small signed integer as a field element.

@@ -22,7 +22,7 @@
 //! committed), `ρ` and `ζ` the coefficients that [`crate::layout::LaneWeights`] describes:
 //!
 //! ```text
-//! lookups        Σ 1/(α + x + θ·(f + 2^T·tag))  =  Σ m / (α + t)                          (eprint 2022/1530)
+//! lookups        Σ 1/(α + x + θ·f + θ²·tag)  =  Σ m / (α + t)                              (eprint 2022/1530)
 //! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ ρ·y  =  0
 //! coefficients   Σ ζ·E − Σ β·T − κ  =  0            β, κ: public, computed by the verifier from the wiring
 //! ```
@@ -93,7 +93,7 @@ pub struct TableColumn {
     pub multiplicity: usize,
     /// Fixed column of the arguments.
     pub argument: usize,
-    /// Fixed column of `f + 2^T·tag`, for functions.
+    /// Fixed column of `f`, for functions.
     pub value: Option<usize>,
 }
 
@@ -283,7 +283,7 @@ pub fn describe(layout: &Layout) -> Description {
         }
         unit_gates(layout.range_bits, i, lane, &mut gate);
     }
-    lookup_gates(layout.range_bits, &sums, &mut gate);
+    lookup_gates(&sums, &mut gate);
     fold_gates(layout, &sums, kappa, &mut gate);
 
     Description {
@@ -317,8 +317,13 @@ fn unit_gates(range_bits: u32, index: usize, lane: &Lane, gate: &mut impl FnMut(
     }
 }
 
-fn lookup_gates(range_bits: u32, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
+fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let alpha = || Expr::advice(sums.alpha);
+    // θ·(value + θ·tag): the tag needs a power of its own. Nothing bounds a looked-up value before it is known to be in its
+    // table, so a tag that were added to the value could be undone by the value.
+    let tagged = |theta: usize, value: Expr, tag: usize| {
+        Expr::advice(theta) * (value + Expr::Scaled(Box::new(Expr::advice(theta)), crate::F::from(tag as u64)))
+    };
     // With n denominators d: (B' − B)·Π d = Σ numerator_i · Π_{j≠i} d_j.
     let step = |column: usize, terms: Vec<(Expr, Expr)>| {
         let difference = Expr::next(column) - Expr::advice(column);
@@ -334,8 +339,7 @@ fn lookup_gates(range_bits: u32, sums: &Sums, gate: &mut impl FnMut(String, Expr
             let argument = Expr::sum(l.argument.iter().map(|&c| Expr::advice(c)));
             let denominator = match (l.value, sums.theta) {
                 (Some(value), Some(theta)) => {
-                    let tag = Expr::int((l.tag as u64) << range_bits);
-                    alpha() + argument + Expr::advice(theta) * (Expr::advice(value) + tag)
+                    alpha() + argument + tagged(theta, Expr::advice(value), l.tag)
                 }
                 _ => alpha() + argument,
             };
@@ -347,7 +351,7 @@ fn lookup_gates(range_bits: u32, sums: &Sums, gate: &mut impl FnMut(String, Expr
     for (i, (column, tables)) in sums.tables.iter().enumerate() {
         let terms = tables.iter().map(|t| {
             let denominator = match (t.value, sums.theta) {
-                (Some(value), Some(theta)) => alpha() + Expr::fixed(t.argument) + Expr::advice(theta) * Expr::fixed(value),
+                (Some(value), Some(theta)) => alpha() + Expr::fixed(t.argument) + tagged(theta, Expr::fixed(value), t.tag),
                 _ => alpha() + Expr::fixed(t.argument),
             };
             (Expr::advice(t.multiplicity), denominator)
@@ -423,6 +427,12 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
     gate("fold: sums agree".into(), Expr::fixed(LAST) * difference);
 }
 
+/// The denominator of the pair `(x, value)` in the lookup argument, looked up in function table number `function`.
+pub fn function_entry(alpha: crate::F, theta: crate::F, function: usize, x: u64, value: u64) -> crate::F {
+    let tag = crate::F::from(function as u64 + 1);
+    alpha + crate::F::from(x) + theta * (crate::F::from(value) + theta * tag)
+}
+
 /// Values of all fixed columns, small integers.
 pub fn fixed_columns(program: &Program, layout: &Layout) -> Vec<Vec<u32>> {
     let rows = layout.rows();
@@ -448,8 +458,8 @@ pub fn fixed_columns(program: &Program, layout: &Layout) -> Vec<Vec<u32>> {
         }).collect::<Vec<_>>()
     };
     columns.extend(piece(&|i| i as u32));
-    for (tag, table) in program.tables.iter().enumerate() {
-        columns.extend(piece(&|i| u32::from(table[i]) + ((tag as u32 + 1) << layout.range_bits)));
+    for table in &program.tables {
+        columns.extend(piece(&|i| u32::from(table[i])));
     }
     columns
 }

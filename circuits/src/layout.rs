@@ -629,9 +629,14 @@ fn place_channels(n: &Neurons, bank: &mut BankBuilder, last: usize) -> (Vec<(usi
     let capacity = last - 1;
     let mut cells = vec![(0, 0); n.len()];
     let mut blocks = Vec::new();
+    // Lanes before this one have no room for a channel: looking at them again for every group would be quadratic.
+    let mut open = 0;
     for group in 0..groups {
         let mut channel = 0;
-        let mut lane = 0;
+        while open < bank.lanes.len() && last - bank.lanes[open] < positions {
+            open += 1;
+        }
+        let mut lane = open;
         while channel < outputs {
             let (lanes, base_row, height, count) = if positions > capacity {
                 let tiles = positions.div_ceil(capacity);
@@ -678,3 +683,6 @@ pub fn cells_of(layout: &Layout, expanded: &Expanded, value: ValueRef) -> Vec<Ve
         .map(|i| wires.element(i).iter().filter(|&&s| s >= FIRST_SLOT).map(|&s| layout.slots[s as usize]).collect())
         .collect()
 }
+
+#[cfg(test)]
+mod tests;

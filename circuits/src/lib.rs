@@ -8,6 +8,7 @@
 //! | [`program`] | what is proven: the integer program and its semantics |
 //! | [`layout`] | where every cell goes |
 //! | [`expr`], [`gates`], [`circuit`] | the constraints, and the halo2 circuit made from them |
+//! | [`hints`] | values of the prover's choice are pinned down |
 //! | [`fold`] | public coefficients of the fold argument |
 //! | [`link`] | columns hold what published commitments hold |
 //! | [`support`] | commitments have entries only where a neuron may read |
@@ -21,6 +22,7 @@ pub mod error;
 pub mod expr;
 pub mod fold;
 pub mod gates;
+pub mod hints;
 pub mod layout;
 pub mod link;
 pub mod program;

@@ -158,8 +158,8 @@ pub enum Node {
         /// Number of elements.
         len: u32,
     },
-    /// `len` range-checked values of the prover's choice. The program must leave at most one choice that can be proven;
-    /// who builds a program with hints has to argue why (softmax is the only user).
+    /// `len` range-checked values of the prover's choice. The program must leave at most one choice that can be proven:
+    /// [`crate::hints`] recognises the one shape for which that is known (softmax) and refuses all others.
     Hint {
         /// Number of elements.
         len: u32,
@@ -215,7 +215,8 @@ pub struct ProgramLimits {
     pub nodes: usize,
     /// Tables.
     pub tables: usize,
-    /// Elements of all values together (wiring arrays in memory, 4 bytes each and a few more for widths above one).
+    /// Elements of all values together (wiring arrays in memory, 4 bytes each and a few more for widths above one). The same
+    /// bound holds for what all linear maps read, which several may do with one value.
     pub elements: u64,
     /// Neurons' accumulators and other cells-bearing slots.
     pub slots: u64,
@@ -329,6 +330,8 @@ impl Program {
         let mut first_slot = Vec::with_capacity(self.nodes.len());
         let mut slots = u64::from(FIRST_SLOT);
         let mut elements = 0u64;
+        let mut reads = 0u64;
+        let mut accumulators = 0u64;
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |reason: &'static str| ProgramError::Node { node: index, reason };
             let mut take = |count: u64, width: u64| {
@@ -394,8 +397,18 @@ impl Program {
                         let range = fresh(&mut slots, len, limits).ok_or(fail("exceeds the limit on slots"))?;
                         ports.push(Wires { width: 1, slots: range.collect() });
                     }
+                    for term in &neurons.terms {
+                        // A dense public term is walked once per output, all others once.
+                        let dense = neurons.positions == 1 && neurons.unit.window == 1 && term.weights != Weights::Committed;
+                        let times = if dense { u64::from(neurons.outputs) } else { 1 };
+                        reads = reads.saturating_add((lookup(term.patches)?.slots.len() as u64).saturating_mul(times));
+                    }
+                    if reads > limits.elements {
+                        return Err(fail("linear maps read more than the limit on elements"));
+                    }
                     // Every candidate costs cells too.
-                    if len.saturating_mul(u64::from(neurons.unit.window)) > limits.slots {
+                    accumulators = accumulators.saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
+                    if accumulators > limits.slots {
                         return Err(fail("exceeds the limit on slots"));
                     }
                     ports

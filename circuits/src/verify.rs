@@ -5,7 +5,7 @@ use crate::circuit::PlanCircuit;
 use crate::error::{CardError, Rejection};
 use crate::fold::{Challenges, Coefficients, Group, LateChallenges, groups};
 use crate::gates::{Description, describe, fixed_columns};
-use crate::layout::{Cell, Layout};
+use crate::layout::{Cell, Lane, Layout};
 use crate::link::{self, Target, commit_rows};
 use crate::program::{Expanded, Program, ProgramLimits};
 use crate::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
@@ -77,6 +77,7 @@ impl Plan {
             return Err(CardError::Limit { what: "k", value: k as usize, limit: limits.k as usize });
         }
         let expanded = program.expand(&limits.program)?;
+        crate::hints::check(&program, &expanded)?;
         let layout = Layout::new(&program, &expanded, k)?;
         if layout.columns.advice() > limits.columns {
             return Err(CardError::Limit { what: "columns", value: layout.columns.advice(), limit: limits.columns });
@@ -104,6 +105,22 @@ impl Plan {
         let direct = layout.ports.iter().filter_map(|p| p.direct);
         let table = (0..layout.columns.table).map(|i| layout.table_column(i));
         lanes.chain(direct).chain(table).collect()
+    }
+
+    /// Whether a commitment to this program's output is a commitment to the same values as `next`'s input: every element
+    /// stands in the same lane and row, and the parameters and ranges are the same. Without that a committed output that
+    /// is passed on as a committed input is read in another order.
+    pub fn feeds(&self, next: &Plan) -> bool {
+        let place = |plan: &Plan, cell: Cell, first: Option<&Lane>| {
+            let lane = plan.layout.ports[cell.port as usize].lane;
+            let first = first.and_then(|f| plan.layout.lanes.iter().position(|l| l.x == f.x));
+            (first.map(|first| lane - first), cell.row)
+        };
+        let outputs = self.layout.output_cells(&self.program);
+        let outputs = outputs.map(|c| place(self, c, self.layout.output_lanes().next()));
+        let inputs = next.layout.input_cells(&next.program);
+        let inputs = inputs.map(|c| place(next, c, next.layout.input_lanes().next()));
+        self.layout.k == next.layout.k && self.layout.range_bits == next.layout.range_bits && outputs.eq(inputs)
     }
 
     /// Commitments to an input or output, one per lane, with the given blinds.

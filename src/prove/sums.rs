@@ -4,6 +4,7 @@ use super::witness::Phase1;
 use ff::{BatchInvert, Field};
 use zkinfer_circuits::F;
 use zkinfer_circuits::fold::{Challenges, LateChallenges, small};
+use zkinfer_circuits::gates::function_entry;
 use zkinfer_circuits::verify::Plan;
 
 /// Fills the columns behind phase 2. `columns` holds phases 1 and 2; `kappa` and `beta` as in the instance.
@@ -32,12 +33,11 @@ pub(crate) fn phase3(
     let theta = challenges.theta.unwrap_or(F::ZERO);
     let inverses: Vec<Vec<F>> = (0..=layout.functions)
         .map(|tag| {
-            let value = |x: usize| match tag.checked_sub(1) {
-                Some(f) => theta * F::from(u64::from(plan.program.tables[f][x]) + ((tag as u64) << layout.range_bits)),
-                None => F::ZERO,
+            let entry = |x: usize| match tag.checked_sub(1) {
+                Some(f) => function_entry(challenges.alpha, theta, f, x as u64, u64::from(plan.program.tables[f][x])),
+                None => challenges.alpha + F::from(x as u64),
             };
-            let mut inverses: Vec<F> =
-                (0..1usize << layout.range_bits).map(|x| challenges.alpha + F::from(x as u64) + value(x)).collect();
+            let mut inverses: Vec<F> = (0..1usize << layout.range_bits).map(entry).collect();
             inverses.iter_mut().batch_invert();
             inverses
         })
@@ -60,9 +60,12 @@ pub(crate) fn phase3(
                         Some(inverse) if value == entry => *inverse,
                         // Not in the table, which an honest run never looks up: the sums will not agree.
                         _ => {
-                            let value = u64::from(value.unwrap_or(0)) + ((l.tag as u64) << layout.range_bits);
-                            let value = if l.value.is_some() { theta * F::from(value) } else { F::ZERO };
-                            (challenges.alpha + F::from(u64::from(argument)) + value).invert().unwrap_or(F::ZERO)
+                            let argument = u64::from(argument);
+                            let denominator = match (l.tag.checked_sub(1), value) {
+                                (Some(f), Some(v)) => function_entry(challenges.alpha, theta, f, argument, u64::from(v)),
+                                _ => challenges.alpha + F::from(argument),
+                            };
+                            denominator.invert().unwrap_or(F::ZERO)
                         }
                     }
                 })

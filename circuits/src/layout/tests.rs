@@ -1,0 +1,30 @@
+use super::LaneWeights;
+use std::collections::BTreeSet;
+
+#[test]
+fn coefficients_are_distinct_monomials_of_low_degree() {
+    // Exponents of the coefficient of every lane in every row, as the Horner sum makes them.
+    let rows = 9;
+    let mut widest = 0;
+    for lanes in 0..400 {
+        let Some(weights) = LaneWeights::new(lanes) else { break };
+        widest = lanes;
+        assert_eq!(weights.exponents.len(), lanes);
+        assert!((1..=3).contains(&weights.step));
+        let mut seen = BTreeSet::new();
+        for exponents in &weights.exponents {
+            assert_eq!(exponents.len(), weights.constants);
+            // The gate multiplies by a selector and a cell: at most degree 5.
+            assert!(exponents.iter().sum::<usize>() <= 3);
+            for row in 0..rows {
+                let mut monomial = exponents.clone();
+                monomial[0] += weights.step * row;
+                assert!(seen.insert(monomial), "{lanes} lanes");
+            }
+        }
+        // The degree that the soundness error counts with.
+        let degree = |m: &Vec<usize>| m.iter().sum::<usize>();
+        assert!(seen.iter().map(degree).max().unwrap_or(0) <= 3 * rows + 3);
+    }
+    assert_eq!(widest, 164);
+}
