@@ -69,7 +69,8 @@ pub enum ReadError {
 /// # Errors
 /// Only for a `k` that no plan can have.
 pub fn load(k: u32) -> Result<Arc<Params<C>>, ParamsError> {
-    static LOADED: Mutex<BTreeMap<u32, Arc<Mutex<Option<Arc<Params<C>>>>>>> = Mutex::new(BTreeMap::new());
+    type Slot = Arc<Mutex<Option<Arc<Params<C>>>>>;
+    static LOADED: Mutex<BTreeMap<u32, Slot>> = Mutex::new(BTreeMap::new());
     if !(MIN_K..=MAX_K).contains(&k) {
         return Err(ParamsError::K { k, min: MIN_K, max: MAX_K });
     }

@@ -139,7 +139,7 @@ pub fn count(n: u64) -> String {
     let digits = n.to_string();
     let mut out = String::new();
     for (i, c) in digits.chars().enumerate() {
-        if i > 0 && (digits.len() - i) % 3 == 0 {
+        if i > 0 && (digits.len() - i).is_multiple_of(3) {
             out.push(',');
         }
         out.push(c);
@@ -176,7 +176,7 @@ pub fn unhex(text: &str) -> Result<Vec<u8>> {
         .chars()
         .map(|c| c.to_digit(16).with_context(|| format!("{c:?} is no hexadecimal digit; use --context for text")))
         .collect::<Result<_>>()?;
-    if digits.len() % 2 != 0 {
+    if !digits.len().is_multiple_of(2) {
         bail!("{} hexadecimal digits are not whole bytes; put a 0 in front", digits.len());
     }
     Ok(digits.chunks_exact(2).map(|d| (d[0] * 16 + d[1]) as u8).collect())

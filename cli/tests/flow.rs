@@ -263,6 +263,16 @@ fn parameters_are_cached() {
     let out = dir.run(&["infer", "big.model", "--input", "IMAGES"]);
     assert!(out.status.success() && String::from_utf8_lossy(&out.stderr).contains("cached parameters are unusable"));
     assert!(std::fs::read(&cached).unwrap() == good);
+
+    // Two processes that both have to make them.
+    std::fs::remove_file(&cached).unwrap();
+    std::thread::scope(|scope| {
+        for _ in 0..2 {
+            scope.spawn(|| dir.expect(0, &["infer", "big.model", "--input", "IMAGES"]));
+        }
+    });
+    assert!(std::fs::read(&cached).unwrap() == good);
+    assert_eq!(std::fs::read_dir(dir.path("cache")).unwrap().count(), 1, "nothing temporary stays behind");
 }
 
 #[test]
