@@ -5,6 +5,7 @@
 //!
 //! `cargo run --release --example chain`
 
+use zkinfer::interface::Interface;
 use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op};
 use zkinfer::{
     CommitOptions, Expected, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility, public_input, public_output,
@@ -41,6 +42,11 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Verifier: the same points on both sides of the boundary.
     let boundary = Side::Committed(opening.points);
     let (a, b) = (verifier(first.card().clone(), &Limits::default())?, verifier(second.card().clone(), &Limits::default())?);
+    // The second card has to read the boundary as the first one writes it: the same cells, the same scales.
+    let (written, read) = (Interface::from_card(a.card())?.outputs, Interface::from_card(b.card())?.inputs);
+    if !a.plan().feeds(b.plan()) || !written.iter().zip(&read).all(|(w, r)| w.scale == r.scale && w.zero_point == r.zero_point) {
+        return Err("these two models do not fit together".into());
+    }
     let input = Some(public_input(a.card(), &samples.inputs[0])?);
     a.verify(&Expected { input, output: Some(boundary.clone()), context: b"job 1".to_vec() }, &proven_first.proof)?;
     let verdict =

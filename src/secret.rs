@@ -11,6 +11,7 @@ use crate::run::Trace;
 use ff::Field;
 use halo2_proofs::plonk::{ProvingKey, keygen_pk};
 use halo2_proofs::poly::commitment::Params;
+use ndarray::{Array1, ArrayD, ArrayViewD};
 use rand_core::CryptoRng;
 use std::sync::{Arc, OnceLock};
 use zkinfer_circuits::card::{Card, Proof};
@@ -90,7 +91,6 @@ impl QuantizedModel {
 }
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
-#[derive(Debug)]
 pub struct Secret {
     model: QuantizedModel,
     plan: Plan,
@@ -102,13 +102,28 @@ pub struct Secret {
     key: OnceLock<ProvingKey<C>>,
 }
 
+/// Says which model it is, never what is in it.
+impl std::fmt::Debug for Secret {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Secret").field("card", &self.digest).finish_non_exhaustive()
+    }
+}
+
 /// An exact run of the quantized model on one input.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct Run {
     trace: Trace,
     input: Vec<u16>,
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,
+    shapes: Vec<Vec<usize>>,
+}
+
+/// Runs hold inputs and activations, which may be private.
+impl std::fmt::Debug for Run {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Run").field("inputs", &self.input.len()).field("outputs", &self.output.len()).finish_non_exhaustive()
+    }
 }
 
 impl Run {
@@ -125,6 +140,14 @@ impl Run {
     /// The output as real numbers, one list per tensor.
     pub fn outputs(&self) -> &[Vec<f32>] {
         &self.outputs
+    }
+
+    /// The output as arrays in the model's shapes.
+    pub fn output_arrays(&self) -> Vec<ArrayD<f32>> {
+        let array = |(values, shape): (&Vec<f32>, &Vec<usize>)| {
+            ArrayD::from_shape_vec(shape.as_slice(), values.clone()).unwrap_or_else(|_| Array1::from_vec(values.clone()).into_dyn())
+        };
+        self.outputs.iter().zip(&self.shapes).map(array).collect()
     }
 }
 
@@ -147,12 +170,19 @@ impl Run {
 }
 
 /// A commitment to an input or an output together with what opens it. The points may be published.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Opening {
     /// The commitments, one per lane.
     pub points: Vec<C>,
     /// The secret blinds, one per lane.
     pub blinds: Vec<F>,
+}
+
+/// Shows the points, which may be published, and not the blinds.
+impl std::fmt::Debug for Opening {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Opening").field("points", &self.points).finish_non_exhaustive()
+    }
 }
 
 /// How one side of a statement appears.
@@ -288,6 +318,15 @@ impl Secret {
         self.infer_integers(&integers)
     }
 
+    /// Runs the quantized model on arrays, one per input tensor, read in row-major order whatever their memory layout.
+    ///
+    /// # Errors
+    /// As [`Secret::infer`].
+    pub fn infer_arrays(&self, inputs: &[ArrayViewD<'_, f32>]) -> Result<Run, InferError> {
+        let inputs: Vec<Vec<f32>> = inputs.iter().map(|a| a.iter().copied().collect()).collect();
+        self.infer(&inputs)
+    }
+
     /// Runs the quantized model on integers, one list per tensor.
     ///
     /// # Errors
@@ -308,7 +347,8 @@ impl Secret {
         let input = read(&mut inputs);
         let output = read(&mut program.outputs.iter().map(|&o| o as usize));
         let outputs = self.model.dequantize_outputs(&self.plan.expanded, &trace)?;
-        Ok(Run { trace, input, output, outputs })
+        let shapes = self.model.outputs.iter().map(|o| o.shape.clone()).collect();
+        Ok(Run { trace, input, output, outputs, shapes })
     }
 
     /// Proves a run. `context` (a nonce, a request id; at most 4096 bytes) is bound to the proof.

@@ -72,6 +72,8 @@ impl PlanCircuit {
     }
 }
 
+/// # Panics
+/// `configure` panics outside [`with_description`]; keygen, prover and checks of this project run inside.
 impl Circuit<F> for PlanCircuit {
     type Config = PlanConfig;
     type FloorPlanner = SimpleFloorPlanner;
