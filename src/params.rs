@@ -4,8 +4,8 @@
 //! this order, at what this process already has, at what is shipped with the crate (`k` up to [`MAX_SHIPPED_K`]), and at
 //! a cache directory of the user; what it has to make, it leaves there.
 //!
-//! The cache is guarded against damage (a checksum), not against its owner: whoever can write to the directory could
-//! write generators with a known relation, as they could replace the binary. `ZKINFER_CACHE_DIR` names another directory;
+//! A cached file must have the digest that is written down here (up to `k` = [`MAX_PINNED_K`]), so neither damage nor
+//! somebody with access to the directory can slip in other generators; larger ones are guarded by a checksum alone. `ZKINFER_CACHE_DIR` names another directory;
 //! an empty value switches the cache off.
 
 use std::collections::BTreeMap;
@@ -23,6 +23,18 @@ use zkinfer_circuits::layout::{MAX_K, MIN_K};
 
 /// Largest `k` whose parameters are part of the crate.
 pub const MAX_SHIPPED_K: u32 = 12;
+
+/// Largest `k` whose parameters' digest is known.
+pub const MAX_PINNED_K: u32 = 16;
+
+/// Blake2b-256 of the serialized parameters for `k` = 13 and on; `cargo test --release -p zkinfer --lib digests --
+/// --ignored --nocapture` makes them anew and prints them.
+const DIGESTS: [&str; 4] = [
+    "0274b79774676a9bf641f3f82401eb50aaa54d1fe9b5fd1f2e1c1ecf31775841",
+    "87e05a37223899e7a6720f34285dc5e2e31d59cc085ac1092b3ddc5bbacd24af",
+    "4b3afeba6b784feaf38e71bce865dfbdd10ed6bd1bba30d54cdfa73102cd1cb7",
+    "f12e21b69fe862ef523269c37297af825f9df8b6247e36fe9f50b29f3865b23f",
+];
 
 /// Environment variable with the cache directory.
 pub const CACHE_VARIABLE: &str = "ZKINFER_CACHE_DIR";
@@ -56,6 +68,9 @@ pub enum ReadError {
         /// In the file.
         found: u32,
     },
+    /// The content is not the parameters.
+    #[error("the parameters are not the ones that belong to this k")]
+    Forged,
     /// The file cannot be read, or holds something that is no point.
     #[error(transparent)]
     Io(#[from] io::Error),
@@ -153,7 +168,8 @@ pub fn to_bytes(params: &Params<C>) -> io::Result<Vec<u8>> {
     Ok(seal(FileKind::Params, &payload))
 }
 
-/// Reads a sealed file with parameters. Points are checked to be on the curve, not to be the right ones.
+/// Reads a sealed file with parameters. Those with a known digest must have it; of others the points are checked to be on
+/// the curve, not to be the right ones.
 ///
 /// # Errors
 /// A damaged file, or one with other content; see [`ReadError`].
@@ -167,7 +183,19 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
     if bytes.len() != file_len(found) {
         return Err(DecodeError::Invalid { what: "length of parameters" }.into());
     }
+    if pinned(found).is_some_and(|digest| digest_of(payload) != digest) {
+        return Err(ReadError::Forged);
+    }
     Ok(Params::read(&mut &payload[..])?)
+}
+
+/// The known digest for `k`, if there is one.
+fn pinned(k: u32) -> Option<&'static str> {
+    DIGESTS.get(k.checked_sub(MAX_SHIPPED_K + 1)? as usize).copied()
+}
+
+fn digest_of(payload: &[u8]) -> String {
+    zkinfer_circuits::transcript::Digest::of("zkinfer-params", payload).to_string()
 }
 
 /// Size of a sealed file: header, k, two bases, two points, checksum.

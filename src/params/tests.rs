@@ -86,3 +86,27 @@ fn writers_and_readers_at_once() {
     let left: Vec<_> = std::fs::read_dir(dir.path()).unwrap().map(|e| e.unwrap().file_name()).collect();
     assert!(left.is_empty(), "{left:?}");
 }
+
+/// Makes the parameters whose digests are pinned; a minute of work, so only on request.
+#[test]
+#[ignore = "takes minutes; run it with --ignored to check the pinned digests"]
+fn digests() {
+    let digest = |k: u32| {
+        let mut payload = Vec::new();
+        Params::<C>::new(k).write(&mut payload).unwrap();
+        let digest = digest_of(&payload);
+        println!("{k} {digest}");
+        digest
+    };
+    let digests: Vec<String> = (MAX_SHIPPED_K + 1..=MAX_PINNED_K).map(digest).collect();
+    assert_eq!(digests, DIGESTS);
+}
+
+#[test]
+fn other_points_under_a_valid_checksum_are_refused() {
+    // Two points swapped: still points, still sealed, but not the parameters.
+    let k = MAX_SHIPPED_K + 1;
+    let mut payload = k.to_le_bytes().to_vec();
+    payload.resize(file_len(k) - 42, 0);
+    assert!(matches!(from_bytes(&seal(FileKind::Params, &payload)), Err(ReadError::Forged)));
+}
