@@ -87,7 +87,7 @@ impl Network {
             *s = s.max(coarsest * QUIET);
             let weights = acc.terms.iter().flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
             // The zero point moves the middle of the range, which joins the bias.
-            let (low, high) = if tied || !self.per_channel { acc.total_range() } else { acc.range[c] };
+            let (low, high) = if tied || !self.per_channel { acc.total_range() } else { acc.range.get(c).copied().unwrap_or((0.0, 0.0)) };
             let middle = ((low + high) / 2.0).abs();
             let middle = if middle.is_finite() { middle } else { 0.0 };
             let largest = weights.fold(acc.bias[c].abs() + middle, |m, w| m.max(w.abs()));

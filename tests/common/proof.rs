@@ -7,7 +7,8 @@ use zkinfer::{
     public_output, verifier,
 };
 
-/// What a proof cost.
+/// What a proof cost; not every test prints all of it.
+#[allow(dead_code)]
 pub struct Cost {
     pub k: u32,
     /// Advice columns.
