@@ -1,14 +1,15 @@
 //! The importer against stored outputs: whole models, single operators, damaged files.
 
+#[path = "common/conformance.rs"]
+mod conformance;
 #[path = "common/corpus.rs"]
 mod corpus;
 
 use std::collections::BTreeMap;
 use std::time::Instant;
 
-use corpus::{corpus, relative_error, tensors};
-use prost::Message;
-use tract_onnx::pb::{ModelProto, TensorProto};
+use conformance::{Case, Loaded, NotLoaded};
+use corpus::{corpus, relative_error};
 use zkinfer::data::Samples;
 use zkinfer::graph::{Graph, Op};
 use zkinfer::import::ImportError;
@@ -172,21 +173,6 @@ fn close(got: &[f32], want: &[f32]) -> bool {
     got.len() == want.len() && got.iter().zip(want).all(|(g, w)| same(*g, *w))
 }
 
-/// A case with all inputs but one as initialisers.
-fn with_constants(bytes: &[u8], case: &std::path::Path, free: usize) -> Option<Vec<u8>> {
-    let mut model = ModelProto::decode(bytes).ok()?;
-    let graph = model.graph.as_mut()?;
-    let names: Vec<String> = graph.input.iter().map(|i| i.name.clone()).collect();
-    for (k, name) in names.iter().enumerate().filter(|(k, _)| *k != free) {
-        let tensor = std::fs::read(case.join(format!("test_data_set_0/input_{k}.pb"))).ok()?;
-        graph.initializer.push(TensorProto {
-            name: name.clone(),
-            ..TensorProto::decode(tensor.as_slice()).ok()?
-        });
-    }
-    Some(model.encode_to_vec())
-}
-
 /// Operators whose cases all have to be imported (not only: not be wrong).
 const REQUIRED: &[&str] = &[
     "Gemm",
@@ -203,60 +189,37 @@ fn conformance_cases() {
     let Some(root) = corpus("conformance") else {
         return;
     };
-    let index = std::fs::read_to_string(root.join("INDEX.csv")).expect("an index");
     let (mut table, mut failed, mut reasons) = (
         BTreeMap::<String, [usize; 3]>::new(),
         Vec::new(),
         BTreeMap::new(),
     );
-    for line in index.lines().skip(1) {
-        let mut columns = line.split(',');
-        let (Some(name), Some(op)) = (columns.next(), columns.next()) else {
-            continue;
-        };
-        let case = root.join(name);
-        let bytes = std::fs::read(case.join("model.onnx")).expect("a model");
-        let row = table.entry(op.to_string()).or_default();
-        let mut only = None;
-        let (Some(inputs), Some(outputs)) = (tensors(&case, "input"), tensors(&case, "output"))
-        else {
-            row[1] += 1;
-            continue;
-        };
-        // ONNX's cases have weights, axes and shapes as inputs: if that is not supported, all inputs but one are fixed.
-        let imported = Graph::from_onnx(&bytes).or_else(|error| {
-            let fixed = (0..inputs.len()).filter(|_| inputs.len() > 1);
-            let mut graphs = fixed.filter_map(|free| {
-                Graph::from_onnx(&with_constants(&bytes, &case, free)?)
-                    .ok()
-                    .map(|g| (free, g))
-            });
-            graphs.next().map_or(Err(error), |(free, graph)| {
-                only = Some(free);
-                Ok(graph)
-            })
-        });
-        let graph = match imported {
-            Ok(graph) => graph,
-            Err(error) => {
+    for Case { name, op, folder } in conformance::cases(&root) {
+        let row = table.entry(op.clone()).or_default();
+        let Loaded {
+            graph,
+            inputs,
+            outputs,
+        } = match conformance::load(&folder) {
+            Ok(loaded) => loaded,
+            Err(NotLoaded::Tensors) => {
+                row[1] += 1;
+                continue;
+            }
+            Err(NotLoaded::Import(error)) => {
                 row[1] += 1;
                 reasons
-                    .entry((op.to_string(), reason(&error)))
+                    .entry((op, reason(&error)))
                     .or_insert_with(Vec::new)
-                    .push(name.to_string());
+                    .push(name);
                 continue;
             }
         };
-        let fed = inputs
-            .into_iter()
-            .enumerate()
-            .filter(|(i, _)| only.is_none_or(|o| o == *i));
-        let inputs: Vec<Vec<f32>> = fed.map(|(_, (_, v))| v).take(graph.inputs.len()).collect();
         let result = graph.run(&inputs).map(|v| graph.outputs_of(&v));
         let good = match &result {
             Ok(got) => {
                 got.len() == outputs.len()
-                    && got.iter().zip(&outputs).all(|(g, (_, w))| close(g, w))
+                    && got.iter().zip(&outputs).all(|(g, w)| close(g, w))
             }
             Err(_) => false,
         };
@@ -274,7 +237,7 @@ fn conformance_cases() {
                 "        want {:?}",
                 outputs
                     .iter()
-                    .map(|(s, v)| (s.clone(), v.iter().take(4).copied().collect::<Vec<_>>()))
+                    .map(|v| v.iter().take(4).copied().collect::<Vec<_>>())
                     .collect::<Vec<_>>()
             );
         }

@@ -137,10 +137,10 @@ impl<'a> Lowering<'a> {
         if b - a < least {
             (a, b) = (a - least, b + least);
         }
-        let scale = (b - a) / self.network.top();
-        let zero = (-a / scale).round();
-        // The rounded zero point must leave both ends inside.
-        let scale = scale * (1.0 + 1.0 / self.network.range());
+        // One step to spare: with a whole zero point both ends stay inside, wherever zero is.
+        let scale = (b - a) / (self.network.top() - 1.0);
+        // (Adding zero turns −0 into 0.)
+        let zero = (-a / scale - 1e-9).ceil() + 0.0;
         (scale, zero)
     }
 

@@ -86,7 +86,11 @@ impl Network {
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
             let weights = acc.terms.iter().flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
-            let largest = weights.fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
+            // The zero point moves the middle of the range, which joins the bias.
+            let (low, high) = if tied || !self.per_channel { acc.total_range() } else { acc.range.get(c).copied().unwrap_or((0.0, 0.0)) };
+            let middle = ((low + high) / 2.0).abs();
+            let middle = if middle.is_finite() { middle } else { 0.0 };
+            let largest = weights.fold(acc.bias[c].abs() + middle, |m, w| m.max(w.abs()));
             *s = s.max(largest * self.range() / room);
         }
         if let ([term], false) = (&acc.terms[..], tied || !self.per_channel || acc.outputs > 1)

@@ -120,23 +120,26 @@ impl Lowering<'_> {
             span = (max.abs() * 1e-3).max(1e-6);
         }
         let top = self.network.top();
-        let mut scale = vec![span * (1.0 + self.network.headroom) / top; acc.channels()];
+        let reach = span * (1.0 + self.network.headroom) / 2.0;
+        let domain = ((min + max) / 2.0 - reach, (min + max) / 2.0 + reach);
+        // What calibration saw, without margins, decides how large results may become: their range may grow as much as the
+        // argument's. Functions that grow faster (exponentials, powers, poles) would otherwise spend their integers on
+        // values that never occur.
+        let (seen, results) = (self.stats.tensor(input), self.stats.tensor(id));
+        let growth = (2.0 * reach / (seen.1 - seen.0).max(span * 1e-3)).max(1.0);
+        let least = results.0.abs().max(results.1.abs()).max(1e-6) * 1e-3;
+        let room = growth * (results.1 - results.0).max(least);
+        let bounds = (results.0 - room, results.1 + room);
+        let domain = narrowed(f, domain, seen, bounds);
+        let mut scale = vec![(domain.1 - domain.0) / top; acc.channels()];
         self.network.settle(&acc, &mut scale, true);
         let step = scale[0];
-        let start = (min + max) / 2.0 - step * top / 2.0;
+        let start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
         let argument = |q: f64| start + step * q;
         let values: Vec<f64> = (0..=top as u32).map(|q| f.eval(argument(f64::from(q)))).collect();
-        // The range that calibration saw decides the output's scale unless the margins hardly widen it (poles do).
-        let inside = |q: usize| (min - step..=max + step).contains(&argument(q as f64));
-        let (mut low, mut high) = extremes(values.iter().enumerate().filter(|(q, _)| inside(*q)).map(|(_, v)| *v))
+        let (all_low, all_high) = extremes(values.iter().copied())
             .ok_or_else(|| self.shape_error(id, "the function has no finite value on the calibrated range"))?;
-        let (all_low, all_high) = extremes(values.iter().copied()).unwrap_or((low, high));
-        let margin = (high - low) * self.network.headroom.max(0.1);
-        if all_high - all_low <= 3.0 * (high - low) {
-            (low, high) = (all_low, all_high);
-        } else {
-            (low, high) = ((low - margin).max(all_low), (high + margin).min(all_high));
-        }
+        let (low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
         if high <= low {
             high = low + low.abs().max(1.0) * 1e-6;
         }
@@ -164,6 +167,28 @@ impl Lowering<'_> {
         debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
         Ok(Value::Act(act))
     }
+}
+
+/// Points at which a table's margins are examined, per side.
+const POINTS: u32 = 256;
+
+/// How much of the seen range a table covers beyond it at least, whatever the function does there: arguments are rounded.
+const MARGIN: f64 = 0.05;
+
+/// The part of `domain` around what was seen on which `f` stays within `bounds`. Arguments beyond are an error of the run.
+/// Where `f` is not defined nothing is cut off: rounding leads there from arguments at the edge.
+fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f64)) -> (f64, f64) {
+    let margin = MARGIN * (seen.1 - seen.0).max(0.0);
+    let end = |from: f64, to: f64| {
+        let at = |j: u32| from + (to - from) * f64::from(j) / f64::from(POINTS);
+        let outside = |x: f64| {
+            let v = f.eval(x);
+            v < bounds.0 || v > bounds.1
+        };
+        (0..=POINTS).find(|&j| outside(at(j))).map_or(to, |j| at(j.saturating_sub(1)))
+    };
+    let (from, to) = (seen.0 - margin, seen.1 + margin);
+    (if domain.0 < from { end(from, domain.0) } else { domain.0 }, if domain.1 > to { end(to, domain.1) } else { domain.1 })
 }
 
 /// By how many steps of its output a function may move beyond its table and still count as flat there.
