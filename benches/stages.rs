@@ -17,8 +17,15 @@ struct Case {
 }
 
 fn cases() -> Vec<Case> {
-    let made = |name: &str, graph: Graph| Case { name: name.into(), samples: models::samples(&graph, 8), graph };
-    let mut cases = vec![made("mlp-784-128-10", models::mlp(&[784, 128, 10])), made("cnn-16x16-8-8", models::cnn(16, &[1, 8, 8]))];
+    let made = |name: &str, graph: Graph| Case {
+        name: name.into(),
+        samples: models::samples(&graph, 8),
+        graph,
+    };
+    let mut cases = vec![
+        made("mlp-784-128-10", models::mlp(&[784, 128, 10])),
+        made("cnn-16x16-8-8", models::cnn(16, &[1, 8, 8])),
+    ];
     for path in [
         "ladder/mlp_ladder_100k",
         "trained/lenet5_mnist",
@@ -26,9 +33,15 @@ fn cases() -> Vec<Case> {
         "ladder/deepprove_cnn_62k",
         "ladder/deepprove_mlp_d5_w1000_4m",
     ] {
-        let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus/models").join(path);
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("../shared/corpus/models")
+            .join(path);
         match corpus(&folder) {
-            Ok((graph, samples)) => cases.push(Case { name: path.rsplit('/').next().unwrap_or(path).into(), graph, samples }),
+            Ok((graph, samples)) => cases.push(Case {
+                name: path.rsplit('/').next().unwrap_or(path).into(),
+                graph,
+                samples,
+            }),
             Err(e) => eprintln!("skipped {path}: {e}"),
         }
     }
@@ -42,19 +55,35 @@ fn corpus(folder: &Path) -> Result<(Graph, Vec<Vec<Vec<f32>>>), Box<dyn std::err
 }
 
 fn commit(case: &Case) -> Secret {
-    let model = case.graph.quantize(&case.samples, &QuantizeOptions::default()).expect("the model quantizes");
-    model.commit(&mut zkinfer::rng()).expect("the model has a plan")
+    let model = case
+        .graph
+        .quantize(&case.samples, &QuantizeOptions::default())
+        .expect("the model quantizes");
+    model
+        .commit(&mut zkinfer::rng())
+        .expect("the model has a plan")
 }
 
 fn stages(c: &mut Criterion) {
     for case in cases() {
         let secret = commit(&case);
         secret.prepare().expect("keys can be derived");
-        let run = secret.infer(&case.samples[0]).expect("calibrated on this sample");
+        let run = secret
+            .infer(&case.samples[0])
+            .expect("calibrated on this sample");
         let mut group = c.benchmark_group(&case.name);
-        group.sample_size(10).measurement_time(Duration::from_secs(4)).warm_up_time(Duration::from_millis(300));
-        group.bench_function(BenchmarkId::new("infer", ""), |b| b.iter(|| secret.infer(&case.samples[0])));
-        let prove = || secret.prove(&run, &Visibility::default(), b"", &mut zkinfer::rng()).expect("the run is provable");
+        group
+            .sample_size(10)
+            .measurement_time(Duration::from_secs(4))
+            .warm_up_time(Duration::from_millis(300));
+        group.bench_function(BenchmarkId::new("infer", ""), |b| {
+            b.iter(|| secret.infer(&case.samples[0]))
+        });
+        let prove = || {
+            secret
+                .prove(&run, &Visibility::default(), b"", &mut zkinfer::rng())
+                .expect("the run is provable")
+        };
         group.bench_function(BenchmarkId::new("prove", ""), |b| b.iter(prove));
         let proof = prove().proof;
         let limits = Limits::default();
@@ -62,9 +91,16 @@ fn stages(c: &mut Criterion) {
             b.iter(|| verifier(secret.card().clone(), &limits).expect("the card is valid"))
         });
         let verifier = verifier(secret.card().clone(), &limits).expect("the card is valid");
-        let expected = Expected { input: Some(Side::Public(run.input().to_vec())), ..Expected::default() };
+        let expected = Expected {
+            input: Some(Side::Public(run.input().to_vec())),
+            ..Expected::default()
+        };
         group.bench_function(BenchmarkId::new("verify", ""), |b| {
-            b.iter(|| verifier.verify(&expected, &proof).expect("the proof is valid"))
+            b.iter(|| {
+                verifier
+                    .verify(&expected, &proof)
+                    .expect("the proof is valid")
+            })
         });
         group.finish();
     }

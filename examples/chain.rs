@@ -5,19 +5,25 @@
 //!
 //! `cargo run --release --example chain`
 
-use zkinfer::interface::Interface;
 use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op};
+use zkinfer::interface::Interface;
 use zkinfer::{
-    CommitOptions, Expected, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility, public_input, public_output,
-    verifier,
+    CommitOptions, Expected, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility,
+    public_input, public_output, verifier,
 };
 use zkinfer_circuits::program::View;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let digits = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &digits.input_lens())?;
-    let scores: Vec<Vec<Vec<f32>>> =
-        samples.inputs.iter().map(|s| Ok(digits.outputs_of(&digits.run(s)?))).collect::<Result<_, zkinfer::graph::GraphError>>()?;
+    let samples = Samples::from_npz(
+        include_bytes!("../cli/assets/digits.npz"),
+        &digits.input_lens(),
+    )?;
+    let scores: Vec<Vec<Vec<f32>>> = samples
+        .inputs
+        .iter()
+        .map(|s| Ok(digits.outputs_of(&digits.run(s)?)))
+        .collect::<Result<_, zkinfer::graph::GraphError>>()?;
 
     // Both stages need the same k; the second one's input is the first one's output, integer for integer.
     let options = CommitOptions::default().with_k(9);
@@ -29,39 +35,88 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
 
     // First prover.
     let run = first.infer(&samples.inputs[0])?;
-    let visibility = Visibility { output: SideVisibility::Committed, ..Visibility::default() };
+    let visibility = Visibility {
+        output: SideVisibility::Committed,
+        ..Visibility::default()
+    };
     let proven_first = first.prove(&run, &visibility, b"job 1", &mut zkinfer::rng())?;
-    let opening = proven_first.output.ok_or("a committed output has an opening")?;
+    let opening = proven_first
+        .output
+        .ok_or("a committed output has an opening")?;
 
     // Second prover: gets the integers and the opening.
     let integers = vec![run.output().iter().map(|&v| u32::from(v)).collect()];
     let run = second.infer_integers(&integers)?;
-    let visibility = Visibility { input: SideVisibility::Opened(opening.clone()), ..Visibility::default() };
+    let visibility = Visibility {
+        input: SideVisibility::Opened(opening.clone()),
+        ..Visibility::default()
+    };
     let proven_second = second.prove(&run, &visibility, b"job 1", &mut zkinfer::rng())?;
 
     // Verifier: the same points on both sides of the boundary.
     let boundary = Side::Committed(opening.points);
-    let (a, b) = (verifier(first.card().clone(), &Limits::default())?, verifier(second.card().clone(), &Limits::default())?);
+    let (a, b) = (
+        verifier(first.card().clone(), &Limits::default())?,
+        verifier(second.card().clone(), &Limits::default())?,
+    );
     // The second card has to read the boundary as the first one writes it: the same cells, the same scales.
-    let (written, read) = (Interface::from_card(a.card())?.outputs, Interface::from_card(b.card())?.inputs);
-    if !a.plan().feeds(b.plan()) || !written.iter().zip(&read).all(|(w, r)| w.scale == r.scale && w.zero_point == r.zero_point) {
+    let (written, read) = (
+        Interface::from_card(a.card())?.outputs,
+        Interface::from_card(b.card())?.inputs,
+    );
+    if !a.plan().feeds(b.plan())
+        || !written
+            .iter()
+            .zip(&read)
+            .all(|(w, r)| w.scale == r.scale && w.zero_point == r.zero_point)
+    {
         return Err("these two models do not fit together".into());
     }
     let input = Some(public_input(a.card(), &samples.inputs[0])?);
-    a.verify(&Expected { input, output: Some(boundary.clone()), context: b"job 1".to_vec() }, &proven_first.proof)?;
-    let verdict =
-        b.verify(&Expected { input: Some(boundary), output: None, context: b"job 1".to_vec() }, &proven_second.proof)?;
+    a.verify(
+        &Expected {
+            input,
+            output: Some(boundary.clone()),
+            context: b"job 1".to_vec(),
+        },
+        &proven_first.proof,
+    )?;
+    let verdict = b.verify(
+        &Expected {
+            input: Some(boundary),
+            output: None,
+            context: b"job 1".to_vec(),
+        },
+        &proven_second.proof,
+    )?;
     let answer = public_output(b.card(), &verdict.output)?.unwrap_or_default();
-    println!("both proofs hold; evidence for even and for odd: {:.2?}", answer[0]);
+    println!(
+        "both proofs hold; evidence for even and for odd: {:.2?}",
+        answer[0]
+    );
     Ok(())
 }
 
 /// Sums the positive scores of even and of odd digits.
 fn parity() -> Graph {
-    let node = |name: &str, op, inputs: Vec<usize>, len| GraphNode { name: name.into(), op, inputs, shape: vec![1, len] };
-    let weights = (0..2).flat_map(|class| (0..10).map(move |digit| if digit % 2 == class { 1.0 } else { 0.0 })).collect();
-    let linear =
-        Linear { groups: 1, outputs: 2, positions: 1, inputs: 10, patches: View::identity(10), weights, bias: vec![] };
+    let node = |name: &str, op, inputs: Vec<usize>, len| GraphNode {
+        name: name.into(),
+        op,
+        inputs,
+        shape: vec![1, len],
+    };
+    let weights = (0..2)
+        .flat_map(|class| (0..10).map(move |digit| if digit % 2 == class { 1.0 } else { 0.0 }))
+        .collect();
+    let linear = Linear {
+        groups: 1,
+        outputs: 2,
+        positions: 1,
+        inputs: 10,
+        patches: View::identity(10),
+        weights,
+        bias: vec![],
+    };
     Graph {
         nodes: vec![
             node("scores", Op::Input, vec![], 10),

@@ -15,7 +15,9 @@ use zkinfer_circuits::verify::{Expected, Limits, Verifier};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() {
-    println!("model k cells advice points prove_ms(best) cpu verify_ms card_ms proof_B card_B commit_ms err% top1% peak_MB");
+    println!(
+        "model k cells advice points prove_ms(best) cpu verify_ms card_ms proof_B card_B commit_ms err% top1% peak_MB"
+    );
     for path in std::env::args().skip(1) {
         if let Err(e) = model(Path::new(&path)) {
             println!("{path}: {e}");
@@ -32,17 +34,37 @@ fn model(path: &Path) -> Result<(), Failure> {
     let mut options = QuantizeOptions::default();
     options.range_bits = bits.or(options.range_bits);
     let model = quantize(&graph, &samples.inputs[..half], &options)?;
-    let labels: Vec<usize> = samples.labels.iter().flatten().map(|&l| l as usize).collect();
-    let report = evaluate(&graph, &model, &samples.inputs, if labels.len() == samples.inputs.len() { &labels } else { &[] })?;
+    let labels: Vec<usize> = samples
+        .labels
+        .iter()
+        .flatten()
+        .map(|&l| l as usize)
+        .collect();
+    let report = evaluate(
+        &graph,
+        &model,
+        &samples.inputs,
+        if labels.len() == samples.inputs.len() {
+            &labels
+        } else {
+            &[]
+        },
+    )?;
     let mut rng = rand_core::UnwrapErr(getrandom::SysRng);
     let plan = zkinfer::plan::choose(&model.program, &Default::default())?;
     if std::env::var("PLAN").is_ok() {
         print!("{plan}");
     }
-    let k = std::env::var("K").ok().and_then(|b| b.parse().ok()).unwrap_or(plan.k);
+    let k = std::env::var("K")
+        .ok()
+        .and_then(|b| b.parse().ok())
+        .unwrap_or(plan.k);
     let params = zkinfer::params::load(k)?;
     let clock = Instant::now();
-    let secret = model.commit_with(&zkinfer::secret::CommitOptions::default().with_k(k), &mut rng)?;
+    let secret = model.commit_with(
+        &zkinfer::secret::CommitOptions::default().with_k(k),
+        &mut rng,
+    )?;
     let commit = clock.elapsed();
     let run = secret.infer(&samples.inputs[0])?;
     secret.prepare()?;
@@ -63,7 +85,11 @@ fn model(path: &Path) -> Result<(), Failure> {
     let clock = Instant::now();
     let verifier = Verifier::new(card, params, &Limits::default())?;
     let card_time = clock.elapsed();
-    let expected = Expected { input: Some(Side::Public(run.input().to_vec())), output: None, context: b"nonce".to_vec() };
+    let expected = Expected {
+        input: Some(Side::Public(run.input().to_vec())),
+        output: None,
+        context: b"nonce".to_vec(),
+    };
     let mut verify = f64::MAX;
     let verify_cpu = cpu_ms();
     for _ in 0..5 {
@@ -75,7 +101,9 @@ fn model(path: &Path) -> Result<(), Failure> {
     let columns = &secret.plan().layout.columns;
     println!(
         "{} {k} {} {} {} {:.0} cpu {cpu} {:?} {verify:.1} cpu {verify_cpu} {:.0} {} {card_bytes} {:.0} {:?} {}",
-        path.file_name().map(|n| n.to_string_lossy().into_owned()).unwrap_or_default(),
+        path.file_name()
+            .map(|n| n.to_string_lossy().into_owned())
+            .unwrap_or_default(),
         columns.phase1(),
         columns.advice(),
         secret.card().points.len(),
@@ -84,7 +112,11 @@ fn model(path: &Path) -> Result<(), Failure> {
         card_time.as_secs_f64() * 1e3,
         proven.proof.to_bytes().len(),
         commit.as_secs_f64() * 1e3,
-        report.outputs.iter().map(|o| o.relative_error).collect::<Vec<_>>(),
+        report
+            .outputs
+            .iter()
+            .map(|o| o.relative_error)
+            .collect::<Vec<_>>(),
         peak_mb()
     );
     Ok(())
@@ -93,12 +125,23 @@ fn model(path: &Path) -> Result<(), Failure> {
 fn peak_mb() -> u64 {
     let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
     let line = status.lines().find(|l| l.starts_with("VmHWM:"));
-    line.and_then(|l| l.split_whitespace().nth(1)).and_then(|v| v.parse::<u64>().ok()).unwrap_or(0) / 1024
+    line.and_then(|l| l.split_whitespace().nth(1))
+        .and_then(|v| v.parse::<u64>().ok())
+        .unwrap_or(0)
+        / 1024
 }
 
 /// CPU time of the process so far, user and system.
 fn cpu_ms() -> u64 {
     let stat = std::fs::read_to_string("/proc/self/stat").unwrap_or_default();
-    let fields: Vec<u64> = stat.rsplit(')').next().unwrap_or("").split_whitespace().skip(11).take(2).filter_map(|f| f.parse().ok()).collect();
+    let fields: Vec<u64> = stat
+        .rsplit(')')
+        .next()
+        .unwrap_or("")
+        .split_whitespace()
+        .skip(11)
+        .take(2)
+        .filter_map(|f| f.parse().ok())
+        .collect();
     fields.iter().sum::<u64>() * 10
 }

@@ -3,21 +3,36 @@
 //!
 //! `cargo run --release --example hidden_model`
 
-use zkinfer::{Expected, Graph, Limits, QuantizeOptions, Rejection, Samples, Visibility, public_input, verifier};
+use zkinfer::{
+    Expected, Graph, Limits, QuantizeOptions, Rejection, Samples, Visibility, public_input,
+    verifier,
+};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &graph.input_lens())?;
+    let samples = Samples::from_npz(
+        include_bytes!("../cli/assets/digits.npz"),
+        &graph.input_lens(),
+    )?;
     let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
     let monday = model.clone().commit(&mut zkinfer::rng())?;
     let tuesday = model.commit(&mut zkinfer::rng())?;
-    println!("the same weights, committed twice:\n  {}\n  {}", monday.card().digest(), tuesday.card().digest());
+    println!(
+        "the same weights, committed twice:\n  {}\n  {}",
+        monday.card().digest(),
+        tuesday.card().digest()
+    );
 
     let run = monday.infer(&samples.inputs[3])?;
-    let proof = monday.prove(&run, &Visibility::default(), b"", &mut zkinfer::rng())?.proof;
+    let proof = monday
+        .prove(&run, &Visibility::default(), b"", &mut zkinfer::rng())?
+        .proof;
 
     let expected = |card| -> Result<Expected, Box<dyn std::error::Error>> {
-        Ok(Expected { input: Some(public_input(card, &samples.inputs[3])?), ..Expected::default() })
+        Ok(Expected {
+            input: Some(public_input(card, &samples.inputs[3])?),
+            ..Expected::default()
+        })
     };
     let verifier_monday = verifier(monday.card().clone(), &Limits::default())?;
     verifier_monday.verify(&expected(verifier_monday.card())?, &proof)?;

@@ -4,31 +4,58 @@
 //! `cargo run --release --example private_input`
 
 use zkinfer::{
-    Expected, Graph, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility, public_output, verifier,
+    Expected, Graph, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility,
+    public_output, verifier,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &graph.input_lens())?;
+    let samples = Samples::from_npz(
+        include_bytes!("../cli/assets/digits.npz"),
+        &graph.input_lens(),
+    )?;
     let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
     let secret = model.commit(&mut zkinfer::rng())?;
     let run = secret.infer(&samples.inputs[1])?;
 
-    let visibility = Visibility { input: SideVisibility::Committed, ..Visibility::default() };
+    let visibility = Visibility {
+        input: SideVisibility::Committed,
+        ..Visibility::default()
+    };
     let first = secret.prove(&run, &visibility, b"first", &mut zkinfer::rng())?;
     let opening = first.input.ok_or("a committed input has an opening")?;
-    println!("committed input: {} point(s); its opening stays with the prover", opening.points.len());
+    println!(
+        "committed input: {} point(s); its opening stays with the prover",
+        opening.points.len()
+    );
 
     // A second proof about the same commitment.
-    let visibility = Visibility { input: SideVisibility::Opened(opening.clone()), ..Visibility::default() };
+    let visibility = Visibility {
+        input: SideVisibility::Opened(opening.clone()),
+        ..Visibility::default()
+    };
     let second = secret.prove(&run, &visibility, b"second", &mut zkinfer::rng())?;
 
     let verifier = verifier(secret.card().clone(), &Limits::default())?;
-    for (context, proof) in [(b"first".as_slice(), &first.proof), (b"second", &second.proof)] {
+    for (context, proof) in [
+        (b"first".as_slice(), &first.proof),
+        (b"second", &second.proof),
+    ] {
         let input = Some(Side::Committed(opening.points.clone()));
-        let verdict = verifier.verify(&Expected { input, output: None, context: context.to_vec() }, proof)?;
+        let verdict = verifier.verify(
+            &Expected {
+                input,
+                output: None,
+                context: context.to_vec(),
+            },
+            proof,
+        )?;
         let scores = public_output(verifier.card(), &verdict.output)?.unwrap_or_default();
-        println!("{}: scores {:.2?}", String::from_utf8_lossy(context), scores[0]);
+        println!(
+            "{}: scores {:.2?}",
+            String::from_utf8_lossy(context),
+            scores[0]
+        );
     }
     Ok(())
 }

@@ -11,29 +11,46 @@ use zkinfer::{Expected, Limits, QuantizeOptions, Side, Visibility, verifier};
 type Failure = Box<dyn std::error::Error>;
 
 fn main() -> Result<(), Failure> {
-    println!("{:<34} {:>9} {:>11} {:>3} {:>7} {:>10} {:>8} {:>8}", "model", "weights", "activations", "k", "columns", "prove (ms)", "fold (ms)", "verify");
+    println!(
+        "{:<34} {:>9} {:>11} {:>3} {:>7} {:>10} {:>8} {:>8}",
+        "model", "weights", "activations", "k", "columns", "prove (ms)", "fold (ms)", "verify"
+    );
     println!("dense, 256 activations, growing inputs");
     for inputs in [16, 64, 256, 1024, 4096] {
-        measure(format!("{inputs}-128-128-10"), &models::mlp(&[inputs, 128, 128, 10]))?;
+        measure(
+            format!("{inputs}-128-128-10"),
+            &models::mlp(&[inputs, 128, 128, 10]),
+        )?;
     }
     println!("dense, growing width");
     for width in [32, 128, 512, 1024] {
-        measure(format!("64-{width}-{width}-10"), &models::mlp(&[64, width, width, 10]))?;
+        measure(
+            format!("64-{width}-{width}-10"),
+            &models::mlp(&[64, width, width, 10]),
+        )?;
     }
     println!("convolutions, 592 weights in 3x3 kernels, growing image");
     for size in [8, 16, 24, 32] {
-        measure(format!("{size}x{size}, channels 1-6-10"), &models::cnn(size, &[1, 6, 10]))?;
+        measure(
+            format!("{size}x{size}, channels 1-6-10"),
+            &models::cnn(size, &[1, 6, 10]),
+        )?;
     }
     println!("convolutions, 8x8 image, growing channels");
     for channels in [4, 8, 16, 32] {
-        measure(format!("8x8, channels 3-{channels}-{channels}"), &models::cnn(8, &[3, channels, channels]))?;
+        measure(
+            format!("8x8, channels 3-{channels}-{channels}"),
+            &models::cnn(8, &[3, channels, channels]),
+        )?;
     }
     Ok(())
 }
 
 fn measure(name: String, graph: &Graph) -> Result<(), Failure> {
     let samples = models::samples(graph, 8);
-    let secret = graph.quantize(&samples, &QuantizeOptions::default())?.commit(&mut zkinfer::rng())?;
+    let secret = graph
+        .quantize(&samples, &QuantizeOptions::default())?
+        .commit(&mut zkinfer::rng())?;
     secret.prepare()?;
     let run = secret.infer(&samples[0])?;
     let mut best = f64::MAX;
@@ -47,7 +64,10 @@ fn measure(name: String, graph: &Graph) -> Result<(), Failure> {
         proof = Some(proven.proof);
     }
     let verifier = verifier(secret.card().clone(), &Limits::default())?;
-    let expected = Expected { input: Some(Side::Public(run.input().to_vec())), ..Expected::default() };
+    let expected = Expected {
+        input: Some(Side::Public(run.input().to_vec())),
+        ..Expected::default()
+    };
     let proof = proof.ok_or("no proof")?;
     let mut verify = f64::MAX;
     for _ in 0..3 {
@@ -68,10 +88,30 @@ fn measure(name: String, graph: &Graph) -> Result<(), Failure> {
 
 /// Weights of a graph.
 fn parameters(graph: &Graph) -> usize {
-    graph.nodes.iter().map(|n| if let Op::Linear(l) = &n.op { l.weights.len() + l.bias.len() } else { 0 }).sum()
+    graph
+        .nodes
+        .iter()
+        .map(|n| {
+            if let Op::Linear(l) = &n.op {
+                l.weights.len() + l.bias.len()
+            } else {
+                0
+            }
+        })
+        .sum()
 }
 
 /// Elements that pass through a non-linearity.
 fn activations(graph: &Graph) -> usize {
-    graph.nodes.iter().map(|n| if let Op::Activation(_) = &n.op { n.len() } else { 0 }).sum()
+    graph
+        .nodes
+        .iter()
+        .map(|n| {
+            if let Op::Activation(_) = &n.op {
+                n.len()
+            } else {
+                0
+            }
+        })
+        .sum()
 }

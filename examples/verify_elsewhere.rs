@@ -4,7 +4,10 @@
 
 use std::path::Path;
 use std::process::Command;
-use zkinfer::{Card, Expected, Graph, Limits, Proof, QuantizeOptions, Samples, Visibility, public_input, public_output, verifier};
+use zkinfer::{
+    Card, Expected, Graph, Limits, Proof, QuantizeOptions, Samples, Visibility, public_input,
+    public_output, verifier,
+};
 
 type Failure = Box<dyn std::error::Error>;
 
@@ -16,33 +19,69 @@ fn main() -> Result<(), Failure> {
 }
 
 fn samples() -> Result<Samples, Failure> {
-    Ok(Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &[64])?)
+    Ok(Samples::from_npz(
+        include_bytes!("../cli/assets/digits.npz"),
+        &[64],
+    )?)
 }
 
 fn prove() -> Result<(), Failure> {
     let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
     let samples = samples()?;
-    let secret = graph.quantize(&samples.inputs, &QuantizeOptions::default())?.commit(&mut zkinfer::rng())?;
+    let secret = graph
+        .quantize(&samples.inputs, &QuantizeOptions::default())?
+        .commit(&mut zkinfer::rng())?;
     let run = secret.infer(&samples.inputs[2])?;
-    let proof = secret.prove(&run, &Visibility::default(), b"from another process", &mut zkinfer::rng())?.proof;
+    let proof = secret
+        .prove(
+            &run,
+            &Visibility::default(),
+            b"from another process",
+            &mut zkinfer::rng(),
+        )?
+        .proof;
 
     let folder = tempfile::tempdir()?;
     std::fs::write(folder.path().join("digits.card"), secret.card().to_bytes())?;
     std::fs::write(folder.path().join("run.proof"), proof.to_bytes())?;
-    let status = Command::new(std::env::current_exe()?).arg(folder.path()).status()?;
-    if status.success() { Ok(()) } else { Err("the other process rejected the proof".into()) }
+    let status = Command::new(std::env::current_exe()?)
+        .arg(folder.path())
+        .status()?;
+    if status.success() {
+        Ok(())
+    } else {
+        Err("the other process rejected the proof".into())
+    }
 }
 
 fn verify(folder: &Path) -> Result<(), Failure> {
     let clock = std::time::Instant::now();
     let limits = Limits::default();
-    let card = Card::from_bytes(&std::fs::read(folder.join("digits.card"))?, limits.card_bytes)?;
-    let proof = Proof::from_bytes(&std::fs::read(folder.join("run.proof"))?, limits.proof_bytes)?;
+    let card = Card::from_bytes(
+        &std::fs::read(folder.join("digits.card"))?,
+        limits.card_bytes,
+    )?;
+    let proof = Proof::from_bytes(
+        &std::fs::read(folder.join("run.proof"))?,
+        limits.proof_bytes,
+    )?;
     let verifier = verifier(card, &limits)?;
     let input = Some(public_input(verifier.card(), &samples()?.inputs[2])?);
     let context = b"from another process".to_vec();
-    let verdict = verifier.verify(&Expected { input, output: None, context }, &proof)?;
+    let verdict = verifier.verify(
+        &Expected {
+            input,
+            output: None,
+            context,
+        },
+        &proof,
+    )?;
     let scores = public_output(verifier.card(), &verdict.output)?.unwrap_or_default();
-    println!("verified in process {} after {:.0?}: scores {:.2?}", std::process::id(), clock.elapsed(), scores[0]);
+    println!(
+        "verified in process {} after {:.0?}: scores {:.2?}",
+        std::process::id(),
+        clock.elapsed(),
+        scores[0]
+    );
     Ok(())
 }

@@ -1,8 +1,8 @@
 //! Errors of the owner's side.
 
-use thiserror::Error;
 use crate::model::{InterfaceError, QuantizedModel};
 use crate::run::RunError;
+use thiserror::Error;
 use zkinfer_circuits::error::CardError;
 
 /// Why a model cannot be committed to.
@@ -43,7 +43,9 @@ pub enum ProveError {
     #[error("the given commitment does not open to the values of this run")]
     Opening,
     /// The context is too long.
-    #[error("the context has {bytes} bytes, at most {limit} are allowed; pass a hash of it instead")]
+    #[error(
+        "the context has {bytes} bytes, at most {limit} are allowed; pass a hash of it instead"
+    )]
     Context {
         /// Given.
         bytes: usize,
@@ -54,7 +56,9 @@ pub enum ProveError {
     #[error("halo2: {0:?}")]
     Halo2(halo2_proofs::plonk::Error),
     /// Upstream drew its random values in another order than expected.
-    #[error("halo2_proofs draws its random values in an unexpected order: this build needs version 0.4.1")]
+    #[error(
+        "halo2_proofs draws its random values in an unexpected order: this build needs version 0.4.1"
+    )]
     Replay,
     /// A random value hit an exceptional point; trying again helps.
     #[error("a random value hit an exceptional point (probability 2^-250); try again")]

@@ -143,16 +143,52 @@ pub enum ScalarFn {
 #[non_exhaustive]
 #[allow(missing_docs)]
 pub enum ScalarOp {
-    Sigmoid, Tanh, Exp, Ln, Sqrt, Rsqrt, Recip, Erf, Abs, Neg, Square, Floor, Ceil, Round, Sign, Sin, Cos,
-    Tan, Asin, Acos, Atan, Sinh, Cosh, Asinh, Acosh, Atanh,
-    HardSwish, Silu, Softplus, Softsign, Mish, Gelu, Relu,
+    Sigmoid,
+    Tanh,
+    Exp,
+    Ln,
+    Sqrt,
+    Rsqrt,
+    Recip,
+    Erf,
+    Abs,
+    Neg,
+    Square,
+    Floor,
+    Ceil,
+    Round,
+    Sign,
+    Sin,
+    Cos,
+    Tan,
+    Asin,
+    Acos,
+    Atan,
+    Sinh,
+    Cosh,
+    Asinh,
+    Acosh,
+    Atanh,
+    HardSwish,
+    Silu,
+    Softplus,
+    Softsign,
+    Mish,
+    Gelu,
+    Relu,
 }
 
 /// Binary operations inside a [`ScalarFn`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[allow(missing_docs)]
 pub enum BinaryOp {
-    Add, Sub, Mul, Div, Min, Max, Pow,
+    Add,
+    Sub,
+    Mul,
+    Div,
+    Min,
+    Max,
+    Pow,
 }
 
 impl GraphNode {

@@ -40,7 +40,9 @@ pub enum CardInfoError {
         expected: usize,
     },
     /// A tensor does not have the number of elements that the architecture has.
-    #[error("the card describes {which} {name:?} with {found} elements, its architecture has {expected}")]
+    #[error(
+        "the card describes {which} {name:?} with {found} elements, its architecture has {expected}"
+    )]
     Length {
         /// `input` or `output`.
         which: &'static str,
@@ -59,7 +61,11 @@ pub enum CardInfoError {
 impl Interface {
     /// The interface of a model.
     pub fn of(model: &QuantizedModel, name: impl Into<String>) -> Interface {
-        Interface { name: name.into(), inputs: model.inputs.clone(), outputs: model.outputs.clone() }
+        Interface {
+            name: name.into(),
+            inputs: model.inputs.clone(),
+            outputs: model.outputs.clone(),
+        }
     }
 
     /// What goes into [`Card::info`].
@@ -82,12 +88,21 @@ impl Interface {
 
     /// Whether this can be the interface of `program`.
     pub(crate) fn check(&self, program: &Program) -> Result<(), CardInfoError> {
-        let inputs = program.nodes.iter().filter_map(|n| if let Node::Input { len } = n { Some(*len as usize) } else { None });
-        check_side("input", &self.inputs, &inputs.collect::<Vec<_>>())?;
-        let outputs = program.outputs.iter().map(|&o| match program.nodes.get(o as usize) {
-            Some(Node::Neurons(n)) => n.len(),
-            _ => 0,
+        let inputs = program.nodes.iter().filter_map(|n| {
+            if let Node::Input { len } = n {
+                Some(*len as usize)
+            } else {
+                None
+            }
         });
+        check_side("input", &self.inputs, &inputs.collect::<Vec<_>>())?;
+        let outputs = program
+            .outputs
+            .iter()
+            .map(|&o| match program.nodes.get(o as usize) {
+                Some(Node::Neurons(n)) => n.len(),
+                _ => 0,
+            });
         check_side("output", &self.outputs, &outputs.collect::<Vec<_>>())
     }
 
@@ -105,7 +120,11 @@ impl Interface {
     ///
     /// # Errors
     /// Wrong number or length of tensors, values outside the calibrated range.
-    pub fn quantize_inputs(&self, inputs: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+    pub fn quantize_inputs(
+        &self,
+        inputs: &[Vec<f32>],
+        range_bits: u32,
+    ) -> Result<Vec<u16>, InterfaceError> {
         quantize("(number of inputs)", &self.inputs, inputs, range_bits)
     }
 
@@ -113,7 +132,11 @@ impl Interface {
     ///
     /// # Errors
     /// As [`Interface::quantize_inputs`].
-    pub fn quantize_outputs(&self, outputs: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+    pub fn quantize_outputs(
+        &self,
+        outputs: &[Vec<f32>],
+        range_bits: u32,
+    ) -> Result<Vec<u16>, InterfaceError> {
         quantize("(number of outputs)", &self.outputs, outputs, range_bits)
     }
 
@@ -122,7 +145,11 @@ impl Interface {
     /// # Errors
     /// Wrong length.
     pub fn dequantize_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
-        self.split_outputs(integers)?.iter().zip(&self.outputs).map(|(q, t)| t.dequantize(q)).collect()
+        self.split_outputs(integers)?
+            .iter()
+            .zip(&self.outputs)
+            .map(|(q, t)| t.dequantize(q))
+            .collect()
     }
 
     /// The integers of a statement's output, one list per tensor.
@@ -130,9 +157,16 @@ impl Interface {
     /// # Errors
     /// Wrong length.
     pub fn split_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<u32>>, InterfaceError> {
-        let wanted = self.outputs.iter().fold(0usize, |sum, t| sum.saturating_add(t.len()));
+        let wanted = self
+            .outputs
+            .iter()
+            .fold(0usize, |sum, t| sum.saturating_add(t.len()));
         if integers.len() != wanted {
-            return Err(InterfaceError::Length { name: "(all outputs)".into(), found: integers.len(), wanted });
+            return Err(InterfaceError::Length {
+                name: "(all outputs)".into(),
+                found: integers.len(),
+                wanted,
+            });
         }
         let mut rest = integers;
         let take = |t: &TensorInterface| {
@@ -144,25 +178,52 @@ impl Interface {
     }
 }
 
-fn quantize(count: &str, tensors: &[TensorInterface], values: &[Vec<f32>], range_bits: u32) -> Result<Vec<u16>, InterfaceError> {
+fn quantize(
+    count: &str,
+    tensors: &[TensorInterface],
+    values: &[Vec<f32>],
+    range_bits: u32,
+) -> Result<Vec<u16>, InterfaceError> {
     if values.len() != tensors.len() {
-        return Err(InterfaceError::Length { name: count.into(), found: values.len(), wanted: tensors.len() });
+        return Err(InterfaceError::Length {
+            name: count.into(),
+            found: values.len(),
+            wanted: tensors.len(),
+        });
     }
     let mut out = Vec::new();
     for (tensor, values) in tensors.iter().zip(values) {
         // A program has at most 14 bits.
-        out.extend(tensor.quantize(values, range_bits.min(16), false)?.into_iter().map(|v| v as u16));
+        out.extend(
+            tensor
+                .quantize(values, range_bits.min(16), false)?
+                .into_iter()
+                .map(|v| v as u16),
+        );
     }
     Ok(out)
 }
 
-fn check_side(which: &'static str, tensors: &[TensorInterface], lens: &[usize]) -> Result<(), CardInfoError> {
+fn check_side(
+    which: &'static str,
+    tensors: &[TensorInterface],
+    lens: &[usize],
+) -> Result<(), CardInfoError> {
     if tensors.len() != lens.len() {
-        return Err(CardInfoError::Count { which, found: tensors.len(), expected: lens.len() });
+        return Err(CardInfoError::Count {
+            which,
+            found: tensors.len(),
+            expected: lens.len(),
+        });
     }
     for (tensor, &expected) in tensors.iter().zip(lens) {
         if tensor.len() != expected {
-            return Err(CardInfoError::Length { which, name: tensor.name.clone(), found: tensor.len(), expected });
+            return Err(CardInfoError::Length {
+                which,
+                name: tensor.name.clone(),
+                found: tensor.len(),
+                expected,
+            });
         }
         // Checks scales and zero points against the length, which is that of a value in memory.
         tensor.dequantize(&vec![0; expected])?;

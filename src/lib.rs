@@ -64,7 +64,8 @@ pub use model::{QuantizedModel, TensorInterface};
 pub use prove::Timings;
 pub use quantize::{QuantizeError, QuantizeOptions};
 pub use secret::{
-    CommitOptions, Opening, Proven, Run, Secret, SideVisibility, Visibility, WeightVisibility, prove_many,
+    CommitOptions, Opening, Proven, Run, Secret, SideVisibility, Visibility, WeightVisibility,
+    prove_many,
 };
 pub use verifier::{public_input, public_output, verifier};
 pub use zkinfer_circuits::card::{Card, Proof};

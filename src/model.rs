@@ -72,7 +72,11 @@ pub enum InterfaceError {
 }
 
 fn entry(values: &[f64], index: usize) -> f64 {
-    if values.len() == 1 { values[0] } else { values.get(index).copied().unwrap_or(f64::NAN) }
+    if values.len() == 1 {
+        values[0]
+    } else {
+        values.get(index).copied().unwrap_or(f64::NAN)
+    }
 }
 
 impl TensorInterface {
@@ -98,11 +102,17 @@ impl TensorInterface {
 
     pub(crate) fn check(&self, len: usize) -> Result<(), InterfaceError> {
         if len != self.len() {
-            return Err(InterfaceError::Length { name: self.name.clone(), found: len, wanted: self.len() });
+            return Err(InterfaceError::Length {
+                name: self.name.clone(),
+                found: len,
+                wanted: self.len(),
+            });
         }
         let sized = |v: &[f64]| (v.len() == 1 || v.len() == len) && v.iter().all(|x| x.is_finite());
         if !sized(&self.scale) || !sized(&self.zero_point) || self.scale.contains(&0.0) {
-            return Err(InterfaceError::Malformed { name: self.name.clone() });
+            return Err(InterfaceError::Malformed {
+                name: self.name.clone(),
+            });
         }
         Ok(())
     }
@@ -112,7 +122,12 @@ impl TensorInterface {
     ///
     /// # Errors
     /// Wrong length; a value that is not a number or, without `clamp`, outside the range.
-    pub fn quantize(&self, values: &[f32], range_bits: u32, clamp: bool) -> Result<Vec<u32>, InterfaceError> {
+    pub fn quantize(
+        &self,
+        values: &[f32],
+        range_bits: u32,
+        clamp: bool,
+    ) -> Result<Vec<u32>, InterfaceError> {
         self.check(values.len())?;
         let top = ((1u64 << range_bits.min(31)) - 1) as f64;
         let mut out = Vec::with_capacity(values.len());
@@ -124,7 +139,13 @@ impl TensorInterface {
             }
             if !(0.0..=top).contains(&q) {
                 let (a, b) = (scale * (-zero), scale * (top - zero));
-                return Err(InterfaceError::Range { name: self.name.clone(), index, value, low: a.min(b), high: a.max(b) });
+                return Err(InterfaceError::Range {
+                    name: self.name.clone(),
+                    index,
+                    value,
+                    low: a.min(b),
+                    high: a.max(b),
+                });
             }
             out.push(q as u32);
         }
@@ -137,7 +158,9 @@ impl TensorInterface {
     /// Wrong length.
     pub fn dequantize(&self, integers: &[u32]) -> Result<Vec<f32>, InterfaceError> {
         self.check(integers.len())?;
-        let real = |(i, &q): (usize, &u32)| (self.scale_at(i) * (f64::from(q) - self.zero_point_at(i))) as f32;
+        let real = |(i, &q): (usize, &u32)| {
+            (self.scale_at(i) * (f64::from(q) - self.zero_point_at(i))) as f32
+        };
         Ok(integers.iter().enumerate().map(real).collect())
     }
 }
@@ -204,7 +227,11 @@ impl QuantizedModel {
     ///
     /// # Errors
     /// See [`TensorInterface::quantize`]; a missing or surplus input is a length error.
-    pub fn quantize_inputs(&self, inputs: &[Vec<f32>], clamp: bool) -> Result<Vec<Vec<u32>>, InterfaceError> {
+    pub fn quantize_inputs(
+        &self,
+        inputs: &[Vec<f32>],
+        clamp: bool,
+    ) -> Result<Vec<Vec<u32>>, InterfaceError> {
         if inputs.len() != self.inputs.len() {
             return Err(InterfaceError::Length {
                 name: "(number of inputs)".into(),
@@ -212,7 +239,11 @@ impl QuantizedModel {
                 wanted: self.inputs.len(),
             });
         }
-        self.inputs.iter().zip(inputs).map(|(t, x)| t.quantize(x, self.program.range_bits, clamp)).collect()
+        self.inputs
+            .iter()
+            .zip(inputs)
+            .map(|(t, x)| t.quantize(x, self.program.range_bits, clamp))
+            .collect()
     }
 
     /// The integer run of the program on integer inputs.
@@ -227,10 +258,17 @@ impl QuantizedModel {
     ///
     /// # Errors
     /// If the trace is not one of this model.
-    pub fn dequantize_outputs(&self, expanded: &Expanded, trace: &Trace) -> Result<Vec<Vec<f32>>, InterfaceError> {
+    pub fn dequantize_outputs(
+        &self,
+        expanded: &Expanded,
+        trace: &Trace,
+    ) -> Result<Vec<Vec<f32>>, InterfaceError> {
         let mut out = Vec::with_capacity(self.outputs.len());
         for (tensor, &node) in self.outputs.iter().zip(&self.program.outputs) {
-            let first = expanded.first_slot.get(node as usize).map_or(usize::MAX, |&s| s as usize);
+            let first = expanded
+                .first_slot
+                .get(node as usize)
+                .map_or(usize::MAX, |&s| s as usize);
             let range = first..first.saturating_add(tensor.len());
             let slots = trace.slots.get(range).ok_or(InterfaceError::Length {
                 name: tensor.name.clone(),

@@ -87,7 +87,11 @@ pub fn load(k: u32) -> Result<Arc<Params<C>>, ParamsError> {
     type Slot = Arc<Mutex<Option<Arc<Params<C>>>>>;
     static LOADED: Mutex<BTreeMap<u32, Slot>> = Mutex::new(BTreeMap::new());
     if !(MIN_K..=MAX_K).contains(&k) {
-        return Err(ParamsError::K { k, min: MIN_K, max: MAX_K });
+        return Err(ParamsError::K {
+            k,
+            min: MIN_K,
+            max: MAX_K,
+        });
     }
     let slot = lock(&LOADED).entry(k).or_default().clone();
     let mut slot = lock(&slot);
@@ -128,14 +132,18 @@ fn path(dir: &Path, k: u32) -> PathBuf {
 
 /// From the directory, or made and left there.
 fn load_from(dir: Option<&Path>, k: u32) -> Params<C> {
-    let Some(dir) = dir else { return Params::new(k) };
+    let Some(dir) = dir else {
+        return Params::new(k);
+    };
     let path = path(dir, k);
     match read(&path, k) {
         Ok(params) => return params,
         Err(ReadError::Io(error)) if error.kind() == io::ErrorKind::NotFound => {
             tracing::info!(k, "making parameters, once per machine");
         }
-        Err(error) => tracing::warn!(path = %path.display(), %error, "cached parameters are unusable and will be made again"),
+        Err(error) => {
+            tracing::warn!(path = %path.display(), %error, "cached parameters are unusable and will be made again")
+        }
     }
     let params = Params::new(k);
     if let Err(error) = write(&path, &params) {
@@ -151,7 +159,9 @@ fn read(path: &Path, k: u32) -> Result<Params<C>, ReadError> {
     let limit = file_len(k);
     let mut bytes = Vec::with_capacity(limit);
     // One byte more than there may be shows that there are too many.
-    std::fs::File::open(path)?.take(limit as u64 + 1).read_to_end(&mut bytes)?;
+    std::fs::File::open(path)?
+        .take(limit as u64 + 1)
+        .read_to_end(&mut bytes)?;
     match from_bytes(&bytes)? {
         params if params.k() == k => Ok(params),
         params => Err(ReadError::OtherK { found: params.k() }),
@@ -181,7 +191,10 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
         return Err(ReadError::OtherK { found });
     }
     if bytes.len() != file_len(found) {
-        return Err(DecodeError::Invalid { what: "length of parameters" }.into());
+        return Err(DecodeError::Invalid {
+            what: "length of parameters",
+        }
+        .into());
     }
     if pinned(found).is_some_and(|digest| digest_of(payload) != digest) {
         return Err(ReadError::Forged);
@@ -191,7 +204,9 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
 
 /// The known digest for `k`, if there is one.
 fn pinned(k: u32) -> Option<&'static str> {
-    DIGESTS.get(k.checked_sub(MAX_SHIPPED_K + 1)? as usize).copied()
+    DIGESTS
+        .get(k.checked_sub(MAX_SHIPPED_K + 1)? as usize)
+        .copied()
 }
 
 fn digest_of(payload: &[u8]) -> String {
@@ -228,7 +243,14 @@ fn shipped(k: u32) -> Option<Params<C>> {
     let monomial = include_bytes!("params/monomial.bin").get(..32 << k)?;
     let others = include_bytes!("params/others.bin");
     let header = k.to_le_bytes();
-    Params::read(&mut header.as_slice().chain(monomial).chain(lagrange).chain(others.as_slice())).ok()
+    Params::read(
+        &mut header
+            .as_slice()
+            .chain(monomial)
+            .chain(lagrange)
+            .chain(others.as_slice()),
+    )
+    .ok()
 }
 
 #[cfg(test)]

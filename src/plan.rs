@@ -28,7 +28,13 @@ pub struct PlanOptions {
 
 impl Default for PlanOptions {
     fn default() -> Self {
-        PlanOptions { k: None, min_k: 7, max_k: 15, verify_weight: 4.0, size_weight: 100.0 }
+        PlanOptions {
+            k: None,
+            min_k: 7,
+            max_k: 15,
+            verify_weight: 4.0,
+            size_weight: 100.0,
+        }
     }
 }
 
@@ -84,13 +90,21 @@ impl Candidate {
         let small = columns.phase1() as f64;
         let full = columns.advice() as f64 - small;
         let points = layout.commitments(program);
-        let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW) + columns.advice() as f64 * cost::COLUMN;
+        let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW)
+            + columns.advice() as f64 * cost::COLUMN;
         let coefficients: usize = layout.table_rows.iter().sum();
         let verify = n * cost::VERIFY_ROW
             + (points + coefficients) as f64 * cost::VERIFY_POINT
             + columns.advice() as f64 * cost::VERIFY_COLUMN;
         let proof_bytes = proof_bytes(layout);
-        Candidate { k: layout.k, columns, points, prove_ms: micros / 1e3, verify_ms: verify / 1e3, proof_bytes }
+        Candidate {
+            k: layout.k,
+            columns,
+            points,
+            prove_ms: micros / 1e3,
+            verify_ms: verify / 1e3,
+            proof_bytes,
+        }
     }
 }
 
@@ -112,7 +126,9 @@ fn proof_bytes(layout: &Layout) -> usize {
 /// # Errors
 /// If the program is not well formed or fits no `k` that is allowed.
 pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, CommitError> {
-    let expanded = program.expand(&ProgramLimits::default()).map_err(CardError::from)?;
+    let expanded = program
+        .expand(&ProgramLimits::default())
+        .map_err(CardError::from)?;
     let range = match options.k {
         Some(k) => k..=k,
         None => options.min_k..=options.max_k,
@@ -126,11 +142,27 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
         }
     }
     let weigh = |c: &Candidate| {
-        c.prove_ms + options.verify_weight * c.verify_ms + options.size_weight * c.proof_bytes as f64 / 1e3
+        c.prove_ms
+            + options.verify_weight * c.verify_ms
+            + options.size_weight * c.proof_bytes as f64 / 1e3
     };
-    match candidates.iter().min_by(|a, b| weigh(a).total_cmp(&weigh(b))) {
-        Some(best) => Ok(PlanChoice { k: best.k, candidates }),
-        None => Err(CommitError::Plan(problem.unwrap_or(LayoutError::K { k: 0, min: options.min_k, max: options.max_k }).into())),
+    match candidates
+        .iter()
+        .min_by(|a, b| weigh(a).total_cmp(&weigh(b)))
+    {
+        Some(best) => Ok(PlanChoice {
+            k: best.k,
+            candidates,
+        }),
+        None => Err(CommitError::Plan(
+            problem
+                .unwrap_or(LayoutError::K {
+                    k: 0,
+                    min: options.min_k,
+                    max: options.max_k,
+                })
+                .into(),
+        )),
     }
 }
 
@@ -143,7 +175,10 @@ impl PlanChoice {
 
 impl fmt::Display for PlanChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        writeln!(f, "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)")?;
+        writeln!(
+            f,
+            "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)"
+        )?;
         for c in &self.candidates {
             let col = &c.columns;
             writeln!(

@@ -11,10 +11,10 @@ mod audit;
 mod cheats;
 pub(crate) mod fold;
 pub(crate) mod generators;
-mod sums;
-mod witness;
 #[cfg(test)]
 mod random;
+mod sums;
+mod witness;
 #[cfg(test)]
 pub(crate) mod zoo;
 
@@ -110,8 +110,13 @@ struct Draws {
 
 impl Draws {
     fn replay(mut rng: ChaCha20Rng, columns: usize) -> Draws {
-        let rows = (0..columns).map(|_| std::array::from_fn(|_| F::random(&mut rng))).collect();
-        Draws { rows, blinds: (0..columns).map(|_| F::random(&mut rng)).collect() }
+        let rows = (0..columns)
+            .map(|_| std::array::from_fn(|_| F::random(&mut rng)))
+            .collect();
+        Draws {
+            rows,
+            blinds: (0..columns).map(|_| F::random(&mut rng)).collect(),
+        }
     }
 }
 
@@ -129,7 +134,8 @@ impl Prover<'_> {
         let layout = &plan.layout;
         let mut timings = Timings::default();
         let mut clock = Instant::now();
-        let mut lap = |slot: &mut Duration| *slot = std::mem::replace(&mut clock, Instant::now()).elapsed();
+        let mut lap =
+            |slot: &mut Duration| *slot = std::mem::replace(&mut clock, Instant::now()).elapsed();
 
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
@@ -147,7 +153,9 @@ impl Prover<'_> {
         lap(&mut timings.phase1);
 
         let mut session = Session::new(statement);
-        let mut challenges = session.challenges(layout, &commitments).map_err(|_| ProveError::Unlucky)?;
+        let mut challenges = session
+            .challenges(layout, &commitments)
+            .map_err(|_| ProveError::Unlucky)?;
         deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
         columns.extend(self.phase2(&coefficients));
@@ -157,10 +165,20 @@ impl Prover<'_> {
         let phase2 = self.commit(&columns[first..], first, &draws);
         lap(&mut timings.phase2);
 
-        let late = session.late(layout, &phase2).map_err(|_| ProveError::Unlucky)?;
+        let late = session
+            .late(layout, &phase2)
+            .map_err(|_| ProveError::Unlucky)?;
         commitments.extend(phase2);
         let (kappa, beta) = coefficients.late(&late);
-        columns.extend(sums::phase3(plan, &phase1, &columns, &challenges, &late, kappa, &beta));
+        columns.extend(sums::phase3(
+            plan,
+            &phase1,
+            &columns,
+            &challenges,
+            &late,
+            kappa,
+            &beta,
+        ));
         deviation.columns(plan, 3, &mut columns);
         let mut instances = instances(layout, &challenges, &late, kappa, beta);
         deviation.instances(plan, &mut instances);
@@ -171,7 +189,14 @@ impl Prover<'_> {
         let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
         let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
         with_description(circuit.description(), || {
-            create_proof(self.params, self.key, std::slice::from_ref(&circuit), &[&instances], halo2_rng, &mut transcript)
+            create_proof(
+                self.params,
+                self.key,
+                std::slice::from_ref(&circuit),
+                &[&instances],
+                halo2_rng,
+                &mut transcript,
+            )
         })
         .map_err(ProveError::Halo2)?;
         let proof = transcript.finalize();
@@ -183,7 +208,8 @@ impl Prover<'_> {
         lap(&mut timings.halo2);
 
         let excess = self.excess(&coefficients, sides, &draws);
-        let link = link::prove(self.params, &mut session.link(), &excess, rng).map_err(|_| ProveError::Unlucky)?;
+        let link = link::prove(self.params, &mut session.link(), &excess, rng)
+            .map_err(|_| ProveError::Unlucky)?;
         lap(&mut timings.link);
         Ok((proof, link, timings))
     }
@@ -204,7 +230,11 @@ impl Prover<'_> {
         if layout.columns.free > 0 {
             let table = layout.columns.direct..layout.columns.direct + layout.columns.table;
             let free = coefficients.free(&columns[table]);
-            let slots = layout.slots.iter().enumerate().skip(zkinfer_circuits::program::FIRST_SLOT as usize);
+            let slots = layout
+                .slots
+                .iter()
+                .enumerate()
+                .skip(zkinfer_circuits::program::FIRST_SLOT as usize);
             for (slot, cell) in slots {
                 if let Some((column, _)) = layout.ports[cell.port as usize].free {
                     columns[column - first][cell.row as usize] = free[slot];
@@ -228,24 +258,47 @@ impl Prover<'_> {
                 values.extend_from_slice(column);
                 values.extend_from_slice(&draws.rows[first + i]);
                 let poly = domain.lagrange_from_vec(values);
-                self.params.commit_lagrange(&poly, Blind(draws.blinds[first + i])).to_affine()
+                self.params
+                    .commit_lagrange(&poly, Blind(draws.blinds[first + i]))
+                    .to_affine()
             })
             .collect()
     }
 
     /// What every linked column's commitment has beyond its target, in the order of [`Plan::linked_columns`].
-    fn excess(&self, coefficients: &Coefficients<'_>, sides: &SideBlinds<'_>, draws: &Draws) -> Vec<Excess> {
+    fn excess(
+        &self,
+        coefficients: &Coefficients<'_>,
+        sides: &SideBlinds<'_>,
+        draws: &Draws,
+    ) -> Vec<Excess> {
         let plan = self.plan;
         let mut columns: Vec<(usize, Excess)> = plan
             .linked_columns()
             .into_iter()
-            .map(|c| (c, Excess { rows: draws.rows[c], blind: draws.blinds[c] }))
+            .map(|c| {
+                (
+                    c,
+                    Excess {
+                        rows: draws.rows[c],
+                        blind: draws.blinds[c],
+                    },
+                )
+            })
             .collect();
-        for ((_, excess), blind) in columns.iter_mut().zip(sides.input.iter().chain(sides.output)) {
+        for ((_, excess), blind) in columns
+            .iter_mut()
+            .zip(sides.input.iter().chain(sides.output))
+        {
             excess.blind -= blind;
         }
         for (group, blinds) in plan.groups.iter().zip(self.blinds) {
-            let blind: F = coefficients.group(group).iter().zip(blinds).map(|(c, b)| *c * b).sum();
+            let blind: F = coefficients
+                .group(group)
+                .iter()
+                .zip(blinds)
+                .map(|(c, b)| *c * b)
+                .sum();
             if let Some((_, excess)) = columns.iter_mut().find(|(c, _)| *c == group.column) {
                 excess.blind -= blind;
             }

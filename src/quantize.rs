@@ -42,7 +42,12 @@ pub struct QuantizeOptions {
 
 impl Default for QuantizeOptions {
     fn default() -> Self {
-        QuantizeOptions { range_bits: None, headroom: 0.3, per_channel: true, inputs: Vec::new() }
+        QuantizeOptions {
+            range_bits: None,
+            headroom: 0.3,
+            per_channel: true,
+            inputs: Vec::new(),
+        }
     }
 }
 
@@ -86,7 +91,11 @@ impl Graph {
     ///
     /// # Errors
     /// See [`QuantizeError`].
-    pub fn quantize(&self, calibration: &[Vec<Vec<f32>>], options: &QuantizeOptions) -> Result<QuantizedModel, QuantizeError> {
+    pub fn quantize(
+        &self,
+        calibration: &[Vec<Vec<f32>>],
+        options: &QuantizeOptions,
+    ) -> Result<QuantizedModel, QuantizeError> {
         quantize(self, calibration, options)
     }
 }
@@ -96,13 +105,25 @@ impl Graph {
 /// # Errors
 /// Options out of bounds, no samples, numbers that are not finite, coefficients out of range, operations that the program
 /// cannot express; see [`QuantizeError`].
-pub fn quantize(graph: &Graph, calibration: &[Vec<Vec<f32>>], options: &QuantizeOptions) -> Result<QuantizedModel, QuantizeError> {
+pub fn quantize(
+    graph: &Graph,
+    calibration: &[Vec<Vec<f32>>],
+    options: &QuantizeOptions,
+) -> Result<QuantizedModel, QuantizeError> {
     let bits = options.bits();
     if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&bits) {
-        return Err(QuantizeError::Option { option: "range_bits", value: f64::from(bits), allowed: "4 to 14" });
+        return Err(QuantizeError::Option {
+            option: "range_bits",
+            value: f64::from(bits),
+            allowed: "4 to 14",
+        });
     }
     if !(0.0..=16.0).contains(&options.headroom) {
-        return Err(QuantizeError::Option { option: "headroom", value: options.headroom, allowed: "0 to 16" });
+        return Err(QuantizeError::Option {
+            option: "headroom",
+            value: options.headroom,
+            allowed: "0 to 16",
+        });
     }
     let stats = stats::Stats::collect(graph, calibration)?;
     lower::Lowering::new(graph, &stats, options).run()

@@ -17,7 +17,9 @@
 
 use rayon::prelude::*;
 use thiserror::Error;
-use zkinfer_circuits::program::{Expanded, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, Wires};
+use zkinfer_circuits::program::{
+    Expanded, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, Wires,
+};
 
 use crate::model::WeightTensor;
 
@@ -156,9 +158,16 @@ pub struct Trace {
 impl Trace {
     /// Elements of a program value (sums of its slots).
     pub fn value(&self, expanded: &Expanded, value: ValueRef) -> Option<Vec<i64>> {
-        let wires = expanded.values.get(value.node as usize)?.get(value.port as usize)?;
+        let wires = expanded
+            .values
+            .get(value.node as usize)?
+            .get(value.port as usize)?;
         let slot = |&s: &u32| self.slots.get(s as usize).map(|&v| i64::from(v));
-        wires.slots.chunks(wires.width).map(|c| c.iter().map(slot).sum::<Option<i64>>()).collect()
+        wires
+            .slots
+            .chunks(wires.width)
+            .map(|c| c.iter().map(slot).sum::<Option<i64>>())
+            .collect()
     }
 }
 
@@ -190,23 +199,47 @@ pub fn run(
             Node::Input { len } => {
                 let found = inputs.get(next_input).map_or(0, Vec::len);
                 let values = inputs.get(next_input).filter(|v| v.len() == *len as usize);
-                let values = values.ok_or(RunError::Inputs { input: next_input, found, wanted: *len as usize })?;
-                if let Some((at, &v)) = values.iter().enumerate().find(|(_, v)| i64::from(**v) >= limit) {
-                    return Err(RunError::Range { node: id, index: at, part: Part::Input, value: i64::from(v), limit });
+                let values = values.ok_or(RunError::Inputs {
+                    input: next_input,
+                    found,
+                    wanted: *len as usize,
+                })?;
+                if let Some((at, &v)) = values
+                    .iter()
+                    .enumerate()
+                    .find(|(_, v)| i64::from(**v) >= limit)
+                {
+                    return Err(RunError::Range {
+                        node: id,
+                        index: at,
+                        part: Part::Input,
+                        value: i64::from(v),
+                        limit,
+                    });
                 }
                 store(&mut slots, ports, 0, values).ok_or(mismatch)?;
                 next_input += 1;
             }
             Node::Hint { len } => {
-                let solver = hints.iter().find(|h| h.node() == id).ok_or(RunError::Hint { node: id })?;
-                let values = solve(solver, program, expanded, &slots).ok_or(RunError::Hint { node: id })?;
+                let solver = hints
+                    .iter()
+                    .find(|h| h.node() == id)
+                    .ok_or(RunError::Hint { node: id })?;
+                let values =
+                    solve(solver, program, expanded, &slots).ok_or(RunError::Hint { node: id })?;
                 if values.len() != *len as usize {
                     return Err(RunError::Hint { node: id });
                 }
                 let mut fitting = Vec::with_capacity(values.len());
                 for (at, &value) in values.iter().enumerate() {
                     if !(0..limit).contains(&value) {
-                        return Err(RunError::Range { node: id, index: at, part: Part::Hint, value, limit });
+                        return Err(RunError::Range {
+                            node: id,
+                            index: at,
+                            part: Part::Hint,
+                            value,
+                            limit,
+                        });
                     }
                     fitting.push(value as u32);
                 }
@@ -224,32 +257,59 @@ pub fn run(
         }
     }
     if next_input != inputs.len() {
-        return Err(RunError::Inputs { input: next_input, found: inputs[next_input].len(), wanted: 0 });
+        return Err(RunError::Inputs {
+            input: next_input,
+            found: inputs[next_input].len(),
+            wanted: 0,
+        });
     }
-    Ok(Trace { slots, accumulators })
+    Ok(Trace {
+        slots,
+        accumulators,
+    })
 }
 
 /// Writes the fresh slots of a port.
 fn store(slots: &mut [u32], ports: &[Wires], port: usize, values: &[u32]) -> Option<()> {
-    let wires = ports.get(port).filter(|w| w.width == 1 && w.slots.len() == values.len())?;
+    let wires = ports
+        .get(port)
+        .filter(|w| w.width == 1 && w.slots.len() == values.len())?;
     let first = *wires.slots.first()? as usize;
-    slots.get_mut(first..first + values.len())?.copy_from_slice(values);
+    slots
+        .get_mut(first..first + values.len())?
+        .copy_from_slice(values);
     Some(())
 }
 
-fn accumulate(node: u32, n: &Neurons, expanded: &Expanded, weights: &[WeightTensor], slots: &[u32]) -> Result<Vec<i64>, RunError> {
+fn accumulate(
+    node: u32,
+    n: &Neurons,
+    expanded: &Expanded,
+    weights: &[WeightTensor],
+    slots: &[u32],
+) -> Result<Vec<i64>, RunError> {
     let mut sum = linear::Accumulators::new(n);
     for (t, term) in n.terms.iter().enumerate() {
-        let patches = expanded.values.get(term.patches.node as usize).and_then(|p| p.get(term.patches.port as usize));
+        let patches = expanded
+            .values
+            .get(term.patches.node as usize)
+            .and_then(|p| p.get(term.patches.port as usize));
         let patches = patches.ok_or(RunError::Mismatch { node })?;
         let wanted = n.groups as usize * n.outputs as usize * term.inputs as usize;
         let result = match &term.weights {
             Weights::Public(w) => sum.add(patches, slots, w, term.inputs as usize),
             Weights::Committed => {
-                let at = weights.binary_search_by_key(&(node, t as u32), |w| (w.node, w.term)).ok();
+                let at = weights
+                    .binary_search_by_key(&(node, t as u32), |w| (w.node, w.term))
+                    .ok();
                 let data = at.map_or(&[][..], |i| &weights[i].data[..]);
                 if data.len() != wanted {
-                    return Err(RunError::Weights { node, term: t as u32, found: data.len(), wanted });
+                    return Err(RunError::Weights {
+                        node,
+                        term: t as u32,
+                        found: data.len(),
+                        wanted,
+                    });
                 }
                 sum.add(patches, slots, data, term.inputs as usize)
             }
@@ -271,7 +331,13 @@ fn apply(node: u32, program: &Program, n: &Neurons, y: &[i64]) -> Result<Vec<Vec
         .with_min_len(1024)
         .enumerate()
         .map(|(index, y)| {
-            neuron(unit, bits, y).map_err(|(part, value)| RunError::Range { node, index, part, value, limit: 1 << bits })
+            neuron(unit, bits, y).map_err(|(part, value)| RunError::Range {
+                node,
+                index,
+                part,
+                value,
+                limit: 1 << bits,
+            })
         })
         .collect::<Result<_, _>>()?;
     let mut ports = vec![cells.iter().map(|c| c.0).collect::<Vec<u32>>()];
@@ -279,9 +345,18 @@ fn apply(node: u32, program: &Program, n: &Neurons, y: &[i64]) -> Result<Vec<Vec
         ports.push(cells.iter().map(|c| c.1).collect());
     }
     for &t in &unit.tables {
-        let table = program.tables.get(t as usize).ok_or(RunError::Mismatch { node })?;
+        let table = program
+            .tables
+            .get(t as usize)
+            .ok_or(RunError::Mismatch { node })?;
         let read = |c: &(u32, u32)| table.get(c.0 as usize).map(|&v| u32::from(v));
-        ports.push(cells.iter().map(read).collect::<Option<_>>().ok_or(RunError::Mismatch { node })?);
+        ports.push(
+            cells
+                .iter()
+                .map(read)
+                .collect::<Option<_>>()
+                .ok_or(RunError::Mismatch { node })?,
+        );
     }
     Ok(ports)
 }
@@ -289,7 +364,13 @@ fn apply(node: u32, program: &Program, n: &Neurons, y: &[i64]) -> Result<Vec<Vec
 /// `x` and (with one candidate) `below` of one neuron.
 fn neuron(unit: &Unit, bits: u32, y: &[i64]) -> Result<(u32, u32), (Part, i64)> {
     let limit = 1i64 << bits;
-    let fits = |part, value: i64| if (0..limit).contains(&value) { Ok(value as u32) } else { Err((part, value)) };
+    let fits = |part, value: i64| {
+        if (0..limit).contains(&value) {
+            Ok(value as u32)
+        } else {
+            Err((part, value))
+        }
+    };
     let top = y.iter().map(|y| y >> bits).max().unwrap_or(0);
     let mut x = if unit.low { top.max(0) } else { top };
     if unit.high {
@@ -308,11 +389,27 @@ fn neuron(unit: &Unit, bits: u32, y: &[i64]) -> Result<(u32, u32), (Part, i64)> 
     Ok((result, below))
 }
 
-fn solve(solver: &HintSolver, program: &Program, expanded: &Expanded, slots: &[u32]) -> Option<Vec<i64>> {
-    let HintSolver::Softmax { logits, len, factor, constant, table, target, .. } = solver;
+fn solve(
+    solver: &HintSolver,
+    program: &Program,
+    expanded: &Expanded,
+    slots: &[u32],
+) -> Option<Vec<i64>> {
+    let HintSolver::Softmax {
+        logits,
+        len,
+        factor,
+        constant,
+        table,
+        target,
+        ..
+    } = solver;
     let (bits, limit) = (program.range_bits, program.range());
     let table = program.tables.get(*table as usize)?;
-    let wires = expanded.values.get(logits.node as usize)?.get(logits.port as usize)?;
+    let wires = expanded
+        .values
+        .get(logits.node as usize)?
+        .get(logits.port as usize)?;
     if *len == 0 || wires.len() % *len as usize != 0 {
         return None;
     }
@@ -341,7 +438,11 @@ fn solve(solver: &HintSolver, program: &Program, expanded: &Expanded, slots: &[u
         }
         while high - low > 1 {
             let middle = low + (high - low) / 2;
-            if reaches(middle)? { low = middle } else { high = middle }
+            if reaches(middle)? {
+                low = middle
+            } else {
+                high = middle
+            }
         }
         out.push(low & (limit - 1));
         out.push(low >> bits);
@@ -356,7 +457,12 @@ mod tests {
     use super::*;
 
     fn unit(window: u32, low: bool, high: bool) -> Unit {
-        Unit { window, low, high, tables: Vec::new() }
+        Unit {
+            window,
+            low,
+            high,
+            tables: Vec::new(),
+        }
     }
 
     #[test]
@@ -368,35 +474,95 @@ mod tests {
         assert_eq!(neuron(&Unit::RELU, 4, &[-1]), Ok((0, 1)));
         assert_eq!(neuron(&Unit::RELU, 4, &[-240]), Ok((0, 15)));
         assert_eq!(neuron(&Unit::RELU, 4, &[-241]), Err((Part::Below, 16)));
-        assert_eq!(neuron(&unit(1, true, true), 4, &[16 * 30 + 15]), Ok((15, 0)));
-        assert_eq!(neuron(&unit(1, true, true), 4, &[16 * 31]), Err((Part::Above, 16)));
-        assert_eq!(neuron(&unit(1, false, true), 4, &[-1]), Err((Part::Result, -1)));
+        assert_eq!(
+            neuron(&unit(1, true, true), 4, &[16 * 30 + 15]),
+            Ok((15, 0))
+        );
+        assert_eq!(
+            neuron(&unit(1, true, true), 4, &[16 * 31]),
+            Err((Part::Above, 16))
+        );
+        assert_eq!(
+            neuron(&unit(1, false, true), 4, &[-1]),
+            Err((Part::Result, -1))
+        );
         assert_eq!(neuron(&unit(3, false, false), 4, &[16, 48, 32]), Ok((3, 1)));
-        assert_eq!(neuron(&unit(2, false, false), 4, &[0, 256]), Err((Part::Result, 16)));
+        assert_eq!(
+            neuron(&unit(2, false, false), 4, &[0, 256]),
+            Err((Part::Result, 16))
+        );
         assert_eq!(neuron(&unit(2, true, false), 4, &[-16, -32]), Ok((0, 2)));
-        assert_eq!(neuron(&unit(2, true, false), 4, &[15, -241]), Err((Part::Below, 16)));
+        assert_eq!(
+            neuron(&unit(2, true, false), 4, &[15, -241]),
+            Err((Part::Below, 16))
+        );
     }
 
     fn program(weights: Weights) -> Program {
-        let terms = vec![Term { patches: ValueRef::new(0), inputs: 2, weights }];
-        let neurons = Neurons { groups: 1, outputs: 1, positions: 1, unit: Unit::LINEAR, terms };
-        Program { range_bits: 4, tables: vec![], nodes: vec![Node::Input { len: 2 }, Node::Neurons(neurons)], outputs: vec![1] }
+        let terms = vec![Term {
+            patches: ValueRef::new(0),
+            inputs: 2,
+            weights,
+        }];
+        let neurons = Neurons {
+            groups: 1,
+            outputs: 1,
+            positions: 1,
+            unit: Unit::LINEAR,
+            terms,
+        };
+        Program {
+            range_bits: 4,
+            tables: vec![],
+            nodes: vec![Node::Input { len: 2 }, Node::Neurons(neurons)],
+            outputs: vec![1],
+        }
     }
 
     #[test]
     fn arguments_are_checked() {
         let p = program(Weights::Committed);
         let e = p.expand(&ProgramLimits::default()).unwrap();
-        let w = |data: Vec<i32>| vec![WeightTensor { node: 1, term: 0, data }];
+        let w = |data: Vec<i32>| {
+            vec![WeightTensor {
+                node: 1,
+                term: 0,
+                data,
+            }]
+        };
         let trace = run(&p, &e, &w(vec![16, 3]), &[], &[vec![5, 7]]).unwrap();
-        assert_eq!((trace.slots, trace.accumulators), (vec![0, 1, 5, 7, 6], vec![vec![], vec![101]]));
-        assert!(matches!(run(&p, &e, &[], &[], &[vec![5, 7]]), Err(RunError::Weights { .. })));
-        assert!(matches!(run(&p, &e, &w(vec![1]), &[], &[vec![5, 7]]), Err(RunError::Weights { .. })));
-        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5]]), Err(RunError::Inputs { .. })));
-        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 7], vec![]]), Err(RunError::Inputs { .. })));
-        assert!(matches!(run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 16]]), Err(RunError::Range { part: Part::Input, .. })));
+        assert_eq!(
+            (trace.slots, trace.accumulators),
+            (vec![0, 1, 5, 7, 6], vec![vec![], vec![101]])
+        );
+        assert!(matches!(
+            run(&p, &e, &[], &[], &[vec![5, 7]]),
+            Err(RunError::Weights { .. })
+        ));
+        assert!(matches!(
+            run(&p, &e, &w(vec![1]), &[], &[vec![5, 7]]),
+            Err(RunError::Weights { .. })
+        ));
+        assert!(matches!(
+            run(&p, &e, &w(vec![1, 1]), &[], &[vec![5]]),
+            Err(RunError::Inputs { .. })
+        ));
+        assert!(matches!(
+            run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 7], vec![]]),
+            Err(RunError::Inputs { .. })
+        ));
+        assert!(matches!(
+            run(&p, &e, &w(vec![1, 1]), &[], &[vec![5, 16]]),
+            Err(RunError::Range {
+                part: Part::Input,
+                ..
+            })
+        ));
         let p = program(Weights::Public(vec![i64::MAX, i64::MIN]));
         let e = p.expand(&ProgramLimits::default()).unwrap();
-        assert!(matches!(run(&p, &e, &[], &[], &[vec![5, 7]]), Err(RunError::Overflow { node: 1 })));
+        assert!(matches!(
+            run(&p, &e, &[], &[], &[vec![5, 7]]),
+            Err(RunError::Overflow { node: 1 })
+        ));
     }
 }

@@ -82,10 +82,16 @@ impl QuantizedModel {
     ///
     /// # Errors
     /// A model that fits no plan that `options` allow; see [`CommitError`].
-    pub fn commit_with(self, options: &CommitOptions, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
+    pub fn commit_with(
+        self,
+        options: &CommitOptions,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Secret, CommitError> {
         let k = plan::choose(&self.program, &options.plan)?.k;
         let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
-        let info = Interface::of(&self, options.name.clone()).to_info().map_err(|_| CommitError::Interface)?;
+        let info = Interface::of(&self, options.name.clone())
+            .to_info()
+            .map_err(|_| CommitError::Interface)?;
         Secret::commit(self, k, info, params, options.weights, rng)
     }
 }
@@ -105,7 +111,9 @@ pub struct Secret {
 /// Says which model it is, never what is in it.
 impl std::fmt::Debug for Secret {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Secret").field("card", &self.digest).finish_non_exhaustive()
+        f.debug_struct("Secret")
+            .field("card", &self.digest)
+            .finish_non_exhaustive()
     }
 }
 
@@ -122,7 +130,10 @@ pub struct Run {
 /// Runs hold inputs and activations, which may be private.
 impl std::fmt::Debug for Run {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Run").field("inputs", &self.input.len()).field("outputs", &self.output.len()).finish_non_exhaustive()
+        f.debug_struct("Run")
+            .field("inputs", &self.input.len())
+            .field("outputs", &self.output.len())
+            .finish_non_exhaustive()
     }
 }
 
@@ -145,7 +156,8 @@ impl Run {
     /// The output as arrays in the model's shapes.
     pub fn output_arrays(&self) -> Vec<ArrayD<f32>> {
         let array = |(values, shape): (&Vec<f32>, &Vec<usize>)| {
-            ArrayD::from_shape_vec(shape.as_slice(), values.clone()).unwrap_or_else(|_| Array1::from_vec(values.clone()).into_dyn())
+            ArrayD::from_shape_vec(shape.as_slice(), values.clone())
+                .unwrap_or_else(|_| Array1::from_vec(values.clone()).into_dyn())
         };
         self.outputs.iter().zip(&self.shapes).map(array).collect()
     }
@@ -181,7 +193,9 @@ pub struct Opening {
 /// Shows the points, which may be published, and not the blinds.
 impl std::fmt::Debug for Opening {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Opening").field("points", &self.points).finish_non_exhaustive()
+        f.debug_struct("Opening")
+            .field("points", &self.points)
+            .finish_non_exhaustive()
     }
 }
 
@@ -236,17 +250,41 @@ impl Secret {
             WeightVisibility::Hidden => F::random(rng),
             WeightVisibility::Public => F::ZERO,
         };
-        let blinds: Vec<Vec<F>> =
-            plan.groups.iter().map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect()).collect();
+        let blinds: Vec<Vec<F>> = plan
+            .groups
+            .iter()
+            .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
+            .collect();
         let matrices = collect_matrices(&plan, &model)?;
         let generators = Generators::new(&params).ok_or(CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
-        let points: Vec<C> = groups.flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds)).collect();
-        let mut card = Card { program: model.program.clone(), k, info, points, support: SupportProof { groups: Vec::new() } };
+        let points: Vec<C> = groups
+            .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
+            .collect();
+        let mut card = Card {
+            program: model.program.clone(),
+            k,
+            info,
+            points,
+            support: SupportProof { groups: Vec::new() },
+        };
         let digest = card.digest();
-        let folder = Folder { matrices: &matrices, blinds: &blinds };
-        card.support = support::prove(&params, &digest, &plan.groups, &folder, rng).map_err(|_| CommitError::Unlucky)?;
-        Ok(Secret { model, plan, params, matrices, blinds, card, digest, key: OnceLock::new() })
+        let folder = Folder {
+            matrices: &matrices,
+            blinds: &blinds,
+        };
+        card.support = support::prove(&params, &digest, &plan.groups, &folder, rng)
+            .map_err(|_| CommitError::Unlucky)?;
+        Ok(Secret {
+            model,
+            plan,
+            params,
+            matrices,
+            blinds,
+            card,
+            digest,
+            key: OnceLock::new(),
+        })
     }
 
     /// Rebuilds a committed model from its parts (see [`crate::files`]).
@@ -257,13 +295,30 @@ impl Secret {
         params: Arc<Params<C>>,
     ) -> Result<Secret, CommitError> {
         let plan = Plan::new(model.program.clone(), card.k, &Limits::default())?;
-        let fits = blinds.len() == plan.groups.len() && blinds.iter().zip(&plan.groups).all(|(b, g)| b.len() == g.points);
-        if !fits || card.program != model.program || card.points.len() != plan.points() || params.k() != card.k {
+        let fits = blinds.len() == plan.groups.len()
+            && blinds
+                .iter()
+                .zip(&plan.groups)
+                .all(|(b, g)| b.len() == g.points);
+        if !fits
+            || card.program != model.program
+            || card.points.len() != plan.points()
+            || params.k() != card.k
+        {
             return Err(CommitError::Mismatch);
         }
         let matrices = collect_matrices(&plan, &model)?;
         let digest = card.digest();
-        Ok(Secret { model, plan, params, matrices, blinds, card, digest, key: OnceLock::new() })
+        Ok(Secret {
+            model,
+            plan,
+            params,
+            matrices,
+            blinds,
+            card,
+            digest,
+            key: OnceLock::new(),
+        })
     }
 
     /// What is published.
@@ -304,8 +359,13 @@ impl Secret {
             return Ok(key);
         }
         let circuit = self.plan.circuit();
-        let vk = circuit.verifying_key(&self.params).map_err(ProveError::Halo2)?;
-        let key = with_description(circuit.description(), || keygen_pk(&self.params, vk, &circuit)).map_err(ProveError::Halo2)?;
+        let vk = circuit
+            .verifying_key(&self.params)
+            .map_err(ProveError::Halo2)?;
+        let key = with_description(circuit.description(), || {
+            keygen_pk(&self.params, vk, &circuit)
+        })
+        .map_err(ProveError::Halo2)?;
         Ok(self.key.get_or_init(|| key))
     }
 
@@ -332,30 +392,48 @@ impl Secret {
     /// # Errors
     /// As [`Secret::infer`].
     pub fn infer_integers(&self, inputs: &[Vec<u32>]) -> Result<Run, InferError> {
-        let trace = self.model.run(&self.plan.expanded, inputs).map_err(|error| InferError::new(&self.model, error))?;
+        let trace = self
+            .model
+            .run(&self.plan.expanded, inputs)
+            .map_err(|error| InferError::new(&self.model, error))?;
         let read = |nodes: &mut dyn Iterator<Item = usize>| -> Vec<u16> {
             nodes
                 .flat_map(|node| {
-                    let len = self.plan.layout.placements[node].as_ref().map_or(0, |p| p.cells.len());
+                    let len = self.plan.layout.placements[node]
+                        .as_ref()
+                        .map_or(0, |p| p.cells.len());
                     let first = self.plan.expanded.first_slot[node] as usize;
                     trace.slots[first..first + len].iter().map(|&v| v as u16)
                 })
                 .collect()
         };
         let program: &Program = &self.plan.program;
-        let mut inputs = (0..program.nodes.len()).filter(|&i| matches!(program.nodes[i], Node::Input { .. }));
+        let mut inputs =
+            (0..program.nodes.len()).filter(|&i| matches!(program.nodes[i], Node::Input { .. }));
         let input = read(&mut inputs);
         let output = read(&mut program.outputs.iter().map(|&o| o as usize));
         let outputs = self.model.dequantize_outputs(&self.plan.expanded, &trace)?;
         let shapes = self.model.outputs.iter().map(|o| o.shape.clone()).collect();
-        Ok(Run { trace, input, output, outputs, shapes })
+        Ok(Run {
+            trace,
+            input,
+            output,
+            outputs,
+            shapes,
+        })
     }
 
     /// Proves a run. `context` (a nonce, a request id; at most 4096 bytes) is bound to the proof.
     ///
     /// # Errors
     /// A run of another model, an opening that does not fit, a context that is too long.
-    pub fn prove(&self, run: &Run, visibility: &Visibility, context: &[u8], rng: &mut impl CryptoRng) -> Result<Proven, ProveError> {
+    pub fn prove(
+        &self,
+        run: &Run,
+        visibility: &Visibility,
+        context: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<Proven, ProveError> {
         self.prove_with(run, visibility, context, &mut Honest, rng)
     }
 
@@ -368,9 +446,14 @@ impl Secret {
         rng: &mut impl CryptoRng,
     ) -> Result<Proven, ProveError> {
         if context.len() > MAX_CONTEXT {
-            return Err(ProveError::Context { bytes: context.len(), limit: MAX_CONTEXT });
+            return Err(ProveError::Context {
+                bytes: context.len(),
+                limit: MAX_CONTEXT,
+            });
         }
-        if run.trace.slots.len() != self.plan.expanded.slots as usize || run.trace.accumulators.len() != self.plan.program.nodes.len() {
+        if run.trace.slots.len() != self.plan.expanded.slots as usize
+            || run.trace.accumulators.len() != self.plan.program.nodes.len()
+        {
             return Err(ProveError::Run);
         }
         let key = self.proving_key()?;
@@ -379,8 +462,20 @@ impl Secret {
         let output_cells: Vec<Cell> = layout.output_cells(&self.plan.program).collect();
         let input_lanes: Vec<usize> = layout.input_lanes().map(|l| l.x).collect();
         let output_lanes: Vec<usize> = layout.output_lanes().map(|l| l.x).collect();
-        let (input, input_opening) = self.side(&visibility.input, &run.input, input_cells, &input_lanes, rng)?;
-        let (output, output_opening) = self.side(&visibility.output, &run.output, output_cells, &output_lanes, rng)?;
+        let (input, input_opening) = self.side(
+            &visibility.input,
+            &run.input,
+            input_cells,
+            &input_lanes,
+            rng,
+        )?;
+        let (output, output_opening) = self.side(
+            &visibility.output,
+            &run.output,
+            output_cells,
+            &output_lanes,
+            rng,
+        )?;
         let statement = statement_digest(&self.digest, &input, &output, context);
         let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
             Some(opening) => opening.blinds.clone(),
@@ -390,18 +485,33 @@ impl Secret {
             input: &blinds(&input_opening, input_lanes.len()),
             output: &blinds(&output_opening, output_lanes.len()),
         };
-        let prover =
-            Prover { plan: &self.plan, params: &self.params, key, matrices: &self.matrices, blinds: &self.blinds };
-        let (halo2, link, timings) = prover.prove(&run.trace, &statement, &sides, deviation, rng)?;
+        let prover = Prover {
+            plan: &self.plan,
+            params: &self.params,
+            key,
+            matrices: &self.matrices,
+            blinds: &self.blinds,
+        };
+        let (halo2, link, timings) =
+            prover.prove(&run.trace, &statement, &sides, deviation, rng)?;
         let proof = Proof {
             card: self.digest,
             context: context.to_vec(),
-            input: if visibility.attach_input { input.full_claim() } else { input.short_claim() },
+            input: if visibility.attach_input {
+                input.full_claim()
+            } else {
+                input.short_claim()
+            },
             output: output.full_claim(),
             halo2,
             link,
         };
-        Ok(Proven { proof, input: input_opening, output: output_opening, timings })
+        Ok(Proven {
+            proof,
+            input: input_opening,
+            output: output_opening,
+            timings,
+        })
     }
 
     fn side(
@@ -417,7 +527,9 @@ impl Secret {
             SideVisibility::Committed => lanes.iter().map(|_| F::random(&mut *rng)).collect(),
             SideVisibility::Opened(opening) => opening.blinds.clone(),
         };
-        let points = self.plan.commit_side(&self.params, cells, lanes, values, &blinds);
+        let points = self
+            .plan
+            .commit_side(&self.params, cells, lanes, values, &blinds);
         let opening = Opening { points, blinds };
         match visibility {
             SideVisibility::Opened(given) if *given != opening => Err(ProveError::Opening),
@@ -427,7 +539,10 @@ impl Secret {
 }
 
 fn collect_matrices(plan: &Plan, model: &QuantizedModel) -> Result<Vec<Matrix>, CommitError> {
-    let matrices = plan.groups.iter().map(|g| Matrix::new(plan, g, &model.weights).ok_or(CommitError::Weights { node: g.node }));
+    let matrices = plan
+        .groups
+        .iter()
+        .map(|g| Matrix::new(plan, g, &model.weights).ok_or(CommitError::Weights { node: g.node }));
     matrices.collect()
 }
 
@@ -450,7 +565,11 @@ pub fn prove_many<R: CryptoRng>(
     use rand_core::SeedableRng;
     use rayon::prelude::*;
     secret.prepare()?;
-    let parallel = if parallel == 0 { rayon::current_num_threads() } else { parallel };
+    let parallel = if parallel == 0 {
+        rayon::current_num_threads()
+    } else {
+        parallel
+    };
     let seeds: Vec<[u8; 32]> = runs
         .iter()
         .map(|_| {
@@ -459,7 +578,11 @@ pub fn prove_many<R: CryptoRng>(
             seed
         })
         .collect();
-    for (chunk, (runs, seeds)) in runs.chunks(parallel).zip(seeds.chunks(parallel)).enumerate() {
+    for (chunk, (runs, seeds)) in runs
+        .chunks(parallel)
+        .zip(seeds.chunks(parallel))
+        .enumerate()
+    {
         let first = chunk * parallel;
         let proofs: Vec<Result<Proven, ProveError>> = runs
             .par_iter()

@@ -39,7 +39,12 @@ pub enum StatementError {
 /// A card that is not well formed or asks for more than `limits`.
 pub fn verifier(card: Card, limits: &Limits) -> Result<Verifier, LoadError> {
     if card.k > limits.k {
-        return Err(CardError::Limit { what: "k", value: card.k as usize, limit: limits.k as usize }.into());
+        return Err(CardError::Limit {
+            what: "k",
+            value: card.k as usize,
+            limit: limits.k as usize,
+        }
+        .into());
     }
     let params = params::load(card.k)?;
     Ok(Verifier::new(card, params, limits)?)
@@ -51,7 +56,9 @@ pub fn verifier(card: Card, limits: &Limits) -> Result<Verifier, LoadError> {
 /// Values of the wrong number or outside the range that the model was calibrated for.
 pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementError> {
     let interface = Interface::from_card(card)?;
-    Ok(Side::Public(interface.quantize_inputs(inputs, card.program.range_bits)?))
+    Ok(Side::Public(
+        interface.quantize_inputs(inputs, card.program.range_bits)?,
+    ))
 }
 
 /// The real numbers behind a public output; `None` if it is committed.
@@ -60,7 +67,9 @@ pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementE
 /// A card whose scales cannot be read.
 pub fn public_output(card: &Card, output: &Side) -> Result<Option<Vec<Vec<f32>>>, StatementError> {
     match output {
-        Side::Public(values) => Ok(Some(Interface::from_card(card)?.dequantize_outputs(values)?)),
+        Side::Public(values) => Ok(Some(
+            Interface::from_card(card)?.dequantize_outputs(values)?,
+        )),
         Side::Committed(_) => Ok(None),
     }
 }

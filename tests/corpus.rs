@@ -50,10 +50,21 @@ const ACCURACY: f64 = 0.005 + 1e-9;
 
 fn matching(root: &Path, pattern: &str) -> Vec<String> {
     let (group, name) = pattern.split_once('/').expect("group/name");
-    let fits = |found: &str| name.strip_suffix('*').map_or(found == name, |start| found.starts_with(start));
-    let folders = std::fs::read_dir(root.join(group)).into_iter().flatten().flatten();
-    let names = folders.filter(|f| f.path().join("samples.npz").is_file()).map(|f| f.file_name().to_string_lossy().into_owned());
-    let mut names: Vec<String> = names.filter(|n| fits(n)).map(|n| format!("{group}/{n}")).collect();
+    let fits = |found: &str| {
+        name.strip_suffix('*')
+            .map_or(found == name, |start| found.starts_with(start))
+    };
+    let folders = std::fs::read_dir(root.join(group))
+        .into_iter()
+        .flatten()
+        .flatten();
+    let names = folders
+        .filter(|f| f.path().join("samples.npz").is_file())
+        .map(|f| f.file_name().to_string_lossy().into_owned());
+    let mut names: Vec<String> = names
+        .filter(|n| fits(n))
+        .map(|n| format!("{group}/{n}"))
+        .collect();
     names.sort();
     names
 }
@@ -68,35 +79,73 @@ fn model(folder: &Path, name: &str) -> Result<Row, Vec<String>> {
     let one = |step: &str, e: &dyn std::fmt::Display| vec![format!("{step}: {e}")];
     let bytes = std::fs::read(folder.join("network.onnx")).map_err(|e| one("read", &e))?;
     let graph = Graph::from_onnx(&bytes).map_err(|e| one("import", &e))?;
-    let samples = Samples::load(folder.join("samples.npz"), &graph.input_lens()).map_err(|e| one("samples", &e))?;
+    let samples = Samples::load(folder.join("samples.npz"), &graph.input_lens())
+        .map_err(|e| one("samples", &e))?;
     let options = QuantizeOptions::default();
-    let model = graph.quantize(&samples.inputs, &options).map_err(|e| one("quantize", &e))?;
+    let model = graph
+        .quantize(&samples.inputs, &options)
+        .map_err(|e| one("quantize", &e))?;
     // Autoencoders' labels are not classes of their output.
     let classes = !name.contains("ae_") && !name.contains("autoencoder");
-    let labels: Vec<usize> = samples.labels.iter().flatten().map(|&l| l as usize).collect();
-    let labels = if classes && labels.len() == samples.inputs.len() { &labels[..] } else { &[] };
-    let mut report = evaluate(&graph, &model, &samples.inputs, labels).map_err(|e| one("evaluate", &e))?;
-    if classes && graph.outputs.first().is_some_and(|&o| graph.nodes[o].len() == 1) {
-        two_classes(&graph, &model, &samples.inputs, labels, &mut report).map_err(|e| one("evaluate", &e))?;
+    let labels: Vec<usize> = samples
+        .labels
+        .iter()
+        .flatten()
+        .map(|&l| l as usize)
+        .collect();
+    let labels = if classes && labels.len() == samples.inputs.len() {
+        &labels[..]
+    } else {
+        &[]
+    };
+    let mut report =
+        evaluate(&graph, &model, &samples.inputs, labels).map_err(|e| one("evaluate", &e))?;
+    if classes
+        && graph
+            .outputs
+            .first()
+            .is_some_and(|&o| graph.nodes[o].len() == 1)
+    {
+        two_classes(&graph, &model, &samples.inputs, labels, &mut report)
+            .map_err(|e| one("evaluate", &e))?;
     }
 
     let mut wrong = Vec::new();
     for (sample, reason) in &report.out_of_range {
         wrong.push(format!("sample {sample} is out of range: {reason}"));
     }
-    for output in report.outputs.iter().filter(|o| o.relative_error.is_nan() || o.relative_error > ERROR) {
-        wrong.push(format!("output {:?}: mean error {:.3} %", output.name, output.relative_error * 100.0));
+    for output in report
+        .outputs
+        .iter()
+        .filter(|o| o.relative_error.is_nan() || o.relative_error > ERROR)
+    {
+        wrong.push(format!(
+            "output {:?}: mean error {:.3} %",
+            output.name,
+            output.relative_error * 100.0
+        ));
     }
     if classes && report.top_class_agreement < AGREEMENT {
-        wrong.push(format!("top classes agree for {:.1} %", report.top_class_agreement * 100.0));
+        wrong.push(format!(
+            "top classes agree for {:.1} %",
+            report.top_class_agreement * 100.0
+        ));
     }
     if let (Some(float), Some(integer)) = (report.float_accuracy, report.integer_accuracy)
         && (float - integer).abs() > ACCURACY
     {
-        wrong.push(format!("accuracy {:.2} % in floats, {:.2} % in integers", float * 100.0, integer * 100.0));
+        wrong.push(format!(
+            "accuracy {:.2} % in floats, {:.2} % in integers",
+            float * 100.0,
+            integer * 100.0
+        ));
     }
     match prove_and_verify(model, name, &samples.inputs[0]) {
-        Ok(cost) if wrong.is_empty() => Ok(Row { bits: options.bits(), report, cost }),
+        Ok(cost) if wrong.is_empty() => Ok(Row {
+            bits: options.bits(),
+            report,
+            cost,
+        }),
         Ok(_) => Err(wrong),
         Err(e) => {
             wrong.push(e);
@@ -134,7 +183,9 @@ fn two_classes(
 /// `ZKINFER_MODELS=group/name,…` proves other models than the required ones.
 #[test]
 fn required_models_are_proven_and_verified() {
-    let Some(root) = corpus::corpus("models") else { return };
+    let Some(root) = corpus::corpus("models") else {
+        return;
+    };
     let mut failures = Vec::new();
     let chosen = std::env::var("ZKINFER_MODELS").ok();
     let patterns: Vec<&str> = match &chosen {
@@ -154,13 +205,28 @@ fn required_models_are_proven_and_verified() {
     }
     println!(
         "{:52} {:>2} {:>2} {:>7} {:>7} {:>7} {:>15} {:>8} {:>9} {:>8} {:>8} {:>6}",
-        "model", "T", "k", "columns", "error %", "agree %", "accuracy %", "prove ms", "verify ms", "proof B", "card B", "all s"
+        "model",
+        "T",
+        "k",
+        "columns",
+        "error %",
+        "agree %",
+        "accuracy %",
+        "prove ms",
+        "verify ms",
+        "proof B",
+        "card B",
+        "all s"
     );
     for name in &names {
         let start = std::time::Instant::now();
         match model(&root.join(name), name) {
             Ok(Row { bits, report, cost }) => {
-                let error = report.outputs.iter().map(|o| o.relative_error).fold(0.0, f64::max);
+                let error = report
+                    .outputs
+                    .iter()
+                    .map(|o| o.relative_error)
+                    .fold(0.0, f64::max);
                 let accuracy = match (report.float_accuracy, report.integer_accuracy) {
                     (Some(f), Some(i)) => format!("{:.1} -> {:.1}", f * 100.0, i * 100.0),
                     _ => "-".into(),
@@ -185,5 +251,10 @@ fn required_models_are_proven_and_verified() {
         }
     }
     println!("{} models", names.len());
-    assert!(failures.is_empty(), "{} failures:\n{}", failures.len(), failures.join("\n"));
+    assert!(
+        failures.is_empty(),
+        "{} failures:\n{}",
+        failures.len(),
+        failures.join("\n")
+    );
 }

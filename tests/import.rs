@@ -218,8 +218,7 @@ fn conformance_cases() {
         let result = graph.run(&inputs).map(|v| graph.outputs_of(&v));
         let good = match &result {
             Ok(got) => {
-                got.len() == outputs.len()
-                    && got.iter().zip(&outputs).all(|(g, w)| close(g, w))
+                got.len() == outputs.len() && got.iter().zip(&outputs).all(|(g, w)| close(g, w))
             }
             Err(_) => false,
         };

@@ -18,7 +18,10 @@ struct Numbers(u64);
 
 impl Numbers {
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6364136223846793005).wrapping_add(1442695040888963407);
+        self.0 = self
+            .0
+            .wrapping_mul(6364136223846793005)
+            .wrapping_add(1442695040888963407);
         ((self.0 >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
     }
 
@@ -43,7 +46,13 @@ struct Conv {
 }
 
 fn conv(outputs: usize, kernel: usize, pad: usize) -> Conv {
-    Conv { outputs, kernel, stride: 1, pad, groups: 1 }
+    Conv {
+        outputs,
+        kernel,
+        stride: 1,
+        pad,
+        groups: 1,
+    }
 }
 
 impl Builder {
@@ -52,7 +61,12 @@ impl Builder {
         if matches!(op, Op::Input) {
             self.inputs.push(id);
         }
-        self.nodes.push(GraphNode { name: format!("n{id}"), op, inputs: inputs.to_vec(), shape: shape.to_vec() });
+        self.nodes.push(GraphNode {
+            name: format!("n{id}"),
+            op,
+            inputs: inputs.to_vec(),
+            shape: shape.to_vec(),
+        });
         id
     }
 
@@ -76,15 +90,31 @@ impl Builder {
 
     /// Square convolution on `[1, c, h, h]`.
     fn conv(&mut self, numbers: &mut Numbers, input: usize, conv: Conv) -> usize {
-        let Conv { outputs, kernel, stride, pad, groups } = conv;
+        let Conv {
+            outputs,
+            kernel,
+            stride,
+            pad,
+            groups,
+        } = conv;
         let (c, h) = (self.nodes[input].shape[1], self.nodes[input].shape[2]);
         let (per, o) = (c / groups, (h + 2 * pad - kernel) / stride + 1);
-        let spatial = |strides: Vec<i64>| Axis { extent: h as u32, offset: -(pad as i64), strides };
+        let spatial = |strides: Vec<i64>| Axis {
+            extent: h as u32,
+            offset: -(pad as i64),
+            strides,
+        };
         let s = stride as i64;
         let patches = View {
-            loops: [groups, o, o, per, kernel, kernel].map(|l| l as u32).to_vec(),
+            loops: [groups, o, o, per, kernel, kernel]
+                .map(|l| l as u32)
+                .to_vec(),
             axes: vec![
-                Axis { extent: c as u32, offset: 0, strides: vec![per as i64, 0, 0, 1, 0, 0] },
+                Axis {
+                    extent: c as u32,
+                    offset: 0,
+                    strides: vec![per as i64, 0, 0, 1, 0, 0],
+                },
                 spatial(vec![0, s, 0, 0, 1, 0]),
                 spatial(vec![0, 0, s, 0, 0, 1]),
             ],
@@ -102,15 +132,29 @@ impl Builder {
         self.add(Op::Linear(linear), &[input], &[1, outputs, o, o])
     }
 
-    fn windows(&self, input: usize, kernel: usize, stride: usize, pad: usize) -> (View, usize, usize) {
+    fn windows(
+        &self,
+        input: usize,
+        kernel: usize,
+        stride: usize,
+        pad: usize,
+    ) -> (View, usize, usize) {
         let (c, h) = (self.nodes[input].shape[1], self.nodes[input].shape[2]);
         let o = (h + 2 * pad - kernel) / stride + 1;
         let s = stride as i64;
-        let spatial = |strides: Vec<i64>| Axis { extent: h as u32, offset: -(pad as i64), strides };
+        let spatial = |strides: Vec<i64>| Axis {
+            extent: h as u32,
+            offset: -(pad as i64),
+            strides,
+        };
         let view = View {
             loops: [c, o, o, kernel, kernel].map(|l| l as u32).to_vec(),
             axes: vec![
-                Axis { extent: c as u32, offset: 0, strides: vec![1, 0, 0, 0, 0] },
+                Axis {
+                    extent: c as u32,
+                    offset: 0,
+                    strides: vec![1, 0, 0, 0, 0],
+                },
                 spatial(vec![0, s, 0, 1, 0]),
                 spatial(vec![0, 0, s, 0, 1]),
             ],
@@ -120,7 +164,14 @@ impl Builder {
 
     fn maxpool(&mut self, input: usize, kernel: usize, stride: usize, pad: usize) -> usize {
         let (windows, c, o) = self.windows(input, kernel, stride, pad);
-        self.add(Op::Max { windows, window: kernel * kernel }, &[input], &[1, c, o, o])
+        self.add(
+            Op::Max {
+                windows,
+                window: kernel * kernel,
+            },
+            &[input],
+            &[1, c, o, o],
+        )
     }
 
     fn avgpool(&mut self, input: usize, kernel: usize) -> usize {
@@ -128,7 +179,14 @@ impl Builder {
         let k = kernel * kernel;
         let view = self.add(Op::View(view), &[input], &[c, o, o, k]);
         let sum = self.add(Op::Sum { group: k }, &[view], &[1, c, o, o]);
-        self.add(Op::Affine { scale: vec![1.0 / k as f32], shift: vec![0.0] }, &[sum], &[1, c, o, o])
+        self.add(
+            Op::Affine {
+                scale: vec![1.0 / k as f32],
+                shift: vec![0.0],
+            },
+            &[sum],
+            &[1, c, o, o],
+        )
     }
 
     fn activation(&mut self, activation: Activation, input: usize) -> usize {
@@ -146,28 +204,62 @@ impl Builder {
     }
 
     fn finish(self, outputs: &[usize]) -> Graph {
-        Graph { nodes: self.nodes, inputs: self.inputs, outputs: outputs.to_vec() }
+        Graph {
+            nodes: self.nodes,
+            inputs: self.inputs,
+            outputs: outputs.to_vec(),
+        }
     }
 }
 
 /// Quantizes with random inputs, half of them for calibration, and checks the errors.
 fn check(graph: &Graph, low: f32, tolerance: f64) -> (QuantizedModel, Report) {
     let mut numbers = Numbers(7);
-    let mut input = |len: usize| (0..len).map(|_| if low < 0.0 { numbers.next() } else { numbers.next().abs() }).collect::<Vec<f32>>();
-    let mut sample = |_| graph.inputs.iter().map(|&i| input(graph.nodes[i].len())).collect();
+    let mut input = |len: usize| {
+        (0..len)
+            .map(|_| {
+                if low < 0.0 {
+                    numbers.next()
+                } else {
+                    numbers.next().abs()
+                }
+            })
+            .collect::<Vec<f32>>()
+    };
+    let mut sample = |_| {
+        graph
+            .inputs
+            .iter()
+            .map(|&i| input(graph.nodes[i].len()))
+            .collect()
+    };
     let samples: Vec<Vec<Vec<f32>>> = (0..40).map(&mut sample).collect();
     let model = quantize(graph, &samples[..20], &QuantizeOptions::default()).unwrap();
     let report = evaluate(graph, &model, &samples, &[]).unwrap();
     assert_eq!(report.out_of_range, vec![]);
     for output in &report.outputs {
         assert!(output.relative_error <= tolerance, "{report:#?}");
-        assert!(output.max_error <= 12.0 * tolerance * output.range.max(1e-3), "{report:#?}");
+        assert!(
+            output.max_error <= 12.0 * tolerance * output.range.max(1e-3),
+            "{report:#?}"
+        );
     }
     (model, report)
 }
 
 fn units(model: &QuantizedModel) -> Vec<Unit> {
-    model.program.nodes.iter().filter_map(|n| if let Node::Neurons(n) = n { Some(n.unit.clone()) } else { None }).collect()
+    model
+        .program
+        .nodes
+        .iter()
+        .filter_map(|n| {
+            if let Node::Neurons(n) = n {
+                Some(n.unit.clone())
+            } else {
+                None
+            }
+        })
+        .collect()
 }
 
 #[test]
@@ -189,14 +281,31 @@ fn convolutions_with_fused_pooling() {
     let h = b.relu(h);
     // Eleven is odd: the last row and column are read by no window, and cost nothing.
     let h = b.maxpool(h, 2, 2, 0);
-    let h = b.conv(&mut r, h, Conv { stride: 2, groups: 2, ..conv(8, 3, 1) });
+    let h = b.conv(
+        &mut r,
+        h,
+        Conv {
+            stride: 2,
+            groups: 2,
+            ..conv(8, 3, 1)
+        },
+    );
     let h = b.relu(h);
     let h = b.add(Op::View(View::identity(8 * 9)), &[h], &[1, 72]);
     let y = b.dense(&mut r, h, 5);
     let (model, _) = check(&b.finish(&[y]), 0.0, 0.002);
-    let fused = Unit { window: 4, ..Unit::RELU };
+    let fused = Unit {
+        window: 4,
+        ..Unit::RELU
+    };
     assert_eq!(units(&model), [fused, Unit::RELU, Unit::LINEAR]);
-    assert!(model.program.nodes.iter().any(|n| matches!(n, Node::Neurons(n) if n.unit.window == 4 && n.len() == 4 * 25)));
+    assert!(
+        model
+            .program
+            .nodes
+            .iter()
+            .any(|n| matches!(n, Node::Neurons(n) if n.unit.window == 4 && n.len() == 4 * 25))
+    );
 }
 
 #[test]
@@ -207,7 +316,13 @@ fn maximum_before_relu_is_the_same_unit() {
     let h = b.maxpool(h, 2, 2, 0);
     let y = b.relu(h);
     let (model, _) = check(&b.finish(&[y]), -1.0, 0.002);
-    assert_eq!(units(&model), [Unit { window: 4, ..Unit::RELU }]);
+    assert_eq!(
+        units(&model),
+        [Unit {
+            window: 4,
+            ..Unit::RELU
+        }]
+    );
 }
 
 #[test]
@@ -217,7 +332,13 @@ fn maximum_without_relu() {
     let h = b.conv(&mut r, x, conv(3, 3, 0));
     let y = b.maxpool(h, 2, 2, 0);
     let (model, _) = check(&b.finish(&[y]), -1.0, 0.002);
-    assert_eq!(units(&model), [Unit { window: 4, ..Unit::LINEAR }]);
+    assert_eq!(
+        units(&model),
+        [Unit {
+            window: 4,
+            ..Unit::LINEAR
+        }]
+    );
 }
 
 #[test]
@@ -228,7 +349,17 @@ fn overlapping_and_padded_maximum() {
     let h = b.maxpool(h, 3, 2, 1);
     let y = b.dense(&mut r, h, 4);
     let (model, _) = check(&b.finish(&[y]), -1.0, 0.002);
-    assert_eq!(units(&model), [Unit::LINEAR, Unit { window: 9, ..Unit::LINEAR }, Unit::LINEAR]);
+    assert_eq!(
+        units(&model),
+        [
+            Unit::LINEAR,
+            Unit {
+                window: 9,
+                ..Unit::LINEAR
+            },
+            Unit::LINEAR
+        ]
+    );
 }
 
 #[test]
@@ -251,12 +382,22 @@ fn residual_sum_joins_the_linear_map() {
     let h = b.op(Op::Add, &[h, a]);
     let h = b.relu(h);
     let skip = b.conv(&mut r, x, conv(4, 1, 0));
-    let main = b.conv(&mut r, h, Conv { groups: 4, ..conv(4, 3, 1) });
+    let main = b.conv(
+        &mut r,
+        h,
+        Conv {
+            groups: 4,
+            ..conv(4, 3, 1)
+        },
+    );
     let s = b.op(Op::Add, &[skip, main]);
     let y = b.relu(s);
     let (model, _) = check(&b.finish(&[y]), -1.0, 0.002);
     // The skip convolution has another grouping than the main one, so one of them is quantized by itself.
-    assert_eq!(units(&model), [Unit::RELU, Unit::RELU, Unit::LINEAR, Unit::RELU]);
+    assert_eq!(
+        units(&model),
+        [Unit::RELU, Unit::RELU, Unit::LINEAR, Unit::RELU]
+    );
 }
 
 #[test]
@@ -321,11 +462,23 @@ fn average_pooling_as_output() {
 #[test]
 fn clips() {
     let infinite = f32::INFINITY;
-    for (low, high, gain) in [(0.0, 6.0, 3.0), (0.0, 1.0, 5.0), (-0.5, 0.7, 1.0), (-0.2, infinite, 1.0), (-infinite, 0.1, 1.0)] {
+    for (low, high, gain) in [
+        (0.0, 6.0, 3.0),
+        (0.0, 1.0, 5.0),
+        (-0.5, 0.7, 1.0),
+        (-0.2, infinite, 1.0),
+        (-infinite, 0.1, 1.0),
+    ] {
         let (mut b, mut r) = (Builder::default(), Numbers(14));
         let x = b.input(&[1, 20]);
         let h = b.dense(&mut r, x, 30);
-        let h = b.op(Op::Affine { scale: vec![gain], shift: vec![0.1] }, &[h]);
+        let h = b.op(
+            Op::Affine {
+                scale: vec![gain],
+                shift: vec![0.1],
+            },
+            &[h],
+        );
         let h = b.activation(Activation::Clip { low, high }, h);
         let y = b.dense(&mut r, h, 5);
         check(&b.finish(&[y]), -1.0, 0.003);
@@ -334,11 +487,21 @@ fn clips() {
 
 #[test]
 fn function_tables() {
-    for op in [ScalarOp::Sigmoid, ScalarOp::Tanh, ScalarOp::Gelu, ScalarOp::Exp, ScalarOp::Square, ScalarOp::Abs] {
+    for op in [
+        ScalarOp::Sigmoid,
+        ScalarOp::Tanh,
+        ScalarOp::Gelu,
+        ScalarOp::Exp,
+        ScalarOp::Square,
+        ScalarOp::Abs,
+    ] {
         let (mut b, mut r) = (Builder::default(), Numbers(15));
         let x = b.input(&[1, 20]);
         let h = b.dense(&mut r, x, 30);
-        let h = b.activation(Activation::Scalar(ScalarFn::Apply(op, Box::new(ScalarFn::X))), h);
+        let h = b.activation(
+            Activation::Scalar(ScalarFn::Apply(op, Box::new(ScalarFn::X))),
+            h,
+        );
         let y = b.dense(&mut r, h, 5);
         let (model, _) = check(&b.finish(&[y]), -1.0, 0.003);
         assert_eq!(model.program.tables.len(), 1);
@@ -351,12 +514,25 @@ fn softmax() {
         let (mut b, mut r) = (Builder::default(), Numbers(16));
         let x = b.input(&[1, 20]);
         let h = b.dense(&mut r, x, 30);
-        let h = b.op(Op::Affine { scale: vec![gain], shift: vec![0.0] }, &[h]);
+        let h = b.op(
+            Op::Affine {
+                scale: vec![gain],
+                shift: vec![0.0],
+            },
+            &[h],
+        );
         let y = b.op(Op::Softmax { len: 10 }, &[h]);
-        let (model, report) = check(&b.finish(&[y]), -1.0, if gain > 50.0 { 0.02 } else { 0.004 });
+        let (model, report) = check(
+            &b.finish(&[y]),
+            -1.0,
+            if gain > 50.0 { 0.02 } else { 0.004 },
+        );
         let expanded = model.program.expand(&ProgramLimits::default()).unwrap();
         zkinfer_circuits::hints::check(&model.program, &expanded).unwrap();
-        assert!(report.outputs[0].max_error < 0.05 + gain as f64 / 1000.0, "{report:#?}");
+        assert!(
+            report.outputs[0].max_error < 0.05 + gain as f64 / 1000.0,
+            "{report:#?}"
+        );
     }
 }
 
@@ -379,9 +555,22 @@ fn padding_after_an_offset() {
     let (mut b, mut r) = (Builder::default(), Numbers(18));
     let x = b.input(&[1, 2, 6, 6]);
     let shift = (0..72).map(|i| if i < 36 { 0.7 } else { -0.4 }).collect();
-    let h = b.op(Op::Affine { scale: vec![0.5], shift }, &[x]);
-    let axis = |extent: u32, offset: i64, at: usize| Axis { extent, offset, strides: (0..3).map(|i| i64::from(i == at)).collect() };
-    let pad = View { loops: vec![2, 8, 8], axes: vec![axis(2, 0, 0), axis(6, -1, 1), axis(6, -1, 2)] };
+    let h = b.op(
+        Op::Affine {
+            scale: vec![0.5],
+            shift,
+        },
+        &[x],
+    );
+    let axis = |extent: u32, offset: i64, at: usize| Axis {
+        extent,
+        offset,
+        strides: (0..3).map(|i| i64::from(i == at)).collect(),
+    };
+    let pad = View {
+        loops: vec![2, 8, 8],
+        axes: vec![axis(2, 0, 0), axis(6, -1, 1), axis(6, -1, 2)],
+    };
     let h = b.add(Op::View(pad), &[h], &[1, 2, 8, 8]);
     let h = b.conv(&mut r, h, conv(3, 3, 1));
     let y = b.conv(&mut r, h, conv(3, 3, 1));
@@ -395,7 +584,14 @@ fn transposed_maps_and_scales_along_positions() {
     let x = b.input(&[1, 2, 6, 6]);
     let h = b.conv(&mut r, x, conv(4, 3, 1));
     // Channels last, then a matrix over the positions: the channels' scales lie along its positions.
-    let transpose = View { loops: vec![36, 4], axes: vec![Axis { extent: 144, offset: 0, strides: vec![1, 36] }] };
+    let transpose = View {
+        loops: vec![36, 4],
+        axes: vec![Axis {
+            extent: 144,
+            offset: 0,
+            strides: vec![1, 36],
+        }],
+    };
     let h = b.add(Op::View(transpose), &[h], &[36, 4]);
     let h = b.relu(h);
     let mix = Linear {
@@ -403,12 +599,25 @@ fn transposed_maps_and_scales_along_positions() {
         outputs: 5,
         positions: 4,
         inputs: 36,
-        patches: View { loops: vec![4, 36], axes: vec![Axis { extent: 144, offset: 0, strides: vec![1, 4] }] },
+        patches: View {
+            loops: vec![4, 36],
+            axes: vec![Axis {
+                extent: 144,
+                offset: 0,
+                strides: vec![1, 4],
+            }],
+        },
         weights: r.vec(180, 0.2),
         bias: vec![],
     };
     let h = b.add(Op::Linear(mix), &[h], &[5, 4]);
-    let y = b.op(Op::Affine { scale: vec![2.0], shift: r.vec(20, 1.0) }, &[h]);
+    let y = b.op(
+        Op::Affine {
+            scale: vec![2.0],
+            shift: r.vec(20, 1.0),
+        },
+        &[h],
+    );
     check(&b.finish(&[y]), -1.0, 0.002);
 }
 
@@ -419,7 +628,14 @@ fn outputs_of_every_kind() {
     let h = b.dense(&mut r, x, 8);
     let h = b.relu(h);
     let c = b.add(Op::Constant(vec![1.0, -2.0, 3.0]), &[], &[3]);
-    let reversed = View { loops: vec![8], axes: vec![Axis { extent: 8, offset: 7, strides: vec![-1] }] };
+    let reversed = View {
+        loops: vec![8],
+        axes: vec![Axis {
+            extent: 8,
+            offset: 7,
+            strides: vec![-1],
+        }],
+    };
     let v = b.add(Op::View(reversed), &[h], &[8]);
     check(&b.finish(&[x, h, h, v, c]), -1.0, 0.002);
 }
@@ -438,13 +654,28 @@ fn bad_arguments_are_typed_errors() {
     let options = QuantizeOptions::default();
     let sample = vec![vec![vec![0.1, 0.2, 0.3, 0.4]]];
     assert!(quantize(&build(0.5), &sample, &options).is_ok());
-    assert_eq!(quantize(&build(0.5), &[], &options).unwrap_err(), QuantizeError::NoCalibration);
-    assert!(matches!(quantize(&build(f32::NAN), &sample, &options), Err(QuantizeError::NotFinite { .. })));
-    assert!(matches!(quantize(&build(0.5), &[vec![vec![0.1]]], &options), Err(QuantizeError::Calibration { sample: 0, .. })));
+    assert_eq!(
+        quantize(&build(0.5), &[], &options).unwrap_err(),
+        QuantizeError::NoCalibration
+    );
+    assert!(matches!(
+        quantize(&build(f32::NAN), &sample, &options),
+        Err(QuantizeError::NotFinite { .. })
+    ));
+    assert!(matches!(
+        quantize(&build(0.5), &[vec![vec![0.1]]], &options),
+        Err(QuantizeError::Calibration { sample: 0, .. })
+    ));
     let wide = options.clone().with_range_bits(15);
-    assert!(matches!(quantize(&build(0.5), &sample, &wide), Err(QuantizeError::Option { .. })));
+    assert!(matches!(
+        quantize(&build(0.5), &sample, &wide),
+        Err(QuantizeError::Option { .. })
+    ));
     let negative = options.with_headroom(-1.0);
-    assert!(matches!(quantize(&build(0.5), &sample, &negative), Err(QuantizeError::Option { .. })));
+    assert!(matches!(
+        quantize(&build(0.5), &sample, &negative),
+        Err(QuantizeError::Option { .. })
+    ));
 }
 
 #[test]
@@ -454,11 +685,27 @@ fn inputs_are_checked() {
     let y = b.dense(&mut r, x, 3);
     let graph = b.finish(&[y]);
     // One is reached often: a bound of the domain, so the largest integer.
-    let samples = vec![vec![vec![0.0, 0.2, 0.5, 1.0]], vec![vec![0.0, 1.0, 0.4, 0.9]]];
+    let samples = vec![
+        vec![vec![0.0, 0.2, 0.5, 1.0]],
+        vec![vec![0.0, 1.0, 0.4, 0.9]],
+    ];
     let model = quantize(&graph, &samples, &QuantizeOptions::default()).unwrap();
-    assert!(model.quantize_inputs(&[vec![0.0, 0.0, 0.0, 2.0]], false).is_err());
-    assert_eq!(model.quantize_inputs(&[vec![0.0, 0.0, 0.0, 2.0]], true).unwrap()[0][3], 4095);
-    assert!(model.quantize_inputs(&[vec![f32::NAN, 0.0, 0.0, 0.0]], true).is_err());
+    assert!(
+        model
+            .quantize_inputs(&[vec![0.0, 0.0, 0.0, 2.0]], false)
+            .is_err()
+    );
+    assert_eq!(
+        model
+            .quantize_inputs(&[vec![0.0, 0.0, 0.0, 2.0]], true)
+            .unwrap()[0][3],
+        4095
+    );
+    assert!(
+        model
+            .quantize_inputs(&[vec![f32::NAN, 0.0, 0.0, 0.0]], true)
+            .is_err()
+    );
     assert!(model.quantize_inputs(&[vec![0.0; 3]], true).is_err());
     assert!(model.quantize_inputs(&[], true).is_err());
 }
@@ -467,7 +714,10 @@ fn inputs_are_checked() {
 fn one_table(op: ScalarOp, sample: &[f32]) -> (Graph, QuantizedModel, Vec<Vec<Vec<f32>>>) {
     let mut b = Builder::default();
     let x = b.input(&[1, sample.len()]);
-    let y = b.activation(Activation::Scalar(ScalarFn::Apply(op, Box::new(ScalarFn::X))), x);
+    let y = b.activation(
+        Activation::Scalar(ScalarFn::Apply(op, Box::new(ScalarFn::X))),
+        x,
+    );
     let (graph, samples) = (b.finish(&[y]), vec![vec![sample.to_vec()]]);
     let model = quantize(&graph, &samples, &QuantizeOptions::default()).unwrap();
     (graph, model, samples)
@@ -475,11 +725,20 @@ fn one_table(op: ScalarOp, sample: &[f32]) -> (Graph, QuantizedModel, Vec<Vec<Ve
 
 #[test]
 fn margins_do_not_blow_up_steep_functions() {
-    for op in [ScalarOp::Exp, ScalarOp::Sinh, ScalarOp::Cosh, ScalarOp::Square, ScalarOp::Recip] {
+    for op in [
+        ScalarOp::Exp,
+        ScalarOp::Sinh,
+        ScalarOp::Cosh,
+        ScalarOp::Square,
+        ScalarOp::Recip,
+    ] {
         let (graph, model, samples) = one_table(op, &[0.5, 1.0, 1.5, 2.0, 2.5]);
         let report = evaluate(&graph, &model, &samples, &[]).unwrap();
         assert_eq!(report.out_of_range, vec![], "{op:?}");
-        assert!(report.outputs[0].relative_error < 0.003, "{op:?} {report:#?}");
+        assert!(
+            report.outputs[0].relative_error < 0.003,
+            "{op:?} {report:#?}"
+        );
     }
     // What the table leaves out is refused by the run, not answered wrongly.
     let (_, model, _) = one_table(ScalarOp::Exp, &[0.5, 1.0, 1.5, 2.0, 2.5]);
@@ -491,7 +750,15 @@ fn margins_do_not_blow_up_steep_functions() {
 
 #[test]
 fn hard_bounds_far_from_zero_stay_inside() {
-    for (low, high) in [(5.0, 8.0), (-8.0, -5.0), (-0.42, 2.8), (0.4236548, 0.7152), (0.0, 1.0), (-1.0, 1.0), (1000.0, 1001.0)] {
+    for (low, high) in [
+        (5.0, 8.0),
+        (-8.0, -5.0),
+        (-0.42, 2.8),
+        (0.4236548, 0.7152),
+        (0.0, 1.0),
+        (-1.0, 1.0),
+        (1000.0, 1001.0),
+    ] {
         let mut b = Builder::default();
         let x = b.input(&[1, 3]);
         let graph = b.finish(&[x]);
@@ -500,7 +767,10 @@ fn hard_bounds_far_from_zero_stay_inside() {
         let integers = model.quantize_inputs(&samples[0], false).unwrap();
         let reals = model.inputs[0].dequantize(&integers[0]).unwrap();
         for (got, want) in reals.iter().zip(&samples[0][0]) {
-            assert!((got - want).abs() <= (high - low) / 4000.0, "{low} {high}: {reals:?}");
+            assert!(
+                (got - want).abs() <= (high - low) / 4000.0,
+                "{low} {high}: {reals:?}"
+            );
         }
     }
 }
@@ -515,7 +785,10 @@ fn narrow_range_far_from_zero() {
     let samples = vec![vec![Numbers(5).vec(12, 9.0)]];
     let model = quantize(&graph, &samples, &QuantizeOptions::default()).unwrap();
     let report = evaluate(&graph, &model, &samples, &[]).unwrap();
-    assert!(report.out_of_range.is_empty() && report.outputs[0].relative_error < 0.01, "{report:#?}");
+    assert!(
+        report.out_of_range.is_empty() && report.outputs[0].relative_error < 0.01,
+        "{report:#?}"
+    );
 }
 
 /// The models that quantization must take with 12 bits: mean output error at most 0.3 % of the output range, the same top
@@ -550,7 +823,9 @@ const MODELS: &[&str] = &[
 fn corpus_report(path: &Path, bits: u32) -> Result<(QuantizedModel, Report), String> {
     let bytes = std::fs::read(path.join("network.onnx")).map_err(|e| e.to_string())?;
     let graph = Graph::from_onnx(&bytes).map_err(|e| e.to_string())?;
-    let samples = Samples::load(path.join("samples.npz"), &graph.input_lens()).map_err(|e| e.to_string())?.inputs;
+    let samples = Samples::load(path.join("samples.npz"), &graph.input_lens())
+        .map_err(|e| e.to_string())?
+        .inputs;
     let calibration = &samples[..samples.len().div_ceil(2)];
     let options = QuantizeOptions::default().with_range_bits(bits);
     let model = quantize(&graph, calibration, &options).map_err(|e| e.to_string())?;
@@ -560,10 +835,16 @@ fn corpus_report(path: &Path, bits: u32) -> Result<(QuantizedModel, Report), Str
 
 #[test]
 fn corpus_models() {
-    let Some(models) = corpus::corpus("models") else { return };
+    let Some(models) = corpus::corpus("models") else {
+        return;
+    };
     let chosen = std::env::var("ZKINFER_MODELS").ok();
-    let names: Vec<&str> = chosen.as_deref().map_or_else(|| MODELS.to_vec(), |c| c.split(',').collect());
-    let all_bits = std::env::var("ZKINFER_BITS").map_or(vec![12], |b| b.split(',').map(|b| b.parse().expect("bits")).collect());
+    let names: Vec<&str> = chosen
+        .as_deref()
+        .map_or_else(|| MODELS.to_vec(), |c| c.split(',').collect());
+    let all_bits = std::env::var("ZKINFER_BITS").map_or(vec![12], |b| {
+        b.split(',').map(|b| b.parse().expect("bits")).collect()
+    });
     let detail = std::env::var("ZKINFER_DETAIL").is_ok();
     let mut failures = Vec::new();
     for name in names {
@@ -577,12 +858,22 @@ fn corpus_models() {
                     continue;
                 }
             };
-            let error = report.outputs.iter().map(|o| o.relative_error).fold(0.0, f64::max);
+            let error = report
+                .outputs
+                .iter()
+                .map(|o| o.relative_error)
+                .fold(0.0, f64::max);
             let mut kinds: BTreeMap<String, usize> = BTreeMap::new();
             for node in &model.program.nodes {
                 if let Node::Neurons(n) = node {
                     let u = &n.unit;
-                    let kind = format!("{}{}{}{}", ["", "low "][usize::from(u.low)], ["", "high "][usize::from(u.high)], u.window, ["", " table"][usize::from(!u.tables.is_empty())]);
+                    let kind = format!(
+                        "{}{}{}{}",
+                        ["", "low "][usize::from(u.low)],
+                        ["", "high "][usize::from(u.high)],
+                        u.window,
+                        ["", " table"][usize::from(!u.tables.is_empty())]
+                    );
                     *kinds.entry(kind).or_default() += n.len();
                 }
             }
@@ -591,7 +882,11 @@ fn corpus_models() {
                 report.samples,
                 report.out_of_range.len(),
                 error * 100.0,
-                report.outputs.iter().map(|o| o.max_error).fold(0.0, f64::max),
+                report
+                    .outputs
+                    .iter()
+                    .map(|o| o.max_error)
+                    .fold(0.0, f64::max),
                 report.outputs.iter().map(|o| o.range).fold(0.0, f64::max),
                 report.top_class_agreement * 100.0,
                 start.elapsed().as_secs_f64(),
@@ -601,7 +896,17 @@ fn corpus_models() {
             }
             if detail {
                 for l in &report.layers {
-                    eprintln!("    {:30} {:12} {:6} step {:.2e}..{:.2e} range {:.3?} fill {:.2} error {:.3} %", l.name, l.unit, l.neurons, l.scale_min, l.scale_max, l.calibrated, l.fill, l.relative_error * 100.0);
+                    eprintln!(
+                        "    {:30} {:12} {:6} step {:.2e}..{:.2e} range {:.3?} fill {:.2} error {:.3} %",
+                        l.name,
+                        l.unit,
+                        l.neurons,
+                        l.scale_min,
+                        l.scale_max,
+                        l.calibrated,
+                        l.fill,
+                        l.relative_error * 100.0
+                    );
                 }
             }
             // Autoencoders have no classes.
@@ -609,7 +914,11 @@ fn corpus_models() {
             let agrees = !classes || report.top_class_agreement >= 0.99;
             // Known gap: two of this model's samples are anomalies, up to 9 standard deviations out, that half of the data
             // does not prepare for. They are refused with an error.
-            let refused = if *name == *"trained/ae_anomaly_breast_cancer" { 2 } else { 0 };
+            let refused = if *name == *"trained/ae_anomaly_breast_cancer" {
+                2
+            } else {
+                0
+            };
             let good = report.out_of_range.len() <= refused && error <= 0.003 && agrees;
             if bits == 12 && !good {
                 failures.push(name.to_owned());

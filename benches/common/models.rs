@@ -8,7 +8,10 @@ struct Sequence(u64);
 impl Sequence {
     /// Uniform in [-1, 1).
     fn next(&mut self) -> f32 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 40) as f32 / (1u64 << 23) as f32 - 1.0
     }
 
@@ -22,17 +25,28 @@ impl Sequence {
 pub fn samples(graph: &Graph, count: usize) -> Vec<Vec<Vec<f32>>> {
     let mut sequence = Sequence(7);
     let mut tensor = |len: usize| (0..len).map(|_| sequence.next()).collect::<Vec<f32>>();
-    (0..count).map(|_| graph.input_lens().into_iter().map(&mut tensor).collect()).collect()
+    (0..count)
+        .map(|_| graph.input_lens().into_iter().map(&mut tensor).collect())
+        .collect()
 }
 
 fn push(graph: &mut Graph, op: Op, shape: Vec<usize>) {
     let last = graph.nodes.len().checked_sub(1);
     let name = format!("layer {}", graph.nodes.len());
-    graph.nodes.push(GraphNode { name, op, inputs: last.into_iter().collect(), shape });
+    graph.nodes.push(GraphNode {
+        name,
+        op,
+        inputs: last.into_iter().collect(),
+        shape,
+    });
 }
 
 fn start(len: usize) -> Graph {
-    let mut graph = Graph { nodes: vec![], inputs: vec![0], outputs: vec![] };
+    let mut graph = Graph {
+        nodes: vec![],
+        inputs: vec![0],
+        outputs: vec![],
+    };
     push(&mut graph, Op::Input, vec![len]);
     graph
 }
@@ -46,7 +60,19 @@ pub fn mlp(widths: &[usize]) -> Graph {
         let weights = sequence.weights(inputs * outputs, inputs);
         let bias = sequence.weights(outputs, 4);
         let patches = View::identity(inputs);
-        push(&mut graph, Op::Linear(Linear { groups: 1, outputs, positions: 1, inputs, patches, weights, bias }), vec![outputs]);
+        push(
+            &mut graph,
+            Op::Linear(Linear {
+                groups: 1,
+                outputs,
+                positions: 1,
+                inputs,
+                patches,
+                weights,
+                bias,
+            }),
+            vec![outputs],
+        );
         if i + 2 < widths.len() {
             push(&mut graph, Op::Activation(Activation::Relu), vec![outputs]);
         }
@@ -61,7 +87,11 @@ pub fn cnn(size: usize, channels: &[usize]) -> Graph {
     let mut graph = start(channels[0] * size * size);
     for pair in channels.windows(2) {
         let (from, to) = (pair[0], pair[1]);
-        let axis = |extent: usize, offset, strides: [i64; 5]| Axis { extent: extent as u32, offset, strides: strides.to_vec() };
+        let axis = |extent: usize, offset, strides: [i64; 5]| Axis {
+            extent: extent as u32,
+            offset,
+            strides: strides.to_vec(),
+        };
         let patches = View {
             loops: [size, size, from, 3, 3].map(|l| l as u32).to_vec(),
             axes: vec![
@@ -73,13 +103,40 @@ pub fn cnn(size: usize, channels: &[usize]) -> Graph {
         let inputs = from * 9;
         let weights = sequence.weights(to * inputs, inputs);
         let positions = size * size;
-        let linear = Linear { groups: 1, outputs: to, positions, inputs, patches, weights, bias: sequence.weights(to, 4) };
+        let linear = Linear {
+            groups: 1,
+            outputs: to,
+            positions,
+            inputs,
+            patches,
+            weights,
+            bias: sequence.weights(to, 4),
+        };
         push(&mut graph, Op::Linear(linear), vec![to, size, size]);
-        push(&mut graph, Op::Activation(Activation::Relu), vec![to, size, size]);
+        push(
+            &mut graph,
+            Op::Activation(Activation::Relu),
+            vec![to, size, size],
+        );
     }
     let inputs = channels[channels.len() - 1] * size * size;
-    let (weights, patches) = (sequence.weights(10 * inputs, inputs), View::identity(inputs));
-    push(&mut graph, Op::Linear(Linear { groups: 1, outputs: 10, positions: 1, inputs, patches, weights, bias: vec![] }), vec![10]);
+    let (weights, patches) = (
+        sequence.weights(10 * inputs, inputs),
+        View::identity(inputs),
+    );
+    push(
+        &mut graph,
+        Op::Linear(Linear {
+            groups: 1,
+            outputs: 10,
+            positions: 1,
+            inputs,
+            patches,
+            weights,
+            bias: vec![],
+        }),
+        vec![10],
+    );
     graph.outputs = vec![graph.nodes.len() - 1];
     graph
 }

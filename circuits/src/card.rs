@@ -39,7 +39,14 @@ impl FileKind {
     }
 
     fn from_byte(byte: u8) -> Option<FileKind> {
-        [FileKind::Model, FileKind::Card, FileKind::Proof, FileKind::Params].into_iter().find(|k| *k as u8 == byte)
+        [
+            FileKind::Model,
+            FileKind::Card,
+            FileKind::Proof,
+            FileKind::Params,
+        ]
+        .into_iter()
+        .find(|k| *k as u8 == byte)
     }
 
     /// Reads the kind of a file from its first bytes.
@@ -51,7 +58,9 @@ impl FileKind {
         if r.take(MAGIC.len())? != MAGIC {
             return Err(DecodeError::Magic);
         }
-        FileKind::from_byte(r.u8()?).ok_or(DecodeError::Invalid { what: "kind of file" })
+        FileKind::from_byte(r.u8()?).ok_or(DecodeError::Invalid {
+            what: "kind of file",
+        })
     }
 }
 
@@ -73,18 +82,31 @@ pub fn seal(kind: FileKind, payload: &[u8]) -> Vec<u8> {
 /// Tells apart what is wrong: not ours, another kind, another version, damaged, too large.
 pub fn open(kind: FileKind, bytes: &[u8], limit: usize) -> Result<&[u8], DecodeError> {
     if bytes.len() > limit {
-        return Err(DecodeError::TooLarge { bytes: bytes.len(), limit });
+        return Err(DecodeError::TooLarge {
+            bytes: bytes.len(),
+            limit,
+        });
     }
     let found = FileKind::of(bytes)?;
     if found != kind {
-        return Err(DecodeError::Kind { expected: kind.name(), found: found.name() });
+        return Err(DecodeError::Kind {
+            expected: kind.name(),
+            found: found.name(),
+        });
     }
     let mut r = Reader::new(&bytes[MAGIC.len() + 1..]);
     let version = r.u16()?;
     if version != FORMAT_VERSION {
-        return Err(DecodeError::Version { found: version, supported: FORMAT_VERSION });
+        return Err(DecodeError::Version {
+            found: version,
+            supported: FORMAT_VERSION,
+        });
     }
-    let Some(end) = bytes.len().checked_sub(32).filter(|&end| end >= MAGIC.len() + 3) else {
+    let Some(end) = bytes
+        .len()
+        .checked_sub(32)
+        .filter(|&end| end >= MAGIC.len() + 3)
+    else {
         return Err(DecodeError::Truncated);
     };
     if Digest::of("zkinfer-file", &bytes[..end]).0 != bytes[end..] {
@@ -148,7 +170,13 @@ impl Card {
         let points = r.list(points, Reader::point)?;
         let support = SupportProof::read(&mut r)?;
         r.finish()?;
-        Ok(Card { program, k, info, points, support })
+        Ok(Card {
+            program,
+            k,
+            info,
+            points,
+            support,
+        })
     }
 }
 
@@ -195,6 +223,13 @@ impl Proof {
         let link = LinkProof::read(&mut r)?;
         let halo2 = r.blob()?.to_vec();
         r.finish()?;
-        Ok(Proof { card, context, input, output, halo2, link })
+        Ok(Proof {
+            card,
+            context,
+            input,
+            output,
+            halo2,
+            link,
+        })
     }
 }

@@ -9,7 +9,8 @@ use crate::gates::Description;
 use crate::{C, F};
 use halo2_proofs::circuit::{Layouter, SimpleFloorPlanner, Value};
 use halo2_proofs::plonk::{
-    Advice, Circuit, Column, ConstraintSystem, Error, Expression, Fixed, Instance, VerifyingKey, keygen_vk,
+    Advice, Circuit, Column, ConstraintSystem, Error, Expression, Fixed, Instance, VerifyingKey,
+    keygen_vk,
 };
 use halo2_proofs::poly::{Rotation, commitment::Params};
 use std::cell::RefCell;
@@ -50,12 +51,20 @@ pub struct PlanConfig {
 impl PlanCircuit {
     /// A circuit without witness. `rows` is the number of usable rows.
     pub fn new(description: Arc<Description>, fixed: Arc<Vec<Vec<u32>>>, rows: usize) -> Self {
-        PlanCircuit { description, fixed, advice: None, rows }
+        PlanCircuit {
+            description,
+            fixed,
+            advice: None,
+            rows,
+        }
     }
 
     /// The same circuit with all advice columns filled (at least `rows` entries each).
     pub fn with_advice(&self, advice: Arc<Vec<Vec<F>>>) -> Self {
-        PlanCircuit { advice: Some(advice), ..self.clone() }
+        PlanCircuit {
+            advice: Some(advice),
+            ..self.clone()
+        }
     }
 
     /// The verifying key. Deterministic.
@@ -79,15 +88,24 @@ impl Circuit<F> for PlanCircuit {
     type FloorPlanner = SimpleFloorPlanner;
 
     fn without_witnesses(&self) -> Self {
-        PlanCircuit { advice: None, ..self.clone() }
+        PlanCircuit {
+            advice: None,
+            ..self.clone()
+        }
     }
 
     fn configure(meta: &mut ConstraintSystem<F>) -> PlanConfig {
         let description = DESCRIPTION.with(|d| d.borrow().clone());
         let description = description.expect("configure is only reached through with_description");
-        let advice: Vec<_> = (0..description.advice).map(|_| meta.advice_column()).collect();
-        let fixed: Vec<_> = (0..description.fixed).map(|_| meta.fixed_column()).collect();
-        let instance: Vec<_> = (0..description.instance).map(|_| meta.instance_column()).collect();
+        let advice: Vec<_> = (0..description.advice)
+            .map(|_| meta.advice_column())
+            .collect();
+        let fixed: Vec<_> = (0..description.fixed)
+            .map(|_| meta.fixed_column())
+            .collect();
+        let instance: Vec<_> = (0..description.instance)
+            .map(|_| meta.instance_column())
+            .collect();
         for gate in &description.gates {
             let name: &'static str = gate_name(&gate.name);
             meta.create_gate(name, |cells| {
@@ -105,7 +123,12 @@ impl Circuit<F> for PlanCircuit {
                 for (column, values) in config.fixed.iter().zip(self.fixed.iter()) {
                     for (row, &v) in values.iter().enumerate().take(self.rows) {
                         if v != 0 {
-                            region.assign_fixed(|| "", *column, row, || Value::known(F::from(u64::from(v))))?;
+                            region.assign_fixed(
+                                || "",
+                                *column,
+                                row,
+                                || Value::known(F::from(u64::from(v))),
+                            )?;
                         }
                     }
                 }
@@ -139,7 +162,10 @@ fn gate_name(name: &str) -> &'static str {
         "fold: coefficients",
         "fold: sums agree",
     ];
-    KINDS.into_iter().find(|kind| name.starts_with(kind)).unwrap_or("gate")
+    KINDS
+        .into_iter()
+        .find(|kind| name.starts_with(kind))
+        .unwrap_or("gate")
 }
 
 fn expression(
@@ -153,12 +179,23 @@ fn expression(
     let rotation = |q: Query| Rotation(q.rotation);
     poly.evaluate(
         &|c| Expression::Constant(c),
-        &|q| cells.borrow_mut().query_advice(advice[q.column], rotation(q)),
         &|q| {
-            debug_assert_eq!(q.rotation, 0, "fixed columns are read in the current row only");
+            cells
+                .borrow_mut()
+                .query_advice(advice[q.column], rotation(q))
+        },
+        &|q| {
+            debug_assert_eq!(
+                q.rotation, 0,
+                "fixed columns are read in the current row only"
+            );
             cells.borrow_mut().query_fixed(fixed[q.column])
         },
-        &|q| cells.borrow_mut().query_instance(instance[q.column], rotation(q)),
+        &|q| {
+            cells
+                .borrow_mut()
+                .query_instance(instance[q.column], rotation(q))
+        },
         &|a, b| a + b,
         &|a, b| a * b,
         &|a, c| a * c,

@@ -138,12 +138,15 @@ impl<'a> Reader<'a> {
 
     /// A canonical scalar.
     pub fn scalar(&mut self) -> Result<F, DecodeError> {
-        Option::from(F::from_repr(self.array::<32>()?)).ok_or(DecodeError::Invalid { what: "scalar" })
+        Option::from(F::from_repr(self.array::<32>()?))
+            .ok_or(DecodeError::Invalid { what: "scalar" })
     }
 
     /// A canonical compressed point.
     pub fn point(&mut self) -> Result<C, DecodeError> {
-        Option::from(C::from_bytes(&self.array::<32>()?)).ok_or(DecodeError::Invalid { what: "curve point" })
+        Option::from(C::from_bytes(&self.array::<32>()?)).ok_or(DecodeError::Invalid {
+            what: "curve point",
+        })
     }
 
     /// `len` elements.
@@ -157,7 +160,13 @@ impl<'a> Reader<'a> {
 
     /// Succeeds if nothing is left.
     pub fn finish(self) -> Result<(), DecodeError> {
-        if self.bytes.is_empty() { Ok(()) } else { Err(DecodeError::Trailing { bytes: self.bytes.len() }) }
+        if self.bytes.is_empty() {
+            Ok(())
+        } else {
+            Err(DecodeError::Trailing {
+                bytes: self.bytes.len(),
+            })
+        }
     }
 }
 
@@ -167,7 +176,10 @@ fn write_value(w: &mut Writer, v: ValueRef) {
 }
 
 fn read_value(r: &mut Reader<'_>) -> Result<ValueRef, DecodeError> {
-    Ok(ValueRef { node: r.u32()?, port: r.u32()? })
+    Ok(ValueRef {
+        node: r.u32()?,
+        port: r.u32()?,
+    })
 }
 
 /// Writes a program.
@@ -192,7 +204,9 @@ pub fn read_program(r: &mut Reader<'_>) -> Result<Program, DecodeError> {
     let range_bits = r.u32()?;
     let tables = r.len(4)?;
     if tables > MAX_TABLES {
-        return Err(DecodeError::Invalid { what: "number of tables" });
+        return Err(DecodeError::Invalid {
+            what: "number of tables",
+        });
     }
     let tables = r.list(tables, |r| {
         let len = r.len(2)?;
@@ -201,12 +215,19 @@ pub fn read_program(r: &mut Reader<'_>) -> Result<Program, DecodeError> {
     let nodes = r.len(5)?;
     // A node takes far more room in memory than its few bytes here.
     if nodes > MAX_NODES {
-        return Err(DecodeError::Invalid { what: "number of nodes" });
+        return Err(DecodeError::Invalid {
+            what: "number of nodes",
+        });
     }
     let nodes = r.list(nodes, read_node)?;
     let outputs = r.len(4)?;
     let outputs = r.list(outputs, Reader::u32)?;
-    Ok(Program { range_bits, tables, nodes, outputs })
+    Ok(Program {
+        range_bits,
+        tables,
+        nodes,
+        outputs,
+    })
 }
 
 fn write_node(w: &mut Writer, node: &Node) {
@@ -286,15 +307,27 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
             let axes = r.list(axes, |r| {
                 let (extent, offset) = (r.u32()?, r.i64()?);
                 let strides = r.len(8)?;
-                Ok(Axis { extent, offset, strides: r.list(strides, Reader::i64)? })
+                Ok(Axis {
+                    extent,
+                    offset,
+                    strides: r.list(strides, Reader::i64)?,
+                })
             })?;
-            Node::View { source, view: View { loops, axes } }
+            Node::View {
+                source,
+                view: View { loops, axes },
+            }
         }
         4 => {
             let sources = r.len(8)?;
-            Node::Concat { sources: r.list(sources, read_value)? }
+            Node::Concat {
+                sources: r.list(sources, read_value)?,
+            }
         }
-        5 => Node::Sum { source: read_value(r)?, group: r.u32()? },
+        5 => Node::Sum {
+            source: read_value(r)?,
+            group: r.u32()?,
+        },
         6 => {
             let (groups, outputs, positions, window) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
             let (low, high) = (r.bool()?, r.bool()?);
@@ -309,12 +342,35 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
                         let len = r.len(8)?;
                         Weights::Public(r.list(len, Reader::i64)?)
                     }
-                    _ => return Err(DecodeError::Invalid { what: "kind of weights" }),
+                    _ => {
+                        return Err(DecodeError::Invalid {
+                            what: "kind of weights",
+                        });
+                    }
                 };
-                Ok(Term { patches, inputs, weights })
+                Ok(Term {
+                    patches,
+                    inputs,
+                    weights,
+                })
             })?;
-            Node::Neurons(Neurons { groups, outputs, positions, unit: Unit { window, low, high, tables }, terms })
+            Node::Neurons(Neurons {
+                groups,
+                outputs,
+                positions,
+                unit: Unit {
+                    window,
+                    low,
+                    high,
+                    tables,
+                },
+                terms,
+            })
         }
-        _ => return Err(DecodeError::Invalid { what: "kind of node" }),
+        _ => {
+            return Err(DecodeError::Invalid {
+                what: "kind of node",
+            });
+        }
     })
 }

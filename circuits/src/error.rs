@@ -38,7 +38,9 @@ pub enum LayoutError {
         max: u32,
     },
     /// A block of folded weights does not fit a column.
-    #[error("node {node} folds {need} weights per output but a column at k = {k} has {rows} rows; use a larger k")]
+    #[error(
+        "node {node} folds {need} weights per output but a column at k = {k} has {rows} rows; use a larger k"
+    )]
     TooSmall {
         /// The `k` that was tried.
         k: u32,
@@ -139,7 +141,9 @@ pub enum CardError {
         params: u32,
     },
     /// The model commitment has the wrong number of points.
-    #[error("the model commitment has {found} points, the architecture needs {expected} (limit {limit})")]
+    #[error(
+        "the model commitment has {found} points, the architecture needs {expected} (limit {limit})"
+    )]
     Points {
         /// In the card.
         found: usize,
@@ -212,7 +216,9 @@ pub enum Rejection {
         limit: u32,
     },
     /// The columns do not hold the committed weights, or the stated input or output.
-    #[error("invalid proof: it does not use the committed model, the stated input or the stated output")]
+    #[error(
+        "invalid proof: it does not use the committed model, the stated input or the stated output"
+    )]
     Link,
     /// The circuit is not satisfied.
     #[error("invalid proof: the computation does not check")]

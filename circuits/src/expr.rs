@@ -35,22 +35,34 @@ pub enum Expr {
 impl Expr {
     /// Advice cell of the current row.
     pub fn advice(column: usize) -> Expr {
-        Expr::Advice(Query { column, rotation: 0 })
+        Expr::Advice(Query {
+            column,
+            rotation: 0,
+        })
     }
 
     /// Advice cell of the next row.
     pub fn next(column: usize) -> Expr {
-        Expr::Advice(Query { column, rotation: 1 })
+        Expr::Advice(Query {
+            column,
+            rotation: 1,
+        })
     }
 
     /// Fixed cell of the current row.
     pub fn fixed(column: usize) -> Expr {
-        Expr::Fixed(Query { column, rotation: 0 })
+        Expr::Fixed(Query {
+            column,
+            rotation: 0,
+        })
     }
 
     /// Instance cell of the current row.
     pub fn instance(column: usize) -> Expr {
-        Expr::Instance(Query { column, rotation: 0 })
+        Expr::Instance(Query {
+            column,
+            rotation: 0,
+        })
     }
 
     /// An integer.
@@ -81,7 +93,10 @@ impl Expr {
 
     /// Product of expressions, one if there are none.
     pub fn product(factors: impl IntoIterator<Item = Expr>) -> Expr {
-        factors.into_iter().reduce(|a, b| a * b).unwrap_or(Expr::int(1))
+        factors
+            .into_iter()
+            .reduce(|a, b| a * b)
+            .unwrap_or(Expr::int(1))
     }
 
     /// Total degree in the cells.

@@ -71,21 +71,39 @@ pub enum Source {
 pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
     let mut groups = Vec::new();
     for (node, placement) in layout.placements.iter().enumerate() {
-        let Node::Neurons(n) = &program.nodes[node] else { continue };
+        let Node::Neurons(n) = &program.nodes[node] else {
+            continue;
+        };
         match placement.as_ref().and_then(|p| p.fold.as_ref()) {
             Some(Fold::Direct(direct)) => {
                 for (&port, rows) in &direct.ports {
                     if let Some(column) = layout.ports[port as usize].direct {
-                        groups.push(Group { node, source: Source::Direct { port }, column, rows: rows.clone(), points: n.len() });
+                        groups.push(Group {
+                            node,
+                            source: Source::Direct { port },
+                            column,
+                            rows: rows.clone(),
+                            points: n.len(),
+                        });
                     }
                 }
             }
             Some(Fold::Table(blocks)) => {
                 for (block, b) in blocks.iter().enumerate() {
-                    let Some((table, first)) = b.table else { continue };
-                    let rows = (first..first + committed_inputs(n)).map(|r| r as u32).collect();
+                    let Some((table, first)) = b.table else {
+                        continue;
+                    };
+                    let rows = (first..first + committed_inputs(n))
+                        .map(|r| r as u32)
+                        .collect();
                     let column = layout.table_column(table);
-                    groups.push(Group { node, source: Source::Block { block }, column, rows, points: b.channels.len() });
+                    groups.push(Group {
+                        node,
+                        source: Source::Block { block },
+                        column,
+                        rows,
+                        points: b.channels.len(),
+                    });
                 }
             }
             None => {}
@@ -96,7 +114,11 @@ pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
 
 /// Inputs per output with committed weights.
 pub fn committed_inputs(n: &Neurons) -> usize {
-    n.terms.iter().filter(|t| t.weights == Weights::Committed).map(|t| t.inputs as usize).sum()
+    n.terms
+        .iter()
+        .filter(|t| t.weights == Weights::Committed)
+        .map(|t| t.inputs as usize)
+        .sum()
 }
 
 /// Coefficients that follow from the first challenges.
@@ -122,14 +144,22 @@ fn row_powers(base: F, step: usize, rows: usize) -> Vec<F> {
 
 fn lane_weights(weights: &LaneWeights, constants: &[F]) -> Vec<F> {
     let monomial = |exponents: &Vec<usize>| {
-        constants.iter().zip(exponents).fold(F::ONE, |acc, (c, &e)| acc * c.pow_vartime([e as u64]))
+        constants
+            .iter()
+            .zip(exponents)
+            .fold(F::ONE, |acc, (c, &e)| acc * c.pow_vartime([e as u64]))
     };
     weights.exponents.iter().map(monomial).collect()
 }
 
 impl<'a> Coefficients<'a> {
     /// Prepares the powers. `challenges` has as many `y` as the layout has constants.
-    pub fn new(program: &'a Program, expanded: &'a Expanded, layout: &'a Layout, challenges: &Challenges) -> Self {
+    pub fn new(
+        program: &'a Program,
+        expanded: &'a Expanded,
+        layout: &'a Layout,
+        challenges: &Challenges,
+    ) -> Self {
         let weights = &layout.y_weights;
         let base = challenges.y.first().copied().unwrap_or(F::ONE);
         Coefficients {
@@ -151,7 +181,11 @@ impl<'a> Coefficients<'a> {
         match (group.source, self.layout.placements[group.node].as_ref()) {
             (Source::Direct { .. }, Some(placement)) => {
                 let lane = |port: u32| self.layout.ports[port as usize].lane;
-                placement.cells.iter().map(|c| self.rho(lane(c.port), 0, c.row as usize)).collect()
+                placement
+                    .cells
+                    .iter()
+                    .map(|c| self.rho(lane(c.port), 0, c.row as usize))
+                    .collect()
             }
             (Source::Block { block }, Some(placement)) => match &placement.fold {
                 Some(Fold::Table(blocks)) => self.channel_powers(&blocks[block]),
@@ -163,7 +197,9 @@ impl<'a> Coefficients<'a> {
 
     /// `a_c` of every channel of a block.
     fn channel_powers(&self, block: &Block) -> Vec<F> {
-        (0..block.channels.len()).map(|c| self.powers[block.base_row + (c + 1) * block.height - 1]).collect()
+        (0..block.channels.len())
+            .map(|c| self.powers[block.base_row + (c + 1) * block.height - 1])
+            .collect()
     }
 
     /// `c₀^(step·(height−1−offset))`, the position part of a power without `λ`.
@@ -198,10 +234,16 @@ impl<'a> Coefficients<'a> {
     pub fn free(&self, table: &[Vec<F>]) -> Vec<F> {
         let mut free = vec![F::ZERO; self.expanded.slots as usize];
         for (node, placement) in self.layout.placements.iter().enumerate() {
-            let Node::Neurons(n) = &self.program.nodes[node] else { continue };
+            let Node::Neurons(n) = &self.program.nodes[node] else {
+                continue;
+            };
             match placement.as_ref().map(|p| (&p.cells, &p.fold)) {
-                Some((cells, Some(Fold::Direct(_)))) => self.direct_public(n, cells, |slot, c| free[slot as usize] += c),
-                Some((_, Some(Fold::Table(blocks)))) => self.free_of_blocks(n, blocks, table, &mut free),
+                Some((cells, Some(Fold::Direct(_)))) => {
+                    self.direct_public(n, cells, |slot, c| free[slot as usize] += c)
+                }
+                Some((_, Some(Fold::Table(blocks)))) => {
+                    self.free_of_blocks(n, blocks, table, &mut free)
+                }
                 _ => {}
             }
         }
@@ -210,18 +252,35 @@ impl<'a> Coefficients<'a> {
     }
 
     /// Visits `(slot, Σ_o ρ_o·W[o,i])` for the public terms of a node with one position.
-    fn direct_public(&self, n: &Neurons, cells: &[crate::layout::Cell], mut visit: impl FnMut(u32, F)) {
+    fn direct_public(
+        &self,
+        n: &Neurons,
+        cells: &[crate::layout::Cell],
+        mut visit: impl FnMut(u32, F),
+    ) {
         let outputs = n.outputs as usize;
         for term in &n.terms {
-            let Weights::Public(weights) = &term.weights else { continue };
+            let Weights::Public(weights) = &term.weights else {
+                continue;
+            };
             let wires = self.expanded.value(term.patches);
             let inputs = term.inputs as usize;
             for (neuron, cell) in cells.iter().enumerate() {
-                let rho = self.rho(self.layout.ports[cell.port as usize].lane, 0, cell.row as usize);
-                for (i, &w) in weights[neuron * inputs..(neuron + 1) * inputs].iter().enumerate() {
+                let rho = self.rho(
+                    self.layout.ports[cell.port as usize].lane,
+                    0,
+                    cell.row as usize,
+                );
+                for (i, &w) in weights[neuron * inputs..(neuron + 1) * inputs]
+                    .iter()
+                    .enumerate()
+                {
                     if w != 0 {
                         let c = rho * small(w);
-                        wires.element(neuron / outputs * inputs + i).iter().for_each(|&slot| visit(slot, c));
+                        wires
+                            .element(neuron / outputs * inputs + i)
+                            .iter()
+                            .for_each(|&slot| visit(slot, c));
                     }
                 }
             }
@@ -232,7 +291,9 @@ impl<'a> Coefficients<'a> {
         let window = n.unit.window as usize;
         for group in 0..n.groups as usize {
             let of_group = blocks_of(blocks, group);
-            let Some(model) = of_group.first() else { continue };
+            let Some(model) = of_group.first() else {
+                continue;
+            };
             let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
             for k in 0..model.tiles.len() {
                 let mut offset = 0; // of the term among the committed inputs
@@ -243,13 +304,18 @@ impl<'a> Coefficients<'a> {
                     for (block, public) in of_group.iter().zip(&public) {
                         let values: &[F] = match (&public[t], block.table) {
                             (Some(values), _) => values,
-                            (None, Some((column, row))) => &table[column][row + offset..row + offset + inputs],
+                            (None, Some((column, row))) => {
+                                &table[column][row + offset..row + offset + inputs]
+                            }
                             (None, None) => continue,
                         };
                         let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
                         for (w, folded) in folded.chunks_mut(inputs).enumerate() {
                             let lambda = self.lambda[first + w];
-                            folded.iter_mut().zip(values).for_each(|(f, v)| *f += lambda * v);
+                            folded
+                                .iter_mut()
+                                .zip(values)
+                                .for_each(|(f, v)| *f += lambda * v);
                         }
                     }
                     self.for_each_patch(n, group, model, k, t, |power, w, i, slots| {
@@ -290,28 +356,48 @@ impl<'a> Coefficients<'a> {
 
     /// The verifier's coefficients: `β` per `T` column and used row, and `κ`, both multiplied by `z₀`.
     pub fn late(&self, late: &LateChallenges) -> (F, Vec<Vec<F>>) {
-        let mut beta: Vec<Vec<F>> = self.layout.table_rows.iter().map(|&rows| vec![F::ZERO; rows]).collect();
+        let mut beta: Vec<Vec<F>> = self
+            .layout
+            .table_rows
+            .iter()
+            .map(|&rows| vec![F::ZERO; rows])
+            .collect();
         let mut kappa = F::ZERO;
-        let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else { return (kappa, beta) };
+        let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
+            return (kappa, beta);
+        };
         let zeta = self.zeta(weights, late, z);
         for (node, placement) in self.layout.placements.iter().enumerate() {
-            let Node::Neurons(n) = &self.program.nodes[node] else { continue };
+            let Node::Neurons(n) = &self.program.nodes[node] else {
+                continue;
+            };
             match placement.as_ref().map(|p| (&p.cells, &p.fold)) {
                 Some((cells, Some(Fold::Direct(_)))) => {
                     self.direct_public(n, cells, |slot, c| kappa += c * zeta[slot as usize]);
                 }
-                Some((_, Some(Fold::Table(blocks)))) => self.late_of_blocks(n, blocks, &zeta, &mut kappa, &mut beta),
+                Some((_, Some(Fold::Table(blocks)))) => {
+                    self.late_of_blocks(n, blocks, &zeta, &mut kappa, &mut beta)
+                }
                 _ => {}
             }
         }
         (kappa, beta)
     }
 
-    fn late_of_blocks(&self, n: &Neurons, blocks: &[Block], zeta: &[F], kappa: &mut F, beta: &mut [Vec<F>]) {
+    fn late_of_blocks(
+        &self,
+        n: &Neurons,
+        blocks: &[Block],
+        zeta: &[F],
+        kappa: &mut F,
+        beta: &mut [Vec<F>],
+    ) {
         let window = n.unit.window as usize;
         for group in 0..n.groups as usize {
             let of_group = blocks_of(blocks, group);
-            let Some(model) = of_group.first() else { continue };
+            let Some(model) = of_group.first() else {
+                continue;
+            };
             let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
             for k in 0..model.tiles.len() {
                 let mut offset = 0;
@@ -329,7 +415,9 @@ impl<'a> Coefficients<'a> {
                     for (block, public) in of_group.iter().zip(&public) {
                         let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
                         for i in 0..inputs {
-                            let b: F = (0..window).map(|w| self.lambda[first + w] * sums[w * inputs + i]).sum();
+                            let b: F = (0..window)
+                                .map(|w| self.lambda[first + w] * sums[w * inputs + i])
+                                .sum();
                             match (&public[t], block.table) {
                                 (Some(values), _) => *kappa += b * values[i],
                                 (None, Some((column, row))) => beta[column][row + offset + i] += b,
@@ -348,13 +436,22 @@ impl<'a> Coefficients<'a> {
     /// `z₀·ζ` per slot.
     fn zeta(&self, weights: &LaneWeights, late: &LateChallenges, z: F) -> Vec<F> {
         let powers = row_powers(z, weights.step, self.layout.last);
-        let lambda: Vec<F> = lane_weights(weights, &late.e).into_iter().map(|l| l * z).collect();
+        let lambda: Vec<F> = lane_weights(weights, &late.e)
+            .into_iter()
+            .map(|l| l * z)
+            .collect();
         let at = |port: u32, row: u32| {
             let free = self.layout.ports[port as usize].free;
             free.map_or(F::ZERO, |(_, number)| lambda[number] * powers[row as usize])
         };
         let mut zeta: Vec<F> = vec![F::ZERO; self.expanded.slots as usize];
-        for (slot, cell) in self.layout.slots.iter().enumerate().skip(FIRST_SLOT as usize) {
+        for (slot, cell) in self
+            .layout
+            .slots
+            .iter()
+            .enumerate()
+            .skip(FIRST_SLOT as usize)
+        {
             zeta[slot] = at(cell.port, cell.row);
         }
         if let Some(one) = self.layout.free_one {
@@ -373,5 +470,9 @@ fn blocks_of(blocks: &[Block], group: usize) -> &[Block] {
 
 /// A small signed integer as a field element.
 pub fn small(v: i64) -> F {
-    if v < 0 { -F::from(v.unsigned_abs()) } else { F::from(v.unsigned_abs()) }
+    if v < 0 {
+        -F::from(v.unsigned_abs())
+    } else {
+        F::from(v.unsigned_abs())
+    }
 }

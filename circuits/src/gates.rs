@@ -129,12 +129,18 @@ pub fn product_cells(unit: &Unit) -> usize {
 
 /// Factors of the zero test of a maximum: one of the candidates' `below` is zero, or `x` is if zero takes part.
 fn zero_factors(unit: &Unit) -> usize {
-    if unit.has_below() { unit.window as usize + usize::from(unit.low) } else { 0 }
+    if unit.has_below() {
+        unit.window as usize + usize::from(unit.low)
+    } else {
+        0
+    }
 }
 
 /// The partial products of a lane: cell, and the cells that are multiplied, in order.
 pub fn product_steps(lane: &Lane) -> Vec<(usize, Vec<usize>)> {
-    let BankKind::Unit { unit, .. } = &lane.kind else { return Vec::new() };
+    let BankKind::Unit { unit, .. } = &lane.kind else {
+        return Vec::new();
+    };
     let mut factors = zero_test(lane, unit);
     let mut steps = Vec::new();
     for (&merged, &cell) in product_plan(factors.len()).iter().zip(&lane.products) {
@@ -169,13 +175,21 @@ fn product_plan(factors: usize) -> Vec<usize> {
 
 /// What a lane looks up.
 fn lane_lookups(lane: &Lane) -> Vec<Lookup> {
-    let range = |argument: Vec<usize>| Lookup { tag: 0, argument, value: None };
+    let range = |argument: Vec<usize>| Lookup {
+        tag: 0,
+        argument,
+        value: None,
+    };
     let BankKind::Unit { unit, .. } = &lane.kind else {
         return vec![range(vec![lane.x])];
     };
     let mut lookups: Vec<Lookup> = lane.rem.iter().map(|&c| range(vec![c])).collect();
     for (&table, &column) in unit.tables.iter().zip(&lane.tables) {
-        lookups.push(Lookup { tag: 1 + table as usize, argument: vec![lane.x], value: Some(column) });
+        lookups.push(Lookup {
+            tag: 1 + table as usize,
+            argument: vec![lane.x],
+            value: Some(column),
+        });
     }
     // Where gates force all but one of several cells to be zero, their sum is looked up once.
     match (lane.above, unit.window) {
@@ -188,7 +202,9 @@ fn lane_lookups(lane: &Lane) -> Vec<Lookup> {
                 lookups.push(range(vec![lane.x]));
             }
         }
-        (None, 1) if unit.low && lane.tables.is_empty() => lookups.push(range(vec![lane.x, lane.below[0]])), // x·below = 0
+        (None, 1) if unit.low && lane.tables.is_empty() => {
+            lookups.push(range(vec![lane.x, lane.below[0]]))
+        } // x·below = 0
         (None, _) => {
             lookups.extend(lane.below.iter().map(|&c| range(vec![c])));
             if lane.tables.is_empty() {
@@ -215,7 +231,10 @@ fn pack<T>(functions: Vec<T>, ranges: Vec<T>) -> Vec<Vec<T>> {
 }
 
 fn pack_lookups(lanes: &[Lane]) -> Vec<Vec<Lookup>> {
-    let (functions, ranges) = lanes.iter().flat_map(lane_lookups).partition(|l| l.value.is_some());
+    let (functions, ranges) = lanes
+        .iter()
+        .flat_map(lane_lookups)
+        .partition(|l| l.value.is_some());
     pack(functions, ranges)
 }
 
@@ -224,7 +243,11 @@ pub fn lookup_sums(lanes: &[Lane]) -> usize {
     pack_lookups(lanes).len()
 }
 
-fn pack_tables(table_columns: usize, functions: usize, first_multiplicity: usize) -> Vec<Vec<TableColumn>> {
+fn pack_tables(
+    table_columns: usize,
+    functions: usize,
+    first_multiplicity: usize,
+) -> Vec<Vec<TableColumn>> {
     let column = |tag: usize, piece: usize| TableColumn {
         tag,
         piece,
@@ -232,8 +255,14 @@ fn pack_tables(table_columns: usize, functions: usize, first_multiplicity: usize
         argument: FIXED_TABLES + piece,
         value: (tag > 0).then_some(FIXED_TABLES + tag * table_columns + piece),
     };
-    let functions = (1..=functions).flat_map(|tag| (0..table_columns).map(move |p| (tag, p))).map(|(t, p)| column(t, p)).collect();
-    pack(functions, (0..table_columns).map(|p| column(0, p)).collect())
+    let functions = (1..=functions)
+        .flat_map(|tag| (0..table_columns).map(move |p| (tag, p)))
+        .map(|(t, p)| column(t, p))
+        .collect();
+    pack(
+        functions,
+        (0..table_columns).map(|p| column(0, p)).collect(),
+    )
 }
 
 /// Number of running sums for all table columns.
@@ -252,9 +281,17 @@ fn number_sums(layout: &Layout) -> Sums {
         alpha: column(),
         theta: (layout.functions > 0).then(&mut column),
         y_constants: (0..layout.y_weights.constants).map(|_| column()).collect(),
-        e_constants: (0..layout.e_weights.as_ref().map_or(0, |w| w.constants)).map(|_| column()).collect(),
-        lookups: pack_lookups(&layout.lanes).into_iter().map(|l| (column(), l)).collect(),
-        tables: pack_tables(layout.table_columns, layout.functions, c.lanes).into_iter().map(|t| (column(), t)).collect(),
+        e_constants: (0..layout.e_weights.as_ref().map_or(0, |w| w.constants))
+            .map(|_| column())
+            .collect(),
+        lookups: pack_lookups(&layout.lanes)
+            .into_iter()
+            .map(|l| (column(), l))
+            .collect(),
+        tables: pack_tables(layout.table_columns, layout.functions, c.lanes)
+            .into_iter()
+            .map(|t| (column(), t))
+            .collect(),
         accumulators: column(),
         products: column(),
         coefficients: (c.free > 0).then(&mut column),
@@ -264,8 +301,12 @@ fn number_sums(layout: &Layout) -> Sums {
 /// Columns and gates of a layout.
 pub fn describe(layout: &Layout) -> Description {
     let sums = number_sums(layout);
-    let constants: Vec<usize> =
-        [sums.alpha].into_iter().chain(sums.theta).chain(sums.y_constants.clone()).chain(sums.e_constants.clone()).collect();
+    let constants: Vec<usize> = [sums.alpha]
+        .into_iter()
+        .chain(sums.theta)
+        .chain(sums.y_constants.clone())
+        .chain(sums.e_constants.clone())
+        .collect();
     let kappa = constants.len();
     let mut gates = Vec::new();
     let active = || Expr::fixed(ACTIVE);
@@ -273,13 +314,22 @@ pub fn describe(layout: &Layout) -> Description {
     let mut gate = |name: String, poly: Expr| gates.push(Gate { name, poly });
 
     for (i, &c) in constants.iter().enumerate() {
-        gate(format!("constant: pinned {i}"), first() * (Expr::advice(c) - Expr::instance(i)));
-        gate(format!("constant: carried {i}"), active() * (Expr::next(c) - Expr::advice(c)));
+        gate(
+            format!("constant: pinned {i}"),
+            first() * (Expr::advice(c) - Expr::instance(i)),
+        );
+        gate(
+            format!("constant: carried {i}"),
+            active() * (Expr::next(c) - Expr::advice(c)),
+        );
     }
     for (i, lane) in layout.lanes.iter().enumerate() {
         if lane.kind == BankKind::Input {
             // The fold argument reads the constant one there; a committed input could otherwise scale the biases.
-            gate(format!("input: first row is empty {i}"), first() * Expr::advice(lane.x));
+            gate(
+                format!("input: first row is empty {i}"),
+                first() * Expr::advice(lane.x),
+            );
         }
         unit_gates(layout.range_bits, i, lane, &mut gate);
     }
@@ -289,7 +339,12 @@ pub fn describe(layout: &Layout) -> Description {
     Description {
         advice: layout.columns.advice(),
         fixed: FIXED_TABLES + layout.table_columns * (1 + layout.functions),
-        instance: kappa + if layout.columns.free > 0 { 1 + layout.columns.table } else { 0 },
+        instance: kappa
+            + if layout.columns.free > 0 {
+                1 + layout.columns.table
+            } else {
+                0
+            },
         kappa,
         sums,
         gates,
@@ -297,23 +352,34 @@ pub fn describe(layout: &Layout) -> Description {
 }
 
 fn unit_gates(range_bits: u32, index: usize, lane: &Lane, gate: &mut impl FnMut(String, Expr)) {
-    let BankKind::Unit { unit, .. } = &lane.kind else { return };
+    let BankKind::Unit { unit, .. } = &lane.kind else {
+        return;
+    };
     let active = || Expr::fixed(ACTIVE);
     let steps = product_steps(lane);
     for (step, (cell, factors)) in steps.iter().enumerate() {
         let product = Expr::product(factors.iter().map(|&c| Expr::advice(c)));
-        gate(format!("maximum: partial product {index}.{step}"), active() * (Expr::advice(*cell) - product));
+        gate(
+            format!("maximum: partial product {index}.{step}"),
+            active() * (Expr::advice(*cell) - product),
+        );
     }
     // What no partial product has taken up, with the last of them.
     let taken: usize = steps.iter().map(|(_, f)| f.len()).sum();
-    let all: Vec<usize> = zero_test(lane, unit).into_iter().chain(steps.iter().map(|(cell, _)| *cell)).collect();
+    let all: Vec<usize> = zero_test(lane, unit)
+        .into_iter()
+        .chain(steps.iter().map(|(cell, _)| *cell))
+        .collect();
     if all.len() > taken {
         let rest = Expr::product(all[taken..].iter().map(|&c| Expr::advice(c)));
         gate(format!("maximum: attained {index}"), active() * rest);
     }
     if let Some(above) = lane.above {
         let top = Expr::int((1 << range_bits) - 1);
-        gate(format!("clamp: above only at the top {index}"), active() * Expr::advice(above) * (top - Expr::advice(lane.x)));
+        gate(
+            format!("clamp: above only at the top {index}"),
+            active() * Expr::advice(above) * (top - Expr::advice(lane.x)),
+        );
     }
 }
 
@@ -322,14 +388,19 @@ fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     // θ·(value + θ·tag): the tag needs a power of its own. Nothing bounds a looked-up value before it is known to be in its
     // table, so a tag that were added to the value could be undone by the value.
     let tagged = |theta: usize, value: Expr, tag: usize| {
-        Expr::advice(theta) * (value + Expr::Scaled(Box::new(Expr::advice(theta)), crate::F::from(tag as u64)))
+        Expr::advice(theta)
+            * (value + Expr::Scaled(Box::new(Expr::advice(theta)), crate::F::from(tag as u64)))
     };
     // With n denominators d: (B' − B)·Π d = Σ numerator_i · Π_{j≠i} d_j.
     let step = |column: usize, terms: Vec<(Expr, Expr)>| {
         let difference = Expr::next(column) - Expr::advice(column);
         let all = Expr::product(terms.iter().map(|(_, d)| d.clone()));
         let fractions = terms.iter().enumerate().map(|(i, (numerator, _))| {
-            let others = terms.iter().enumerate().filter(|(j, _)| *j != i).map(|(_, (_, d))| d.clone());
+            let others = terms
+                .iter()
+                .enumerate()
+                .filter(|(j, _)| *j != i)
+                .map(|(_, (_, d))| d.clone());
             others.fold(numerator.clone(), |a, d| a * d)
         });
         Expr::fixed(ACTIVE) * (difference * all - Expr::sum(fractions))
@@ -345,37 +416,59 @@ fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
             };
             (Expr::int(1), denominator)
         });
-        gate(format!("lookup: value sum {i}"), step(*column, terms.collect()));
-        gate(format!("lookup: value sum {i} starts at zero"), Expr::fixed(FIRST) * Expr::advice(*column));
+        gate(
+            format!("lookup: value sum {i}"),
+            step(*column, terms.collect()),
+        );
+        gate(
+            format!("lookup: value sum {i} starts at zero"),
+            Expr::fixed(FIRST) * Expr::advice(*column),
+        );
     }
     for (i, (column, tables)) in sums.tables.iter().enumerate() {
         let terms = tables.iter().map(|t| {
             let denominator = match (t.value, sums.theta) {
-                (Some(value), Some(theta)) => alpha() + Expr::fixed(t.argument) + tagged(theta, Expr::fixed(value), t.tag),
+                (Some(value), Some(theta)) => {
+                    alpha() + Expr::fixed(t.argument) + tagged(theta, Expr::fixed(value), t.tag)
+                }
                 _ => alpha() + Expr::fixed(t.argument),
             };
             (Expr::advice(t.multiplicity), denominator)
         });
-        gate(format!("lookup: table sum {i}"), step(*column, terms.collect()));
-        gate(format!("lookup: table sum {i} starts at zero"), Expr::fixed(FIRST) * Expr::advice(*column));
+        gate(
+            format!("lookup: table sum {i}"),
+            step(*column, terms.collect()),
+        );
+        gate(
+            format!("lookup: table sum {i} starts at zero"),
+            Expr::fixed(FIRST) * Expr::advice(*column),
+        );
     }
     let values = Expr::sum(sums.lookups.iter().map(|(c, _)| Expr::advice(*c)));
     let tables = Expr::sum(sums.tables.iter().map(|(c, _)| Expr::advice(*c)));
-    gate("lookup: sums agree".into(), Expr::fixed(LAST) * (values - tables));
+    gate(
+        "lookup: sums agree".into(),
+        Expr::fixed(LAST) * (values - tables),
+    );
 }
 
 fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
     let active = || Expr::fixed(ACTIVE);
     let first = || Expr::fixed(FIRST);
     let monomial = |constants: &[usize], exponents: &[usize]| {
-        let factors = constants.iter().zip(exponents).flat_map(|(&c, &e)| std::iter::repeat_n(c, e));
+        let factors = constants
+            .iter()
+            .zip(exponents)
+            .flat_map(|(&c, &e)| std::iter::repeat_n(c, e));
         factors.map(Expr::advice).reduce(|a, b| a * b)
     };
     let weighed = |weight: Option<Expr>, value: Expr| match weight {
         Some(weight) => weight * value,
         None => value,
     };
-    let power = |constants: &[usize], step: usize| Expr::product((0..step).map(|_| Expr::advice(constants[0])));
+    let power = |constants: &[usize], step: usize| {
+        Expr::product((0..step).map(|_| Expr::advice(constants[0])))
+    };
 
     let mut terms = Vec::new();
     for lane in &layout.lanes {
@@ -388,18 +481,36 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
                 v = v + Expr::advice(above);
             }
             let y = v.shl(layout.range_bits) + Expr::advice(rem);
-            terms.push(weighed(monomial(&sums.y_constants, &layout.y_weights.exponents[lane.first_candidate + w]), y));
+            terms.push(weighed(
+                monomial(
+                    &sums.y_constants,
+                    &layout.y_weights.exponents[lane.first_candidate + w],
+                ),
+                y,
+            ));
         }
     }
     let c = sums.accumulators;
-    let horner = power(&sums.y_constants, layout.y_weights.step) * Expr::advice(c) + Expr::sum(terms);
-    gate("fold: accumulators".into(), active() * (Expr::next(c) - horner));
-    gate("fold: accumulators start at zero".into(), first() * Expr::advice(c));
+    let horner =
+        power(&sums.y_constants, layout.y_weights.step) * Expr::advice(c) + Expr::sum(terms);
+    gate(
+        "fold: accumulators".into(),
+        active() * (Expr::next(c) - horner),
+    );
+    gate(
+        "fold: accumulators start at zero".into(),
+        first() * Expr::advice(c),
+    );
 
     let g = sums.products;
     let mut terms = Vec::new();
     for port in &layout.ports {
-        let folds = port.direct.into_iter().chain(port.free.map(|(c, _)| c)).map(Expr::advice).reduce(|a, b| a + b);
+        let folds = port
+            .direct
+            .into_iter()
+            .chain(port.free.map(|(c, _)| c))
+            .map(Expr::advice)
+            .reduce(|a, b| a + b);
         if let Some(fold) = folds {
             let x = Expr::advice(port.column);
             terms.push(if port.holds_one { x + first() } else { x } * fold);
@@ -410,25 +521,51 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
             terms.push(-(Expr::advice(layout.table_column(i)) * Expr::instance(kappa + 1 + i)));
         }
     }
-    gate("fold: products".into(), active() * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)));
-    let start = if sums.coefficients.is_some() { Expr::advice(g) + Expr::instance(kappa) } else { Expr::advice(g) };
+    gate(
+        "fold: products".into(),
+        active() * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)),
+    );
+    let start = if sums.coefficients.is_some() {
+        Expr::advice(g) + Expr::instance(kappa)
+    } else {
+        Expr::advice(g)
+    };
     gate("fold: products start at -kappa".into(), first() * start);
 
     let mut difference = Expr::advice(g) - Expr::advice(c);
     if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
-        let terms = layout.ports.iter().filter_map(|p| p.free).map(|(column, number)| {
-            weighed(monomial(&sums.e_constants, &weights.exponents[number]), Expr::advice(column))
-        });
+        let terms = layout
+            .ports
+            .iter()
+            .filter_map(|p| p.free)
+            .map(|(column, number)| {
+                weighed(
+                    monomial(&sums.e_constants, &weights.exponents[number]),
+                    Expr::advice(column),
+                )
+            });
         let horner = power(&sums.e_constants, weights.step) * Expr::advice(h) + Expr::sum(terms);
-        gate("fold: coefficients".into(), active() * (Expr::next(h) - horner));
-        gate("fold: coefficients start at zero".into(), first() * Expr::advice(h));
+        gate(
+            "fold: coefficients".into(),
+            active() * (Expr::next(h) - horner),
+        );
+        gate(
+            "fold: coefficients start at zero".into(),
+            first() * Expr::advice(h),
+        );
         difference = difference + Expr::advice(sums.e_constants[0]) * Expr::advice(h);
     }
     gate("fold: sums agree".into(), Expr::fixed(LAST) * difference);
 }
 
 /// The denominator of the pair `(x, value)` in the lookup argument, looked up in function table number `function`.
-pub fn function_entry(alpha: crate::F, theta: crate::F, function: usize, x: u64, value: u64) -> crate::F {
+pub fn function_entry(
+    alpha: crate::F,
+    theta: crate::F,
+    function: usize,
+    x: u64,
+    value: u64,
+) -> crate::F {
     let tag = crate::F::from(function as u64 + 1);
     alpha + crate::F::from(x) + theta * (crate::F::from(value) + theta * tag)
 }
@@ -448,14 +585,16 @@ pub fn fixed_columns(program: &Program, layout: &Layout) -> Vec<Vec<u32>> {
     let range = 1usize << layout.range_bits;
     // Rows behind the end of a table repeat its first entry.
     let piece = |entry: &dyn Fn(usize) -> u32| {
-        (0..layout.table_columns).map(move |p| {
-            let mut column = vec![0; rows];
-            for (row, cell) in column[..last].iter_mut().enumerate() {
-                let i = p * last + row;
-                *cell = entry(if i < range { i } else { 0 });
-            }
-            column
-        }).collect::<Vec<_>>()
+        (0..layout.table_columns)
+            .map(move |p| {
+                let mut column = vec![0; rows];
+                for (row, cell) in column[..last].iter_mut().enumerate() {
+                    let i = p * last + row;
+                    *cell = entry(if i < range { i } else { 0 });
+                }
+                column
+            })
+            .collect::<Vec<_>>()
     };
     columns.extend(piece(&|i| i as u32));
     for table in &program.tables {

@@ -35,17 +35,31 @@ pub fn check(program: &Program, expanded: &Expanded) -> Result<(), ProgramError>
             }
         }
         if pinned.contains(&false) {
-            return Err(ProgramError::Node { node: index, reason: "a hint that the program does not pin down" });
+            return Err(ProgramError::Node {
+                node: index,
+                reason: "a hint that the program does not pin down",
+            });
         }
     }
     Ok(())
 }
 
 /// Marks the hints that `n`, as the node `N` of the argument, and its sums pin down.
-fn pin(program: &Program, expanded: &Expanded, hints: Range<u32>, index: usize, n: &Neurons, pinned: &mut [bool]) {
-    let Some(digits) = digits(program, expanded, &hints, n) else { return };
+fn pin(
+    program: &Program,
+    expanded: &Expanded,
+    hints: Range<u32>,
+    index: usize,
+    n: &Neurons,
+    pinned: &mut [bool],
+) {
+    let Some(digits) = digits(program, expanded, &hints, n) else {
+        return;
+    };
     let count = n.positions;
-    let port = |port: u32| expanded.first_slot[index] + port * count..expanded.first_slot[index] + (port + 1) * count;
+    let port = |port: u32| {
+        expanded.first_slot[index] + port * count..expanded.first_slot[index] + (port + 1) * count
+    };
     // Steps that are summed, and the greatest `b`, resp. all `a`.
     let mut above: BTreeMap<Vec<u32>, i128> = BTreeMap::new();
     let mut below = Vec::new();
@@ -62,11 +76,18 @@ fn pin(program: &Program, expanded: &Expanded, hints: Range<u32>, index: usize, 
         }
     }
     for (steps, a) in below {
-        let Some(&(lo, hi)) = steps.first().and_then(|&s| digits.get(s as usize)) else { continue };
-        let one = steps.iter().all(|&s| digits.get(s as usize) == Some(&(lo, hi)));
+        let Some(&(lo, hi)) = steps.first().and_then(|&s| digits.get(s as usize)) else {
+            continue;
+        };
+        let one = steps
+            .iter()
+            .all(|&s| digits.get(s as usize) == Some(&(lo, hi)));
         if one && lo != hi && above.get(&steps).is_some_and(|b| a + b < 0) {
             for slot in [lo, hi] {
-                if let Some(p) = slot.checked_sub(hints.start).and_then(|i| pinned.get_mut(i as usize)) {
+                if let Some(p) = slot
+                    .checked_sub(hints.start)
+                    .and_then(|i| pinned.get_mut(i as usize))
+                {
                     *p = true;
                 }
             }
@@ -75,7 +96,12 @@ fn pin(program: &Program, expanded: &Expanded, hints: Range<u32>, index: usize, 
 }
 
 /// The digits `(lo, hi)` of every step, if `n` has the shape of `N`.
-fn digits(program: &Program, expanded: &Expanded, hints: &Range<u32>, n: &Neurons) -> Option<Vec<(u32, u32)>> {
+fn digits(
+    program: &Program,
+    expanded: &Expanded,
+    hints: &Range<u32>,
+    n: &Neurons,
+) -> Option<Vec<(u32, u32)>> {
     let unit = &n.unit;
     let [f, g] = unit.tables[..] else { return None };
     if n.groups != 1 || n.outputs != 1 || unit.window != 1 || unit.low || !unit.high {
@@ -83,10 +109,22 @@ fn digits(program: &Program, expanded: &Expanded, hints: &Range<u32>, n: &Neuron
     }
     let radix = [program.range(), program.range() * program.range()];
     let is_digits = |t: &Term| matches!(&t.weights, Weights::Public(w) if w[..] == radix);
-    let reads_hints = |t: &Term| expanded.value(t.patches).slots.first().is_some_and(|s| hints.contains(s));
+    let reads_hints = |t: &Term| {
+        expanded
+            .value(t.patches)
+            .slots
+            .first()
+            .is_some_and(|s| hints.contains(s))
+    };
     // Cheap tests first: a card may have many hints and many nodes.
-    let digits = n.terms.iter().position(|t| is_digits(t) && reads_hints(t))?;
-    if !falling(program.tables.get(f as usize)?, program.tables.get(g as usize)?) {
+    let digits = n
+        .terms
+        .iter()
+        .position(|t| is_digits(t) && reads_hints(t))?;
+    if !falling(
+        program.tables.get(f as usize)?,
+        program.tables.get(g as usize)?,
+    ) {
         return None;
     }
     for (t, term) in n.terms.iter().enumerate() {
@@ -100,7 +138,14 @@ fn digits(program: &Program, expanded: &Expanded, hints: &Range<u32>, n: &Neuron
             return None;
         }
     }
-    Some(expanded.value(n.terms[digits].patches).slots.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
+    Some(
+        expanded
+            .value(n.terms[digits].patches)
+            .slots
+            .chunks_exact(2)
+            .map(|pair| (pair[0], pair[1]))
+            .collect(),
+    )
 }
 
 /// Condition 2.
@@ -111,13 +156,26 @@ fn falling(f: &[u16], g: &[u16]) -> bool {
 
 /// Steps (ascending, with repetitions) and constant of every accumulator, if `m` sums `sign` times the slots in `port` and
 /// constants only.
-fn sums(expanded: &Expanded, m: &Neurons, port: Range<u32>, sign: i64) -> Option<Vec<(Vec<u32>, i128)>> {
-    if !m.terms.iter().any(|t| expanded.value(t.patches).slots.first().is_some_and(|s| port.contains(s))) {
+fn sums(
+    expanded: &Expanded,
+    m: &Neurons,
+    port: Range<u32>,
+    sign: i64,
+) -> Option<Vec<(Vec<u32>, i128)>> {
+    if !m.terms.iter().any(|t| {
+        expanded
+            .value(t.patches)
+            .slots
+            .first()
+            .is_some_and(|s| port.contains(s))
+    }) {
         return None;
     }
     let mut result: Vec<(Vec<u32>, i128)> = vec![(Vec::new(), 0); m.positions as usize];
     for term in &m.terms {
-        let Weights::Public(weights) = &term.weights else { return None };
+        let Weights::Public(weights) = &term.weights else {
+            return None;
+        };
         let wires = expanded.value(term.patches);
         for (p, (steps, constant)) in result.iter_mut().enumerate() {
             for (i, &weight) in weights.iter().enumerate() {
@@ -132,7 +190,9 @@ fn sums(expanded: &Expanded, m: &Neurons, port: Range<u32>, sign: i64) -> Option
             }
         }
     }
-    result.iter_mut().for_each(|(steps, _)| steps.sort_unstable());
+    result
+        .iter_mut()
+        .for_each(|(steps, _)| steps.sort_unstable());
     result.retain(|(steps, _)| !steps.is_empty());
     Some(result)
 }

@@ -22,7 +22,9 @@
 //! channels of one group that share lanes form a [`Block`].
 
 use crate::error::LayoutError;
-use crate::program::{Expanded, FIRST_SLOT, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, ZERO};
+use crate::program::{
+    Expanded, FIRST_SLOT, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, ZERO,
+};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
@@ -189,9 +191,18 @@ impl LaneWeights {
                 }
             }
             if exponents.len() >= lanes {
-                exponents.sort_by_key(|e| (e.iter().sum::<usize>(), e.iter().rev().copied().collect::<Vec<_>>()));
+                exponents.sort_by_key(|e| {
+                    (
+                        e.iter().sum::<usize>(),
+                        e.iter().rev().copied().collect::<Vec<_>>(),
+                    )
+                });
                 exponents.truncate(lanes);
-                return Some(LaneWeights { step, constants, exponents });
+                return Some(LaneWeights {
+                    step,
+                    constants,
+                    exponents,
+                });
             }
         }
         None
@@ -302,7 +313,11 @@ impl Layout {
     /// argument can weigh would be needed.
     pub fn new(program: &Program, expanded: &Expanded, k: u32) -> Result<Layout, LayoutError> {
         if !(MIN_K..=MAX_K).contains(&k) {
-            return Err(LayoutError::K { k, min: MIN_K, max: MAX_K });
+            return Err(LayoutError::K {
+                k,
+                min: MIN_K,
+                max: MAX_K,
+            });
         }
         let last = (1usize << k) - BLINDING_ROWS - 1;
         let mut banks: BTreeMap<BankKind, BankBuilder> = BTreeMap::new();
@@ -312,23 +327,34 @@ impl Layout {
             let kind = match node {
                 Node::Input { .. } => BankKind::Input,
                 Node::Hint { .. } => BankKind::Hint,
-                Node::Neurons(n) => BankKind::Unit { output: program.outputs.contains(&(index as u32)), unit: n.unit.clone() },
+                Node::Neurons(n) => BankKind::Unit {
+                    output: program.outputs.contains(&(index as u32)),
+                    unit: n.unit.clone(),
+                },
                 _ => {
                     placed.push(None);
                     continue;
                 }
             };
-            let bank = banks.entry(kind.clone()).or_insert_with(|| BankBuilder { lanes: Vec::new() });
+            let bank = banks
+                .entry(kind.clone())
+                .or_insert_with(|| BankBuilder { lanes: Vec::new() });
             let (cells, blocks) = match node {
                 Node::Neurons(n) if !is_direct(n, expanded) => {
                     let (cells, blocks) = place_channels(n, bank, last);
                     (cells, Some(blocks))
                 }
                 Node::Neurons(n) => (bank.sequential(n.len(), last), None),
-                Node::Input { len } | Node::Hint { len } => (bank.sequential(*len as usize, last), None),
+                Node::Input { len } | Node::Hint { len } => {
+                    (bank.sequential(*len as usize, last), None)
+                }
                 _ => (Vec::new(), None),
             };
-            placed.push(Some(Placed { kind, cells, blocks }));
+            placed.push(Some(Placed {
+                kind,
+                cells,
+                blocks,
+            }));
         }
 
         // Number lanes, columns and ports.
@@ -342,7 +368,13 @@ impl Layout {
             for _ in &bank.lanes {
                 let lane = Lane::new(kind, &mut next_column, &mut candidates, ports.len());
                 let mut port = |column: usize, holds_one: bool| {
-                    ports.push(Port { lane: lanes.len(), column, holds_one, direct: None, free: None });
+                    ports.push(Port {
+                        lane: lanes.len(),
+                        column,
+                        holds_one,
+                        direct: None,
+                        free: None,
+                    });
                 };
                 port(lane.x, *kind != BankKind::Hint);
                 if let BankKind::Unit { unit, .. } = kind {
@@ -361,9 +393,15 @@ impl Layout {
             k,
             range_bits: program.range_bits,
             last,
-            y_weights: LaneWeights::new(candidates).ok_or(LayoutError::TooWide { k, lanes: candidates })?,
+            y_weights: LaneWeights::new(candidates).ok_or(LayoutError::TooWide {
+                k,
+                lanes: candidates,
+            })?,
             e_weights: None,
-            columns: Columns { lanes: next_column, ..Columns::default() },
+            columns: Columns {
+                lanes: next_column,
+                ..Columns::default()
+            },
             table_columns: (1usize << program.range_bits).div_ceil(last),
             functions: program.tables.len(),
             lanes,
@@ -395,13 +433,19 @@ impl Layout {
             let cells: Vec<Cell> = placed
                 .cells
                 .iter()
-                .map(|&(lane, row)| Cell { port: self.lanes[offset + lane].first_port as u32, row: row as u32 })
+                .map(|&(lane, row)| Cell {
+                    port: self.lanes[offset + lane].first_port as u32,
+                    row: row as u32,
+                })
                 .collect();
             let port_count = expanded.values[index].len();
             let first = expanded.first_slot[index] as usize;
             for port in 0..port_count {
                 for (i, cell) in cells.iter().enumerate() {
-                    self.slots[first + port * cells.len() + i] = Cell { port: cell.port + port as u32, row: cell.row };
+                    self.slots[first + port * cells.len() + i] = Cell {
+                        port: cell.port + port as u32,
+                        row: cell.row,
+                    };
                 }
             }
             let fold = match (&program.nodes[index], placed.blocks) {
@@ -413,7 +457,10 @@ impl Layout {
                     }
                     Some(Fold::Table(blocks))
                 }
-                (Node::Neurons(_), None) => Some(Fold::Direct(Direct { one: 0, ports: BTreeMap::new() })),
+                (Node::Neurons(_), None) => Some(Fold::Direct(Direct {
+                    one: 0,
+                    ports: BTreeMap::new(),
+                })),
                 _ => None,
             };
             self.placements.push(Some(Placement { cells, fold }));
@@ -431,8 +478,19 @@ impl Layout {
             let Node::Neurons(n) = node else { continue };
             let mut reads: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
             let mut reads_one = false;
-            let committed: usize = n.terms.iter().filter(|t| t.weights == Weights::Committed).map(|t| t.inputs as usize).sum();
-            let is_direct = matches!(self.placements[index], Some(Placement { fold: Some(Fold::Direct(_)), .. }));
+            let committed: usize = n
+                .terms
+                .iter()
+                .filter(|t| t.weights == Weights::Committed)
+                .map(|t| t.inputs as usize)
+                .sum();
+            let is_direct = matches!(
+                self.placements[index],
+                Some(Placement {
+                    fold: Some(Fold::Direct(_)),
+                    ..
+                })
+            );
             for term in &n.terms {
                 let directly = is_direct && term.weights == Weights::Committed;
                 any_free |= !directly;
@@ -453,8 +511,15 @@ impl Layout {
                 }
             }
             match &mut self.placements[index] {
-                Some(Placement { fold: Some(Fold::Direct(fold)), .. }) => {
-                    fold.one = reads.keys().copied().find(|&p| self.ports[p as usize].holds_one).unwrap_or(INPUT_PORT);
+                Some(Placement {
+                    fold: Some(Fold::Direct(fold)),
+                    ..
+                }) => {
+                    fold.one = reads
+                        .keys()
+                        .copied()
+                        .find(|&p| self.ports[p as usize].holds_one)
+                        .unwrap_or(INPUT_PORT);
                     if reads_one {
                         direct[fold.one as usize] = true;
                         reads.entry(fold.one).or_default().push(0);
@@ -465,12 +530,23 @@ impl Layout {
                     }
                     fold.ports = reads;
                 }
-                Some(Placement { fold: Some(Fold::Table(blocks)), .. }) if committed > 0 => {
+                Some(Placement {
+                    fold: Some(Fold::Table(blocks)),
+                    ..
+                }) if committed > 0 => {
                     for block in blocks {
                         if committed > self.last {
-                            return Err(LayoutError::TooSmall { k: self.k, node: index, need: committed, rows: self.last });
+                            return Err(LayoutError::TooSmall {
+                                k: self.k,
+                                node: index,
+                                need: committed,
+                                rows: self.last,
+                            });
                         }
-                        let column = self.table_rows.iter().position(|&used| used + committed <= self.last);
+                        let column = self
+                            .table_rows
+                            .iter()
+                            .position(|&used| used + committed <= self.last);
                         let column = column.unwrap_or_else(|| {
                             self.table_rows.push(0);
                             self.table_rows.len() - 1
@@ -483,7 +559,9 @@ impl Layout {
             }
         }
         if any_free {
-            let one = (0..self.ports.len()).find(|&p| free[p] && self.ports[p].holds_one).unwrap_or(INPUT_PORT as usize);
+            let one = (0..self.ports.len())
+                .find(|&p| free[p] && self.ports[p].holds_one)
+                .unwrap_or(INPUT_PORT as usize);
             free[one] = true;
             self.free_one = Some(one as u32);
         }
@@ -503,7 +581,10 @@ impl Layout {
         self.columns.table = self.table_rows.len();
         self.columns.free = e;
         if e > 0 {
-            self.e_weights = Some(LaneWeights::new(e).ok_or(LayoutError::TooWide { k: self.k, lanes: e })?);
+            self.e_weights = Some(LaneWeights::new(e).ok_or(LayoutError::TooWide {
+                k: self.k,
+                lanes: e,
+            })?);
         }
         Ok(())
     }
@@ -513,7 +594,8 @@ impl Layout {
         c.multiplicities = self.table_columns * (1 + self.functions);
         let e_constants = self.e_weights.as_ref().map_or(0, |w| w.constants);
         c.constants = 1 + usize::from(self.functions > 0) + self.y_weights.constants + e_constants;
-        c.sums = crate::gates::lookup_sums(&self.lanes) + crate::gates::table_sums(self.table_columns, self.functions);
+        c.sums = crate::gates::lookup_sums(&self.lanes)
+            + crate::gates::table_sums(self.table_columns, self.functions);
         c.folds = 2 + usize::from(c.free > 0);
         let direct = c.multiplicities;
         let free = c.phase1() + c.direct + c.table;
@@ -526,7 +608,10 @@ impl Layout {
             }
         }
         if self.columns.advice() > 4096 {
-            return Err(LayoutError::TooWide { k: self.k, lanes: self.lanes.len() });
+            return Err(LayoutError::TooWide {
+                k: self.k,
+                lanes: self.lanes.len(),
+            });
         }
         Ok(())
     }
@@ -548,28 +633,50 @@ impl Layout {
 
     /// Lanes of the outputs, in order.
     pub fn output_lanes(&self) -> impl Iterator<Item = &Lane> {
-        self.lanes.iter().filter(|l| matches!(l.kind, BankKind::Unit { output: true, .. }))
+        self.lanes
+            .iter()
+            .filter(|l| matches!(l.kind, BankKind::Unit { output: true, .. }))
     }
 
     /// Cells of all inputs, in order.
     pub fn input_cells<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = Cell> + 'a {
-        let inputs = program.nodes.iter().zip(&self.placements).filter(|(n, _)| matches!(n, Node::Input { .. }));
-        inputs.filter_map(|(_, p)| p.as_ref()).flat_map(|p| p.cells.iter().copied())
+        let inputs = program
+            .nodes
+            .iter()
+            .zip(&self.placements)
+            .filter(|(n, _)| matches!(n, Node::Input { .. }));
+        inputs
+            .filter_map(|(_, p)| p.as_ref())
+            .flat_map(|p| p.cells.iter().copied())
     }
 
     /// Cells of all outputs, in order.
     pub fn output_cells<'a>(&'a self, program: &'a Program) -> impl Iterator<Item = Cell> + 'a {
-        program.outputs.iter().filter_map(|&o| self.placements[o as usize].as_ref()).flat_map(|p| p.cells.iter().copied())
+        program
+            .outputs
+            .iter()
+            .filter_map(|&o| self.placements[o as usize].as_ref())
+            .flat_map(|p| p.cells.iter().copied())
     }
 
     /// Number of points in the model commitment.
     pub fn commitments(&self, program: &Program) -> usize {
         let mut total = 0;
         for (node, placement) in program.nodes.iter().zip(&self.placements) {
-            if let (Node::Neurons(n), Some(Placement { fold: Some(fold), .. })) = (node, placement) {
+            if let (
+                Node::Neurons(n),
+                Some(Placement {
+                    fold: Some(fold), ..
+                }),
+            ) = (node, placement)
+            {
                 total += match fold {
                     Fold::Direct(d) => d.ports.len() * n.len(),
-                    Fold::Table(blocks) => blocks.iter().filter(|b| b.table.is_some()).map(|b| b.channels.len()).sum(),
+                    Fold::Table(blocks) => blocks
+                        .iter()
+                        .filter(|b| b.table.is_some())
+                        .map(|b| b.channels.len())
+                        .sum(),
                 };
             }
         }
@@ -584,7 +691,12 @@ struct Placed {
 }
 
 impl Lane {
-    fn new(kind: &BankKind, next_column: &mut usize, candidates: &mut usize, first_port: usize) -> Lane {
+    fn new(
+        kind: &BankKind,
+        next_column: &mut usize,
+        candidates: &mut usize,
+        first_port: usize,
+    ) -> Lane {
         let mut column = || {
             *next_column += 1;
             *next_column - 1
@@ -609,7 +721,9 @@ impl Lane {
             if unit.high {
                 lane.above = Some(column());
             }
-            lane.products = (0..crate::gates::product_cells(unit)).map(|_| column()).collect();
+            lane.products = (0..crate::gates::product_cells(unit))
+                .map(|_| column())
+                .collect();
             lane.tables = unit.tables.iter().map(|_| column()).collect();
         }
         lane
@@ -620,12 +734,19 @@ impl Lane {
 fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
     n.positions == 1
         && n.unit.window == 1
-        && n.terms.iter().all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
+        && n.terms
+            .iter()
+            .all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
 }
 
 /// Channels of consecutive rows; channels longer than a column are cut into tiles in fresh lanes side by side.
-fn place_channels(n: &Neurons, bank: &mut BankBuilder, last: usize) -> (Vec<(usize, usize)>, Vec<Block>) {
-    let (groups, outputs, positions) = (n.groups as usize, n.outputs as usize, n.positions as usize);
+fn place_channels(
+    n: &Neurons,
+    bank: &mut BankBuilder,
+    last: usize,
+) -> (Vec<(usize, usize)>, Vec<Block>) {
+    let (groups, outputs, positions) =
+        (n.groups as usize, n.outputs as usize, n.positions as usize);
     let capacity = last - 1;
     let mut cells = vec![(0, 0); n.len()];
     let mut blocks = Vec::new();
@@ -659,17 +780,28 @@ fn place_channels(n: &Neurons, bank: &mut BankBuilder, last: usize) -> (Vec<(usi
             };
             let tiles: Vec<Tile> = lanes
                 .enumerate()
-                .map(|(i, lane)| Tile { lane, positions: i * height..((i + 1) * height).min(positions) })
+                .map(|(i, lane)| Tile {
+                    lane,
+                    positions: i * height..((i + 1) * height).min(positions),
+                })
                 .collect();
             for c in 0..count {
                 for tile in &tiles {
                     for p in tile.positions.clone() {
                         let neuron = (group * outputs + channel + c) * positions + p;
-                        cells[neuron] = (tile.lane, base_row + c * height + p - tile.positions.start);
+                        cells[neuron] =
+                            (tile.lane, base_row + c * height + p - tile.positions.start);
                     }
                 }
             }
-            blocks.push(Block { group, channels: channel..channel + count, base_row, height, tiles, table: None });
+            blocks.push(Block {
+                group,
+                channels: channel..channel + count,
+                base_row,
+                height,
+                tiles,
+                table: None,
+            });
             channel += count;
         }
     }
@@ -680,7 +812,14 @@ fn place_channels(n: &Neurons, bank: &mut BankBuilder, last: usize) -> (Vec<(usi
 pub fn cells_of(layout: &Layout, expanded: &Expanded, value: ValueRef) -> Vec<Vec<Cell>> {
     let wires = expanded.value(value);
     (0..wires.len())
-        .map(|i| wires.element(i).iter().filter(|&&s| s >= FIRST_SLOT).map(|&s| layout.slots[s as usize]).collect())
+        .map(|i| {
+            wires
+                .element(i)
+                .iter()
+                .filter(|&&s| s >= FIRST_SLOT)
+                .map(|&s| layout.slots[s as usize])
+                .collect()
+        })
         .collect()
 }
 

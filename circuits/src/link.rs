@@ -15,7 +15,10 @@ use crate::transcript::{IdentityPoint, Transcript};
 use crate::{C, F};
 use ff::Field;
 use group::Curve;
-use halo2_proofs::poly::{EvaluationDomain, commitment::{Blind, Params}};
+use halo2_proofs::poly::{
+    EvaluationDomain,
+    commitment::{Blind, Params},
+};
 use pasta_curves::Eq;
 use rand_core::CryptoRng;
 
@@ -60,9 +63,16 @@ pub fn prove(
 ) -> Result<LinkProof, IdentityPoint> {
     let first = (1usize << params.k()) - BLINDING_ROWS;
     let mu = transcript.challenge();
-    let mut witness = Excess { rows: [F::ZERO; BLINDING_ROWS], blind: F::ZERO };
+    let mut witness = Excess {
+        rows: [F::ZERO; BLINDING_ROWS],
+        blind: F::ZERO,
+    };
     for e in excess.iter().rev() {
-        witness.rows.iter_mut().zip(&e.rows).for_each(|(w, e)| *w = *w * mu + e);
+        witness
+            .rows
+            .iter_mut()
+            .zip(&e.rows)
+            .for_each(|(w, e)| *w = *w * mu + e);
         witness.blind = witness.blind * mu + e.blind;
     }
     let mut mask = [F::ZERO; BLINDING_ROWS];
@@ -72,8 +82,14 @@ pub fn prove(
     transcript.point(commitment)?;
     let c = transcript.challenge();
     let mut rows = mask;
-    rows.iter_mut().zip(&witness.rows).for_each(|(r, w)| *r += c * w);
-    Ok(LinkProof { commitment, rows, blind: mask_blind + c * witness.blind })
+    rows.iter_mut()
+        .zip(&witness.rows)
+        .for_each(|(r, w)| *r += c * w);
+    Ok(LinkProof {
+        commitment,
+        rows,
+        blind: mask_blind + c * witness.blind,
+    })
 }
 
 /// One side of a linked column: `Σ scalar·point`.
@@ -84,7 +100,12 @@ pub struct Target {
 }
 
 /// Checks the link. `columns` are the commitments from the proof, in order, each with its target.
-pub fn verify(params: &Params<C>, transcript: &mut Transcript, columns: &[(C, Target)], proof: &LinkProof) -> bool {
+pub fn verify(
+    params: &Params<C>,
+    transcript: &mut Transcript,
+    columns: &[(C, Target)],
+    proof: &LinkProof,
+) -> bool {
     let first = (1usize << params.k()) - BLINDING_ROWS;
     let mu = transcript.challenge();
     if transcript.point(proof.commitment).is_err() {
@@ -120,6 +141,10 @@ impl LinkProof {
         for row in &mut rows {
             *row = r.scalar()?;
         }
-        Ok(LinkProof { commitment, rows, blind: r.scalar()? })
+        Ok(LinkProof {
+            commitment,
+            rows,
+            blind: r.scalar()?,
+        })
     }
 }

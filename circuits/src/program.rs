@@ -55,7 +55,10 @@ pub struct ValueRef {
 impl ValueRef {
     /// The first result of a node.
     pub fn new(node: usize) -> Self {
-        ValueRef { node: node as u32, port: 0 }
+        ValueRef {
+            node: node as u32,
+            port: 0,
+        }
     }
 }
 
@@ -117,9 +120,19 @@ pub struct Unit {
 
 impl Unit {
     /// Requantization alone: `x = ⌊y / 2^T⌋`, out of range is impossible to prove.
-    pub const LINEAR: Unit = Unit { window: 1, low: false, high: false, tables: Vec::new() };
+    pub const LINEAR: Unit = Unit {
+        window: 1,
+        low: false,
+        high: false,
+        tables: Vec::new(),
+    };
     /// `x = max(0, ⌊y / 2^T⌋)`.
-    pub const RELU: Unit = Unit { window: 1, low: true, high: false, tables: Vec::new() };
+    pub const RELU: Unit = Unit {
+        window: 1,
+        low: true,
+        high: false,
+        tables: Vec::new(),
+    };
 }
 
 /// A linear map followed by a unit, for `groups · outputs · positions` neurons of `unit.window` accumulators each.
@@ -224,7 +237,12 @@ pub struct ProgramLimits {
 
 impl Default for ProgramLimits {
     fn default() -> Self {
-        ProgramLimits { nodes: 10_000, tables: 64, elements: 1 << 26, slots: 1 << 22 }
+        ProgramLimits {
+            nodes: 10_000,
+            tables: 64,
+            elements: 1 << 26,
+            slots: 1 << 22,
+        }
     }
 }
 
@@ -297,12 +315,30 @@ impl Program {
 
     /// Lengths of all inputs together.
     pub fn input_len(&self) -> usize {
-        self.nodes.iter().map(|n| if let Node::Input { len } = n { *len as usize } else { 0 }).sum()
+        self.nodes
+            .iter()
+            .map(|n| {
+                if let Node::Input { len } = n {
+                    *len as usize
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// Lengths of all outputs together.
     pub fn output_len(&self) -> usize {
-        self.outputs.iter().map(|&o| if let Some(Node::Neurons(n)) = self.nodes.get(o as usize) { n.len() } else { 0 }).sum()
+        self.outputs
+            .iter()
+            .map(|&o| {
+                if let Some(Node::Neurons(n)) = self.nodes.get(o as usize) {
+                    n.len()
+                } else {
+                    0
+                }
+            })
+            .sum()
     }
 
     /// Number of committed coefficients.
@@ -333,13 +369,23 @@ impl Program {
         let mut reads = 0u64;
         let mut accumulators = 0u64;
         for (index, node) in self.nodes.iter().enumerate() {
-            let fail = |reason: &'static str| ProgramError::Node { node: index, reason };
+            let fail = |reason: &'static str| ProgramError::Node {
+                node: index,
+                reason,
+            };
             let mut take = |count: u64, width: u64| {
                 elements = elements.saturating_add(count.saturating_mul(width));
-                if elements > limits.elements { Err(fail("wiring exceeds the limit on elements")) } else { Ok(()) }
+                if elements > limits.elements {
+                    Err(fail("wiring exceeds the limit on elements"))
+                } else {
+                    Ok(())
+                }
             };
             let lookup = |r: ValueRef| {
-                values.get(r.node as usize).and_then(|ports| ports.get(r.port as usize)).ok_or(fail("reads a value that does not exist yet"))
+                values
+                    .get(r.node as usize)
+                    .and_then(|ports| ports.get(r.port as usize))
+                    .ok_or(fail("reads a value that does not exist yet"))
             };
             first_slot.push(slots as u32);
             let ports = match node {
@@ -348,15 +394,22 @@ impl Program {
                         return Err(fail("is empty"));
                     }
                     take(u64::from(*len), 1)?;
-                    let range = fresh(&mut slots, u64::from(*len), limits).ok_or(fail("exceeds the limit on slots"))?;
-                    vec![Wires { width: 1, slots: range.collect() }]
+                    let range = fresh(&mut slots, u64::from(*len), limits)
+                        .ok_or(fail("exceeds the limit on slots"))?;
+                    vec![Wires {
+                        width: 1,
+                        slots: range.collect(),
+                    }]
                 }
                 Node::Constant { len } => {
                     if *len == 0 {
                         return Err(fail("is empty"));
                     }
                     take(u64::from(*len), 1)?;
-                    vec![Wires { width: 1, slots: vec![ONE; *len as usize] }]
+                    vec![Wires {
+                        width: 1,
+                        slots: vec![ONE; *len as usize],
+                    }]
                 }
                 Node::View { source, view } => {
                     let source = lookup(*source)?;
@@ -368,7 +421,10 @@ impl Program {
                     if sources.is_empty() {
                         return Err(fail("has no sources"));
                     }
-                    let parts = sources.iter().map(|s| lookup(*s)).collect::<Result<Vec<_>, _>>()?;
+                    let parts = sources
+                        .iter()
+                        .map(|s| lookup(*s))
+                        .collect::<Result<Vec<_>, _>>()?;
                     let width = parts.iter().map(|p| p.width).max().unwrap_or(1);
                     let len = parts.iter().map(|p| p.len() as u64).sum::<u64>();
                     take(len, width as u64)?;
@@ -387,27 +443,39 @@ impl Program {
                         return Err(fail("group does not divide the source"));
                     }
                     take(source.slots.len() as u64, 1)?;
-                    vec![Wires { width: source.width * *group as usize, slots: source.slots.clone() }]
+                    vec![Wires {
+                        width: source.width * *group as usize,
+                        slots: source.slots.clone(),
+                    }]
                 }
                 Node::Neurons(neurons) => {
                     let len = self.check_neurons(neurons, &lookup, &fail)?;
                     let mut ports = Vec::new();
                     for _ in 0..neurons.unit.ports() {
                         take(len, 1)?;
-                        let range = fresh(&mut slots, len, limits).ok_or(fail("exceeds the limit on slots"))?;
-                        ports.push(Wires { width: 1, slots: range.collect() });
+                        let range = fresh(&mut slots, len, limits)
+                            .ok_or(fail("exceeds the limit on slots"))?;
+                        ports.push(Wires {
+                            width: 1,
+                            slots: range.collect(),
+                        });
                     }
                     for term in &neurons.terms {
                         // A dense public term is walked once per output, all others once.
-                        let dense = neurons.positions == 1 && neurons.unit.window == 1 && term.weights != Weights::Committed;
+                        let dense = neurons.positions == 1
+                            && neurons.unit.window == 1
+                            && term.weights != Weights::Committed;
                         let times = if dense { u64::from(neurons.outputs) } else { 1 };
-                        reads = reads.saturating_add((lookup(term.patches)?.slots.len() as u64).saturating_mul(times));
+                        reads = reads.saturating_add(
+                            (lookup(term.patches)?.slots.len() as u64).saturating_mul(times),
+                        );
                     }
                     if reads > limits.elements {
                         return Err(fail("linear maps read more than the limit on elements"));
                     }
                     // Every candidate costs cells too.
-                    accumulators = accumulators.saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
+                    accumulators = accumulators
+                        .saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
                     if accumulators > limits.slots {
                         return Err(fail("exceeds the limit on slots"));
                     }
@@ -416,33 +484,57 @@ impl Program {
             };
             values.push(ports);
         }
-        Ok(Expanded { values, first_slot, slots: slots as u32 })
+        Ok(Expanded {
+            values,
+            first_slot,
+            slots: slots as u32,
+        })
     }
 
     fn check_header(&self, limits: &ProgramLimits) -> Result<(), ProgramError> {
         if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&self.range_bits) {
-            return Err(ProgramError::Header { reason: "range bits outside 4..=14" });
+            return Err(ProgramError::Header {
+                reason: "range bits outside 4..=14",
+            });
         }
         if self.nodes.len() > limits.nodes {
-            return Err(ProgramError::Header { reason: "more nodes than the limit" });
+            return Err(ProgramError::Header {
+                reason: "more nodes than the limit",
+            });
         }
         if self.tables.len() > limits.tables {
-            return Err(ProgramError::Header { reason: "more tables than the limit" });
+            return Err(ProgramError::Header {
+                reason: "more tables than the limit",
+            });
         }
         let range = self.range() as usize;
-        if self.tables.iter().any(|t| t.len() != range || t.iter().any(|&v| usize::from(v) >= range)) {
-            return Err(ProgramError::Header { reason: "a table is not a map of [0, 2^T) to itself" });
+        if self
+            .tables
+            .iter()
+            .any(|t| t.len() != range || t.iter().any(|&v| usize::from(v) >= range))
+        {
+            return Err(ProgramError::Header {
+                reason: "a table is not a map of [0, 2^T) to itself",
+            });
         }
         if self.outputs.is_empty() || !self.nodes.iter().any(|n| matches!(n, Node::Input { .. })) {
-            return Err(ProgramError::Header { reason: "needs an input and an output" });
+            return Err(ProgramError::Header {
+                reason: "needs an input and an output",
+            });
         }
         for (i, &output) in self.outputs.iter().enumerate() {
             match self.nodes.get(output as usize) {
                 Some(Node::Neurons(n)) if n.unit.tables.is_empty() => {}
-                _ => return Err(ProgramError::Header { reason: "an output is not a node of neurons without tables" }),
+                _ => {
+                    return Err(ProgramError::Header {
+                        reason: "an output is not a node of neurons without tables",
+                    });
+                }
             }
             if self.outputs[..i].contains(&output) {
-                return Err(ProgramError::Header { reason: "an output is listed twice" });
+                return Err(ProgramError::Header {
+                    reason: "an output is listed twice",
+                });
             }
         }
         Ok(())
@@ -454,14 +546,20 @@ impl Program {
         lookup: &impl Fn(ValueRef) -> Result<&'a Wires, ProgramError>,
         fail: &impl Fn(&'static str) -> ProgramError,
     ) -> Result<u64, ProgramError> {
-        let len = (u64::from(n.groups)).checked_mul(u64::from(n.outputs)).and_then(|v| v.checked_mul(u64::from(n.positions)));
-        let len = len.filter(|&l| l > 0 && l <= u64::from(u32::MAX)).ok_or(fail("has no neurons, or too many"))?;
+        let len = (u64::from(n.groups))
+            .checked_mul(u64::from(n.outputs))
+            .and_then(|v| v.checked_mul(u64::from(n.positions)));
+        let len = len
+            .filter(|&l| l > 0 && l <= u64::from(u32::MAX))
+            .ok_or(fail("has no neurons, or too many"))?;
         let unit = &n.unit;
         if unit.window == 0 || unit.window > 64 {
             return Err(fail("window outside 1..=64"));
         }
         if unit.window > 1 && (unit.high || !unit.tables.is_empty()) {
-            return Err(fail("a maximum cannot be combined with an upper clamp or a table"));
+            return Err(fail(
+                "a maximum cannot be combined with an upper clamp or a table",
+            ));
         }
         if unit.tables.len() > 2 || unit.tables.iter().any(|&t| t as usize >= self.tables.len()) {
             return Err(fail("uses a table that does not exist, or more than two"));
@@ -472,14 +570,20 @@ impl Program {
         for term in &n.terms {
             let patches = lookup(term.patches)?;
             let want = u64::from(n.groups) * u64::from(n.positions);
-            let want = want.checked_mul(u64::from(unit.window)).and_then(|v| v.checked_mul(u64::from(term.inputs)));
+            let want = want
+                .checked_mul(u64::from(unit.window))
+                .and_then(|v| v.checked_mul(u64::from(term.inputs)));
             if term.inputs == 0 || want != Some(patches.len() as u64) {
-                return Err(fail("patches do not have groups × positions × window × inputs elements"));
+                return Err(fail(
+                    "patches do not have groups × positions × window × inputs elements",
+                ));
             }
             if let Weights::Public(w) = &term.weights {
                 let want = u64::from(n.groups) * u64::from(n.outputs) * u64::from(term.inputs);
                 if w.len() as u64 != want {
-                    return Err(fail("public weights do not have groups × outputs × inputs entries"));
+                    return Err(fail(
+                        "public weights do not have groups × outputs × inputs entries",
+                    ));
                 }
             }
         }
@@ -500,12 +604,23 @@ fn fresh(next: &mut u64, count: u64, limits: &ProgramLimits) -> Option<std::ops:
 impl View {
     /// The plain reshape: reads `len` elements in order.
     pub fn identity(len: usize) -> View {
-        View { loops: vec![len as u32], axes: vec![Axis { extent: len as u32, offset: 0, strides: vec![1] }] }
+        View {
+            loops: vec![len as u32],
+            axes: vec![Axis {
+                extent: len as u32,
+                offset: 0,
+                strides: vec![1],
+            }],
+        }
     }
 
     /// Number of elements of the result, if the view fits a source of `source` elements.
     fn check(&self, source: usize) -> Result<u64, &'static str> {
-        if self.loops.is_empty() || self.loops.len() > 16 || self.axes.is_empty() || self.axes.len() > 16 {
+        if self.loops.is_empty()
+            || self.loops.len() > 16
+            || self.axes.is_empty()
+            || self.axes.len() > 16
+        {
             return Err("view needs 1 to 16 loops and axes");
         }
         let mut extent = 1u64;
@@ -513,10 +628,14 @@ impl View {
             if axis.strides.len() != self.loops.len() {
                 return Err("view axis needs one stride per loop");
             }
-            if axis.offset.unsigned_abs() > 1 << 40 || axis.strides.iter().any(|s| s.unsigned_abs() > 1 << 24) {
+            if axis.offset.unsigned_abs() > 1 << 40
+                || axis.strides.iter().any(|s| s.unsigned_abs() > 1 << 24)
+            {
                 return Err("view offset or stride too large");
             }
-            extent = extent.checked_mul(u64::from(axis.extent)).ok_or("view is too large")?;
+            extent = extent
+                .checked_mul(u64::from(axis.extent))
+                .ok_or("view is too large")?;
         }
         if extent != source as u64 {
             return Err("view does not match the source's length");
@@ -525,7 +644,11 @@ impl View {
         for &l in &self.loops {
             len = len.checked_mul(u64::from(l)).ok_or("view is too large")?;
         }
-        if len == 0 { Err("view is empty") } else { Ok(len) }
+        if len == 0 {
+            Err("view is empty")
+        } else {
+            Ok(len)
+        }
     }
 
     /// Source element per result element (`None`: out of range), for a view that was checked.
@@ -536,7 +659,9 @@ impl View {
             let mut flat = Some(0usize);
             for (axis, &at) in self.axes.iter().zip(&position) {
                 flat = match flat {
-                    Some(f) if at >= 0 && at < i64::from(axis.extent) => Some(f * axis.extent as usize + at as usize),
+                    Some(f) if at >= 0 && at < i64::from(axis.extent) => {
+                        Some(f * axis.extent as usize + at as usize)
+                    }
                     _ => None,
                 };
             }
@@ -568,7 +693,9 @@ impl View {
     /// # Errors
     /// If the view does not fit a source of `source` elements.
     pub fn indices(&self, source: usize) -> Result<Vec<Option<usize>>, ProgramError> {
-        let len = self.check(source).map_err(|reason| ProgramError::Header { reason })?;
+        let len = self
+            .check(source)
+            .map_err(|reason| ProgramError::Header { reason })?;
         let mut out = Vec::with_capacity(len as usize);
         self.for_each(|i| out.push(i));
         Ok(out)

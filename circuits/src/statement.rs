@@ -3,10 +3,10 @@
 //! A statement consists of a card (architecture, model commitment, scales), an input, an output, each *public* or
 //! *committed*, and context bytes of the caller (nonce, request id). All of it enters the first challenge.
 
+use crate::C;
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::transcript::Digest;
-use crate::C;
 
 /// Longest context in bytes.
 pub const MAX_CONTEXT: usize = 4096;
@@ -108,7 +108,11 @@ impl Claim {
                 let len = r.len(32)?;
                 Claim::Committed(r.list(len, Reader::point)?)
             }
-            _ => return Err(DecodeError::Invalid { what: "kind of claim" }),
+            _ => {
+                return Err(DecodeError::Invalid {
+                    what: "kind of claim",
+                });
+            }
         })
     }
 }

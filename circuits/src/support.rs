@@ -16,7 +16,10 @@ use crate::transcript::{Digest, IdentityPoint, Transcript};
 use crate::{C, F};
 use ff::Field;
 use group::Curve;
-use halo2_proofs::poly::{EvaluationDomain, commitment::{Blind, Params}};
+use halo2_proofs::poly::{
+    EvaluationDomain,
+    commitment::{Blind, Params},
+};
 use pasta_curves::Eq;
 use rand_core::CryptoRng;
 
@@ -43,7 +46,9 @@ fn commit(params: &Params<C>, rows: &[u32], values: &[F], blind: F) -> Eq {
 }
 
 fn powers(base: F, count: usize) -> Vec<F> {
-    std::iter::successors(Some(F::ONE), |p| Some(*p * base)).take(count).collect()
+    std::iter::successors(Some(F::ONE), |p| Some(*p * base))
+        .take(count)
+        .collect()
 }
 
 /// Proves the support of all groups. `card` is the digest of everything in the card but this proof.
@@ -62,8 +67,12 @@ pub fn prove(
     let gamma = transcript.challenge();
     let mut masks = Vec::with_capacity(groups.len());
     for group in groups {
-        let mask: Vec<F> = (0..=group.rows.len()).map(|_| F::random(&mut *rng)).collect();
-        let (blind, rows) = mask.split_last().expect("a mask has one more entry than rows");
+        let mask: Vec<F> = (0..=group.rows.len())
+            .map(|_| F::random(&mut *rng))
+            .collect();
+        let (blind, rows) = mask
+            .split_last()
+            .expect("a mask has one more entry than rows");
         let commitment = commit(params, &group.rows, rows, *blind).to_affine();
         transcript.point(commitment)?;
         masks.push((commitment, mask));
@@ -71,27 +80,48 @@ pub fn prove(
     let c = transcript.challenge();
     for (i, (_, mask)) in masks.iter_mut().enumerate() {
         let (rows, blind) = witness.fold(i, &powers(gamma, groups[i].points));
-        mask.iter_mut().zip(rows.iter().chain([&blind])).for_each(|(m, v)| *m += c * v);
+        mask.iter_mut()
+            .zip(rows.iter().chain([&blind]))
+            .for_each(|(m, v)| *m += c * v);
     }
     Ok(SupportProof { groups: masks })
 }
 
 /// Checks the support of all points of a card, in the order of `groups`.
-pub fn verify(params: &Params<C>, layout: &Layout, card: &Digest, groups: &[Group], points: &[C], proof: &SupportProof) -> bool {
+pub fn verify(
+    params: &Params<C>,
+    layout: &Layout,
+    card: &Digest,
+    groups: &[Group],
+    points: &[C],
+    proof: &SupportProof,
+) -> bool {
     if proof.groups.len() != groups.len()
         || points.len() != groups.iter().map(|g| g.points).sum::<usize>()
-        || proof.groups.iter().zip(groups).any(|(p, g)| p.1.len() != g.rows.len() + 1)
+        || proof
+            .groups
+            .iter()
+            .zip(groups)
+            .any(|(p, g)| p.1.len() != g.rows.len() + 1)
     {
         return false;
     }
     let mut transcript = Transcript::new("zkinfer support");
     transcript.bytes(&card.0);
     let gamma = transcript.challenge();
-    if proof.groups.iter().any(|(commitment, _)| transcript.point(*commitment).is_err()) {
+    if proof
+        .groups
+        .iter()
+        .any(|(commitment, _)| transcript.point(*commitment).is_err())
+    {
         return false;
     }
     let c = transcript.challenge();
-    proof.groups.iter().flat_map(|(_, responses)| responses).for_each(|s| transcript.scalar(*s));
+    proof
+        .groups
+        .iter()
+        .flat_map(|(_, responses)| responses)
+        .for_each(|s| transcript.scalar(*s));
     let delta = transcript.challenge();
 
     // Σ_g δ^g · (Σ_rows s·L + s_W·W − K_g − c·Σ_o γ^o·C_o) = 0, with one multi-scalar multiplication on each side.

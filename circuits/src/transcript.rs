@@ -13,7 +13,10 @@ pub struct Digest(pub [u8; 32]);
 impl Digest {
     /// Blake2b-256 of `bytes`, personalized by `domain` (at most 16 bytes).
     pub fn of(domain: &'static str, bytes: &[u8]) -> Digest {
-        let hash = Blake2b::new().hash_length(32).personal(domain.as_bytes()).hash(bytes);
+        let hash = Blake2b::new()
+            .hash_length(32)
+            .personal(domain.as_bytes())
+            .hash(bytes);
         let mut digest = [0; 32];
         digest.copy_from_slice(hash.as_bytes());
         Digest(digest)
@@ -50,7 +53,10 @@ impl Transcript {
 
     /// Absorbs bytes, by their 512-bit hash.
     pub fn bytes(&mut self, bytes: &[u8]) {
-        let hash = Blake2b::new().hash_length(64).personal(b"zkinfer-bytes").hash(bytes);
+        let hash = Blake2b::new()
+            .hash_length(64)
+            .personal(b"zkinfer-bytes")
+            .hash(bytes);
         let mut wide = [0; 64];
         wide.copy_from_slice(hash.as_bytes());
         self.scalar(F::from_uniform_bytes(&wide));
@@ -58,7 +64,9 @@ impl Transcript {
 
     /// Absorbs a scalar.
     pub fn scalar(&mut self, scalar: F) {
-        self.0.common_scalar(scalar).expect("absorbing a scalar writes nothing and cannot fail");
+        self.0
+            .common_scalar(scalar)
+            .expect("absorbing a scalar writes nothing and cannot fail");
     }
 
     /// Absorbs a point.

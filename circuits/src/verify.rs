@@ -74,23 +74,42 @@ impl Plan {
     /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
         if k > limits.k {
-            return Err(CardError::Limit { what: "k", value: k as usize, limit: limits.k as usize });
+            return Err(CardError::Limit {
+                what: "k",
+                value: k as usize,
+                limit: limits.k as usize,
+            });
         }
         let expanded = program.expand(&limits.program)?;
         crate::hints::check(&program, &expanded)?;
         let layout = Layout::new(&program, &expanded, k)?;
         if layout.columns.advice() > limits.columns {
-            return Err(CardError::Limit { what: "columns", value: layout.columns.advice(), limit: limits.columns });
+            return Err(CardError::Limit {
+                what: "columns",
+                value: layout.columns.advice(),
+                limit: limits.columns,
+            });
         }
         let groups = groups(&program, &layout);
         let description = Arc::new(describe(&layout));
         let fixed = Arc::new(fixed_columns(&program, &layout));
-        Ok(Plan { program, expanded, layout, description, fixed, groups })
+        Ok(Plan {
+            program,
+            expanded,
+            layout,
+            description,
+            fixed,
+            groups,
+        })
     }
 
     /// The circuit without witness.
     pub fn circuit(&self) -> PlanCircuit {
-        PlanCircuit::new(self.description.clone(), self.fixed.clone(), self.layout.last + 1)
+        PlanCircuit::new(
+            self.description.clone(),
+            self.fixed.clone(),
+            self.layout.last + 1,
+        )
     }
 
     /// Number of points in the model commitment.
@@ -101,7 +120,10 @@ impl Plan {
     /// Advice columns with a link, in order: inputs, outputs, folded weights.
     pub fn linked_columns(&self) -> Vec<usize> {
         let layout = &self.layout;
-        let lanes = layout.input_lanes().chain(layout.output_lanes()).map(|l| l.x);
+        let lanes = layout
+            .input_lanes()
+            .chain(layout.output_lanes())
+            .map(|l| l.x);
         let direct = layout.ports.iter().filter_map(|p| p.direct);
         let table = (0..layout.columns.table).map(|i| layout.table_column(i));
         lanes.chain(direct).chain(table).collect()
@@ -120,22 +142,38 @@ impl Plan {
         let outputs = outputs.map(|c| place(self, c, self.layout.output_lanes().next()));
         let inputs = next.layout.input_cells(&next.program);
         let inputs = inputs.map(|c| place(next, c, next.layout.input_lanes().next()));
-        self.layout.k == next.layout.k && self.layout.range_bits == next.layout.range_bits && outputs.eq(inputs)
+        self.layout.k == next.layout.k
+            && self.layout.range_bits == next.layout.range_bits
+            && outputs.eq(inputs)
     }
 
     /// Commitments to an input or output, one per lane, with the given blinds.
-    pub fn commit_side(&self, params: &Params<C>, cells: Vec<Cell>, lanes: &[usize], values: &[u16], blinds: &[F]) -> Vec<C> {
+    pub fn commit_side(
+        &self,
+        params: &Params<C>,
+        cells: Vec<Cell>,
+        lanes: &[usize],
+        values: &[u16],
+        blinds: &[F],
+    ) -> Vec<C> {
         let columns = self.side_columns(cells.into_iter(), values);
         let empty = Vec::new();
         let commit = |(lane, blind): (&usize, &F)| {
-            let values = columns.iter().find(|(c, _)| c == lane).map_or(&empty, |(_, v)| v);
+            let values = columns
+                .iter()
+                .find(|(c, _)| c == lane)
+                .map_or(&empty, |(_, v)| v);
             commit_rows(params, 0, values, *blind).to_affine()
         };
         lanes.iter().zip(blinds).map(commit).collect()
     }
 
     /// Values of an input or output by lane and row: `(lane's x column, first row of the slice, values)`.
-    pub fn side_columns(&self, cells: impl Iterator<Item = Cell>, values: &[u16]) -> Vec<(usize, Vec<F>)> {
+    pub fn side_columns(
+        &self,
+        cells: impl Iterator<Item = Cell>,
+        values: &[u16],
+    ) -> Vec<(usize, Vec<F>)> {
         let mut columns: Vec<(usize, Vec<F>)> = Vec::new();
         for (cell, &v) in cells.zip(values) {
             let column = self.layout.ports[cell.port as usize].column;
@@ -168,12 +206,20 @@ impl Session {
     ///
     /// # Errors
     /// On an identity point.
-    pub fn challenges(&mut self, layout: &Layout, phase1: &[C]) -> Result<Challenges, IdentityPoint> {
+    pub fn challenges(
+        &mut self,
+        layout: &Layout,
+        phase1: &[C],
+    ) -> Result<Challenges, IdentityPoint> {
         phase1.iter().try_for_each(|p| self.transcript.point(*p))?;
         let alpha = self.transcript.challenge();
         let theta = self.transcript.challenge();
         let y = self.transcript.challenges(layout.y_weights.constants);
-        Ok(Challenges { alpha, theta: (layout.functions > 0).then_some(theta), y })
+        Ok(Challenges {
+            alpha,
+            theta: (layout.functions > 0).then_some(theta),
+            y,
+        })
     }
 
     /// Absorbs the commitments of phase 2 and yields the late challenges.
@@ -182,7 +228,9 @@ impl Session {
     /// On an identity point.
     pub fn late(&mut self, layout: &Layout, phase2: &[C]) -> Result<LateChallenges, IdentityPoint> {
         phase2.iter().try_for_each(|p| self.transcript.point(*p))?;
-        let e = self.transcript.challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
+        let e = self
+            .transcript
+            .challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
         Ok(LateChallenges { e })
     }
 
@@ -193,9 +241,17 @@ impl Session {
 }
 
 /// Instance columns: constants, `κ`, `β`.
-pub fn instances(layout: &Layout, challenges: &Challenges, late: &LateChallenges, kappa: F, beta: Vec<Vec<F>>) -> Vec<Vec<F>> {
+pub fn instances(
+    layout: &Layout,
+    challenges: &Challenges,
+    late: &LateChallenges,
+    kappa: F,
+    beta: Vec<Vec<F>>,
+) -> Vec<Vec<F>> {
     let constants = [challenges.alpha].into_iter().chain(challenges.theta);
-    let constants = constants.chain(challenges.y.iter().copied()).chain(late.e.iter().copied());
+    let constants = constants
+        .chain(challenges.y.iter().copied())
+        .chain(late.e.iter().copied());
     let mut columns: Vec<Vec<F>> = constants.map(|c| vec![c]).collect();
     if layout.columns.free > 0 {
         columns.push(vec![kappa]);
@@ -246,18 +302,42 @@ impl Verifier {
     /// [`CardError`] says what is wrong with the card.
     pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
         if params.k() != card.k {
-            return Err(CardError::Params { card: card.k, params: params.k() });
+            return Err(CardError::Params {
+                card: card.k,
+                params: params.k(),
+            });
         }
         let plan = Plan::new(card.program.clone(), card.k, limits)?;
         if card.points.len() != plan.points() || card.points.len() > limits.points {
-            return Err(CardError::Points { found: card.points.len(), expected: plan.points(), limit: limits.points });
+            return Err(CardError::Points {
+                found: card.points.len(),
+                expected: plan.points(),
+                limit: limits.points,
+            });
         }
         let digest = card.digest();
-        if !support::verify(&params, &plan.layout, &digest, &plan.groups, &card.points, &card.support) {
+        if !support::verify(
+            &params,
+            &plan.layout,
+            &digest,
+            &plan.groups,
+            &card.points,
+            &card.support,
+        ) {
             return Err(CardError::Support);
         }
-        let key = plan.circuit().verifying_key(&params).map_err(|_| CardError::Key)?;
-        Ok(Verifier { plan, params, card, digest, key, limits: *limits })
+        let key = plan
+            .circuit()
+            .verifying_key(&params)
+            .map_err(|_| CardError::Key)?;
+        Ok(Verifier {
+            plan,
+            params,
+            card,
+            digest,
+            key,
+            limits: *limits,
+        })
     }
 
     /// The card's digest.
@@ -286,26 +366,54 @@ impl Verifier {
     /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
     pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
         if proof.halo2.len() > self.limits.proof_bytes {
-            return Err(Rejection::Malformed { what: "proof is longer than the limit" });
+            return Err(Rejection::Malformed {
+                what: "proof is longer than the limit",
+            });
         }
         if proof.card != self.digest {
-            return Err(Rejection::Model { proof: proof.card, card: self.digest });
+            return Err(Rejection::Model {
+                proof: proof.card,
+                card: self.digest,
+            });
         }
         if expected.context.len() > MAX_CONTEXT || proof.context.len() > MAX_CONTEXT {
-            return Err(Rejection::Malformed { what: "context is longer than 4096 bytes" });
+            return Err(Rejection::Malformed {
+                what: "context is longer than 4096 bytes",
+            });
         }
         if proof.context != expected.context {
             return Err(Rejection::Context);
         }
-        let input = self.side("input", expected.input.as_ref(), &proof.input, self.plan.program.input_len())?;
-        let output = self.side("output", expected.output.as_ref(), &proof.output, self.plan.program.output_len())?;
+        let input = self.side(
+            "input",
+            expected.input.as_ref(),
+            &proof.input,
+            self.plan.program.input_len(),
+        )?;
+        let output = self.side(
+            "output",
+            expected.output.as_ref(),
+            &proof.output,
+            self.plan.program.output_len(),
+        )?;
         let statement = statement_digest(&self.digest, &input, &output, &proof.context);
         self.check(&statement, &input, &output, proof)?;
-        Ok(Verdict { card: self.digest, input, output, context: proof.context.clone() })
+        Ok(Verdict {
+            card: self.digest,
+            input,
+            output,
+            context: proof.context.clone(),
+        })
     }
 
     /// The side that the proof is checked against.
-    fn side(&self, which: &'static str, expected: Option<&Side>, claim: &Claim, len: usize) -> Result<Side, Rejection> {
+    fn side(
+        &self,
+        which: &'static str,
+        expected: Option<&Side>,
+        claim: &Claim,
+        len: usize,
+    ) -> Result<Side, Rejection> {
         let side = match (expected, claim) {
             (Some(side), claim) if claim.is(side) => side.clone(),
             (Some(_), _) => return Err(Rejection::Statement { which }),
@@ -316,34 +424,60 @@ impl Verifier {
         match &side {
             Side::Public(values) => {
                 if values.len() != len {
-                    return Err(Rejection::Length { which, found: values.len(), expected: len });
+                    return Err(Rejection::Length {
+                        which,
+                        found: values.len(),
+                        expected: len,
+                    });
                 }
                 let range = 1u32 << self.plan.layout.range_bits;
                 if let Some(index) = values.iter().position(|&v| u32::from(v) >= range) {
-                    return Err(Rejection::Range { which, index, value: values[index], limit: range });
+                    return Err(Rejection::Range {
+                        which,
+                        index,
+                        value: values[index],
+                        limit: range,
+                    });
                 }
             }
             Side::Committed(points) => {
-                let lanes = if which == "input" { self.plan.layout.input_lanes().count() } else { self.plan.layout.output_lanes().count() };
+                let lanes = if which == "input" {
+                    self.plan.layout.input_lanes().count()
+                } else {
+                    self.plan.layout.output_lanes().count()
+                };
                 if points.len() != lanes {
-                    return Err(Rejection::Length { which, found: points.len(), expected: lanes });
+                    return Err(Rejection::Length {
+                        which,
+                        found: points.len(),
+                        expected: lanes,
+                    });
                 }
             }
         }
         Ok(side)
     }
 
-    fn check(&self, statement: &Digest, input: &Side, output: &Side, proof: &Proof) -> Result<(), Rejection> {
+    fn check(
+        &self,
+        statement: &Digest,
+        input: &Side,
+        output: &Side,
+        proof: &Proof,
+    ) -> Result<(), Rejection> {
         let layout = &self.plan.layout;
         let columns = &layout.columns;
         let commitments = read_points(&proof.halo2, columns.advice())?;
         let (phase1, rest) = commitments.split_at(columns.phase1());
         let phase2 = &rest[..columns.phase2()];
-        let identity = |_| Rejection::Malformed { what: "commitment is the identity" };
+        let identity = |_| Rejection::Malformed {
+            what: "commitment is the identity",
+        };
         let mut session = Session::new(statement);
         let challenges = session.challenges(layout, phase1).map_err(identity)?;
         let late = session.late(layout, phase2).map_err(identity)?;
-        let coefficients = Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
+        let coefficients =
+            Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
 
         let linked = self.targets(&coefficients, input, output, &commitments);
         if !link::verify(&self.params, &mut session.link(), &linked, &proof.link) {
@@ -356,32 +490,70 @@ impl Verifier {
         let mut reader = proof.halo2.as_slice();
         let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut reader);
         let strategy = SingleVerifier::new(&self.params);
-        verify_proof(&self.params, &self.key, strategy, &[&instances], &mut transcript).map_err(|_| Rejection::Circuit)?;
+        verify_proof(
+            &self.params,
+            &self.key,
+            strategy,
+            &[&instances],
+            &mut transcript,
+        )
+        .map_err(|_| Rejection::Circuit)?;
         // Upstream does not look behind the end of a proof.
-        if reader.is_empty() { Ok(()) } else { Err(Rejection::Malformed { what: "bytes behind the end of the proof" }) }
+        if reader.is_empty() {
+            Ok(())
+        } else {
+            Err(Rejection::Malformed {
+                what: "bytes behind the end of the proof",
+            })
+        }
     }
 
     /// Commitments and targets of all linked columns, in the order of [`Plan::linked_columns`].
-    fn targets(&self, coefficients: &Coefficients<'_>, input: &Side, output: &Side, commitments: &[C]) -> Vec<(C, Target)> {
+    fn targets(
+        &self,
+        coefficients: &Coefficients<'_>,
+        input: &Side,
+        output: &Side,
+        commitments: &[C],
+    ) -> Vec<(C, Target)> {
         let plan = &self.plan;
-        let mut targets: Vec<(usize, Target)> = plan.linked_columns().into_iter().map(|c| (c, Target::default())).collect();
+        let mut targets: Vec<(usize, Target)> = plan
+            .linked_columns()
+            .into_iter()
+            .map(|c| (c, Target::default()))
+            .collect();
         let mut add = |column: usize, scalar: F, point: C| {
             if let Some((_, target)) = targets.iter_mut().find(|(c, _)| *c == column) {
                 target.terms.push((scalar, point));
             }
         };
         let sides: [(&Side, Vec<usize>, Vec<Cell>); 2] = [
-            (input, plan.layout.input_lanes().map(|l| l.x).collect(), plan.layout.input_cells(&plan.program).collect()),
-            (output, plan.layout.output_lanes().map(|l| l.x).collect(), plan.layout.output_cells(&plan.program).collect()),
+            (
+                input,
+                plan.layout.input_lanes().map(|l| l.x).collect(),
+                plan.layout.input_cells(&plan.program).collect(),
+            ),
+            (
+                output,
+                plan.layout.output_lanes().map(|l| l.x).collect(),
+                plan.layout.output_cells(&plan.program).collect(),
+            ),
         ];
         for (side, lanes, cells) in sides {
             match side {
                 Side::Public(values) => {
                     for (column, values) in plan.side_columns(cells.into_iter(), values) {
-                        add(column, F::ONE, commit_rows(&self.params, 0, &values, F::ZERO).to_affine());
+                        add(
+                            column,
+                            F::ONE,
+                            commit_rows(&self.params, 0, &values, F::ZERO).to_affine(),
+                        );
                     }
                 }
-                Side::Committed(points) => lanes.into_iter().zip(points).for_each(|(column, p)| add(column, F::ONE, *p)),
+                Side::Committed(points) => lanes
+                    .into_iter()
+                    .zip(points)
+                    .for_each(|(column, p)| add(column, F::ONE, *p)),
             }
         }
         let mut points = self.card.points.as_slice();
@@ -389,15 +561,22 @@ impl Verifier {
             let (own, rest) = points.split_at(group.points);
             points = rest;
             let scalars = coefficients.group(group);
-            own.iter().zip(scalars).for_each(|(p, s)| add(group.column, s, *p));
+            own.iter()
+                .zip(scalars)
+                .for_each(|(p, s)| add(group.column, s, *p));
         }
-        targets.into_iter().map(|(column, target)| (commitments[column], target)).collect()
+        targets
+            .into_iter()
+            .map(|(column, target)| (commitments[column], target))
+            .collect()
     }
 }
 
 fn read_points(bytes: &[u8], count: usize) -> Result<Vec<C>, Rejection> {
     if bytes.len() < count * 32 {
-        return Err(Rejection::Malformed { what: "proof is too short" });
+        return Err(Rejection::Malformed {
+            what: "proof is too short",
+        });
     }
     bytes
         .chunks_exact(32)
@@ -405,7 +584,9 @@ fn read_points(bytes: &[u8], count: usize) -> Result<Vec<C>, Rejection> {
         .map(|chunk| {
             let mut repr = [0; 32];
             repr.copy_from_slice(chunk);
-            Option::from(C::from_bytes(&repr)).ok_or(Rejection::Malformed { what: "invalid curve point" })
+            Option::from(C::from_bytes(&repr)).ok_or(Rejection::Malformed {
+                what: "invalid curve point",
+            })
         })
         .collect()
 }

@@ -60,7 +60,11 @@ impl Compile {
             import.batch = batch;
         }
         let bytes = files::read(&self.model, import.max_bytes)?;
-        let name = self.model.file_stem().map(|s| s.to_string_lossy().into_owned()).unwrap_or_default();
+        let name = self
+            .model
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
         let (graph, t_import) = ui::step("importing", || Graph::from_onnx_with(&bytes, &import));
         let graph = graph.with_context(|| self.model.display().to_string())?;
 
@@ -75,14 +79,30 @@ impl Compile {
         let model = model?;
 
         let shown = samples.inputs.len().min(REPORT_SAMPLES);
-        let labels: Option<Vec<usize>> = samples.labels.as_ref().and_then(|l| l.iter().map(|&v| usize::try_from(v).ok()).collect());
+        let labels: Option<Vec<usize>> = samples
+            .labels
+            .as_ref()
+            .and_then(|l| l.iter().map(|&v| usize::try_from(v).ok()).collect());
         let labels = labels.unwrap_or_default();
         let what = format!("comparing with floats on {shown} samples");
-        let (report, t_report) = ui::step(what, || evaluate(&graph, &model, &samples.inputs[..shown], labels.get(..shown).unwrap_or_default()));
+        let (report, t_report) = ui::step(what, || {
+            evaluate(
+                &graph,
+                &model,
+                &samples.inputs[..shown],
+                labels.get(..shown).unwrap_or_default(),
+            )
+        });
         let report = report?;
 
-        let weights = if self.public_weights { WeightVisibility::Public } else { WeightVisibility::Hidden };
-        let mut commit = CommitOptions::default().with_name(name).with_weights(weights);
+        let weights = if self.public_weights {
+            WeightVisibility::Public
+        } else {
+            WeightVisibility::Hidden
+        };
+        let mut commit = CommitOptions::default()
+            .with_name(name)
+            .with_weights(weights);
         commit.plan.k = self.k;
         let choice = plan::choose(&model.program, &commit.plan)?;
         let weights = model.program.committed_weights();
@@ -91,7 +111,10 @@ impl Compile {
         let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut zkinfer::rng()));
         let secret = secret?;
 
-        let (model_path, card_path) = (files::with_suffix(&self.output, ".model"), files::with_suffix(&self.output, ".card"));
+        let (model_path, card_path) = (
+            files::with_suffix(&self.output, ".model"),
+            files::with_suffix(&self.output, ".card"),
+        );
         let (model_bytes, card_bytes) = (secret.to_bytes()?, secret.card().to_bytes());
         files::write_secret(&model_path, &model_bytes)?;
         files::write(&card_path, &card_bytes)?;
@@ -123,14 +146,41 @@ impl Compile {
         }
         print_report(&report, bits)?;
         let paint = ui::stdout();
-        ui::line(&format!("\n{}\n{}", paint.bold("Plan: the cheapest number of rows"), choice.to_string().trim_end()))?;
+        ui::line(&format!(
+            "\n{}\n{}",
+            paint.bold("Plan: the cheapest number of rows"),
+            choice.to_string().trim_end()
+        ))?;
         ui::line(&format!("\n{}", paint.bold("Written")))?;
-        let hidden = if self.public_weights { "open to guessing" } else { "hidden" };
-        ui::line(&format!("  {}  {}, keep it secret: it proves", model_path.display(), ui::size(model_bytes.len())))?;
-        ui::line(&format!("  {}  {}, publish it: it verifies", card_path.display(), ui::size(card_bytes.len())))?;
-        ui::line(&format!("  {} weights, {hidden}; model {digest}", ui::count(weights)))?;
-        let times = [("import", t_import), ("quantize", t_quantize), ("report", t_report), ("commit", t_commit)];
-        let times: Vec<String> = times.iter().map(|(what, t)| format!("{what} {}", ui::time(*t))).collect();
+        let hidden = if self.public_weights {
+            "open to guessing"
+        } else {
+            "hidden"
+        };
+        ui::line(&format!(
+            "  {}  {}, keep it secret: it proves",
+            model_path.display(),
+            ui::size(model_bytes.len())
+        ))?;
+        ui::line(&format!(
+            "  {}  {}, publish it: it verifies",
+            card_path.display(),
+            ui::size(card_bytes.len())
+        ))?;
+        ui::line(&format!(
+            "  {} weights, {hidden}; model {digest}",
+            ui::count(weights)
+        ))?;
+        let times = [
+            ("import", t_import),
+            ("quantize", t_quantize),
+            ("report", t_report),
+            ("commit", t_commit),
+        ];
+        let times: Vec<String> = times
+            .iter()
+            .map(|(what, t)| format!("{what} {}", ui::time(*t)))
+            .collect();
         ui::line(&paint.dim(&format!("  {}", times.join(", "))))?;
         Ok(ExitCode::SUCCESS)
     }
@@ -140,7 +190,10 @@ impl Compile {
 fn print_report(report: &Report, bits: u32) -> Result<()> {
     let paint = ui::stdout();
     ui::line(&paint.bold(&format!("Layers ({bits} bits)")))?;
-    ui::line(&paint.dim("  name                     unit           neurons    scale   range used  error"))?;
+    ui::line(
+        &paint
+            .dim("  name                     unit           neurons    scale   range used  error"),
+    )?;
     for l in &report.layers {
         ui::line(&format!(
             "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %",
@@ -152,7 +205,13 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
             100.0 * l.relative_error,
         ))?;
     }
-    ui::line(&format!("\n{}", paint.bold(&format!("Against the float model, {} samples", report.samples))))?;
+    ui::line(&format!(
+        "\n{}",
+        paint.bold(&format!(
+            "Against the float model, {} samples",
+            report.samples
+        ))
+    ))?;
     for o in &report.outputs {
         ui::line(&format!(
             "  output {}: mean error {} ({:.3} % of the range), largest {}",
@@ -162,12 +221,22 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
             ui::real(o.max_error),
         ))?;
     }
-    ui::line(&format!("  same top class on {:.1} %", 100.0 * report.top_class_agreement))?;
+    ui::line(&format!(
+        "  same top class on {:.1} %",
+        100.0 * report.top_class_agreement
+    ))?;
     if let (Some(float), Some(integer)) = (report.float_accuracy, report.integer_accuracy) {
-        ui::line(&format!("  accuracy {:.2} % (floats: {:.2} %)", 100.0 * integer, 100.0 * float))?;
+        ui::line(&format!(
+            "  accuracy {:.2} % (floats: {:.2} %)",
+            100.0 * integer,
+            100.0 * float
+        ))?;
     }
     if let Some((sample, reason)) = report.out_of_range.first() {
-        let text = format!("  {} samples cannot be proven; the first is {sample}: {reason}", report.out_of_range.len());
+        let text = format!(
+            "  {} samples cannot be proven; the first is {sample}: {reason}",
+            report.out_of_range.len()
+        );
         ui::line(&paint.red(&text))?;
         ui::line("  use more --headroom")?;
     }

@@ -14,9 +14,12 @@ pub const MODEL_BYTES: usize = 1 << 31;
 
 /// Reads at most `limit` bytes.
 pub fn read(path: &Path, limit: usize) -> Result<Vec<u8>> {
-    let file = std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
+    let file =
+        std::fs::File::open(path).with_context(|| format!("cannot open {}", path.display()))?;
     let mut bytes = Vec::new();
-    file.take(limit as u64 + 1).read_to_end(&mut bytes).with_context(|| format!("cannot read {}", path.display()))?;
+    file.take(limit as u64 + 1)
+        .read_to_end(&mut bytes)
+        .with_context(|| format!("cannot read {}", path.display()))?;
     if bytes.len() > limit {
         bail!("{} has more than {limit} bytes", path.display());
     }
@@ -30,7 +33,10 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
 
 /// Writes a file that only its owner may read.
 pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
-    let dir = path.parent().filter(|d| !d.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let dir = path
+        .parent()
+        .filter(|d| !d.as_os_str().is_empty())
+        .unwrap_or(Path::new("."));
     let write = || -> Result<()> {
         // Temporary files are made readable to their owner only, and stay so.
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
@@ -59,12 +65,20 @@ fn text(bytes: &[u8]) -> Result<&str, FileError> {
 
 /// A card, binary or JSON.
 pub fn card(bytes: &[u8], limits: &Limits) -> Result<Card, FileError> {
-    if is_json(bytes) { card_from_json(text(bytes)?, limits.card_bytes) } else { Ok(Card::from_bytes(bytes, limits.card_bytes)?) }
+    if is_json(bytes) {
+        card_from_json(text(bytes)?, limits.card_bytes)
+    } else {
+        Ok(Card::from_bytes(bytes, limits.card_bytes)?)
+    }
 }
 
 /// A proof, binary or JSON.
 pub fn proof(bytes: &[u8], limits: &Limits) -> Result<Proof, FileError> {
-    if is_json(bytes) { proof_from_json(text(bytes)?, limits.proof_bytes) } else { Ok(Proof::from_bytes(bytes, limits.proof_bytes)?) }
+    if is_json(bytes) {
+        proof_from_json(text(bytes)?, limits.proof_bytes)
+    } else {
+        Ok(Proof::from_bytes(bytes, limits.proof_bytes)?)
+    }
 }
 
 /// The owner's file.
@@ -83,9 +97,18 @@ pub fn explain(path: &Path, bytes: &[u8], wanted: FileKind, error: FileError) ->
     };
     match FileKind::of(bytes) {
         Ok(found) if found == wanted => error,
-        Ok(found) => anyhow!("{} is a {} file, not a {} file ({source})", path.display(), found.name(), wanted.name()),
+        Ok(found) => anyhow!(
+            "{} is a {} file, not a {} file ({source})",
+            path.display(),
+            found.name(),
+            wanted.name()
+        ),
         Err(_) if is_json(bytes) => error,
-        Err(_) => anyhow!("{} is not a zkinfer {} file ({source})", path.display(), wanted.name()),
+        Err(_) => anyhow!(
+            "{} is not a zkinfer {} file ({source})",
+            path.display(),
+            wanted.name()
+        ),
     }
 }
 
@@ -102,7 +125,11 @@ pub fn samples(path: &Path, lens: &[usize]) -> Result<Samples> {
 pub fn sample(path: &Path, lens: &[usize], number: usize) -> Result<Vec<Vec<f32>>> {
     let mut inputs: Tensors = samples(path, lens)?.inputs;
     if number >= inputs.len() {
-        bail!("there is no sample {number} in {}: it has {} (counting from 0)", path.display(), inputs.len());
+        bail!(
+            "there is no sample {number} in {}: it has {} (counting from 0)",
+            path.display(),
+            inputs.len()
+        );
     }
     Ok(inputs.swap_remove(number))
 }

@@ -45,14 +45,20 @@ impl Infer {
         let interface = Interface::from_card(secret.card())?;
         let lens = interface.input_lens();
         let samples: Vec<(usize, Vec<Vec<f32>>)> = if self.all {
-            files::samples(&self.input, &lens)?.inputs.into_iter().enumerate().collect()
+            files::samples(&self.input, &lens)?
+                .inputs
+                .into_iter()
+                .enumerate()
+                .collect()
         } else {
             let number = self.sample.unwrap_or(0);
             vec![(number, files::sample(&self.input, &lens, number)?)]
         };
         let bar = ui::bar("running", samples.len());
         for (sample, inputs) in samples {
-            let run = secret.infer(&inputs).with_context(|| format!("sample {sample}"))?;
+            let run = secret
+                .infer(&inputs)
+                .with_context(|| format!("sample {sample}"))?;
             bar.suspend(|| print(as_json, sample, &run, &interface))?;
             bar.inc(1);
         }
@@ -63,18 +69,34 @@ impl Infer {
 
 fn print(as_json: bool, sample: usize, run: &Run, interface: &Interface) -> Result<()> {
     if as_json {
-        return ui::json(&Line { sample, output: run.outputs(), output_int: interface.split_outputs(run.output())? });
+        return ui::json(&Line {
+            sample,
+            output: run.outputs(),
+            output_int: interface.split_outputs(run.output())?,
+        });
     }
     for (tensor, values) in interface.outputs.iter().zip(run.outputs()) {
-        ui::line(&format!("sample {sample}, {}: {}", ui::plain(&tensor.name), list(values)))?;
+        ui::line(&format!(
+            "sample {sample}, {}: {}",
+            ui::plain(&tensor.name),
+            list(values)
+        ))?;
     }
     Ok(())
 }
 
 /// The beginning of a list, with its largest element.
 pub fn list(values: &[f32]) -> String {
-    let shown: Vec<String> = values.iter().take(16).map(|&v| ui::real(f64::from(v))).collect();
-    let more = if values.len() > 16 { format!(", ... ({} values)", values.len()) } else { String::new() };
+    let shown: Vec<String> = values
+        .iter()
+        .take(16)
+        .map(|&v| ui::real(f64::from(v)))
+        .collect();
+    let more = if values.len() > 16 {
+        format!(", ... ({} values)", values.len())
+    } else {
+        String::new()
+    };
     match largest(values) {
         Some(at) if values.len() > 1 => format!("[{}{more}], largest at {at}", shown.join(", ")),
         _ => format!("[{}{more}]", shown.join(", ")),

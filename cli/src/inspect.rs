@@ -44,7 +44,10 @@ impl Inspect {
         let bytes = files::read(&self.file, files::MODEL_BYTES)?;
         let mut description = describe(&self.file, &bytes)?;
         if let Some(path) = &self.to_json {
-            let form = description.form.as_ref().ok_or_else(|| anyhow!("only cards and proofs have a JSON form"))?;
+            let form = description
+                .form
+                .as_ref()
+                .ok_or_else(|| anyhow!("only cards and proofs have a JSON form"))?;
             files::write(path, form.as_bytes())?;
         }
         if as_json {
@@ -54,11 +57,19 @@ impl Inspect {
             return Ok(ExitCode::SUCCESS);
         }
         let kind = description.json["kind"].as_str().unwrap_or_default();
-        let title = format!("{}: {kind}, {}, format version {FORMAT_VERSION}", self.file.display(), ui::size(bytes.len()));
+        let title = format!(
+            "{}: {kind}, {}, format version {FORMAT_VERSION}",
+            self.file.display(),
+            ui::size(bytes.len())
+        );
         let paint = ui::stdout();
         ui::line(&paint.bold(&title))?;
         for (name, value) in description.lines {
-            ui::line(&format!("  {}  {}", paint.cyan(&format!("{name:<11}")), ui::plain(&value)))?;
+            ui::line(&format!(
+                "  {}  {}",
+                paint.cyan(&format!("{name:<11}")),
+                ui::plain(&value)
+            ))?;
         }
         Ok(ExitCode::SUCCESS)
     }
@@ -81,13 +92,26 @@ fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
         };
     }
     match FileKind::of(bytes).with_context(at)? {
-        FileKind::Model => describe_model(&Secret::from_bytes(bytes, files::MODEL_BYTES).with_context(at)?),
-        FileKind::Card => describe_card(&Card::from_bytes(bytes, limits.card_bytes).with_context(at)?),
-        FileKind::Proof => describe_proof(&Proof::from_bytes(bytes, limits.proof_bytes).with_context(at)?),
+        FileKind::Model => {
+            describe_model(&Secret::from_bytes(bytes, files::MODEL_BYTES).with_context(at)?)
+        }
+        FileKind::Card => {
+            describe_card(&Card::from_bytes(bytes, limits.card_bytes).with_context(at)?)
+        }
+        FileKind::Proof => {
+            describe_proof(&Proof::from_bytes(bytes, limits.proof_bytes).with_context(at)?)
+        }
         FileKind::Params => {
             let k = params::from_bytes(bytes).with_context(at)?.k();
-            let lines = vec![("rows", format!("2^{k}")), ("generators", ui::count(2 << k))];
-            Ok(Description { lines, json: json!({ "kind": "params", "k": k }), form: None })
+            let lines = vec![
+                ("rows", format!("2^{k}")),
+                ("generators", ui::count(2 << k)),
+            ];
+            Ok(Description {
+                lines,
+                json: json!({ "kind": "params", "k": k }),
+                form: None,
+            })
         }
         other => Err(anyhow!("nothing is known about {} files", other.name())),
     }
@@ -97,15 +121,27 @@ fn describe_tensor(t: &TensorInterface) -> String {
     let shape: Vec<String> = t.shape.iter().map(ToString::to_string).collect();
     let scale = match t.scale.as_slice() {
         [scale] => format!("step {}", ui::real(*scale)),
-        scales => format!("{} steps from {}", scales.len(), ui::real(scales.iter().copied().fold(f64::INFINITY, f64::min))),
+        scales => format!(
+            "{} steps from {}",
+            scales.len(),
+            ui::real(scales.iter().copied().fold(f64::INFINITY, f64::min))
+        ),
     };
     format!("{} [{}], {scale}", t.name, shape.join(" x "))
 }
 
 fn describe_card(card: &Card) -> Result<Description> {
     let program = &card.program;
-    let neurons: usize = program.nodes.iter().map(|n| if let Node::Neurons(n) = n { n.len() } else { 0 }).sum();
-    let layers = program.nodes.iter().filter(|n| matches!(n, Node::Neurons(_))).count();
+    let neurons: usize = program
+        .nodes
+        .iter()
+        .map(|n| if let Node::Neurons(n) = n { n.len() } else { 0 })
+        .sum();
+    let layers = program
+        .nodes
+        .iter()
+        .filter(|n| matches!(n, Node::Neurons(_)))
+        .count();
     let interface = Interface::from_card(card);
     let plan = Plan::new(program.clone(), card.k, &Limits::default());
     let mut lines = vec![("digest", card.digest().to_string())];
@@ -117,12 +153,29 @@ fn describe_card(card: &Card) -> Result<Description> {
         }
         Err(error) => lines.push(("interface", format!("unusable: {error}"))),
     }
-    lines.push(("model", format!("{layers} layers, {} neurons, {} weights", ui::count(neurons as u64), ui::count(program.committed_weights()))));
+    lines.push((
+        "model",
+        format!(
+            "{layers} layers, {} neurons, {} weights",
+            ui::count(neurons as u64),
+            ui::count(program.committed_weights())
+        ),
+    ));
     lines.push(("precision", format!("{} bits", program.range_bits)));
-    lines.push(("commitment", format!("{} points", ui::count(card.points.len() as u64))));
+    lines.push((
+        "commitment",
+        format!("{} points", ui::count(card.points.len() as u64)),
+    ));
     let columns = match &plan {
         Ok(plan) => {
-            lines.push(("circuit", format!("2^{} rows, {} columns", card.k, plan.layout.columns.advice())));
+            lines.push((
+                "circuit",
+                format!(
+                    "2^{} rows, {} columns",
+                    card.k,
+                    plan.layout.columns.advice()
+                ),
+            ));
             Some(plan.layout.columns.advice())
         }
         Err(error) => {
@@ -142,7 +195,11 @@ fn describe_card(card: &Card) -> Result<Description> {
         "k": card.k,
         "columns": columns,
     });
-    Ok(Description { lines, json, form: Some(zkinfer::files::card_to_json(card)?) })
+    Ok(Description {
+        lines,
+        json,
+        form: Some(zkinfer::files::card_to_json(card)?),
+    })
 }
 
 /// The card, and what the owner may know without seeing a weight.
@@ -151,10 +208,19 @@ fn describe_model(secret: &Secret) -> Result<Description> {
     let model = secret.model();
     let layers = model.layers.iter().map(|l| {
         let range = format!("{} to {}", ui::real(l.low), ui::real(l.high));
-        ("layer", format!("{}: step {}, calibrated for {range}", l.name, ui::real(l.scale_max)))
+        (
+            "layer",
+            format!(
+                "{}: step {}, calibrated for {range}",
+                l.name,
+                ui::real(l.scale_max)
+            ),
+        )
     });
     description.lines.extend(layers);
-    description.lines.push(("secret", "weights and blinds: not shown".to_owned()));
+    description
+        .lines
+        .push(("secret", "weights and blinds: not shown".to_owned()));
     description.json["kind"] = json!("model");
     description.json["calibration"] = serde_json::to_value(&model.layers)?;
     description.form = None;
@@ -163,9 +229,18 @@ fn describe_model(secret: &Secret) -> Result<Description> {
 
 fn describe_proof(proof: &Proof) -> Result<Description> {
     let claim = |claim: &Claim| match claim {
-        Claim::Values(values) => (format!("{} values, which travel with the proof", values.len()), json!({ "values": values })),
-        Claim::Digest(digest) => (format!("public, known to the verifier; digest {digest}"), json!({ "digest": digest.to_string() })),
-        Claim::Committed(points) => (format!("committed, {} points", points.len()), json!({ "committed": points.len() })),
+        Claim::Values(values) => (
+            format!("{} values, which travel with the proof", values.len()),
+            json!({ "values": values }),
+        ),
+        Claim::Digest(digest) => (
+            format!("public, known to the verifier; digest {digest}"),
+            json!({ "digest": digest.to_string() }),
+        ),
+        Claim::Committed(points) => (
+            format!("committed, {} points", points.len()),
+            json!({ "committed": points.len() }),
+        ),
     };
     let (input, input_json) = claim(&proof.input);
     let (output, output_json) = claim(&proof.output);
@@ -175,7 +250,10 @@ fn describe_proof(proof: &Proof) -> Result<Description> {
         Err(_) => ui::hex(&proof.context),
     };
     let lines = vec![
-        ("claims", "only verification shows whether they hold".to_owned()),
+        (
+            "claims",
+            "only verification shows whether they hold".to_owned(),
+        ),
         ("card", proof.card.to_string()),
         ("input", input),
         ("output", output),
@@ -190,5 +268,9 @@ fn describe_proof(proof: &Proof) -> Result<Description> {
         "context_hex": ui::hex(&proof.context),
         "halo2_bytes": proof.halo2.len(),
     });
-    Ok(Description { lines, json, form: Some(zkinfer::files::proof_to_json(proof)?) })
+    Ok(Description {
+        lines,
+        json,
+        form: Some(zkinfer::files::proof_to_json(proof)?),
+    })
 }

@@ -52,7 +52,10 @@ impl Prove {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let context = self.context.bytes()?;
         if context.len() > MAX_CONTEXT {
-            anyhow::bail!("the context has {} bytes, at most {MAX_CONTEXT} are allowed; pass a hash of it instead", context.len());
+            anyhow::bail!(
+                "the context has {} bytes, at most {MAX_CONTEXT} are allowed; pass a hash of it instead",
+                context.len()
+            );
         }
         let (secret, t_load) = ui::step("loading", || files::secret(&self.model));
         let secret = secret?;
@@ -62,13 +65,21 @@ impl Prove {
         let run = run?;
         let (key, t_key) = ui::step("deriving the proving key", || secret.prepare());
         key?;
-        let side = |committed| if committed { SideVisibility::Committed } else { SideVisibility::Public };
+        let side = |committed| {
+            if committed {
+                SideVisibility::Committed
+            } else {
+                SideVisibility::Public
+            }
+        };
         let visibility = Visibility {
             input: side(self.commit_input),
             output: side(self.commit_output),
             attach_input: self.attach_input,
         };
-        let (proven, t_prove) = ui::step("proving", || secret.prove(&run, &visibility, &context, &mut zkinfer::rng()));
+        let (proven, t_prove) = ui::step("proving", || {
+            secret.prove(&run, &visibility, &context, &mut zkinfer::rng())
+        });
         let proven = proven?;
         let bytes = match self.output.extension() {
             Some(e) if e == "json" => proof_to_json(&proven.proof)?.into_bytes(),
@@ -96,8 +107,18 @@ impl Prove {
         for (tensor, values) in interface.outputs.iter().zip(run.outputs()) {
             ui::line(&format!("{}: {}", ui::plain(&tensor.name), list(values)))?;
         }
-        ui::line(&format!("{}  {}, proven in {}", self.output.display(), ui::size(bytes.len()), ui::time(t_prove)))?;
-        let times = format!("load {}, run {}, key {}", ui::time(t_load), ui::time(t_run), ui::time(t_key));
+        ui::line(&format!(
+            "{}  {}, proven in {}",
+            self.output.display(),
+            ui::size(bytes.len()),
+            ui::time(t_prove)
+        ))?;
+        let times = format!(
+            "load {}, run {}, key {}",
+            ui::time(t_load),
+            ui::time(t_run),
+            ui::time(t_key)
+        );
         ui::line(&ui::stdout().dim(&times))?;
         Ok(ExitCode::SUCCESS)
     }

@@ -26,7 +26,11 @@ pub fn stderr() -> Paint {
 
 impl Paint {
     fn wrap(self, code: &str, text: &str) -> String {
-        if self.0 { format!("\x1b[{code}m{text}\x1b[0m") } else { text.to_owned() }
+        if self.0 {
+            format!("\x1b[{code}m{text}\x1b[0m")
+        } else {
+            text.to_owned()
+        }
     }
 
     pub fn bold(self, text: &str) -> String {
@@ -100,7 +104,9 @@ pub fn message(error: &anyhow::Error) -> String {
 
 /// Whether an error is only that nobody reads our output.
 pub fn is_broken_pipe(error: &anyhow::Error) -> bool {
-    error.downcast_ref::<std::io::Error>().is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
+    error
+        .downcast_ref::<std::io::Error>()
+        .is_some_and(|e| e.kind() == std::io::ErrorKind::BrokenPipe)
 }
 
 /// A size for people.
@@ -127,7 +133,11 @@ pub fn time(duration: Duration) -> String {
 /// A number for people: four significant digits.
 pub fn real(value: f64) -> String {
     if value == 0.0 || (1e-3..1e6).contains(&value.abs()) {
-        let digits = if value == 0.0 { 0 } else { (3.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize };
+        let digits = if value == 0.0 {
+            0
+        } else {
+            (3.0 - value.abs().log10().floor()).clamp(0.0, 6.0) as usize
+        };
         format!("{value:.digits$}")
     } else {
         format!("{value:.3e}")
@@ -149,7 +159,18 @@ pub fn count(n: u64) -> String {
 
 /// Columns that a text takes, colours left out.
 pub fn width(text: &str) -> usize {
-    text.split('\x1b').enumerate().map(|(i, part)| part.chars().skip(if i == 0 { 0 } else { part.find('m').map_or(0, |at| at + 1) }).count()).sum()
+    text.split('\x1b')
+        .enumerate()
+        .map(|(i, part)| {
+            part.chars()
+                .skip(if i == 0 {
+                    0
+                } else {
+                    part.find('m').map_or(0, |at| at + 1)
+                })
+                .count()
+        })
+        .sum()
 }
 
 /// The beginning of a text that is too long for its column.
@@ -157,12 +178,17 @@ pub fn clip(text: &str, width: usize) -> String {
     if text.chars().count() <= width {
         return text.to_owned();
     }
-    text.chars().take(width.saturating_sub(1)).chain(['…']).collect()
+    text.chars()
+        .take(width.saturating_sub(1))
+        .chain(['…'])
+        .collect()
 }
 
 /// A text for a terminal: what an attacker may have put into a file does not move the cursor.
 pub fn plain(text: &str) -> String {
-    text.chars().map(|c| if c.is_control() { '\u{fffd}' } else { c }).collect()
+    text.chars()
+        .map(|c| if c.is_control() { '\u{fffd}' } else { c })
+        .collect()
 }
 
 /// Bytes as hexadecimal digits.
@@ -174,12 +200,21 @@ pub fn hex(bytes: &[u8]) -> String {
 pub fn unhex(text: &str) -> Result<Vec<u8>> {
     let digits: Vec<u32> = text
         .chars()
-        .map(|c| c.to_digit(16).with_context(|| format!("{c:?} is no hexadecimal digit; use --context for text")))
+        .map(|c| {
+            c.to_digit(16)
+                .with_context(|| format!("{c:?} is no hexadecimal digit; use --context for text"))
+        })
         .collect::<Result<_>>()?;
     if !digits.len().is_multiple_of(2) {
-        bail!("{} hexadecimal digits are not whole bytes; put a 0 in front", digits.len());
+        bail!(
+            "{} hexadecimal digits are not whole bytes; put a 0 in front",
+            digits.len()
+        );
     }
-    Ok(digits.chunks_exact(2).map(|d| (d[0] * 16 + d[1]) as u8).collect())
+    Ok(digits
+        .chunks_exact(2)
+        .map(|d| (d[0] * 16 + d[1]) as u8)
+        .collect())
 }
 
 #[cfg(test)]
@@ -188,7 +223,9 @@ mod tests {
 
     #[test]
     fn errors_do_not_repeat_themselves() {
-        let error = anyhow::anyhow!("no such file").context("cannot read x: no such file").context("sample 3");
+        let error = anyhow::anyhow!("no such file")
+            .context("cannot read x: no such file")
+            .context("sample 3");
         assert_eq!(message(&error), "sample 3: cannot read x: no such file");
     }
 
@@ -202,10 +239,29 @@ mod tests {
 
     #[test]
     fn numbers_for_people() {
-        assert_eq!([width("a…"), width(&Paint(true).red("ab")), width(&format!("x{}y", Paint(true).bold("b")))], [2, 2, 3]);
-        assert_eq!([count(7), count(1234), count(1_234_567)], ["7", "1,234", "1,234,567"]);
-        assert_eq!([size(999), size(4_650), size(2_000_000)], ["999 B", "4.7 kB", "2.0 MB"]);
-        assert_eq!([real(0.0), real(-5.92274), real(123.456), real(1e-9)], ["0", "-5.923", "123.5", "1.000e-9"]);
-        assert_eq!([clip("abcdef", 4), clip("abc", 4), plain("a\x1b[2J")], ["abc…", "abc", "a\u{fffd}[2J"]);
+        assert_eq!(
+            [
+                width("a…"),
+                width(&Paint(true).red("ab")),
+                width(&format!("x{}y", Paint(true).bold("b")))
+            ],
+            [2, 2, 3]
+        );
+        assert_eq!(
+            [count(7), count(1234), count(1_234_567)],
+            ["7", "1,234", "1,234,567"]
+        );
+        assert_eq!(
+            [size(999), size(4_650), size(2_000_000)],
+            ["999 B", "4.7 kB", "2.0 MB"]
+        );
+        assert_eq!(
+            [real(0.0), real(-5.92274), real(123.456), real(1e-9)],
+            ["0", "-5.923", "123.5", "1.000e-9"]
+        );
+        assert_eq!(
+            [clip("abcdef", 4), clip("abc", 4), plain("a\x1b[2J")],
+            ["abc…", "abc", "a\u{fffd}[2J"]
+        );
     }
 }

@@ -66,24 +66,37 @@ impl Verify {
         let start = Instant::now();
         let limits = Limits::default();
         let card_bytes = files::read(&self.card, limits.card_bytes)?;
-        let card = files::card(&card_bytes, &limits).map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, e))?;
+        let card = files::card(&card_bytes, &limits)
+            .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, e))?;
         let proof_bytes = files::read(&self.proof, limits.proof_bytes)?;
         let proof = match files::proof(&proof_bytes, &limits) {
             Ok(proof) => proof,
-            Err(error) if is_judged(&error) => return self.reject(as_json, &format!("malformed proof: {error}"), start),
-            Err(error) => return Err(files::explain(&self.proof, &proof_bytes, FileKind::Proof, error)),
+            Err(error) if is_judged(&error) => {
+                return self.reject(as_json, &format!("malformed proof: {error}"), start);
+            }
+            Err(error) => {
+                return Err(files::explain(
+                    &self.proof,
+                    &proof_bytes,
+                    FileKind::Proof,
+                    error,
+                ));
+            }
         };
         let expected = self.expected(&card)?;
 
         let unusable = || format!("{} cannot be used", self.card.display());
         let (verifier, t_card) = ui::step("checking the card", || zkinfer::verifier(card, &limits));
         let verifier = verifier.with_context(unusable)?;
-        let (verdict, t_proof) = ui::step("checking the proof", || verifier.verify(&expected, &proof));
+        let (verdict, t_proof) =
+            ui::step("checking the proof", || verifier.verify(&expected, &proof));
         let verdict = match verdict {
             Ok(verdict) => verdict,
             // Nobody lied: there is nothing to check the proof against.
             Err(Rejection::Needed { which }) => {
-                bail!("the proof does not carry its {which}: state the one that you expect with --{which} FILE")
+                bail!(
+                    "the proof does not carry its {which}: state the one that you expect with --{which} FILE"
+                )
             }
             Err(rejection) => {
                 let hint = self.hint(&rejection, &proof);
@@ -93,11 +106,20 @@ impl Verify {
 
         let interface = Interface::from_card(verifier.card()).ok();
         let outputs = match (&verdict.output, &interface) {
-            (Side::Public(values), Some(interface)) => Some((interface.dequantize_outputs(values)?, interface.split_outputs(values)?)),
+            (Side::Public(values), Some(interface)) => Some((
+                interface.dequantize_outputs(values)?,
+                interface.split_outputs(values)?,
+            )),
             _ => None,
         };
         if as_json {
-            let side = |side: &Side| if matches!(side, Side::Public(_)) { "public" } else { "committed" };
+            let side = |side: &Side| {
+                if matches!(side, Side::Public(_)) {
+                    "public"
+                } else {
+                    "committed"
+                }
+            };
             ui::json(&json!({
                 "status": "valid",
                 "valid": true,
@@ -114,46 +136,82 @@ impl Verify {
             return Ok(ExitCode::SUCCESS);
         }
         let paint = ui::stdout();
-        let name = interface.as_ref().map_or(String::new(), |i| format!("{:?} ", ui::plain(&i.name)));
-        ui::line(&format!("{} model {name}{}", paint.green("VALID"), verdict.card))?;
-        let source = |stated: bool| if stated { "as you stated" } else { "as the proof claims" };
+        let name = interface
+            .as_ref()
+            .map_or(String::new(), |i| format!("{:?} ", ui::plain(&i.name)));
+        ui::line(&format!(
+            "{} model {name}{}",
+            paint.green("VALID"),
+            verdict.card
+        ))?;
+        let source = |stated: bool| {
+            if stated {
+                "as you stated"
+            } else {
+                "as the proof claims"
+            }
+        };
         ui::line(&match &verdict.input {
-            Side::Public(values) => format!("  input: {} values, {}", values.len(), source(self.input.is_some())),
+            Side::Public(values) => format!(
+                "  input: {} values, {}",
+                values.len(),
+                source(self.input.is_some())
+            ),
             Side::Committed(_) => "  input: hidden behind a commitment".to_owned(),
         })?;
         match (&verdict.output, &outputs, &interface) {
             (Side::Committed(_), ..) => ui::line("  output: hidden behind a commitment")?,
             (_, Some((reals, _)), Some(interface)) => {
                 for (tensor, values) in interface.outputs.iter().zip(reals) {
-                    ui::line(&format!("  output {}, {}:\n    {}", ui::plain(&tensor.name), source(self.output.is_some()), list(values)))?;
+                    ui::line(&format!(
+                        "  output {}, {}:\n    {}",
+                        ui::plain(&tensor.name),
+                        source(self.output.is_some()),
+                        list(values)
+                    ))?;
                 }
             }
             (Side::Public(values), ..) => ui::line(&format!("  output: {values:?}"))?,
         }
         if !verdict.context.is_empty() {
-            ui::line(&format!("  context: {}", ui::plain(&String::from_utf8_lossy(&verdict.context))))?;
+            ui::line(&format!(
+                "  context: {}",
+                ui::plain(&String::from_utf8_lossy(&verdict.context))
+            ))?;
         }
-        let times = format!("  card {}, proof {}, all {}", ui::time(t_card), ui::time(t_proof), ui::time(start.elapsed()));
+        let times = format!(
+            "  card {}, proof {}, all {}",
+            ui::time(t_card),
+            ui::time(t_proof),
+            ui::time(start.elapsed())
+        );
         ui::line(&paint.dim(&times))?;
         Ok(ExitCode::SUCCESS)
     }
 
     /// What the caller states, as integers.
     fn expected(&self, card: &Card) -> Result<Expected> {
-        let mut expected = Expected { context: self.context.bytes()?, ..Expected::default() };
+        let mut expected = Expected {
+            context: self.context.bytes()?,
+            ..Expected::default()
+        };
         if self.input.is_none() && self.output.is_none() {
             return Ok(expected);
         }
-        let interface = Interface::from_card(card).with_context(|| self.card.display().to_string())?;
+        let interface =
+            Interface::from_card(card).with_context(|| self.card.display().to_string())?;
         let bits = card.program.range_bits;
         if let Some(path) = &self.input {
             let input = files::sample(path, &interface.input_lens(), self.sample)?;
-            let integers = interface.quantize_inputs(&input, bits).with_context(|| path.display().to_string())?;
+            let integers = interface
+                .quantize_inputs(&input, bits)
+                .with_context(|| path.display().to_string())?;
             expected.input = Some(Side::Public(integers));
         }
         if let Some(path) = &self.output {
             let bytes = files::read(path, OUTPUT_BYTES)?;
-            let integers = output_integers(&bytes, &interface, bits).with_context(|| path.display().to_string())?;
+            let integers = output_integers(&bytes, &interface, bits)
+                .with_context(|| path.display().to_string())?;
             expected.output = Some(Side::Public(integers));
         }
         Ok(expected)
@@ -177,15 +235,27 @@ impl Verify {
     fn hint(&self, rejection: &Rejection, proof: &Proof) -> String {
         use zkinfer_circuits::statement::Claim;
         match rejection {
-            Rejection::Context if proof.context.is_empty() => " (it was made without one)".to_owned(),
+            Rejection::Context if proof.context.is_empty() => {
+                " (it was made without one)".to_owned()
+            }
             Rejection::Context => match std::str::from_utf8(&proof.context) {
-                Ok(text) => format!(" ({:?}; if that is what you expect, pass --context)", ui::plain(text)),
-                Err(_) => format!(" (hex {}; if that is what you expect, pass --context-hex)", ui::hex(&proof.context)),
+                Ok(text) => format!(
+                    " ({:?}; if that is what you expect, pass --context)",
+                    ui::plain(text)
+                ),
+                Err(_) => format!(
+                    " (hex {}; if that is what you expect, pass --context-hex)",
+                    ui::hex(&proof.context)
+                ),
             },
-            Rejection::Statement { which: "input" } if matches!(proof.input, Claim::Committed(_)) => {
+            Rejection::Statement { which: "input" }
+                if matches!(proof.input, Claim::Committed(_)) =>
+            {
                 " (its input is hidden behind a commitment)".to_owned()
             }
-            Rejection::Statement { which: "output" } if matches!(proof.output, Claim::Committed(_)) => {
+            Rejection::Statement { which: "output" }
+                if matches!(proof.output, Claim::Committed(_)) =>
+            {
                 " (its output is hidden behind a commitment)".to_owned()
             }
             _ => String::new(),
@@ -196,7 +266,10 @@ impl Verify {
 /// Whether a file that cannot be read is a bad proof, rather than something else given by mistake.
 fn is_judged(error: &FileError) -> bool {
     match error {
-        FileError::Decode(e) => !matches!(e, DecodeError::Magic | DecodeError::Kind { .. } | DecodeError::Version { .. }),
+        FileError::Decode(e) => !matches!(
+            e,
+            DecodeError::Magic | DecodeError::Kind { .. } | DecodeError::Version { .. }
+        ),
         _ => true,
     }
 }
@@ -208,7 +281,10 @@ fn output_integers(bytes: &[u8], interface: &Interface, bits: u32) -> Result<Vec
     if let Some(integers) = file.output_int {
         let lens: Vec<usize> = integers.iter().map(Vec::len).collect();
         if lens != interface.output_lens() {
-            bail!("output_int has lists of {lens:?} values, the model has {:?}", interface.output_lens());
+            bail!(
+                "output_int has lists of {lens:?} values, the model has {:?}",
+                interface.output_lens()
+            );
         }
         return Ok(integers.concat());
     }
@@ -216,7 +292,14 @@ fn output_integers(bytes: &[u8], interface: &Interface, bits: u32) -> Result<Vec
         bail!("there is neither \"output\" nor \"output_int\" in it");
     };
     interface.quantize_outputs(&reals, bits).map_err(|e| {
-        let names: Vec<&str> = interface.outputs.iter().map(|t: &TensorInterface| t.name.as_str()).collect();
-        anyhow!(e).context(format!("the model cannot give this output ({})", ui::plain(&names.join(", "))))
+        let names: Vec<&str> = interface
+            .outputs
+            .iter()
+            .map(|t: &TensorInterface| t.name.as_str())
+            .collect();
+        anyhow!(e).context(format!(
+            "the model cannot give this output ({})",
+            ui::plain(&names.join(", "))
+        ))
     })
 }

@@ -186,17 +186,42 @@ impl ClaimJson {
 /// Kind and version are looked at first, so that a file of another kind or version is named as such.
 fn check_head(text: &str, limit: usize, kind: &'static str) -> Result<(), FileError> {
     if text.len() > limit {
-        return Err(DecodeError::TooLarge { bytes: text.len(), limit }.into());
+        return Err(DecodeError::TooLarge {
+            bytes: text.len(),
+            limit,
+        }
+        .into());
     }
     let head: Head = serde_json::from_str(text)?;
     match head.zkinfer.as_str() {
         found if found == kind => {}
-        CARD => return Err(DecodeError::Kind { expected: kind, found: CARD }.into()),
-        PROOF => return Err(DecodeError::Kind { expected: kind, found: PROOF }.into()),
-        _ => return Err(DecodeError::Invalid { what: "kind of file" }.into()),
+        CARD => {
+            return Err(DecodeError::Kind {
+                expected: kind,
+                found: CARD,
+            }
+            .into());
+        }
+        PROOF => {
+            return Err(DecodeError::Kind {
+                expected: kind,
+                found: PROOF,
+            }
+            .into());
+        }
+        _ => {
+            return Err(DecodeError::Invalid {
+                what: "kind of file",
+            }
+            .into());
+        }
     }
     if head.version != FORMAT_VERSION {
-        return Err(DecodeError::Version { found: head.version, supported: FORMAT_VERSION }.into());
+        return Err(DecodeError::Version {
+            found: head.version,
+            supported: FORMAT_VERSION,
+        }
+        .into());
     }
     Ok(())
 }
@@ -217,11 +242,17 @@ fn read_link(r: &mut Reader<'_>) -> Result<LinkProof, DecodeError> {
     for row in &mut rows {
         *row = r.scalar()?;
     }
-    Ok(LinkProof { commitment, rows, blind: r.scalar()? })
+    Ok(LinkProof {
+        commitment,
+        rows,
+        blind: r.scalar()?,
+    })
 }
 
 fn decode(field: &'static str, text: &str) -> Result<Vec<u8>, FileError> {
-    STANDARD.decode(text).map_err(|source| FileError::Base64 { field, source })
+    STANDARD
+        .decode(text)
+        .map_err(|source| FileError::Base64 { field, source })
 }
 
 fn encode_points(points: &[C]) -> String {
@@ -243,13 +274,21 @@ fn parse_digest(field: &'static str, text: &str) -> Result<Digest, FileError> {
         return Err(error());
     }
     for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-        let digit = |d: u8| char::from(d).to_digit(16).filter(|_| !d.is_ascii_uppercase()).ok_or_else(error);
+        let digit = |d: u8| {
+            char::from(d)
+                .to_digit(16)
+                .filter(|_| !d.is_ascii_uppercase())
+                .ok_or_else(error)
+        };
         *byte = (digit(pair[0])? * 16 + digit(pair[1])?) as u8;
     }
     Ok(Digest(digest))
 }
 
-fn whole<T>(bytes: &[u8], read: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>) -> Result<T, DecodeError> {
+fn whole<T>(
+    bytes: &[u8],
+    read: impl FnOnce(&mut Reader<'_>) -> Result<T, DecodeError>,
+) -> Result<T, DecodeError> {
     let mut r = Reader::new(bytes);
     let value = read(&mut r)?;
     r.finish()?;

@@ -37,14 +37,25 @@ impl From<ValueRef> for Value {
 
 impl From<Value> for ValueRef {
     fn from(v: Value) -> Self {
-        ValueRef { node: v.0, port: v.1 }
+        ValueRef {
+            node: v.0,
+            port: v.1,
+        }
     }
 }
 
 #[derive(Serialize, Deserialize)]
 #[serde(rename_all = "snake_case", deny_unknown_fields)]
 enum Hint {
-    Softmax { node: u32, logits: Value, len: u32, factor: i64, constant: i64, table: u32, target: i64 },
+    Softmax {
+        node: u32,
+        logits: Value,
+        len: u32,
+        factor: i64,
+        constant: i64,
+        table: u32,
+        target: i64,
+    },
 }
 
 #[derive(Serialize, Deserialize)]
@@ -69,13 +80,31 @@ struct Notes {
 impl Notes {
     fn of(model: &QuantizedModel) -> Notes {
         let hint = |h: &HintSolver| match *h {
-            HintSolver::Softmax { node, logits, len, factor, constant, table, target } => {
-                Hint::Softmax { node, logits: logits.into(), len, factor, constant, table, target }
-            }
+            HintSolver::Softmax {
+                node,
+                logits,
+                len,
+                factor,
+                constant,
+                table,
+                target,
+            } => Hint::Softmax {
+                node,
+                logits: logits.into(),
+                len,
+                factor,
+                constant,
+                table,
+                target,
+            },
         };
         let planes = |(layer, d): &(usize, Decoding)| Planes {
             layer: *layer,
-            planes: d.planes.iter().map(|(v, scale)| ((*v).into(), scale.clone())).collect(),
+            planes: d
+                .planes
+                .iter()
+                .map(|(v, scale)| ((*v).into(), scale.clone()))
+                .collect(),
             offset: d.offset.clone(),
         };
         Notes {
@@ -89,13 +118,37 @@ impl Notes {
 
     fn into_model(self, card: &Card, weights: Vec<WeightTensor>) -> QuantizedModel {
         let hint = |h| match h {
-            Hint::Softmax { node, logits, len, factor, constant, table, target } => {
-                HintSolver::Softmax { node, logits: logits.into(), len, factor, constant, table, target }
-            }
+            Hint::Softmax {
+                node,
+                logits,
+                len,
+                factor,
+                constant,
+                table,
+                target,
+            } => HintSolver::Softmax {
+                node,
+                logits: logits.into(),
+                len,
+                factor,
+                constant,
+                table,
+                target,
+            },
         };
         let decoding = |p: Planes| {
-            let planes = p.planes.into_iter().map(|(v, scale)| (v.into(), scale)).collect();
-            (p.layer, Decoding { planes, offset: p.offset })
+            let planes = p
+                .planes
+                .into_iter()
+                .map(|(v, scale)| (v.into(), scale))
+                .collect();
+            (
+                p.layer,
+                Decoding {
+                    planes,
+                    offset: p.offset,
+                },
+            )
         };
         QuantizedModel {
             program: card.program.clone(),
@@ -115,7 +168,10 @@ fn write_weights(w: &mut Writer, tensors: &[WeightTensor]) {
         w.u32(tensor.node);
         w.u32(tensor.term);
         w.len(tensor.data.len());
-        tensor.data.iter().for_each(|v| w.bytes.extend_from_slice(&v.to_le_bytes()));
+        tensor
+            .data
+            .iter()
+            .for_each(|v| w.bytes.extend_from_slice(&v.to_le_bytes()));
     }
 }
 
@@ -124,7 +180,11 @@ fn read_weights(r: &mut Reader<'_>) -> Result<Vec<WeightTensor>, DecodeError> {
     r.list(tensors, |r| {
         let (node, term) = (r.u32()?, r.u32()?);
         let len = r.len(4)?;
-        let data = r.take(4 * len)?.chunks_exact(4).map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]])).collect();
+        let data = r
+            .take(4 * len)?
+            .chunks_exact(4)
+            .map(|b| i32::from_le_bytes([b[0], b[1], b[2], b[3]]))
+            .collect();
         Ok(WeightTensor { node, term, data })
     })
 }
@@ -167,7 +227,11 @@ impl Secret {
         // Before parameters of that size are made.
         let limit = Limits::default().k;
         if card.k > limit {
-            let error = CardError::Limit { what: "k", value: card.k as usize, limit: limit as usize };
+            let error = CardError::Limit {
+                what: "k",
+                value: card.k as usize,
+                limit: limit as usize,
+            };
             return Err(CommitError::Plan(error).into());
         }
         let interface = Interface::from_card(&card)?;

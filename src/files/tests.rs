@@ -17,34 +17,93 @@ const K: u32 = 7;
 const LIMIT: usize = 1 << 20;
 
 fn model() -> QuantizedModel {
-    let tensor = |name: &str, len, scale: Vec<f64>| TensorInterface { name: name.into(), shape: vec![1, len], scale, zero_point: vec![0.1] };
+    let tensor = |name: &str, len, scale: Vec<f64>| TensorInterface {
+        name: name.into(),
+        shape: vec![1, len],
+        scale,
+        zero_point: vec![0.1],
+    };
     let mut model = zoo(6);
     model.inputs = vec![tensor("image", 16, vec![1.0 / 3.0])];
-    model.outputs = vec![tensor("scores", 2, vec![0.1, -0.7]), tensor("rest", 8, vec![1e-300])];
-    let layer = Layer { node: 4, name: "conv \"é\"".into(), graph_node: Some(3), scale_min: 0.1, scale_max: 0.2, low: -1.0, high: 1.5 };
+    model.outputs = vec![
+        tensor("scores", 2, vec![0.1, -0.7]),
+        tensor("rest", 8, vec![1e-300]),
+    ];
+    let layer = Layer {
+        node: 4,
+        name: "conv \"é\"".into(),
+        graph_node: Some(3),
+        scale_min: 0.1,
+        scale_max: 0.2,
+        low: -1.0,
+        high: 1.5,
+    };
     model.layers = vec![layer];
     let value = ValueRef { node: 6, port: 1 };
-    model.decodings = vec![(0, Decoding { planes: vec![(value, vec![0.3])], offset: vec![0.0, 0.1] })];
+    model.decodings = vec![(
+        0,
+        Decoding {
+            planes: vec![(value, vec![0.3])],
+            offset: vec![0.0, 0.1],
+        },
+    )];
     // Not used by the program; it only has to survive.
-    model.hints = vec![HintSolver::Softmax { node: 99, logits: value, len: 3, factor: 5, constant: 6, table: 0, target: i64::MIN }];
+    model.hints = vec![HintSolver::Softmax {
+        node: 99,
+        logits: value,
+        len: 3,
+        factor: 5,
+        constant: 6,
+        table: 0,
+        target: i64::MIN,
+    }];
     model
 }
 
 fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
     let info = Interface::of(&model, "zoo").to_info().unwrap();
-    Secret::commit(model, K, info, crate::params::load(K).unwrap(), weights, &mut ChaCha20Rng::seed_from_u64(1)).unwrap()
+    Secret::commit(
+        model,
+        K,
+        info,
+        crate::params::load(K).unwrap(),
+        weights,
+        &mut ChaCha20Rng::seed_from_u64(1),
+    )
+    .unwrap()
 }
 
 static SECRET: LazyLock<Secret> = LazyLock::new(|| commit(model(), WeightVisibility::Hidden));
 
 fn prove(secret: &Secret, visibility: &Visibility) -> Proof {
-    let run = secret.infer_integers(&[(0..16).map(|i| (i * 37 + 5) % 64).collect()]).unwrap();
-    secret.prove(&run, visibility, b"context", &mut ChaCha20Rng::seed_from_u64(2)).unwrap().proof
+    let run = secret
+        .infer_integers(&[(0..16).map(|i| (i * 37 + 5) % 64).collect()])
+        .unwrap();
+    secret
+        .prove(
+            &run,
+            visibility,
+            b"context",
+            &mut ChaCha20Rng::seed_from_u64(2),
+        )
+        .unwrap()
+        .proof
 }
 
 fn visibilities() -> [Visibility; 3] {
-    let committed = Visibility { input: SideVisibility::Committed, output: SideVisibility::Committed, attach_input: false };
-    [Visibility::default(), Visibility { attach_input: true, ..Visibility::default() }, committed]
+    let committed = Visibility {
+        input: SideVisibility::Committed,
+        output: SideVisibility::Committed,
+        attach_input: false,
+    };
+    [
+        Visibility::default(),
+        Visibility {
+            attach_input: true,
+            ..Visibility::default()
+        },
+        committed,
+    ]
 }
 
 #[test]
@@ -56,10 +115,19 @@ fn models_survive() {
         assert_eq!(read.card(), secret.card());
         assert_eq!(read.blinds(), secret.blinds());
         let (a, b) = (read.model(), secret.model());
-        assert_eq!((&a.program, &a.weights, &a.hints), (&b.program, &b.weights, &b.hints));
-        assert_eq!((&a.inputs, &a.outputs, &a.layers, &a.decodings), (&b.inputs, &b.outputs, &b.layers, &b.decodings));
+        assert_eq!(
+            (&a.program, &a.weights, &a.hints),
+            (&b.program, &b.weights, &b.hints)
+        );
+        assert_eq!(
+            (&a.inputs, &a.outputs, &a.layers, &a.decodings),
+            (&b.inputs, &b.outputs, &b.layers, &b.decodings)
+        );
         // The same proof, for the same random numbers.
-        assert_eq!(prove(&read, &Visibility::default()), prove(&secret, &Visibility::default()));
+        assert_eq!(
+            prove(&read, &Visibility::default()),
+            prove(&secret, &Visibility::default())
+        );
         assert_eq!(read.to_bytes().unwrap(), bytes);
     }
 }
@@ -68,7 +136,10 @@ fn models_survive() {
 fn a_model_file_has_a_limit() {
     let bytes = SECRET.to_bytes().unwrap();
     let error = Secret::from_bytes(&bytes, bytes.len() - 1).unwrap_err();
-    assert!(matches!(error, FileError::Decode(DecodeError::TooLarge { .. })), "{error}");
+    assert!(
+        matches!(error, FileError::Decode(DecodeError::TooLarge { .. })),
+        "{error}"
+    );
 }
 
 /// Everything that reads bytes, on bytes that are damaged with and without a checksum that fits.
@@ -84,7 +155,10 @@ fn torture(kind: FileKind, bytes: &[u8], read: impl Fn(&[u8]) -> Result<(), Stri
         assert!(read(&flipped).is_err(), "byte {at} flipped");
     }
     for at in step(payload.len()) {
-        assert!(read(&seal(kind, &payload[..at])).is_err(), "payload of {at} bytes");
+        assert!(
+            read(&seal(kind, &payload[..at])).is_err(),
+            "payload of {at} bytes"
+        );
         // Whether it can be read depends on the field; that it does not panic or take memory is what counts.
         for value in [0, 0xff, payload[at] ^ 1, payload[at].wrapping_add(1)] {
             let mut other = payload.to_vec();
@@ -98,16 +172,31 @@ fn torture(kind: FileKind, bytes: &[u8], read: impl Fn(&[u8]) -> Result<(), Stri
     }
     let longer = seal(kind, &[payload, &[0]].concat());
     assert!(read(&longer).is_err());
-    for other in [FileKind::Model, FileKind::Card, FileKind::Proof, FileKind::Params] {
+    for other in [
+        FileKind::Model,
+        FileKind::Card,
+        FileKind::Proof,
+        FileKind::Params,
+    ] {
         let error = read(&seal(other, payload)).err();
         assert_eq!(error.is_none(), other == kind, "{error:?}");
         if let Some(error) = error {
-            assert!(error.contains(&format!("found a {} file", other.name())), "{error}");
+            assert!(
+                error.contains(&format!("found a {} file", other.name())),
+                "{error}"
+            );
         }
     }
     let mut version = bytes.to_vec();
     version[8] = 77;
-    assert_eq!(read(&version), Err(DecodeError::Version { found: 77, supported: FORMAT_VERSION }.to_string()));
+    assert_eq!(
+        read(&version),
+        Err(DecodeError::Version {
+            found: 77,
+            supported: FORMAT_VERSION
+        }
+        .to_string())
+    );
 }
 
 #[test]
@@ -134,7 +223,11 @@ fn hostile_cards() {
 fn hostile_proofs() {
     for visibility in visibilities() {
         let bytes = prove(&SECRET, &visibility).to_bytes();
-        torture(FileKind::Proof, &bytes, |b| Proof::from_bytes(b, LIMIT).map(|_| ()).map_err(|e| e.to_string()));
+        torture(FileKind::Proof, &bytes, |b| {
+            Proof::from_bytes(b, LIMIT)
+                .map(|_| ())
+                .map_err(|e| e.to_string())
+        });
     }
 }
 
@@ -145,19 +238,42 @@ fn a_model_cannot_ask_for_huge_parameters() {
     let card = Reader::new(payload).blob().unwrap();
     for k in [17, 18, 31, u32::MAX] {
         let mut w = Writer::default();
-        w.blob(&Card { k, ..SECRET.card().clone() }.to_bytes());
+        w.blob(
+            &Card {
+                k,
+                ..SECRET.card().clone()
+            }
+            .to_bytes(),
+        );
         w.bytes.extend_from_slice(&payload[4 + card.len()..]);
         let error = Secret::from_bytes(&seal(FileKind::Model, &w.bytes), LIMIT).unwrap_err();
-        assert!(matches!(error, FileError::Model(CommitError::Plan(CardError::Limit { what: "k", .. }))), "{error}");
+        assert!(
+            matches!(
+                error,
+                FileError::Model(CommitError::Plan(CardError::Limit { what: "k", .. }))
+            ),
+            "{error}"
+        );
     }
 }
 
 #[test]
 fn parts_that_do_not_belong_together() {
-    let (one, two) = (&*SECRET, commit(zoo_with_other_names(), WeightVisibility::Hidden));
-    let swapped = Secret::from_parts(one.model().clone(), one.blinds().to_vec(), two.card().clone(), crate::params::load(K).unwrap());
+    let (one, two) = (
+        &*SECRET,
+        commit(zoo_with_other_names(), WeightVisibility::Hidden),
+    );
+    let swapped = Secret::from_parts(
+        one.model().clone(),
+        one.blinds().to_vec(),
+        two.card().clone(),
+        crate::params::load(K).unwrap(),
+    );
     let error = Secret::from_bytes(&swapped.unwrap().to_bytes().unwrap(), LIMIT).unwrap_err();
-    assert!(matches!(error, FileError::Model(CommitError::Mismatch)), "{error}");
+    assert!(
+        matches!(error, FileError::Model(CommitError::Mismatch)),
+        "{error}"
+    );
 }
 
 fn zoo_with_other_names() -> QuantizedModel {
@@ -177,9 +293,15 @@ fn json_of_cards() {
     }
     let text = card_to_json(SECRET.card()).unwrap();
     let edited = text.replace("scores", "SCORES");
-    assert!(matches!(card_from_json(&edited, LIMIT), Err(FileError::Content)));
+    assert!(matches!(
+        card_from_json(&edited, LIMIT),
+        Err(FileError::Content)
+    ));
     let error = card_from_json(&text, text.len() - 1).unwrap_err();
-    assert!(matches!(error, FileError::Decode(DecodeError::TooLarge { .. })), "{error}");
+    assert!(
+        matches!(error, FileError::Decode(DecodeError::TooLarge { .. })),
+        "{error}"
+    );
     torture_json(&text, |t| card_from_json(t, LIMIT).map(|_| ()));
 }
 
@@ -205,13 +327,35 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
     }
     let version = text.replace("\"version\":1", "\"version\":2");
     let error = read(&version).unwrap_err();
-    assert!(matches!(error, FileError::Decode(DecodeError::Version { found: 2, supported: 1 })), "{error}");
-    let other = text.replacen("\"card\"", "\"x\"", 1).replacen("\"proof\"", "\"x\"", 1);
+    assert!(
+        matches!(
+            error,
+            FileError::Decode(DecodeError::Version {
+                found: 2,
+                supported: 1
+            })
+        ),
+        "{error}"
+    );
+    let other = text
+        .replacen("\"card\"", "\"x\"", 1)
+        .replacen("\"proof\"", "\"x\"", 1);
     assert!(read(&other).is_err());
-    let swapped = if text.contains("\"zkinfer\":\"card\"") { ("card", "proof") } else { ("proof", "card") };
-    let swapped = text.replacen(&format!("\"{}\"", swapped.0), &format!("\"{}\"", swapped.1), 1);
+    let swapped = if text.contains("\"zkinfer\":\"card\"") {
+        ("card", "proof")
+    } else {
+        ("proof", "card")
+    };
+    let swapped = text.replacen(
+        &format!("\"{}\"", swapped.0),
+        &format!("\"{}\"", swapped.1),
+        1,
+    );
     let error = read(&swapped).unwrap_err();
-    assert!(matches!(error, FileError::Decode(DecodeError::Kind { .. })), "{error}");
+    assert!(
+        matches!(error, FileError::Decode(DecodeError::Kind { .. })),
+        "{error}"
+    );
     assert!(read(&format!("{}{}", "[".repeat(100_000), "]".repeat(100_000))).is_err());
     assert!(read(&text.replacen('{', "{\"more\":1,", 1)).is_err());
     assert!(read(&format!("{text} 1")).is_err());
@@ -220,19 +364,45 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
 #[test]
 fn interfaces_have_to_fit() {
     let good = Interface::of(&model(), "zoo");
-    let card = |interface: &Interface| Card { info: interface.to_info().unwrap(), ..SECRET.card().clone() };
+    let card = |interface: &Interface| Card {
+        info: interface.to_info().unwrap(),
+        ..SECRET.card().clone()
+    };
     assert_eq!(Interface::from_card(&card(&good)).unwrap(), good);
     let mut missing = good.clone();
     missing.outputs.pop();
-    assert!(matches!(Interface::from_card(&card(&missing)), Err(CardInfoError::Count { which: "output", found: 1, expected: 2 })));
+    assert!(matches!(
+        Interface::from_card(&card(&missing)),
+        Err(CardInfoError::Count {
+            which: "output",
+            found: 1,
+            expected: 2
+        })
+    ));
     let mut longer = good.clone();
     longer.inputs[0].shape = vec![usize::MAX, 17];
-    assert!(matches!(Interface::from_card(&card(&longer)), Err(CardInfoError::Length { which: "input", expected: 16, .. })));
+    assert!(matches!(
+        Interface::from_card(&card(&longer)),
+        Err(CardInfoError::Length {
+            which: "input",
+            expected: 16,
+            ..
+        })
+    ));
     let mut zero = good.clone();
     zero.outputs[1].scale = vec![0.0];
-    assert!(matches!(Interface::from_card(&card(&zero)), Err(CardInfoError::Tensor(_))));
-    let none = Card { info: vec![], ..SECRET.card().clone() };
-    assert!(matches!(Interface::from_card(&none), Err(CardInfoError::Json(_))));
+    assert!(matches!(
+        Interface::from_card(&card(&zero)),
+        Err(CardInfoError::Tensor(_))
+    ));
+    let none = Card {
+        info: vec![],
+        ..SECRET.card().clone()
+    };
+    assert!(matches!(
+        Interface::from_card(&none),
+        Err(CardInfoError::Json(_))
+    ));
 }
 
 #[test]
@@ -240,12 +410,18 @@ fn reals_and_integers() {
     let interface = Interface::of(&model(), "zoo");
     let integers: Vec<u16> = vec![0, 63, 1, 2, 3, 4, 5, 6, 7, 8];
     let reals = interface.dequantize_outputs(&integers).unwrap();
-    assert_eq!(reals.iter().map(Vec::len).collect::<Vec<_>>(), interface.output_lens());
+    assert_eq!(
+        reals.iter().map(Vec::len).collect::<Vec<_>>(),
+        interface.output_lens()
+    );
     assert!(interface.dequantize_outputs(&integers[1..]).is_err());
     let inputs = vec![vec![1.0; 16]];
     let via_model: Vec<u32> = model().quantize_inputs(&inputs, false).unwrap().concat();
     let direct = interface.quantize_inputs(&inputs, 6).unwrap();
-    assert_eq!(direct.iter().map(|&v| u32::from(v)).collect::<Vec<_>>(), via_model);
+    assert_eq!(
+        direct.iter().map(|&v| u32::from(v)).collect::<Vec<_>>(),
+        via_model
+    );
     assert!(interface.quantize_inputs(&[], 6).is_err());
     assert!(interface.quantize_inputs(&[vec![f32::NAN; 16]], 6).is_err());
 }
@@ -254,9 +430,15 @@ fn reals_and_integers() {
 fn digests_are_hexadecimal() {
     let digest = Digest::of("test", b"");
     assert_eq!(digest.to_string().len(), 64);
-    let proof = Proof { card: digest, ..prove(&SECRET, &Visibility::default()) };
+    let proof = Proof {
+        card: digest,
+        ..prove(&SECRET, &Visibility::default())
+    };
     let text = proof_to_json(&proof).unwrap();
     assert!(text.contains(&digest.to_string()));
     let upper = text.replace(&digest.to_string(), &digest.to_string().to_uppercase());
-    assert!(matches!(proof_from_json(&upper, LIMIT), Err(FileError::Digest { field: "card" })));
+    assert!(matches!(
+        proof_from_json(&upper, LIMIT),
+        Err(FileError::Digest { field: "card" })
+    ));
 }

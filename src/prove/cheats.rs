@@ -46,7 +46,11 @@ impl Deviation for Lie<'_> {
     }
     fn columns(&mut self, plan: &Plan, phase: u8, columns: &mut [Vec<F>]) {
         if let Some(f) = self.columns {
-            let none = Challenges { alpha: F::ZERO, theta: None, y: vec![] };
+            let none = Challenges {
+                alpha: F::ZERO,
+                theta: None,
+                y: vec![],
+            };
             f(plan, phase, columns, self.seen.as_ref().unwrap_or(&none));
         }
     }
@@ -72,17 +76,38 @@ fn image() -> Vec<Vec<u32>> {
 
 fn prove(secret: &Secret, lie: &mut Lie<'_>) -> Proven {
     let mut run = secret.infer_integers(&image()).unwrap();
-    lie.output.iter().for_each(|&(i, by)| run.forge_output(i, by));
+    lie.output
+        .iter()
+        .for_each(|&(i, by)| run.forge_output(i, by));
     let mut rng = ChaCha20Rng::seed_from_u64(99);
-    secret.prove_with(&run, &Visibility { attach_input: true, ..Visibility::default() }, b"ctx", lie, &mut rng).unwrap()
+    secret
+        .prove_with(
+            &run,
+            &Visibility {
+                attach_input: true,
+                ..Visibility::default()
+            },
+            b"ctx",
+            lie,
+            &mut rng,
+        )
+        .unwrap()
 }
 
 fn verifier(secret: &Secret) -> Verifier {
-    Verifier::new(secret.card().clone(), params(secret.card().k), &Limits::default()).unwrap()
+    Verifier::new(
+        secret.card().clone(),
+        params(secret.card().k),
+        &Limits::default(),
+    )
+    .unwrap()
 }
 
 fn expected() -> Expected {
-    Expected { context: b"ctx".to_vec(), ..Expected::default() }
+    Expected {
+        context: b"ctx".to_vec(),
+        ..Expected::default()
+    }
 }
 
 /// Tells the lie; exactly the gates whose names begin with `gates` are violated, and the verifier rejects.
@@ -90,15 +115,32 @@ fn expected() -> Expected {
 fn caught(gates: &[&str], mut lie: Lie<'_>) {
     let secret = secret(K, 1);
     let proven = prove(&secret, &mut lie);
-    let kinds: BTreeSet<&str> = lie.violated.iter().map(|n| gates.iter().copied().find(|g| n.starts_with(g)).unwrap_or(n)).collect();
+    let kinds: BTreeSet<&str> = lie
+        .violated
+        .iter()
+        .map(|n| {
+            gates
+                .iter()
+                .copied()
+                .find(|g| n.starts_with(g))
+                .unwrap_or(n)
+        })
+        .collect();
     assert_eq!(kinds, gates.iter().copied().collect(), "{:?}", lie.violated);
     assert_eq!(lie.violated.len(), gates.len(), "{:?}", lie.violated);
-    assert_eq!(verifier(&secret).verify(&expected(), &proven.proof), Err(Rejection::Circuit));
+    assert_eq!(
+        verifier(&secret).verify(&expected(), &proven.proof),
+        Err(Rejection::Circuit)
+    );
 }
 
 /// The first lane of a unit and a used row of it, chosen by `choose` on the cells.
 fn lane<'a>(plan: &'a Plan, unit: impl Fn(&Unit) -> bool) -> &'a Lane {
-    plan.layout.lanes.iter().find(|l| matches!(&l.kind, BankKind::Unit { unit: u, .. } if unit(u))).unwrap()
+    plan.layout
+        .lanes
+        .iter()
+        .find(|l| matches!(&l.kind, BankKind::Unit { unit: u, .. } if unit(u)))
+        .unwrap()
 }
 
 fn relu(unit: &Unit) -> bool {
@@ -125,7 +167,13 @@ fn with_table(unit: &Unit) -> bool {
 fn entry(plan: &Plan, value: usize) -> (&TableColumn, usize) {
     let tables = plan.description.sums.tables.iter().flat_map(|(_, t)| t);
     let piece = value / plan.layout.last;
-    (tables.into_iter().find(|t| t.tag == 0 && t.piece == piece).unwrap(), value % plan.layout.last)
+    (
+        tables
+            .into_iter()
+            .find(|t| t.tag == 0 && t.piece == piece)
+            .unwrap(),
+        value % plan.layout.last,
+    )
 }
 
 #[test]
@@ -136,7 +184,10 @@ fn honest_runs_satisfy_every_gate_and_verify() {
         let proven = prove(&secret, &mut lie);
         assert_eq!(lie.violated, BTreeSet::new(), "k = {k}");
         let run = secret.infer_integers(&image()).unwrap();
-        let expected = Expected { input: Some(Side::Public(run.input().to_vec())), ..expected() };
+        let expected = Expected {
+            input: Some(Side::Public(run.input().to_vec())),
+            ..expected()
+        };
         let verdict = verifier(&secret).verify(&expected, &proven.proof).unwrap();
         assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
     }
@@ -152,14 +203,28 @@ fn wrong_accumulator() {
         p.cells[lane.x][1] += 1;
         p.accumulators[lane.first_candidate][1] += 1 << plan.layout.range_bits;
     };
-    caught(&["fold: sums agree"], Lie { cells: Some(&cells), output: &[(0, 1)], ..Lie::default() });
+    caught(
+        &["fold: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            output: &[(0, 1)],
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn accumulator_sum_of_other_values() {
     // The running sum is made of the true accumulators, the cells claim others.
     let cells = |plan: &Plan, p: &mut witness::Phase1| p.cells[lane(plan, linear).x][1] += 1;
-    caught(&["fold: accumulators"], Lie { cells: Some(&cells), output: &[(0, 1)], ..Lie::default() });
+    caught(
+        &["fold: accumulators"],
+        Lie {
+            cells: Some(&cells),
+            output: &[(0, 1)],
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -169,7 +234,14 @@ fn remainder_out_of_range() {
         p.cells[lane.x][1] -= 1;
         p.cells[lane.rem[0]][1] += 1 << plan.layout.range_bits;
     };
-    caught(&["lookup: sums agree"], Lie { cells: Some(&cells), output: &[(0, -1)], ..Lie::default() });
+    caught(
+        &["lookup: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            output: &[(0, -1)],
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -181,7 +253,13 @@ fn result_out_of_range() {
         p.cells[lane.x][row] = 1 << plan.layout.range_bits;
         p.accumulators[lane.first_candidate][row] = 1 << (2 * plan.layout.range_bits);
     };
-    caught(&["fold: sums agree", "lookup: sums agree"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["fold: sums agree", "lookup: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -191,7 +269,13 @@ fn both_parts_of_a_relu() {
         p.cells[lane.x][row] += 1;
         p.cells[lane.below[0]][row] += 1;
     };
-    caught(&["maximum: attained"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["maximum: attained"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -201,7 +285,13 @@ fn maximum_too_large() {
         p.cells[lane.x][row] += 1;
         lane.below.iter().for_each(|&c| p.cells[c][row] += 1);
     };
-    caught(&["maximum: attained"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["maximum: attained"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -216,7 +306,14 @@ fn maximum_too_large_hidden_by_a_wrong_product() {
             columns[lane(plan, pool).products[0]][plan.layout.last - 1] = F::ZERO;
         }
     };
-    caught(&["maximum: partial product"], Lie { cells: Some(&cells), columns: Some(&columns), ..Lie::default() });
+    caught(
+        &["maximum: partial product"],
+        Lie {
+            cells: Some(&cells),
+            columns: Some(&columns),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -240,11 +337,22 @@ fn maximum_too_small() {
         }
     };
     let secret = secret(K, 1);
-    let mut lie = Lie { cells: Some(&cells), columns: Some(&columns), ..Lie::default() };
+    let mut lie = Lie {
+        cells: Some(&cells),
+        columns: Some(&columns),
+        ..Lie::default()
+    };
     let proven = prove(&secret, &mut lie);
     // The sum of inverses was computed for 2^32 − 1, so the step gate sees it; no choice of sums makes −1 a table entry.
-    assert!(lie.violated.iter().any(|n| n.starts_with("lookup:")), "{:?}", lie.violated);
-    assert_eq!(verifier(&secret).verify(&expected(), &proven.proof), Err(Rejection::Circuit));
+    assert!(
+        lie.violated.iter().any(|n| n.starts_with("lookup:")),
+        "{:?}",
+        lie.violated
+    );
+    assert_eq!(
+        verifier(&secret).verify(&expected(), &proven.proof),
+        Err(Rejection::Circuit)
+    );
 }
 
 #[test]
@@ -255,14 +363,29 @@ fn clamped_above_below_the_top() {
         p.cells[lane.x][1] -= 1;
         p.cells[lane.above.unwrap()][1] += 1;
     };
-    caught(&["clamp: above only at the top"], Lie { cells: Some(&cells), output: &[(2, -1)], ..Lie::default() });
+    caught(
+        &["clamp: above only at the top"],
+        Lie {
+            cells: Some(&cells),
+            output: &[(2, -1)],
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn wrong_table_entry() {
     // On an unused row, so that no neuron behind it notices.
-    let cells = |plan: &Plan, p: &mut witness::Phase1| p.cells[lane(plan, with_table).tables[0]][plan.layout.last - 1] -= 1;
-    caught(&["lookup: sums agree"], Lie { cells: Some(&cells), ..Lie::default() });
+    let cells = |plan: &Plan, p: &mut witness::Phase1| {
+        p.cells[lane(plan, with_table).tables[0]][plan.layout.last - 1] -= 1
+    };
+    caught(
+        &["lookup: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -273,14 +396,23 @@ fn unused_row_that_is_not_zero() {
         p.cells[lane.x][row] = 1;
         p.accumulators[lane.first_candidate][row] = 1 << plan.layout.range_bits;
     };
-    caught(&["fold: sums agree"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["fold: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn rows_shifted_by_one() {
     let cells = |plan: &Plan, p: &mut witness::Phase1| {
         let lane = lane(plan, pool);
-        let columns = [lane.x].into_iter().chain(lane.rem.clone()).chain(lane.below.clone());
+        let columns = [lane.x]
+            .into_iter()
+            .chain(lane.rem.clone())
+            .chain(lane.below.clone());
         for c in columns {
             p.cells[c][..plan.layout.last].rotate_right(1);
         }
@@ -288,7 +420,13 @@ fn rows_shifted_by_one() {
             p.accumulators[lane.first_candidate + w][..plan.layout.last].rotate_right(1);
         }
     };
-    caught(&["fold: sums agree"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["fold: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -297,9 +435,16 @@ fn candidates_swapped() {
         let lane = lane(plan, pool);
         p.cells.swap(lane.rem[0], lane.rem[1]);
         p.cells.swap(lane.below[0], lane.below[1]);
-        p.accumulators.swap(lane.first_candidate, lane.first_candidate + 1);
+        p.accumulators
+            .swap(lane.first_candidate, lane.first_candidate + 1);
     };
-    caught(&["fold: sums agree"], Lie { cells: Some(&cells), ..Lie::default() });
+    caught(
+        &["fold: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            ..Lie::default()
+        },
+    );
 }
 
 // --- lookups ----------------------------------------------------------------------------------------------------------
@@ -310,7 +455,13 @@ fn wrong_multiplicity() {
         let (table, row) = entry(plan, 3);
         p.cells[table.multiplicity][row] += 1;
     };
-    caught(&["lookup: sums agree"], Lie { multiplicities: Some(&multiplicities), ..Lie::default() });
+    caught(
+        &["lookup: sums agree"],
+        Lie {
+            multiplicities: Some(&multiplicities),
+            ..Lie::default()
+        },
+    );
 }
 
 /// Adds `1/(α + 3)` to a running sum from `row` on; with a multiplicity that is one too large the sums agree.
@@ -323,11 +474,22 @@ fn hidden_multiplicity(gate: &str, values: bool, row: usize) {
         if phase == 3 {
             let delta = (challenges.alpha + F::from(3)).invert().unwrap();
             let sums = &plan.description.sums;
-            let (column, delta) = if values { (sums.lookups[0].0, delta) } else { (sums.tables[0].0, -delta) };
+            let (column, delta) = if values {
+                (sums.lookups[0].0, delta)
+            } else {
+                (sums.tables[0].0, -delta)
+            };
             columns[column][row..].iter_mut().for_each(|v| *v += delta);
         }
     };
-    caught(&[gate], Lie { multiplicities: Some(&multiplicities), columns: Some(&columns), ..Lie::default() });
+    caught(
+        &[gate],
+        Lie {
+            multiplicities: Some(&multiplicities),
+            columns: Some(&columns),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
@@ -367,12 +529,16 @@ fn hidden_accumulator(gate: &str, column: impl Fn(&Plan) -> usize, row: usize) {
         let last = plan.layout.last;
         let z = columns[sums.e_constants[0]][0];
         let h = sums.coefficients.unwrap();
-        let gap = columns[sums.products][last] - columns[sums.accumulators][last] + z * columns[h][last];
+        let gap =
+            columns[sums.products][last] - columns[sums.accumulators][last] + z * columns[h][last];
         let moved = column(plan);
         let (step, mut shift) = if moved == sums.products {
             (F::ONE, -gap)
         } else if moved == h {
-            (z.pow_vartime([plan.layout.e_weights.as_ref().unwrap().step as u64]), -gap * z.invert().unwrap())
+            (
+                z.pow_vartime([plan.layout.e_weights.as_ref().unwrap().step as u64]),
+                -gap * z.invert().unwrap(),
+            )
         } else {
             let c0 = columns[sums.y_constants[0]][0];
             (c0.pow_vartime([plan.layout.y_weights.step as u64]), gap)
@@ -384,12 +550,24 @@ fn hidden_accumulator(gate: &str, column: impl Fn(&Plan) -> usize, row: usize) {
             shift *= inverse;
         }
     };
-    caught(&[gate], Lie { cells: Some(&cells), columns: Some(&columns), output: &[(0, 1)], ..Lie::default() });
+    caught(
+        &[gate],
+        Lie {
+            cells: Some(&cells),
+            columns: Some(&columns),
+            output: &[(0, 1)],
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn accumulators_start_elsewhere() {
-    hidden_accumulator("fold: accumulators start at zero", |p| p.description.sums.accumulators, 0);
+    hidden_accumulator(
+        "fold: accumulators start at zero",
+        |p| p.description.sums.accumulators,
+        0,
+    );
 }
 
 #[test]
@@ -399,7 +577,11 @@ fn accumulators_jump() {
 
 #[test]
 fn products_start_elsewhere() {
-    hidden_accumulator("fold: products start at -kappa", |p| p.description.sums.products, 0);
+    hidden_accumulator(
+        "fold: products start at -kappa",
+        |p| p.description.sums.products,
+        0,
+    );
 }
 
 #[test]
@@ -409,12 +591,20 @@ fn products_jump() {
 
 #[test]
 fn coefficients_start_elsewhere() {
-    hidden_accumulator("fold: coefficients start at zero", |p| p.description.sums.coefficients.unwrap(), 0);
+    hidden_accumulator(
+        "fold: coefficients start at zero",
+        |p| p.description.sums.coefficients.unwrap(),
+        0,
+    );
 }
 
 #[test]
 fn coefficients_jump() {
-    hidden_accumulator("fold: coefficients", |p| p.description.sums.coefficients.unwrap(), 7);
+    hidden_accumulator(
+        "fold: coefficients",
+        |p| p.description.sums.coefficients.unwrap(),
+        7,
+    );
 }
 
 #[test]
@@ -430,15 +620,33 @@ fn free_coefficient_that_absorbs_a_wrong_accumulator() {
             let lane = lane(plan, linear);
             let program = &plan.program;
             let coefficients = Coefficients::new(program, &plan.expanded, &plan.layout, challenges);
-            let index = plan.layout.lanes.iter().position(|l| l.x == lane.x).unwrap();
+            let index = plan
+                .layout
+                .lanes
+                .iter()
+                .position(|l| l.x == lane.x)
+                .unwrap();
             let gap = coefficients.rho(index, 0, 1) * F::from(1 << plan.layout.range_bits);
-            let port = plan.layout.ports.iter().find(|p| p.free.is_some() && plan.layout.lanes[p.lane].kind == BankKind::Input).unwrap();
+            let port = plan
+                .layout
+                .ports
+                .iter()
+                .find(|p| p.free.is_some() && plan.layout.lanes[p.lane].kind == BankKind::Input)
+                .unwrap();
             let row = (1..).find(|&r| columns[port.column][r] != F::ZERO).unwrap();
             let x = columns[port.column][row];
             columns[port.free.unwrap().0][row] += gap * x.invert().unwrap();
         }
     };
-    caught(&["fold: sums agree"], Lie { cells: Some(&cells), columns: Some(&columns), output: &[(0, 1)], ..Lie::default() });
+    caught(
+        &["fold: sums agree"],
+        Lie {
+            cells: Some(&cells),
+            columns: Some(&columns),
+            output: &[(0, 1)],
+            ..Lie::default()
+        },
+    );
 }
 
 // --- challenges -------------------------------------------------------------------------------------------------------
@@ -450,31 +658,62 @@ fn constant_that_changes_on_the_way() {
             columns[plan.description.sums.y_constants[0]][plan.layout.last] += F::ONE;
         }
     };
-    caught(&["constant: carried"], Lie { columns: Some(&columns), ..Lie::default() });
+    caught(
+        &["constant: carried"],
+        Lie {
+            columns: Some(&columns),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn constant_that_is_not_the_challenge() {
     let challenges = |c: &mut Challenges| c.alpha += F::ONE;
     let instances = |_: &Plan, instances: &mut [Vec<F>]| instances[0][0] -= F::ONE;
-    caught(&["constant: pinned"], Lie { challenges: Some(&challenges), instances: Some(&instances), ..Lie::default() });
+    caught(
+        &["constant: pinned"],
+        Lie {
+            challenges: Some(&challenges),
+            instances: Some(&instances),
+            ..Lie::default()
+        },
+    );
 }
 
 #[test]
 fn challenges_chosen_before_phase_1() {
     // With challenges of one's choice every gate can be satisfied; the verifier derives its own.
     let secret = secret(K, 1);
-    let challenges = |c: &mut Challenges| *c = Challenges { alpha: F::from(5), theta: c.theta.map(|_| F::from(6)), y: vec![F::from(7); c.y.len()] };
-    let mut lie = Lie { challenges: Some(&challenges), ..Lie::default() };
+    let challenges = |c: &mut Challenges| {
+        *c = Challenges {
+            alpha: F::from(5),
+            theta: c.theta.map(|_| F::from(6)),
+            y: vec![F::from(7); c.y.len()],
+        }
+    };
+    let mut lie = Lie {
+        challenges: Some(&challenges),
+        ..Lie::default()
+    };
     let proven = prove(&secret, &mut lie);
     assert_eq!(lie.violated, BTreeSet::new());
-    assert_eq!(verifier(&secret).verify(&expected(), &proven.proof), Err(Rejection::Link));
+    assert_eq!(
+        verifier(&secret).verify(&expected(), &proven.proof),
+        Err(Rejection::Link)
+    );
     // α alone does not enter the link.
     let challenges = |c: &mut Challenges| c.alpha = F::from(5);
-    let mut lie = Lie { challenges: Some(&challenges), ..Lie::default() };
+    let mut lie = Lie {
+        challenges: Some(&challenges),
+        ..Lie::default()
+    };
     let proven = prove(&secret, &mut lie);
     assert_eq!(lie.violated, BTreeSet::new());
-    assert_eq!(verifier(&secret).verify(&expected(), &proven.proof), Err(Rejection::Circuit));
+    assert_eq!(
+        verifier(&secret).verify(&expected(), &proven.proof),
+        Err(Rejection::Circuit)
+    );
 }
 
 // --- link: no gate is violated ----------------------------------------------------------------------------------------
@@ -485,11 +724,20 @@ fn other_weights(node: u32) {
     let mut model = zoo(6);
     let tensor = model.weights.iter_mut().find(|w| w.node == node).unwrap();
     tensor.data[0] += 1;
-    let cheat = Secret::from_parts(model, honest.blinds().to_vec(), honest.card().clone(), params(K)).unwrap();
+    let cheat = Secret::from_parts(
+        model,
+        honest.blinds().to_vec(),
+        honest.card().clone(),
+        params(K),
+    )
+    .unwrap();
     let mut lie = Lie::default();
     let proven = prove(&cheat, &mut lie);
     assert_eq!(lie.violated, BTreeSet::new());
-    assert_eq!(verifier(&honest).verify(&expected(), &proven.proof), Err(Rejection::Link));
+    assert_eq!(
+        verifier(&honest).verify(&expected(), &proven.proof),
+        Err(Rejection::Link)
+    );
 }
 
 #[test]
@@ -508,11 +756,19 @@ fn other_input_or_output_than_stated() {
         let mut forged = run.clone();
         forged.forge(claims.0, claims.1);
         let mut rng = ChaCha20Rng::seed_from_u64(7);
-        let visibility = Visibility { attach_input: true, ..Visibility::default() };
+        let visibility = Visibility {
+            attach_input: true,
+            ..Visibility::default()
+        };
         let mut lie = Lie::default();
-        let proven = secret.prove_with(&forged, &visibility, b"ctx", &mut lie, &mut rng).unwrap();
+        let proven = secret
+            .prove_with(&forged, &visibility, b"ctx", &mut lie, &mut rng)
+            .unwrap();
         assert_eq!(lie.violated, BTreeSet::new());
-        assert_eq!(verifier.verify(&expected(), &proven.proof), Err(Rejection::Link));
+        assert_eq!(
+            verifier.verify(&expected(), &proven.proof),
+            Err(Rejection::Link)
+        );
     }
 }
 
@@ -521,22 +777,41 @@ fn commitment_to_another_input() {
     let secret = secret(K, 1);
     let run = secret.infer_integers(&image()).unwrap();
     let mut rng = ChaCha20Rng::seed_from_u64(7);
-    let visibility = Visibility { input: SideVisibility::Committed, output: SideVisibility::Committed, attach_input: false };
+    let visibility = Visibility {
+        input: SideVisibility::Committed,
+        output: SideVisibility::Committed,
+        attach_input: false,
+    };
     let proven = secret.prove(&run, &visibility, b"ctx", &mut rng).unwrap();
     let verifier = verifier(&secret);
     let verdict = verifier.verify(&expected(), &proven.proof).unwrap();
     assert!(matches!(verdict.input, Side::Committed(_)));
     // The same values under another commitment: the statement differs, and so do all challenges.
     let again = secret.prove(&run, &visibility, b"ctx", &mut rng).unwrap();
-    let other = Expected { input: Some(Side::Committed(again.input.clone().unwrap().points)), ..expected() };
-    assert_eq!(verifier.verify(&other, &proven.proof), Err(Rejection::Statement { which: "input" }));
+    let other = Expected {
+        input: Some(Side::Committed(again.input.clone().unwrap().points)),
+        ..expected()
+    };
+    assert_eq!(
+        verifier.verify(&other, &proven.proof),
+        Err(Rejection::Statement { which: "input" })
+    );
     let mut swapped = proven.proof.clone();
     swapped.input = again.proof.input.clone();
     assert_eq!(verifier.verify(&other, &swapped), Err(Rejection::Link));
     // An opening of something else is refused by the prover.
-    let wrong = Opening { points: again.output.unwrap().points, ..proven.input.unwrap() };
-    let visibility = Visibility { input: SideVisibility::Opened(wrong), ..Visibility::default() };
-    assert!(matches!(secret.prove(&run, &visibility, b"", &mut rng), Err(ProveError::Opening)));
+    let wrong = Opening {
+        points: again.output.unwrap().points,
+        ..proven.input.unwrap()
+    };
+    let visibility = Visibility {
+        input: SideVisibility::Opened(wrong),
+        ..Visibility::default()
+    };
+    assert!(matches!(
+        secret.prove(&run, &visibility, b"", &mut rng),
+        Err(ProveError::Opening)
+    ));
 }
 
 #[test]
@@ -544,7 +819,10 @@ fn committed_input_with_an_entry_on_the_constants_row() {
     // The commitment itself carries the entry, so the link holds; the biases would be scaled by 1 + entry.
     let cells = |plan: &Plan, p: &mut witness::Phase1| p.cells[plan.layout.lanes[0].x][0] = 1;
     let secret = secret(K, 1);
-    let mut lie = Lie { cells: Some(&cells), ..Lie::default() };
+    let mut lie = Lie {
+        cells: Some(&cells),
+        ..Lie::default()
+    };
     let _ = prove(&secret, &mut lie);
     // The zoo has biases, so the fold notices as well. Biases that are zero would leave the first gate alone.
     let found: Vec<&str> = lie.violated.iter().map(String::as_str).collect();
@@ -557,15 +835,35 @@ fn weights_outside_the_architecture() {
     let honest = secret(K, 1);
     let generators = generators::Generators::new(&params(K)).unwrap();
     let mut card = honest.card().clone();
-    let group = honest.plan().groups.iter().position(|g| g.rows.len() < honest.plan().layout.last).unwrap();
-    let outside = (1..).find(|r| !honest.plan().groups[group].rows.contains(r)).unwrap();
+    let group = honest
+        .plan()
+        .groups
+        .iter()
+        .position(|g| g.rows.len() < honest.plan().layout.last)
+        .unwrap();
+    let outside = (1..)
+        .find(|r| !honest.plan().groups[group].rows.contains(r))
+        .unwrap();
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
     card.points[first] = (card.points[first] + generators.lagrange[outside as usize]).to_affine();
     let digest = card.digest();
-    let folder = fold::Folder { matrices: honest.matrices(), blinds: honest.blinds() };
+    let folder = fold::Folder {
+        matrices: honest.matrices(),
+        blinds: honest.blinds(),
+    };
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    card.support = zkinfer_circuits::support::prove(&params(K), &digest, &honest.plan().groups, &folder, &mut rng).unwrap();
-    assert_eq!(Verifier::new(card, params(K), &Limits::default()).unwrap_err(), CardError::Support);
+    card.support = zkinfer_circuits::support::prove(
+        &params(K),
+        &digest,
+        &honest.plan().groups,
+        &folder,
+        &mut rng,
+    )
+    .unwrap();
+    assert_eq!(
+        Verifier::new(card, params(K), &Limits::default()).unwrap_err(),
+        CardError::Support
+    );
 }
 
 // --- statements -------------------------------------------------------------------------------------------------------
@@ -577,37 +875,102 @@ fn other_card_context_or_claims() {
     let proof = prove(&secret_a, &mut Lie::default()).proof;
     let (a, b) = (verifier(&secret_a), verifier(&secret_b));
     assert!(a.verify(&expected(), &proof).is_ok());
-    assert_eq!(b.verify(&expected(), &proof), Err(Rejection::Model { proof: a.digest(), card: b.digest() }));
-    let moved = Proof { card: b.digest(), ..proof.clone() };
+    assert_eq!(
+        b.verify(&expected(), &proof),
+        Err(Rejection::Model {
+            proof: a.digest(),
+            card: b.digest()
+        })
+    );
+    let moved = Proof {
+        card: b.digest(),
+        ..proof.clone()
+    };
     assert_eq!(b.verify(&expected(), &moved), Err(Rejection::Link));
 
-    assert_eq!(a.verify(&Expected::default(), &proof), Err(Rejection::Context));
-    let replayed = Proof { context: b"other".to_vec(), ..proof.clone() };
-    let other = Expected { context: b"other".to_vec(), ..Expected::default() };
+    assert_eq!(
+        a.verify(&Expected::default(), &proof),
+        Err(Rejection::Context)
+    );
+    let replayed = Proof {
+        context: b"other".to_vec(),
+        ..proof.clone()
+    };
+    let other = Expected {
+        context: b"other".to_vec(),
+        ..Expected::default()
+    };
     assert_eq!(a.verify(&other, &replayed), Err(Rejection::Link));
 
-    let Claim::Values(mut values) = proof.output.clone() else { panic!("outputs travel as values") };
+    let Claim::Values(mut values) = proof.output.clone() else {
+        panic!("outputs travel as values")
+    };
     values[0] ^= 1;
-    let forged = Proof { output: Claim::Values(values.clone()), ..proof.clone() };
+    let forged = Proof {
+        output: Claim::Values(values.clone()),
+        ..proof.clone()
+    };
     assert_eq!(a.verify(&expected(), &forged), Err(Rejection::Link));
-    let wanted = Expected { output: Some(Side::Public(values.clone())), ..expected() };
-    assert_eq!(a.verify(&wanted, &proof), Err(Rejection::Statement { which: "output" }));
+    let wanted = Expected {
+        output: Some(Side::Public(values.clone())),
+        ..expected()
+    };
+    assert_eq!(
+        a.verify(&wanted, &proof),
+        Err(Rejection::Statement { which: "output" })
+    );
     values.push(0);
-    let longer = Proof { output: Claim::Values(values.clone()), ..proof.clone() };
-    assert!(matches!(a.verify(&expected(), &longer), Err(Rejection::Length { .. })));
+    let longer = Proof {
+        output: Claim::Values(values.clone()),
+        ..proof.clone()
+    };
+    assert!(matches!(
+        a.verify(&expected(), &longer),
+        Err(Rejection::Length { .. })
+    ));
     values.pop();
     values[0] = 64;
-    let wide = Proof { output: Claim::Values(values), ..proof.clone() };
-    assert!(matches!(a.verify(&expected(), &wide), Err(Rejection::Range { index: 0, value: 64, limit: 64, .. })));
+    let wide = Proof {
+        output: Claim::Values(values),
+        ..proof.clone()
+    };
+    assert!(matches!(
+        a.verify(&expected(), &wide),
+        Err(Rejection::Range {
+            index: 0,
+            value: 64,
+            limit: 64,
+            ..
+        })
+    ));
 }
 
 #[test]
 fn every_byte_matters() {
     let mut rng = ChaCha20Rng::seed_from_u64(5);
-    let secret = Secret::commit(dense(6), 6, vec![], params(6), WeightVisibility::Hidden, &mut rng).unwrap();
+    let secret = Secret::commit(
+        dense(6),
+        6,
+        vec![],
+        params(6),
+        WeightVisibility::Hidden,
+        &mut rng,
+    )
+    .unwrap();
     let verifier = verifier(&secret);
     let run = secret.infer_integers(&[vec![1, 2, 3, 4]]).unwrap();
-    let proof = secret.prove(&run, &Visibility { attach_input: true, ..Visibility::default() }, b"ctx", &mut rng).unwrap().proof;
+    let proof = secret
+        .prove(
+            &run,
+            &Visibility {
+                attach_input: true,
+                ..Visibility::default()
+            },
+            b"ctx",
+            &mut rng,
+        )
+        .unwrap()
+        .proof;
     assert!(verifier.verify(&expected(), &proof).is_ok());
     let bytes = proof.to_bytes();
     assert_eq!(Proof::from_bytes(&bytes, bytes.len()).unwrap(), proof);
@@ -620,10 +983,18 @@ fn every_byte_matters() {
     for extra in [&[0u8][..], &[0; 32], &[1; 64]] {
         let mut forged = proof.clone();
         forged.halo2.extend_from_slice(extra);
-        assert_eq!(verifier.verify(&expected(), &forged), Err(Rejection::Malformed { what: "bytes behind the end of the proof" }));
+        assert_eq!(
+            verifier.verify(&expected(), &forged),
+            Err(Rejection::Malformed {
+                what: "bytes behind the end of the proof"
+            })
+        );
     }
     for len in (0..proof.halo2.len()).step_by(31) {
-        let forged = Proof { halo2: proof.halo2[..len].to_vec(), ..proof.clone() };
+        let forged = Proof {
+            halo2: proof.halo2[..len].to_vec(),
+            ..proof.clone()
+        };
         assert!(verifier.verify(&expected(), &forged).is_err());
     }
     let mut link = proof.clone();
@@ -638,7 +1009,10 @@ fn every_byte_matters() {
     for i in 0..bytes.len() {
         let mut forged = bytes.clone();
         forged[i] ^= 1 << (i % 8);
-        assert!(Proof::from_bytes(&forged, forged.len()).is_err(), "byte {i}");
+        assert!(
+            Proof::from_bytes(&forged, forged.len()).is_err(),
+            "byte {i}"
+        );
         assert!(Proof::from_bytes(&bytes[..i], bytes.len()).is_err());
     }
     assert!(Proof::from_bytes(&bytes, bytes.len() - 1).is_err());

@@ -32,8 +32,14 @@ const BLOCK: usize = 256;
 impl Matrix {
     /// Collects the weights of a group; `None` if they do not fit (the model was not made for this plan).
     pub fn new(plan: &Plan, group: &Group, weights: &[WeightTensor]) -> Option<Matrix> {
-        let Node::Neurons(n) = &plan.program.nodes[group.node] else { return None };
-        let Some(Fold::Table(_) | Fold::Direct(_)) = plan.layout.placements[group.node].as_ref()?.fold.as_ref() else { return None };
+        let Node::Neurons(n) = &plan.program.nodes[group.node] else {
+            return None;
+        };
+        let Some(Fold::Table(_) | Fold::Direct(_)) =
+            plan.layout.placements[group.node].as_ref()?.fold.as_ref()
+        else {
+            return None;
+        };
         let rows = group.rows.len();
         let mut data = vec![0i32; group.points * rows];
         let outputs = n.outputs as usize;
@@ -43,13 +49,19 @@ impl Matrix {
                 continue;
             }
             let inputs = term.inputs as usize;
-            let tensor = weights.iter().find(|w| w.node as usize == group.node && w.term as usize == t)?;
+            let tensor = weights
+                .iter()
+                .find(|w| w.node as usize == group.node && w.term as usize == t)?;
             if tensor.data.len() != n.groups as usize * outputs * inputs {
                 return None;
             }
             match group.source {
                 Source::Block { block } => {
-                    let Some(Fold::Table(blocks)) = plan.layout.placements[group.node].as_ref()?.fold.as_ref() else { return None };
+                    let Some(Fold::Table(blocks)) =
+                        plan.layout.placements[group.node].as_ref()?.fold.as_ref()
+                    else {
+                        return None;
+                    };
                     let block = &blocks[block];
                     for (point, channel) in block.channels.clone().enumerate() {
                         let from = (block.group * outputs + channel) * inputs;
@@ -133,7 +145,9 @@ impl Matrix {
                         }
                     }
                 }
-                (0..end - start).map(|r| combine(&acc, r) - correction).collect()
+                (0..end - start)
+                    .map(|r| combine(&acc, r) - correction)
+                    .collect()
             })
             .collect();
         blocks.concat()
@@ -151,7 +165,11 @@ impl Matrix {
 
     /// The commitments `Σ_row W[o,row]·L_row + blinds[o]·W`.
     pub fn commit(&self, generators: &Generators, group: &Group, blinds: &[F]) -> Vec<C> {
-        let bases: Vec<C> = group.rows.iter().map(|&r| generators.lagrange[r as usize]).collect();
+        let bases: Vec<C> = group
+            .rows
+            .iter()
+            .map(|&r| generators.lagrange[r as usize])
+            .collect();
         let points: Vec<Eq> = self
             .data
             .par_chunks(self.rows.max(1))
@@ -172,7 +190,11 @@ pub(crate) struct Folder<'a> {
 
 impl GroupWitness for Folder<'_> {
     fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<F>, F) {
-        let blind = coefficients.iter().zip(&self.blinds[group]).map(|(c, b)| *c * b).sum();
+        let blind = coefficients
+            .iter()
+            .zip(&self.blinds[group])
+            .map(|(c, b)| *c * b)
+            .sum();
         (self.matrices[group].fold(coefficients), blind)
     }
 }
@@ -193,7 +215,9 @@ fn split(v: &F) -> [u32; LIMBS] {
 
 fn combine(acc: &[[u64; BLOCK]; LIMBS], row: usize) -> F {
     let radix = F::from(1 << LIMB_BITS);
-    acc.iter().rev().fold(F::ZERO, |sum, limb| sum * radix + F::from(limb[row]))
+    acc.iter()
+        .rev()
+        .fold(F::ZERO, |sum, limb| sum * radix + F::from(limb[row]))
 }
 
 /// `Σ w·B` for small signed integers, by buckets of signed digits.
@@ -255,9 +279,15 @@ mod tests {
     #[test]
     fn limbs_give_the_element_back() {
         let mut rng = ChaCha20Rng::seed_from_u64(1);
-        for v in [F::ZERO, F::ONE, -F::ONE].into_iter().chain((0..50).map(|_| F::random(&mut rng))) {
+        for v in [F::ZERO, F::ONE, -F::ONE]
+            .into_iter()
+            .chain((0..50).map(|_| F::random(&mut rng)))
+        {
             let radix = F::from(1 << LIMB_BITS);
-            let back = split(&v).iter().rev().fold(F::ZERO, |sum, &l| sum * radix + F::from(u64::from(l)));
+            let back = split(&v)
+                .iter()
+                .rev()
+                .fold(F::ZERO, |sum, &l| sum * radix + F::from(u64::from(l)));
             assert_eq!(back, v);
         }
     }
@@ -265,9 +295,22 @@ mod tests {
     #[test]
     fn fast_fold_equals_plain_fold() {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
-        for (rows, points, bound) in [(1, 1, 1), (5, 3, 0), (300, 40, 1 << 15), (257, 9, 1 << 22), (10, 100, i32::MAX as u32)] {
+        for (rows, points, bound) in [
+            (1, 1, 1),
+            (5, 3, 0),
+            (300, 40, 1 << 15),
+            (257, 9, 1 << 22),
+            (10, 100, i32::MAX as u32),
+        ] {
             let data: Vec<i32> = (0..rows * points)
-                .map(|i| if bound == 0 { 0 } else { ((i as i64 * 7_919_191) % (2 * i64::from(bound) + 1) - i64::from(bound)) as i32 })
+                .map(|i| {
+                    if bound == 0 {
+                        0
+                    } else {
+                        ((i as i64 * 7_919_191) % (2 * i64::from(bound) + 1) - i64::from(bound))
+                            as i32
+                    }
+                })
                 .collect();
             let matrix = Matrix { rows, data, bound };
             let coefficients: Vec<F> = (0..points).map(|_| F::random(&mut rng)).collect();
@@ -281,10 +324,14 @@ mod tests {
         for len in [1usize, 20, 100, 300] {
             let bases: Vec<C> = (0..len).map(|_| Eq::random(&mut rng).to_affine()).collect();
             for bound in [1i64, 200, 40_000, i64::from(i32::MAX)] {
-                let weights: Vec<i32> =
-                    (0..len).map(|i| ((i as i64 * 104_729 + 17) % (2 * bound + 1) - bound) as i32).collect();
-                let expected: Eq =
-                    bases.iter().zip(&weights).map(|(b, &w)| *b * zkinfer_circuits::fold::small(i64::from(w))).sum();
+                let weights: Vec<i32> = (0..len)
+                    .map(|i| ((i as i64 * 104_729 + 17) % (2 * bound + 1) - bound) as i32)
+                    .collect();
+                let expected: Eq = bases
+                    .iter()
+                    .zip(&weights)
+                    .map(|(b, &w)| *b * zkinfer_circuits::fold::small(i64::from(w)))
+                    .sum();
                 assert_eq!(signed_msm(&bases, &weights, bound as u32), expected);
             }
         }

@@ -31,20 +31,27 @@ impl Generators {
         let mut base = Eq::from(point(2 * n)?);
         let multiples = (0..32)
             .map(|_| {
-                let row: Vec<Eq> = std::iter::successors(Some(base), |p| Some(p + base)).take(255).collect();
+                let row: Vec<Eq> = std::iter::successors(Some(base), |p| Some(p + base))
+                    .take(255)
+                    .collect();
                 base = row[254] + base;
                 let mut affine = vec![C::default(); row.len()];
                 Eq::batch_normalize(&row, &mut affine);
                 affine
             })
             .collect();
-        Some(Generators { lagrange: lagrange?, multiples })
+        Some(Generators {
+            lagrange: lagrange?,
+            multiples,
+        })
     }
 
     /// `blind · W`.
     pub fn blind(&self, blind: &F) -> Eq {
         let digits = blind.to_repr();
         let terms = digits.iter().zip(&self.multiples).filter(|(d, _)| **d != 0);
-        terms.fold(Eq::identity(), |sum, (&d, row)| sum + row[usize::from(d) - 1])
+        terms.fold(Eq::identity(), |sum, (&d, row)| {
+            sum + row[usize::from(d) - 1]
+        })
     }
 }

@@ -7,7 +7,9 @@ use crate::run::run;
 use crate::secret::{Secret, Visibility, WeightVisibility};
 use halo2_proofs::dev::MockProver;
 use proptest::prelude::*;
-use zkinfer_circuits::program::{Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::program::{
+    Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights,
+};
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
 
@@ -18,7 +20,10 @@ struct Dice(u64);
 
 impl Dice {
     fn roll(&mut self, below: u64) -> u64 {
-        self.0 = self.0.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
         (self.0 >> 33) % below
     }
 
@@ -38,11 +43,32 @@ struct Builder {
 impl Builder {
     fn new(seed: u64) -> Builder {
         let mut dice = Dice(seed);
-        let (c, h, w) = (dice.between(1, 3) as usize, dice.between(2, 5) as usize, dice.between(2, 5) as usize);
-        let table = (0..1u64 << BITS).map(|x| ((x * x + seed % 7) % (1 << BITS)) as u16).collect();
-        let nodes = vec![Node::Input { len: (c * h * w) as u32 }, Node::Constant { len: 1 }];
-        let program = Program { range_bits: BITS, tables: vec![table], nodes, outputs: vec![] };
-        Builder { dice, program, weights: vec![], image: (ValueRef::new(0), c, h, w) }
+        let (c, h, w) = (
+            dice.between(1, 3) as usize,
+            dice.between(2, 5) as usize,
+            dice.between(2, 5) as usize,
+        );
+        let table = (0..1u64 << BITS)
+            .map(|x| ((x * x + seed % 7) % (1 << BITS)) as u16)
+            .collect();
+        let nodes = vec![
+            Node::Input {
+                len: (c * h * w) as u32,
+            },
+            Node::Constant { len: 1 },
+        ];
+        let program = Program {
+            range_bits: BITS,
+            tables: vec![table],
+            nodes,
+            outputs: vec![],
+        };
+        Builder {
+            dice,
+            program,
+            weights: vec![],
+            image: (ValueRef::new(0), c, h, w),
+        }
     }
 
     fn push(&mut self, node: Node) -> ValueRef {
@@ -50,64 +76,174 @@ impl Builder {
         ValueRef::new(self.program.nodes.len() - 1)
     }
 
-    fn view(&mut self, source: ValueRef, loops: Vec<u32>, axes: Vec<(usize, i64, Vec<i64>)>) -> ValueRef {
-        let axes = axes.into_iter().map(|(extent, offset, strides)| Axis { extent: extent as u32, offset, strides }).collect();
-        self.push(Node::View { source, view: View { loops, axes } })
+    fn view(
+        &mut self,
+        source: ValueRef,
+        loops: Vec<u32>,
+        axes: Vec<(usize, i64, Vec<i64>)>,
+    ) -> ValueRef {
+        let axes = axes
+            .into_iter()
+            .map(|(extent, offset, strides)| Axis {
+                extent: extent as u32,
+                offset,
+                strides,
+            })
+            .collect();
+        self.push(Node::View {
+            source,
+            view: View { loops, axes },
+        })
     }
 
     fn unit(&mut self) -> Unit {
         match self.dice.roll(6) {
-            0 => Unit { window: 1, low: true, high: true, tables: vec![0] },
-            1 => Unit { window: 1, low: true, high: true, tables: vec![] },
-            2 => Unit { window: 1, low: true, high: false, tables: vec![0] },
+            0 => Unit {
+                window: 1,
+                low: true,
+                high: true,
+                tables: vec![0],
+            },
+            1 => Unit {
+                window: 1,
+                low: true,
+                high: true,
+                tables: vec![],
+            },
+            2 => Unit {
+                window: 1,
+                low: true,
+                high: false,
+                tables: vec![0],
+            },
             _ => Unit::RELU,
         }
     }
 
-    fn neurons(&mut self, groups: usize, outputs: usize, positions: usize, unit: Unit, patches: ValueRef, inputs: usize) -> ValueRef {
+    fn neurons(
+        &mut self,
+        groups: usize,
+        outputs: usize,
+        positions: usize,
+        unit: Unit,
+        patches: ValueRef,
+        inputs: usize,
+    ) -> ValueRef {
         let count = groups * positions * unit.window as usize;
         let bias = self.view(ValueRef::new(1), vec![count as u32], vec![(1, 0, vec![0])]);
         let node = self.program.nodes.len() as u32;
         let spread = (1i64 << BITS) * 2 / (inputs as i64).max(2);
-        let weights: Vec<i32> = (0..groups * outputs * inputs).map(|_| self.dice.between(-spread, spread) as i32).collect();
-        let offset = if unit.low { 1 << (BITS - 1) } else { 1 << (2 * BITS - 1) };
-        self.weights.push(WeightTensor { node, term: 0, data: weights });
-        self.weights.push(WeightTensor { node, term: 1, data: vec![offset; groups * outputs] });
+        let weights: Vec<i32> = (0..groups * outputs * inputs)
+            .map(|_| self.dice.between(-spread, spread) as i32)
+            .collect();
+        let offset = if unit.low {
+            1 << (BITS - 1)
+        } else {
+            1 << (2 * BITS - 1)
+        };
+        self.weights.push(WeightTensor {
+            node,
+            term: 0,
+            data: weights,
+        });
+        self.weights.push(WeightTensor {
+            node,
+            term: 1,
+            data: vec![offset; groups * outputs],
+        });
         let terms = vec![
-            Term { patches, inputs: inputs as u32, weights: Weights::Committed },
-            Term { patches: bias, inputs: 1, weights: Weights::Committed },
+            Term {
+                patches,
+                inputs: inputs as u32,
+                weights: Weights::Committed,
+            },
+            Term {
+                patches: bias,
+                inputs: 1,
+                weights: Weights::Committed,
+            },
         ];
-        self.push(Node::Neurons(Neurons { groups: groups as u32, outputs: outputs as u32, positions: positions as u32, unit, terms }))
+        self.push(Node::Neurons(Neurons {
+            groups: groups as u32,
+            outputs: outputs as u32,
+            positions: positions as u32,
+            unit,
+            terms,
+        }))
     }
 
     fn convolution(&mut self) {
         let (value, c, h, w) = self.image;
-        let groups = if c > 1 && self.dice.roll(2) == 0 { c } else { 1 };
+        let groups = if c > 1 && self.dice.roll(2) == 0 {
+            c
+        } else {
+            1
+        };
         let outputs = self.dice.between(1, 3) as usize;
         let (stride, pad) = (self.dice.between(1, 2), self.dice.between(0, 1));
         let dilation = self.dice.between(1, 2);
         let kernel = self.dice.between(1, 3);
-        let size = |n: usize| (n as i64 + 2 * pad - dilation * (kernel - 1) - 1).div_euclid(stride) + 1;
+        let size =
+            |n: usize| (n as i64 + 2 * pad - dilation * (kernel - 1) - 1).div_euclid(stride) + 1;
         let (oh, ow) = (size(h), size(w));
         if oh < 1 || ow < 1 {
             return;
         }
         let pool = oh >= 2 && ow >= 2 && self.dice.roll(2) == 0;
-        let (ph, pw, m) = if pool { (oh / 2, ow / 2, 2) } else { (oh, ow, 1) };
-        let unit = if pool { Unit { window: 4, low: self.dice.roll(2) == 0, high: false, tables: vec![] } } else { self.unit() };
-        let unit = if pool && !unit.low { Unit { low: true, ..unit } } else { unit };
+        let (ph, pw, m) = if pool {
+            (oh / 2, ow / 2, 2)
+        } else {
+            (oh, ow, 1)
+        };
+        let unit = if pool {
+            Unit {
+                window: 4,
+                low: self.dice.roll(2) == 0,
+                high: false,
+                tables: vec![],
+            }
+        } else {
+            self.unit()
+        };
+        let unit = if pool && !unit.low {
+            Unit { low: true, ..unit }
+        } else {
+            unit
+        };
         let per = (c / groups) as i64;
-        let loops = [groups as i64, ph, pw, m, m, per, kernel, kernel].map(|l| l as u32).to_vec();
-        let patches = self.view(value, loops, vec![
-            (c, 0, vec![per, 0, 0, 0, 0, 1, 0, 0]),
-            (h, -pad, vec![0, m * stride, 0, stride, 0, 0, dilation, 0]),
-            (w, -pad, vec![0, 0, m * stride, 0, stride, 0, 0, dilation]),
-        ]);
+        let loops = [groups as i64, ph, pw, m, m, per, kernel, kernel]
+            .map(|l| l as u32)
+            .to_vec();
+        let patches = self.view(
+            value,
+            loops,
+            vec![
+                (c, 0, vec![per, 0, 0, 0, 0, 1, 0, 0]),
+                (h, -pad, vec![0, m * stride, 0, stride, 0, 0, dilation, 0]),
+                (w, -pad, vec![0, 0, m * stride, 0, stride, 0, 0, dilation]),
+            ],
+        );
         let inputs = (per * kernel * kernel) as usize;
         let table = !unit.tables.is_empty();
-        let out = self.neurons(groups, outputs, (ph * pw) as usize, unit.clone(), patches, inputs);
-        let port = if table && self.dice.roll(2) == 0 { unit.ports() - 1 } else { 0 };
-        self.image = (ValueRef { port, ..out }, groups * outputs, ph as usize, pw as usize);
+        let out = self.neurons(
+            groups,
+            outputs,
+            (ph * pw) as usize,
+            unit.clone(),
+            patches,
+            inputs,
+        );
+        let port = if table && self.dice.roll(2) == 0 {
+            unit.ports() - 1
+        } else {
+            0
+        };
+        self.image = (
+            ValueRef { port, ..out },
+            groups * outputs,
+            ph as usize,
+            pw as usize,
+        );
     }
 
     fn dense(&mut self, outputs: usize, unit: Unit) -> ValueRef {
@@ -122,19 +258,28 @@ impl Builder {
         let (value, c, h, w) = self.image;
         match self.dice.roll(3) {
             0 => {
-                let v = self.view(value, vec![c as u32, w as u32, h as u32], vec![
-                    (c, 0, vec![1, 0, 0]),
-                    (h, 0, vec![0, 0, 1]),
-                    (w, 0, vec![0, 1, 0]),
-                ]);
+                let v = self.view(
+                    value,
+                    vec![c as u32, w as u32, h as u32],
+                    vec![
+                        (c, 0, vec![1, 0, 0]),
+                        (h, 0, vec![0, 0, 1]),
+                        (w, 0, vec![0, 1, 0]),
+                    ],
+                );
                 self.image = (v, c, w, h);
             }
             1 if (h * w) % 2 == 0 => {
-                let v = self.push(Node::Sum { source: value, group: 2 });
+                let v = self.push(Node::Sum {
+                    source: value,
+                    group: 2,
+                });
                 self.image = (v, c, 1, h * w / 2);
             }
             _ => {
-                let v = self.push(Node::Concat { sources: vec![value, value] });
+                let v = self.push(Node::Concat {
+                    sources: vec![value, value],
+                });
                 self.image = (v, 2 * c, h, w);
             }
         }
@@ -153,9 +298,25 @@ impl Builder {
             }
         }
         let outputs = b.dice.between(1, 4) as usize;
-        let last = b.dense(outputs, Unit { window: 1, low: true, high: true, tables: vec![] });
+        let last = b.dense(
+            outputs,
+            Unit {
+                window: 1,
+                low: true,
+                high: true,
+                tables: vec![],
+            },
+        );
         b.program.outputs = vec![last.node];
-        QuantizedModel { program: b.program, weights: b.weights, hints: vec![], inputs: vec![], outputs: vec![], layers: vec![], decodings: vec![] }
+        QuantizedModel {
+            program: b.program,
+            weights: b.weights,
+            hints: vec![],
+            inputs: vec![],
+            outputs: vec![],
+            layers: vec![],
+            decodings: vec![],
+        }
     }
 }
 

@@ -24,7 +24,9 @@ pub(crate) fn phase3(
     let mut out = vec![vec![F::ZERO; rows]; layout.columns.advice() - first];
 
     let constants = [challenges.alpha].into_iter().chain(challenges.theta);
-    let constants = constants.chain(challenges.y.iter().copied()).chain(late.e.iter().copied());
+    let constants = constants
+        .chain(challenges.y.iter().copied())
+        .chain(late.e.iter().copied());
     for (column, value) in out.iter_mut().zip(constants) {
         column.fill(value);
     }
@@ -34,7 +36,13 @@ pub(crate) fn phase3(
     let inverses: Vec<Vec<F>> = (0..=layout.functions)
         .map(|tag| {
             let entry = |x: usize| match tag.checked_sub(1) {
-                Some(f) => function_entry(challenges.alpha, theta, f, x as u64, u64::from(plan.program.tables[f][x])),
+                Some(f) => function_entry(
+                    challenges.alpha,
+                    theta,
+                    f,
+                    x as u64,
+                    u64::from(plan.program.tables[f][x]),
+                ),
                 None => challenges.alpha + F::from(x as u64),
             };
             let mut inverses: Vec<F> = (0..1usize << layout.range_bits).map(entry).collect();
@@ -55,14 +63,22 @@ pub(crate) fn phase3(
                     let argument: u32 = l.argument.iter().map(|&c| phase1.cells[c][row]).sum();
                     let value = l.value.map(|c| phase1.cells[c][row]);
                     let function = l.tag.checked_sub(1).map(|f| &plan.program.tables[f]);
-                    let entry = function.and_then(|f| f.get(argument as usize)).map(|&v| u32::from(v));
+                    let entry = function
+                        .and_then(|f| f.get(argument as usize))
+                        .map(|&v| u32::from(v));
                     match inverses[l.tag].get(argument as usize) {
                         Some(inverse) if value == entry => *inverse,
                         // Not in the table, which an honest run never looks up: the sums will not agree.
                         _ => {
                             let argument = u64::from(argument);
                             let denominator = match (l.tag.checked_sub(1), value) {
-                                (Some(f), Some(v)) => function_entry(challenges.alpha, theta, f, argument, u64::from(v)),
+                                (Some(f), Some(v)) => function_entry(
+                                    challenges.alpha,
+                                    theta,
+                                    f,
+                                    argument,
+                                    u64::from(v),
+                                ),
                                 _ => challenges.alpha + F::from(argument),
                             };
                             denominator.invert().unwrap_or(F::ZERO)
@@ -85,13 +101,29 @@ pub(crate) fn phase3(
     }
 
     let monomial = |constants: &[F], exponents: &[usize]| -> F {
-        constants.iter().zip(exponents).map(|(c, &e)| c.pow_vartime([e as u64])).product()
+        constants
+            .iter()
+            .zip(exponents)
+            .map(|(c, &e)| c.pow_vartime([e as u64]))
+            .product()
     };
-    let weights: Vec<F> = layout.y_weights.exponents.iter().map(|e| monomial(&challenges.y, e)).collect();
-    let step = challenges.y.first().map_or(F::ONE, |c| c.pow_vartime([layout.y_weights.step as u64]));
+    let weights: Vec<F> = layout
+        .y_weights
+        .exponents
+        .iter()
+        .map(|e| monomial(&challenges.y, e))
+        .collect();
+    let step = challenges
+        .y
+        .first()
+        .map_or(F::ONE, |c| c.pow_vartime([layout.y_weights.step as u64]));
     let column = &mut out[sums.accumulators - first];
     for row in 0..layout.last {
-        let terms = phase1.accumulators.iter().zip(&weights).filter(|(y, _)| y[row] != 0);
+        let terms = phase1
+            .accumulators
+            .iter()
+            .zip(&weights)
+            .filter(|(y, _)| y[row] != 0);
         column[row + 1] = column[row] * step + terms.map(|(y, w)| small(y[row]) * w).sum::<F>();
     }
 
@@ -103,7 +135,11 @@ pub(crate) fn phase3(
             let folds = port.direct.into_iter().chain(port.free.map(|(c, _)| c));
             let fold: F = folds.map(|c| columns[c][row]).sum();
             if !bool::from(fold.is_zero()) {
-                let one = if row == 0 && port.holds_one { F::ONE } else { F::ZERO };
+                let one = if row == 0 && port.holds_one {
+                    F::ONE
+                } else {
+                    F::ZERO
+                };
                 sum += (columns[port.column][row] + one) * fold;
             }
         }
@@ -116,11 +152,19 @@ pub(crate) fn phase3(
     }
 
     if let (Some(h), Some(e_weights)) = (sums.coefficients, &layout.e_weights) {
-        let weights: Vec<F> = e_weights.exponents.iter().map(|e| monomial(&late.e, e)).collect();
+        let weights: Vec<F> = e_weights
+            .exponents
+            .iter()
+            .map(|e| monomial(&late.e, e))
+            .collect();
         let step = late.e[0].pow_vartime([e_weights.step as u64]);
         let column = &mut out[h - first];
         for row in 0..layout.last {
-            let terms = layout.ports.iter().filter_map(|p| p.free).map(|(c, number)| columns[c][row] * weights[number]);
+            let terms = layout
+                .ports
+                .iter()
+                .filter_map(|p| p.free)
+                .map(|(c, number)| columns[c][row] * weights[number]);
             column[row + 1] = column[row] * step + terms.sum::<F>();
         }
     }

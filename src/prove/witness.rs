@@ -94,7 +94,10 @@ impl Phase1 {
         }
         for (_, tables) in &plan.description.sums.tables {
             for table in tables {
-                let piece = counts[table.tag].chunks(layout.last).nth(table.piece).unwrap_or(&[]);
+                let piece = counts[table.tag]
+                    .chunks(layout.last)
+                    .nth(table.piece)
+                    .unwrap_or(&[]);
                 self.cells[table.multiplicity][..piece.len()].copy_from_slice(piece);
             }
         }
@@ -102,8 +105,11 @@ impl Phase1 {
 
     /// The columns as field elements, products included.
     pub fn columns(&self, plan: &Plan) -> Vec<Vec<F>> {
-        let mut columns: Vec<Vec<F>> =
-            self.cells.iter().map(|c| c.iter().map(|&v| F::from(u64::from(v))).collect()).collect();
+        let mut columns: Vec<Vec<F>> = self
+            .cells
+            .iter()
+            .map(|c| c.iter().map(|&v| F::from(u64::from(v))).collect())
+            .collect();
         for lane in &plan.layout.lanes {
             for (cell, factors) in product_steps(lane) {
                 for row in 0..plan.layout.last {

@@ -8,12 +8,17 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Mutex};
 use zkinfer_circuits::expr::Query;
-use zkinfer_circuits::program::{Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::program::{
+    Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
+};
 use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
 
 fn value(node: usize, port: u32) -> ValueRef {
-    ValueRef { node: node as u32, port }
+    ValueRef {
+        node: node as u32,
+        port,
+    }
 }
 
 /// A small network with every kind of unit and wiring: convolution with padding and a fused maximum, a leaky unit, a
@@ -22,56 +27,174 @@ pub(crate) fn zoo(bits: u32) -> QuantizedModel {
     let top = (1u16 << bits) - 1;
     let table: Vec<u16> = (0..=top).map(|x| top - x / 2).collect();
     let one = Node::Constant { len: 1 };
-    let view = |source, loops: &[u32], axes: Vec<Axis>| Node::View { source, view: View { loops: loops.to_vec(), axes } };
-    let axis = |extent, offset, strides: &[i64]| Axis { extent, offset, strides: strides.to_vec() };
-    let neurons = |groups, outputs, positions, unit, terms| Node::Neurons(Neurons { groups, outputs, positions, unit, terms });
-    let committed = |patches, inputs| Term { patches, inputs, weights: Weights::Committed };
+    let view = |source, loops: &[u32], axes: Vec<Axis>| Node::View {
+        source,
+        view: View {
+            loops: loops.to_vec(),
+            axes,
+        },
+    };
+    let axis = |extent, offset, strides: &[i64]| Axis {
+        extent,
+        offset,
+        strides: strides.to_vec(),
+    };
+    let neurons = |groups, outputs, positions, unit, terms| {
+        Node::Neurons(Neurons {
+            groups,
+            outputs,
+            positions,
+            unit,
+            terms,
+        })
+    };
+    let committed = |patches, inputs| Term {
+        patches,
+        inputs,
+        weights: Weights::Committed,
+    };
     let repeat = |n: u32| view(value(1, 0), &[n], vec![axis(1, 0, &[0])]);
     let nodes = vec![
         Node::Input { len: 16 }, // 0: 4×4 image
         one,                     // 1
         // 2: patches of a 3×3 convolution with padding 1 at 4 windows of 2×2 candidates: [wy,wx,ky,kx,uy,ux]
-        view(value(0, 0), &[2, 2, 2, 2, 3, 3], vec![axis(4, -1, &[2, 0, 1, 0, 1, 0]), axis(4, -1, &[0, 2, 0, 1, 0, 1])]),
+        view(
+            value(0, 0),
+            &[2, 2, 2, 2, 3, 3],
+            vec![
+                axis(4, -1, &[2, 0, 1, 0, 1, 0]),
+                axis(4, -1, &[0, 2, 0, 1, 0, 1]),
+            ],
+        ),
         repeat(16), // 3: bias of 4 positions × 4 candidates
         // 4: two channels, maximum of 2×2 and zero
-        neurons(1, 2, 4, Unit { window: 4, low: true, high: false, tables: vec![] }, vec![committed(value(2, 0), 9), committed(value(3, 0), 1)]),
+        neurons(
+            1,
+            2,
+            4,
+            Unit {
+                window: 4,
+                low: true,
+                high: false,
+                tables: vec![],
+            },
+            vec![committed(value(2, 0), 9), committed(value(3, 0), 1)],
+        ),
         repeat(1), // 5
         // 6: dense, leaky
-        neurons(1, 3, 1, Unit::RELU, vec![committed(value(4, 0), 8), committed(value(5, 0), 1)]),
-        Node::Concat { sources: vec![value(6, 0), value(6, 1)] }, // 7
+        neurons(
+            1,
+            3,
+            1,
+            Unit::RELU,
+            vec![committed(value(4, 0), 8), committed(value(5, 0), 1)],
+        ),
+        Node::Concat {
+            sources: vec![value(6, 0), value(6, 1)],
+        }, // 7
         // 8: dense with a table behind a double clamp
-        neurons(1, 4, 1, Unit { window: 1, low: true, high: true, tables: vec![0] }, vec![committed(value(7, 0), 6), committed(value(5, 0), 1)]),
-        Node::Sum { source: value(8, 1 + 1), group: 2 }, // 9: two sums of two table values (ports: x, below, table)
+        neurons(
+            1,
+            4,
+            1,
+            Unit {
+                window: 1,
+                low: true,
+                high: true,
+                tables: vec![0],
+            },
+            vec![committed(value(7, 0), 6), committed(value(5, 0), 1)],
+        ),
+        Node::Sum {
+            source: value(8, 1 + 1),
+            group: 2,
+        }, // 9: two sums of two table values (ports: x, below, table)
         // 10: public copies, maximum of two sums and a padding
         view(value(9, 0), &[1, 3, 1], vec![axis(2, 0, &[0, 1, 0])]),
-        neurons(1, 1, 1, Unit { window: 3, low: false, high: false, tables: vec![] }, vec![Term {
-            patches: value(10, 0),
-            inputs: 1,
-            weights: Weights::Public(vec![1 << (bits - 1)]),
-        }]), // 11
-        Node::Concat { sources: vec![value(11, 0), value(8, 2), value(0, 0)] }, // 12
+        neurons(
+            1,
+            1,
+            1,
+            Unit {
+                window: 3,
+                low: false,
+                high: false,
+                tables: vec![],
+            },
+            vec![Term {
+                patches: value(10, 0),
+                inputs: 1,
+                weights: Weights::Public(vec![1 << (bits - 1)]),
+            }],
+        ), // 11
+        Node::Concat {
+            sources: vec![value(11, 0), value(8, 2), value(0, 0)],
+        }, // 12
         // 13: output
-        neurons(1, 2, 1, Unit::LINEAR, vec![committed(value(12, 0), 21), committed(value(5, 0), 1)]),
+        neurons(
+            1,
+            2,
+            1,
+            Unit::LINEAR,
+            vec![committed(value(12, 0), 21), committed(value(5, 0), 1)],
+        ),
         // 14: grouped, positions, upper clamp only
-        view(value(0, 0), &[2, 4, 2], vec![axis(2, 0, &[1, 0, 0]), axis(8, 0, &[0, 2, 1])]),
+        view(
+            value(0, 0),
+            &[2, 4, 2],
+            vec![axis(2, 0, &[1, 0, 0]), axis(8, 0, &[0, 2, 1])],
+        ),
         repeat(8), // 15
-        neurons(2, 1, 4, Unit { window: 1, low: false, high: true, tables: vec![] }, vec![committed(value(14, 0), 2), committed(value(15, 0), 1)]), // 16
+        neurons(
+            2,
+            1,
+            4,
+            Unit {
+                window: 1,
+                low: false,
+                high: true,
+                tables: vec![],
+            },
+            vec![committed(value(14, 0), 2), committed(value(15, 0), 1)],
+        ), // 16
     ];
-    let program = Program { range_bits: bits, tables: vec![table], nodes, outputs: vec![13, 16] };
+    let program = Program {
+        range_bits: bits,
+        tables: vec![table],
+        nodes,
+        outputs: vec![13, 16],
+    };
     with_weights(program)
 }
 
 /// Two dense layers, four inputs, two outputs.
 pub(crate) fn dense(bits: u32) -> QuantizedModel {
-    let committed = |node, inputs| Term { patches: value(node, 0), inputs, weights: Weights::Committed };
-    let layer = |outputs, unit, terms| Node::Neurons(Neurons { groups: 1, outputs, positions: 1, unit, terms });
+    let committed = |node, inputs| Term {
+        patches: value(node, 0),
+        inputs,
+        weights: Weights::Committed,
+    };
+    let layer = |outputs, unit, terms| {
+        Node::Neurons(Neurons {
+            groups: 1,
+            outputs,
+            positions: 1,
+            unit,
+            terms,
+        })
+    };
     let nodes = vec![
         Node::Input { len: 4 },
         Node::Constant { len: 1 },
         layer(3, Unit::RELU, vec![committed(0, 4), committed(1, 1)]),
         layer(2, Unit::LINEAR, vec![committed(2, 3), committed(1, 1)]),
     ];
-    with_weights(Program { range_bits: bits, tables: vec![], nodes, outputs: vec![3] })
+    with_weights(Program {
+        range_bits: bits,
+        tables: vec![],
+        nodes,
+        outputs: vec![3],
+    })
 }
 
 fn with_weights(program: Program) -> QuantizedModel {
@@ -80,22 +203,47 @@ fn with_weights(program: Program) -> QuantizedModel {
     let mut state = 12345u64;
     for (node, n) in program.nodes.iter().enumerate() {
         let Node::Neurons(n) = n else { continue };
-        for (t, term) in n.terms.iter().enumerate().filter(|(_, t)| t.weights == Weights::Committed) {
+        for (t, term) in n
+            .terms
+            .iter()
+            .enumerate()
+            .filter(|(_, t)| t.weights == Weights::Committed)
+        {
             let count = (n.groups * n.outputs * term.inputs) as usize;
             let spread = (1i64 << bits) / 4;
             let data = (0..count)
                 .map(|_| {
-                    state = state.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+                    state = state
+                        .wrapping_mul(6_364_136_223_846_793_005)
+                        .wrapping_add(1_442_695_040_888_963_407);
                     let r = ((state >> 33) as i64 % (2 * spread + 1) - spread) as i32;
                     // Biases of units without a lower clamp keep results in range.
                     let wide = !n.unit.low && term.inputs == 1;
-                    if wide { 1 << (2 * bits - 1) } else if !n.unit.low { r / 16 } else { r }
+                    if wide {
+                        1 << (2 * bits - 1)
+                    } else if !n.unit.low {
+                        r / 16
+                    } else {
+                        r
+                    }
                 })
                 .collect();
-            weights.push(WeightTensor { node: node as u32, term: t as u32, data });
+            weights.push(WeightTensor {
+                node: node as u32,
+                term: t as u32,
+                data,
+            });
         }
     }
-    QuantizedModel { program, weights, hints: vec![], inputs: vec![], outputs: vec![], layers: vec![], decodings: vec![] }
+    QuantizedModel {
+        program,
+        weights,
+        hints: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        layers: vec![],
+        decodings: vec![],
+    }
 }
 
 pub(crate) fn params(k: u32) -> Arc<Params<C>> {
@@ -110,7 +258,15 @@ pub(crate) fn params(k: u32) -> Arc<Params<C>> {
 
 pub(crate) fn secret(k: u32, seed: u64) -> Secret {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    Secret::commit(zoo(6), k, vec![], params(k), WeightVisibility::Hidden, &mut rng).unwrap()
+    Secret::commit(
+        zoo(6),
+        k,
+        vec![],
+        params(k),
+        WeightVisibility::Hidden,
+        &mut rng,
+    )
+    .unwrap()
 }
 
 /// Names of the gates that do not vanish everywhere.
@@ -138,4 +294,3 @@ pub(crate) fn violated(plan: &Plan, columns: &[Vec<F>], instances: &[Vec<F>]) ->
     }
     names
 }
-

@@ -29,7 +29,9 @@ pub enum QuantizeError {
         value: f64,
     },
     /// A coefficient that is too large even at the coarsest scale.
-    #[error("layer {layer:?}: coefficient {value} exceeds {limit}; normalise the weights or use fewer range bits")]
+    #[error(
+        "layer {layer:?}: coefficient {value} exceeds {limit}; normalise the weights or use fewer range bits"
+    )]
     Coefficient {
         /// Name of the layer.
         layer: String,

@@ -40,12 +40,24 @@ impl<'a> Lowering<'a> {
             decodings: Vec::new(),
         };
         let mut uses = vec![0; graph.nodes.len()];
-        for &id in graph.nodes.iter().flat_map(|n| &n.inputs).chain(&graph.outputs) {
+        for &id in graph
+            .nodes
+            .iter()
+            .flat_map(|n| &n.inputs)
+            .chain(&graph.outputs)
+        {
             if let Some(u) = uses.get_mut(id) {
                 *u += 1;
             }
         }
-        Lowering { graph, stats, network, uses, values: vec![None; graph.nodes.len()], chained: options.inputs.clone() }
+        Lowering {
+            graph,
+            stats,
+            network,
+            uses,
+            values: vec![None; graph.nodes.len()],
+            chained: options.inputs.clone(),
+        }
     }
 
     pub fn run(mut self) -> Result<QuantizedModel, QuantizeError> {
@@ -57,7 +69,9 @@ impl<'a> Lowering<'a> {
             let value = self.node(id)?;
             // What is read twice is quantized once, here.
             let value = match value {
-                Value::Acc(acc) if self.uses[id] > 1 => Value::Act(self.materialize(acc, false, id)?),
+                Value::Acc(acc) if self.uses[id] > 1 => {
+                    Value::Act(self.materialize(acc, false, id)?)
+                }
                 value => value,
             };
             self.values[id] = Some(value);
@@ -67,8 +81,16 @@ impl<'a> Lowering<'a> {
         for &id in &self.graph.outputs.clone() {
             let (node, scale, zero_point) = self.output(id, &nodes)?;
             nodes.push(node);
-            let (name, shape) = (self.graph.nodes[id].name.clone(), self.graph.nodes[id].shape.clone());
-            outputs.push(TensorInterface { name, shape, scale: shorten(scale), zero_point: shorten(zero_point) });
+            let (name, shape) = (
+                self.graph.nodes[id].name.clone(),
+                self.graph.nodes[id].shape.clone(),
+            );
+            outputs.push(TensorInterface {
+                name,
+                shape,
+                scale: shorten(scale),
+                zero_point: shorten(zero_point),
+            });
         }
         let mut model = self.network.finish(nodes);
         model.inputs = inputs;
@@ -78,41 +100,78 @@ impl<'a> Lowering<'a> {
     }
 
     pub fn origin(&self, id: NodeId) -> Origin<'a> {
-        Origin { name: &self.graph.nodes[id].name, graph_node: Some(id) }
+        Origin {
+            name: &self.graph.nodes[id].name,
+            graph_node: Some(id),
+        }
     }
 
     /// Like [`Self::origin`] for helper neurons that stand for no tensor of the float model.
     pub fn helper(&self, id: NodeId) -> Origin<'a> {
-        Origin { name: &self.graph.nodes[id].name, graph_node: None }
+        Origin {
+            name: &self.graph.nodes[id].name,
+            graph_node: None,
+        }
     }
 
     pub fn shape_error(&self, id: NodeId, reason: &'static str) -> QuantizeError {
-        QuantizeError::Shape { layer: self.graph.nodes[id].name.clone(), reason }
+        QuantizeError::Shape {
+            layer: self.graph.nodes[id].name.clone(),
+            reason,
+        }
     }
 
-    pub fn indices(&self, id: NodeId, view: &View, len: usize) -> Result<Vec<Option<usize>>, QuantizeError> {
-        view.indices(len).map_err(|_| self.shape_error(id, "a view does not fit its operand"))
+    pub fn indices(
+        &self,
+        id: NodeId,
+        view: &View,
+        len: usize,
+    ) -> Result<Vec<Option<usize>>, QuantizeError> {
+        view.indices(len)
+            .map_err(|_| self.shape_error(id, "a view does not fit its operand"))
     }
 
     fn inputs(&mut self) -> Result<Vec<TensorInterface>, QuantizeError> {
         let mut out = Vec::new();
         for &id in &self.graph.inputs {
-            let node = self.graph.nodes.get(id).ok_or_else(|| QuantizeError::Shape { layer: format!("input node {id}"), reason: "does not exist" })?;
+            let node = self
+                .graph
+                .nodes
+                .get(id)
+                .ok_or_else(|| QuantizeError::Shape {
+                    layer: format!("input node {id}"),
+                    reason: "does not exist",
+                })?;
             let len = node.len();
             let value = self.network.push(Node::Input { len: len as u32 });
             if let Some(interface) = self.chained.get(out.len()).cloned() {
                 interface.check(len)?;
                 let scale: Vec<f64> = (0..len).map(|i| interface.scale_at(i)).collect();
-                let offset = (0..len).map(|i| -scale[i] * interface.zero_point_at(i)).collect();
-                self.values[id] = Some(Value::Act(Act { planes: vec![Plane { value, scale }], offset }));
+                let offset = (0..len)
+                    .map(|i| -scale[i] * interface.zero_point_at(i))
+                    .collect();
+                self.values[id] = Some(Value::Act(Act {
+                    planes: vec![Plane { value, scale }],
+                    offset,
+                }));
                 out.push(interface);
                 continue;
             }
             let (scale, zero) = self.input_scale(id);
-            self.values[id] =
-                Some(Value::Act(Act { planes: vec![Plane { value, scale: vec![scale; len] }], offset: vec![-scale * zero; len] }));
+            self.values[id] = Some(Value::Act(Act {
+                planes: vec![Plane {
+                    value,
+                    scale: vec![scale; len],
+                }],
+                offset: vec![-scale * zero; len],
+            }));
             let (name, shape) = (node.name.clone(), node.shape.clone());
-            out.push(TensorInterface { name, shape, scale: vec![scale], zero_point: vec![zero] });
+            out.push(TensorInterface {
+                name,
+                shape,
+                scale: vec![scale],
+                zero_point: vec![zero],
+            });
         }
         Ok(out)
     }
@@ -123,10 +182,26 @@ impl<'a> Lowering<'a> {
         let headroom = self.network.headroom;
         let (low, high) = self.stats.tensor(id);
         let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
-        let (likely_low, likely_high) = self.stats.channels(id, 1, |_| 0).first().copied().unwrap_or((low, high));
+        let (likely_low, likely_high) = self
+            .stats
+            .channels(id, 1, |_| 0)
+            .first()
+            .copied()
+            .unwrap_or((low, high));
         let middle = (low + high) / 2.0;
         let widened = |likely: f64| middle + (likely - middle) * (1.0 + headroom);
-        let (mut a, mut b) = (if low_is_hard { low } else { widened(likely_low) }, if high_is_hard { high } else { widened(likely_high) });
+        let (mut a, mut b) = (
+            if low_is_hard {
+                low
+            } else {
+                widened(likely_low)
+            },
+            if high_is_hard {
+                high
+            } else {
+                widened(likely_high)
+            },
+        );
         if low >= 0.0 && a <= 0.25 * b {
             // Images, counts: non-negative.
             a = 0.0;
@@ -151,12 +226,17 @@ impl<'a> Lowering<'a> {
         let input = input.ok_or_else(|| self.shape_error(id, "has no operand"));
         Ok(match &node.op {
             Op::Input => return Err(self.shape_error(id, "is not listed as an input")),
-            Op::Constant(values) => {
-                Value::Act(Act { planes: Vec::new(), offset: values.iter().map(|&v| f64::from(v)).collect() })
-            }
+            Op::Constant(values) => Value::Act(Act {
+                planes: Vec::new(),
+                offset: values.iter().map(|&v| f64::from(v)).collect(),
+            }),
             Op::View(view) => self.view(id, input?, view)?,
             Op::Concat => {
-                let parts = node.inputs.iter().map(|&i| self.act(i)).collect::<Result<Vec<_>, _>>()?;
+                let parts = node
+                    .inputs
+                    .iter()
+                    .map(|&i| self.act(i))
+                    .collect::<Result<Vec<_>, _>>()?;
                 Value::Act(self.network.concat(&parts))
             }
             Op::Linear(linear) => Value::Acc(self.linear(id, input?, linear)?),
@@ -183,7 +263,11 @@ impl<'a> Lowering<'a> {
         };
         for s in slices {
             if let Some(index) = s.iter().position(|v| !v.is_finite()) {
-                return Err(QuantizeError::NotFinite { layer: node.name.clone(), index, value: f64::from(s[index]) });
+                return Err(QuantizeError::NotFinite {
+                    layer: node.name.clone(),
+                    index,
+                    value: f64::from(s[index]),
+                });
             }
         }
         Ok(())
@@ -192,7 +276,10 @@ impl<'a> Lowering<'a> {
     /// The value of an operand.
     pub fn value(&mut self, id: NodeId) -> Result<Value, QuantizeError> {
         let value = self.values.get(id).cloned().flatten();
-        value.ok_or_else(|| QuantizeError::Shape { layer: format!("node {id}"), reason: "is read before it exists" })
+        value.ok_or_else(|| QuantizeError::Shape {
+            layer: format!("node {id}"),
+            reason: "is read before it exists",
+        })
     }
 
     /// The quantized value of an operand.
@@ -226,36 +313,61 @@ impl<'a> Lowering<'a> {
                 }
             },
         };
-        act.uniform().ok_or_else(|| self.shape_error(id, "has no element"))
+        act.uniform()
+            .ok_or_else(|| self.shape_error(id, "has no element"))
     }
 
     /// Turns an accumulator that stands for tensor `id` into neurons; `tied`: with one scale for the whole tensor.
     pub fn materialize(&mut self, acc: Acc, tied: bool, id: NodeId) -> Result<Act, QuantizeError> {
         let origin = self.origin(id);
-        let act = if acc.low { self.relu(&acc, tied, origin)?.0 } else { self.requantize(&acc, tied, origin)? };
+        let act = if acc.low {
+            self.relu(&acc, tied, origin)?.0
+        } else {
+            self.requantize(&acc, tied, origin)?
+        };
         self.network.decode(&act);
         Ok(act)
     }
 
     /// Neurons without a clamp (a maximum where the accumulator has a window).
-    pub fn requantize(&mut self, acc: &Acc, tied: bool, origin: Origin<'_>) -> Result<Act, QuantizeError> {
+    pub fn requantize(
+        &mut self,
+        acc: &Acc,
+        tied: bool,
+        origin: Origin<'_>,
+    ) -> Result<Act, QuantizeError> {
         let net = &mut self.network;
         let mut ranges = acc.range.clone();
         if tied || !net.per_channel {
             ranges.fill(acc.total_range());
         }
-        let mut scales: Vec<f64> = ranges.iter().map(|(a, b)| (b - a) * (1.0 + net.headroom) / net.top()).collect();
+        let mut scales: Vec<f64> = ranges
+            .iter()
+            .map(|(a, b)| (b - a) * (1.0 + net.headroom) / net.top())
+            .collect();
         net.settle(acc, &mut scales, tied);
         // The calibrated range sits in the middle.
-        let zero: Vec<f64> = ranges.iter().zip(&scales).map(|((a, b), s)| ((net.top() - (a + b) / s) / 2.0).round()).collect();
-        let unit = Unit { window: acc.window as u32, ..Unit::LINEAR };
+        let zero: Vec<f64> = ranges
+            .iter()
+            .zip(&scales)
+            .map(|((a, b), s)| ((net.top() - (a + b) / s) / 2.0).round())
+            .collect();
+        let unit = Unit {
+            window: acc.window as u32,
+            ..Unit::LINEAR
+        };
         let node = net.emit(acc, unit, &scales, 0.0, &zero, origin)?;
         let offset: Vec<f64> = scales.iter().zip(&zero).map(|(s, z)| -s * z).collect();
         net.results(acc, &[(ValueRef { node, port: 0 }, scales)], &offset)
     }
 
     /// ReLU neurons; also the node and its scales.
-    pub fn relu(&mut self, acc: &Acc, tied: bool, origin: Origin<'_>) -> Result<(Act, u32, Vec<f64>), QuantizeError> {
+    pub fn relu(
+        &mut self,
+        acc: &Acc,
+        tied: bool,
+        origin: Origin<'_>,
+    ) -> Result<(Act, u32, Vec<f64>), QuantizeError> {
         let net = &mut self.network;
         let mut scales = Vec::with_capacity(acc.range.len());
         for (c, &(low, high)) in acc.range.iter().enumerate() {
@@ -267,7 +379,10 @@ impl<'a> Lowering<'a> {
             scales.push(high.max(below).max(0.0) * (1.0 + net.headroom) / net.top());
         }
         net.settle(acc, &mut scales, tied);
-        let unit = Unit { window: acc.window as u32, ..Unit::RELU };
+        let unit = Unit {
+            window: acc.window as u32,
+            ..Unit::RELU
+        };
         let zero = vec![0.0; scales.len()];
         let node = net.emit(acc, unit, &scales, 0.0, &zero, origin)?;
         let act = net.results(acc, &[(ValueRef { node, port: 0 }, scales.clone())], &zero)?;
@@ -283,29 +398,57 @@ impl<'a> Lowering<'a> {
         }
         let mut planes = act.planes.clone();
         for plane in &mut planes {
-            let mut last = plane.scale.iter().copied().find(|s| !s.is_nan()).unwrap_or(0.0);
+            let mut last = plane
+                .scale
+                .iter()
+                .copied()
+                .find(|s| !s.is_nan())
+                .unwrap_or(0.0);
             for s in &mut plane.scale {
                 if s.is_nan() { *s = last } else { last = *s }
             }
         }
-        let alike = |a: usize, b: usize| same(act.offset[a], act.offset[b]) && planes.iter().all(|p| same(p.scale[a], p.scale[b]));
+        let alike = |a: usize, b: usize| {
+            same(act.offset[a], act.offset[b])
+                && planes.iter().all(|p| same(p.scale[a], p.scale[b]))
+        };
         let changes: Vec<usize> = (1..len).filter(|&i| !alike(i - 1, i)).collect();
         let block = changes.iter().fold(len, |g, &c| gcd(g, c));
         // Channels in blocks, channels last, or every element for itself.
-        let period = if block > 1 { None } else { (2..=len / 2).find(|&c| len.is_multiple_of(c) && (c..len).all(|i| alike(i - c, i))) };
+        let period = if block > 1 {
+            None
+        } else {
+            (2..=len / 2).find(|&c| len.is_multiple_of(c) && (c..len).all(|i| alike(i - c, i)))
+        };
         let (groups, positions) = period.map_or((len / block, block), |c| (c, len / c));
         let (order, post) = match period {
             None => (None, None),
             Some(c) => {
                 let transpose = |a: usize, b: usize| View {
                     loops: vec![a as u32, b as u32],
-                    axes: vec![Axis { extent: len as u32, offset: 0, strides: vec![1, a as i64] }],
+                    axes: vec![Axis {
+                        extent: len as u32,
+                        offset: 0,
+                        strides: vec![1, a as i64],
+                    }],
                 };
                 let map = (0..len).map(|i| (i % c) * positions + i / c).collect();
-                (Some(transpose(c, positions)), Some(Post { map, views: vec![transpose(positions, c)] }))
+                (
+                    Some(transpose(c, positions)),
+                    Some(Post {
+                        map,
+                        views: vec![transpose(positions, c)],
+                    }),
+                )
             }
         };
-        let first = |channel: usize| if period.is_some() { channel } else { channel * positions };
+        let first = |channel: usize| {
+            if period.is_some() {
+                channel
+            } else {
+                channel * positions
+            }
+        };
         let term = |p: &Plane| AccTerm {
             source: p.value,
             view: order.clone().unwrap_or_else(|| View::identity(len)),
@@ -330,7 +473,9 @@ impl<'a> Lowering<'a> {
 
     /// Sets an accumulator's ranges to what calibration saw of tensor `id`, whose elements it holds.
     pub fn measure(&self, id: NodeId, acc: &mut Acc) {
-        acc.range = self.stats.channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
+        acc.range = self
+            .stats
+            .channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
     }
 
     fn view(&mut self, id: NodeId, input: NodeId, view: &View) -> Result<Value, QuantizeError> {
@@ -352,7 +497,9 @@ impl<'a> Lowering<'a> {
                 } else {
                     let mut views = acc.post.take().map_or_else(Vec::new, |p| p.views);
                     views.push(view.clone());
-                    if views.len() > 1 && let Some(one) = fit_view(&map, acc.channels() * acc.positions) {
+                    if views.len() > 1
+                        && let Some(one) = fit_view(&map, acc.channels() * acc.positions)
+                    {
                         views = vec![one];
                     }
                     Some(Post { map, views })
@@ -368,24 +515,45 @@ impl<'a> Lowering<'a> {
     /// A view of a quantized tensor. Padding is a real zero: where there is an offset, it becomes a plane of its own.
     pub fn view_act(&mut self, act: Act, view: &View, indices: &[Option<usize>]) -> Act {
         let padded = indices.contains(&None);
-        let act = if padded && act.offset.iter().any(|o| *o != 0.0) { self.offset_as_plane(act) } else { act };
+        let act = if padded && act.offset.iter().any(|o| *o != 0.0) {
+            self.offset_as_plane(act)
+        } else {
+            act
+        };
         let mut planes = Vec::with_capacity(act.planes.len());
         for plane in &act.planes {
             let value = self.network.view(plane.value, view.clone());
-            planes.push(Plane { value, scale: Act::permuted(&plane.scale, indices, ANY) });
+            planes.push(Plane {
+                value,
+                scale: Act::permuted(&plane.scale, indices, ANY),
+            });
         }
-        Act { planes, offset: Act::permuted(&act.offset, indices, 0.0) }
+        Act {
+            planes,
+            offset: Act::permuted(&act.offset, indices, 0.0),
+        }
     }
 
     /// Turns the offset into a plane of ones, so that padding can mask it.
     pub fn offset_as_plane(&mut self, mut act: Act) -> Act {
         let len = act.len();
         let value = self.network.constant(len);
-        let plane = Plane { value, scale: std::mem::replace(&mut act.offset, vec![0.0; len]) };
-        act.add(Act { planes: vec![plane], offset: vec![0.0; len] })
+        let plane = Plane {
+            value,
+            scale: std::mem::replace(&mut act.offset, vec![0.0; len]),
+        };
+        act.add(Act {
+            planes: vec![plane],
+            offset: vec![0.0; len],
+        })
     }
 
-    fn affine(&mut self, input: NodeId, scale: &[f64], shift: &[f64]) -> Result<Value, QuantizeError> {
+    fn affine(
+        &mut self,
+        input: NodeId,
+        scale: &[f64],
+        shift: &[f64],
+    ) -> Result<Value, QuantizeError> {
         if let Value::Acc(mut acc) = self.value(input)?
             && acc.affine(scale, shift)
         {
@@ -402,18 +570,41 @@ impl<'a> Lowering<'a> {
         let groups_agree = |p: &Plane| p.scale.chunks(group).all(|c| common(c).is_some());
         if !act.planes.iter().all(groups_agree) {
             let (value, scale, offset) = self.uniform(input)?;
-            act = Act { planes: vec![Plane { value, scale: vec![scale; act.len()] }], offset: vec![offset; act.len()] };
+            act = Act {
+                planes: vec![Plane {
+                    value,
+                    scale: vec![scale; act.len()],
+                }],
+                offset: vec![offset; act.len()],
+            };
         }
         let mut planes = Vec::with_capacity(act.planes.len());
         for p in &act.planes {
-            let value = self.network.push(Node::Sum { source: p.value, group: group as u32 });
-            planes.push(Plane { value, scale: p.scale.chunks(group).map(|c| common(c).unwrap_or(0.0)).collect() });
+            let value = self.network.push(Node::Sum {
+                source: p.value,
+                group: group as u32,
+            });
+            planes.push(Plane {
+                value,
+                scale: p
+                    .scale
+                    .chunks(group)
+                    .map(|c| common(c).unwrap_or(0.0))
+                    .collect(),
+            });
         }
-        Ok(Act { planes, offset: act.offset.chunks(group).map(|c| c.iter().sum()).collect() })
+        Ok(Act {
+            planes,
+            offset: act.offset.chunks(group).map(|c| c.iter().sum()).collect(),
+        })
     }
 
     /// The node that yields output `id`, with scales and zero points.
-    fn output(&mut self, id: NodeId, taken: &[u32]) -> Result<(u32, Vec<f64>, Vec<f64>), QuantizeError> {
+    fn output(
+        &mut self,
+        id: NodeId,
+        taken: &[u32],
+    ) -> Result<(u32, Vec<f64>, Vec<f64>), QuantizeError> {
         let mut act = self.act(id)?;
         let single = act.planes.len() == 1 && act.planes[0].scale.iter().all(|s| s.abs() > 0.0);
         if !single || self.width(act.planes[0].value) > 1 {
@@ -422,10 +613,18 @@ impl<'a> Lowering<'a> {
         }
         let plane = &act.planes[0];
         let direct = match self.network.nodes.get(plane.value.node as usize) {
-            Some(Node::Neurons(n)) => plane.value.port == 0 && n.unit.tables.is_empty() && !taken.contains(&plane.value.node),
+            Some(Node::Neurons(n)) => {
+                plane.value.port == 0
+                    && n.unit.tables.is_empty()
+                    && !taken.contains(&plane.value.node)
+            }
             _ => false,
         };
-        let value = if direct { plane.value } else { self.network.copy(plane.value, act.len(), self.helper(id)) };
+        let value = if direct {
+            plane.value
+        } else {
+            self.network.copy(plane.value, act.len(), self.helper(id))
+        };
         let scale: Vec<f64> = act.planes[0].scale.clone();
         let zero = act.offset.iter().zip(&scale).map(|(o, s)| -o / s).collect();
         Ok((value.node, scale, zero))
@@ -435,8 +634,12 @@ impl<'a> Lowering<'a> {
     pub fn width(&self, value: ValueRef) -> usize {
         match self.network.nodes.get(value.node as usize) {
             Some(Node::View { source, .. }) => self.width(*source),
-            Some(Node::Concat { sources }) => sources.iter().map(|s| self.width(*s)).max().unwrap_or(1),
-            Some(Node::Sum { source, group }) => self.width(*source).saturating_mul(*group as usize),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.width(*s)).max().unwrap_or(1)
+            }
+            Some(Node::Sum { source, group }) => {
+                self.width(*source).saturating_mul(*group as usize)
+            }
             _ => 1,
         }
     }

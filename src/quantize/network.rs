@@ -1,6 +1,8 @@
 //! The program under construction, and how accumulators become neurons.
 
-use zkinfer_circuits::program::{Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::program::{
+    Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
+};
 
 use super::QuantizeError;
 use super::value::{ANY, Acc, Act, Plane};
@@ -48,7 +50,8 @@ impl Network {
     }
 
     pub fn view(&mut self, source: ValueRef, view: View) -> ValueRef {
-        let same = |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
+        let same =
+            |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
         match self.nodes.iter().rposition(same) {
             Some(at) => ValueRef::new(at),
             None => self.push(Node::View { source, view }),
@@ -65,8 +68,18 @@ impl Network {
 
     /// `len` zeros, read beside a value of `source_len` elements.
     pub fn zeros(&mut self, source: ValueRef, source_len: usize, len: usize) -> ValueRef {
-        let axis = Axis { extent: source_len as u32, offset: -1, strides: vec![0] };
-        self.view(source, View { loops: vec![len as u32], axes: vec![axis] })
+        let axis = Axis {
+            extent: source_len as u32,
+            offset: -1,
+            strides: vec![0],
+        };
+        self.view(
+            source,
+            View {
+                loops: vec![len as u32],
+                axes: vec![axis],
+            },
+        )
     }
 
     pub fn table(&mut self, entries: Vec<u16>) -> u32 {
@@ -81,13 +94,24 @@ impl Network {
     /// included, and no finer than a fraction of the coarsest.
     pub fn settle(&self, acc: &Acc, scales: &mut [f64], tied: bool) {
         let coarsest = scales.iter().copied().fold(0.0, f64::max);
-        let coarsest = if coarsest > 0.0 { coarsest } else { 1.0 / self.top() };
+        let coarsest = if coarsest > 0.0 {
+            coarsest
+        } else {
+            1.0 / self.top()
+        };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
-            let weights = acc.terms.iter().flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
+            let weights = acc
+                .terms
+                .iter()
+                .flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
             // The zero point moves the middle of the range, which joins the bias.
-            let (low, high) = if tied || !self.per_channel { acc.total_range() } else { acc.range.get(c).copied().unwrap_or((0.0, 0.0)) };
+            let (low, high) = if tied || !self.per_channel {
+                acc.total_range()
+            } else {
+                acc.range.get(c).copied().unwrap_or((0.0, 0.0))
+            };
             let middle = ((low + high) / 2.0).abs();
             let middle = if middle.is_finite() { middle } else { 0.0 };
             let largest = weights.fold(acc.bias[c].abs() + middle, |m, w| m.max(w.abs()));
@@ -129,24 +153,47 @@ impl Network {
                 Ok(rounded as i32)
             } else {
                 let limit = f64::from(i32::MAX);
-                Err(QuantizeError::Coefficient { layer: origin.name.to_owned(), value, limit })
+                Err(QuantizeError::Coefficient {
+                    layer: origin.name.to_owned(),
+                    value,
+                    limit,
+                })
             }
         };
         for term in &acc.terms {
             let rows = term.weights.chunks(term.inputs.max(1)).zip(scales);
-            let w: Result<Vec<i32>, _> = rows.flat_map(|(row, s)| row.iter().map(move |w| w * range / s)).map(coefficient).collect();
+            let w: Result<Vec<i32>, _> = rows
+                .flat_map(|(row, s)| row.iter().map(move |w| w * range / s))
+                .map(coefficient)
+                .collect();
             // Terms of zeros stay: the architecture must not depend on the weights.
             data.push(w?);
             let patches = self.view(term.source, term.view.clone());
-            terms.push(Term { patches, inputs: term.inputs as u32, weights: Weights::Committed });
+            terms.push(Term {
+                patches,
+                inputs: term.inputs as u32,
+                weights: Weights::Committed,
+            });
         }
-        let bias = acc.bias.iter().zip(scales).zip(zero).map(|((b, s), z)| coefficient((b - shift) / s * range + half + range * z));
+        let bias = acc
+            .bias
+            .iter()
+            .zip(scales)
+            .zip(zero)
+            .map(|((b, s), z)| coefficient((b - shift) / s * range + half + range * z));
         data.push(bias.collect::<Result<_, _>>()?);
         let patches = self.constant(acc.groups * acc.positions * acc.window);
-        terms.push(Term { patches, inputs: 1, weights: Weights::Committed });
+        terms.push(Term {
+            patches,
+            inputs: 1,
+            weights: Weights::Committed,
+        });
         if terms.len() > 64 {
             let reason = "needs more than 64 terms; fewer operands per sum would do";
-            return Err(QuantizeError::Unsupported { layer: origin.name.to_owned(), reason });
+            return Err(QuantizeError::Unsupported {
+                layer: origin.name.to_owned(),
+                reason,
+            });
         }
         let neurons = Neurons {
             groups: acc.groups as u32,
@@ -157,7 +204,11 @@ impl Network {
         };
         let node = self.push(Node::Neurons(neurons)).node;
         for (term, data) in data.into_iter().enumerate() {
-            self.weights.push(WeightTensor { node, term: term as u32, data });
+            self.weights.push(WeightTensor {
+                node,
+                term: term as u32,
+                data,
+            });
         }
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
@@ -168,14 +219,32 @@ impl Network {
         let scale_min = scales.iter().copied().fold(f64::INFINITY, f64::min);
         let scale_max = scales.iter().copied().fold(0.0, f64::max);
         let (name, graph_node) = (origin.name.to_owned(), origin.graph_node);
-        self.layers.push(Layer { node, name, graph_node, scale_min, scale_max, low: range.0, high: range.1 });
+        self.layers.push(Layer {
+            node,
+            name,
+            graph_node,
+            scale_min,
+            scale_max,
+            low: range.0,
+            high: range.1,
+        });
     }
 
     /// Adds neurons that copy integers exactly: `x = v` for every element of a value.
     pub fn copy(&mut self, value: ValueRef, len: usize, origin: Origin<'_>) -> ValueRef {
         let weights = Weights::Public(vec![1 << self.bits]);
-        let terms = vec![Term { patches: value, inputs: 1, weights }];
-        let neurons = Neurons { groups: 1, outputs: 1, positions: len as u32, unit: Unit::LINEAR, terms };
+        let terms = vec![Term {
+            patches: value,
+            inputs: 1,
+            weights,
+        }];
+        let neurons = Neurons {
+            groups: 1,
+            outputs: 1,
+            positions: len as u32,
+            unit: Unit::LINEAR,
+            terms,
+        };
         let result = self.push(Node::Neurons(neurons));
         self.record(result.node, &[1.0], (0.0, self.top()), origin);
         result
@@ -183,30 +252,62 @@ impl Network {
 
     /// The tensor whose elements are `offset + Σ scale · port` of neurons, channel by channel, with the pending index map
     /// of the accumulator applied.
-    pub fn results(&mut self, acc: &Acc, ports: &[(ValueRef, Vec<f64>)], offset: &[f64]) -> Result<Act, QuantizeError> {
-        let spread = |v: &[f64]| (0..acc.result_len()).map(|i| v[acc.source(i) / acc.positions]).collect::<Vec<_>>();
+    pub fn results(
+        &mut self,
+        acc: &Acc,
+        ports: &[(ValueRef, Vec<f64>)],
+        offset: &[f64],
+    ) -> Result<Act, QuantizeError> {
+        let spread = |v: &[f64]| {
+            (0..acc.result_len())
+                .map(|i| v[acc.source(i) / acc.positions])
+                .collect::<Vec<_>>()
+        };
         let mut planes = Vec::with_capacity(ports.len());
         for (port, scale) in ports {
             let mut value = *port;
             for view in acc.post.iter().flat_map(|p| &p.views) {
                 value = self.view(value, view.clone());
             }
-            planes.push(Plane { value, scale: spread(scale) });
+            planes.push(Plane {
+                value,
+                scale: spread(scale),
+            });
         }
-        Ok(Act { planes, offset: spread(offset) })
+        Ok(Act {
+            planes,
+            offset: spread(offset),
+        })
     }
 
     /// Remembers for reports what the neurons of the newest layer stand for.
     pub fn decode(&mut self, act: &Act) {
-        let plane = |p: &Plane| (p.value, shorten(p.scale.iter().map(|&s| if s.is_nan() { 0.0 } else { s }).collect()));
-        let decoding = Decoding { planes: act.planes.iter().map(plane).collect(), offset: shorten(act.offset.clone()) };
-        self.decodings.push((self.layers.len().saturating_sub(1), decoding));
+        let plane = |p: &Plane| {
+            (
+                p.value,
+                shorten(
+                    p.scale
+                        .iter()
+                        .map(|&s| if s.is_nan() { 0.0 } else { s })
+                        .collect(),
+                ),
+            )
+        };
+        let decoding = Decoding {
+            planes: act.planes.iter().map(plane).collect(),
+            offset: shorten(act.offset.clone()),
+        };
+        self.decodings
+            .push((self.layers.len().saturating_sub(1), decoding));
     }
 
     /// Adds up tensors flat, one behind the other.
     pub fn concat(&mut self, parts: &[Act]) -> Act {
         let count = parts.iter().map(|p| p.planes.len()).max().unwrap_or(0);
-        let any = parts.iter().flat_map(|p| p.planes.first().map(|plane| (plane.value, p.len()))).next();
+        let any = parts
+            .iter()
+            .flat_map(|p| p.planes.first().map(|plane| (plane.value, p.len())))
+            .next();
         let mut planes = Vec::with_capacity(count);
         if let Some((filler, filler_len)) = any {
             for k in 0..count {
@@ -221,14 +322,28 @@ impl Network {
                         scale.resize(scale.len() + part.len(), ANY);
                     }
                 }
-                planes.push(Plane { value: self.push(Node::Concat { sources }), scale });
+                planes.push(Plane {
+                    value: self.push(Node::Concat { sources }),
+                    scale,
+                });
             }
         }
-        Act { planes, offset: parts.iter().flat_map(|p| p.offset.iter().copied()).collect() }
+        Act {
+            planes,
+            offset: parts
+                .iter()
+                .flat_map(|p| p.offset.iter().copied())
+                .collect(),
+        }
     }
 
     pub fn finish(self, outputs: Vec<u32>) -> QuantizedModel {
-        let program = Program { range_bits: self.bits, tables: self.tables, nodes: self.nodes, outputs };
+        let program = Program {
+            range_bits: self.bits,
+            tables: self.tables,
+            nodes: self.nodes,
+            outputs,
+        };
         QuantizedModel {
             program,
             weights: self.weights,
@@ -243,7 +358,10 @@ impl Network {
 
 /// One entry if all are equal.
 pub(super) fn shorten(mut values: Vec<f64>) -> Vec<f64> {
-    if values.first().is_some_and(|first| values.iter().all(|v| v == first)) {
+    if values
+        .first()
+        .is_some_and(|first| values.iter().all(|v| v == first))
+    {
         values.truncate(1);
     }
     values

@@ -111,14 +111,24 @@ pub struct LayerReport {
 ///
 /// # Errors
 /// If graph, model and samples do not belong together.
-pub fn evaluate(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>], labels: &[usize]) -> Result<Report, EvaluateError> {
+pub fn evaluate(
+    graph: &Graph,
+    model: &QuantizedModel,
+    samples: &[Vec<Vec<f32>>],
+    labels: &[usize],
+) -> Result<Report, EvaluateError> {
     let expanded = model.program.expand(&ProgramLimits::default())?;
-    let mut report = Report { samples: samples.len(), ..Report::default() };
+    let mut report = Report {
+        samples: samples.len(),
+        ..Report::default()
+    };
     let mut outputs = vec![(Sums::default(), Vec::<f32>::new()); model.outputs.len()];
     let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
     let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
     for (sample, x) in samples.iter().enumerate() {
-        let values = graph.run(x).map_err(|source| EvaluateError::Float { sample, source })?;
+        let values = graph
+            .run(x)
+            .map_err(|source| EvaluateError::Float { sample, source })?;
         let want = graph.outputs_of(&values);
         let integers = match model.quantize_inputs(x, false) {
             Ok(q) => q,
@@ -131,10 +141,18 @@ pub fn evaluate(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]
         let trace = match model.run(&expanded, &integers) {
             Ok(trace) => trace,
             Err(e @ RunError::Range { node, .. }) => {
-                report.out_of_range.push((sample, format!("layer {:?}: {e}", model.layer_name(node))));
+                report
+                    .out_of_range
+                    .push((sample, format!("layer {:?}: {e}", model.layer_name(node))));
                 continue;
             }
-            Err(source) => return Err(EvaluateError::Run { sample, layer: String::new(), source }),
+            Err(source) => {
+                return Err(EvaluateError::Run {
+                    sample,
+                    layer: String::new(),
+                    source,
+                });
+            }
         };
         let got = model.dequantize_outputs(&expanded, &trace)?;
         if got.len() != want.len() || got.iter().zip(&want).any(|(a, b)| a.len() != b.len()) {
@@ -154,16 +172,30 @@ pub fn evaluate(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]
             }
         }
         for ((sums, peak), (layer, decoding)) in layers.iter_mut().zip(&model.decodings) {
-            let Some(layer) = model.layers.get(*layer) else { continue };
+            let Some(layer) = model.layers.get(*layer) else {
+                continue;
+            };
             if let Some(float) = layer.graph_node.and_then(|id| values.get(id)) {
                 sums.add(decode(decoding, &expanded, &trace, float.len()), float);
             }
-            let wires = expanded.values.get(layer.node as usize).and_then(|p| p.first());
-            let slots = wires.iter().flat_map(|w| &w.slots).filter_map(|&s| trace.slots.get(s as usize));
+            let wires = expanded
+                .values
+                .get(layer.node as usize)
+                .and_then(|p| p.first());
+            let slots = wires
+                .iter()
+                .flat_map(|w| &w.slots)
+                .filter_map(|&s| trace.slots.get(s as usize));
             *peak = (*peak).max(slots.copied().max().unwrap_or(0));
         }
     }
-    let fraction = |hits: usize| if ran == 0 { 0.0 } else { hits as f64 / ran as f64 };
+    let fraction = |hits: usize| {
+        if ran == 0 {
+            0.0
+        } else {
+            hits as f64 / ran as f64
+        }
+    };
     report.top_class_agreement = fraction(agree);
     if !labels.is_empty() {
         report.float_accuracy = Some(fraction(float_hits));
@@ -172,14 +204,26 @@ pub fn evaluate(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]
     for ((sums, mut magnitudes), tensor) in outputs.into_iter().zip(&model.outputs) {
         magnitudes.sort_by(f32::total_cmp);
         let at = (magnitudes.len() as f64 * 0.99) as usize;
-        let range = magnitudes.get(at.min(magnitudes.len().saturating_sub(1))).map_or(0.0, |&v| f64::from(v));
+        let range = magnitudes
+            .get(at.min(magnitudes.len().saturating_sub(1)))
+            .map_or(0.0, |&v| f64::from(v));
         let mean_error = sums.mean();
         let relative_error = ratio(mean_error, range);
-        report.outputs.push(OutputReport { name: tensor.name.clone(), mean_error, max_error: sums.max, range, relative_error });
+        report.outputs.push(OutputReport {
+            name: tensor.name.clone(),
+            mean_error,
+            max_error: sums.max,
+            range,
+            relative_error,
+        });
     }
     for ((sums, peak), (layer, _)) in layers.into_iter().zip(&model.decodings) {
-        let Some(layer) = model.layers.get(*layer) else { continue };
-        let Some(Node::Neurons(n)) = model.program.nodes.get(layer.node as usize) else { continue };
+        let Some(layer) = model.layers.get(*layer) else {
+            continue;
+        };
+        let Some(Node::Neurons(n)) = model.program.nodes.get(layer.node as usize) else {
+            continue;
+        };
         report.layers.push(LayerReport {
             node: layer.node,
             name: layer.name.clone(),
@@ -243,16 +287,34 @@ impl Sums {
     }
 
     fn mean(&self) -> f64 {
-        if self.count == 0 { 0.0 } else { self.total / self.count as f64 }
+        if self.count == 0 {
+            0.0
+        } else {
+            self.total / self.count as f64
+        }
     }
 }
 
-fn decode(decoding: &Decoding, expanded: &zkinfer_circuits::program::Expanded, trace: &Trace, len: usize) -> Vec<f64> {
-    let at = |v: &[f64], i: usize| if v.len() == 1 { v[0] } else { v.get(i).copied().unwrap_or(0.0) };
+fn decode(
+    decoding: &Decoding,
+    expanded: &zkinfer_circuits::program::Expanded,
+    trace: &Trace,
+    len: usize,
+) -> Vec<f64> {
+    let at = |v: &[f64], i: usize| {
+        if v.len() == 1 {
+            v[0]
+        } else {
+            v.get(i).copied().unwrap_or(0.0)
+        }
+    };
     let mut out: Vec<f64> = (0..len).map(|i| at(&decoding.offset, i)).collect();
     for (value, scale) in &decoding.planes {
         if let Some(integers) = trace.value(expanded, *value) {
-            out.iter_mut().zip(integers).enumerate().for_each(|(i, (o, q))| *o += at(scale, i) * q as f64);
+            out.iter_mut()
+                .zip(integers)
+                .enumerate()
+                .for_each(|(i, (o, q))| *o += at(scale, i) * q as f64);
         }
     }
     out

@@ -12,14 +12,22 @@ use crate::run::HintSolver;
 const DEPTH: f64 = 12.0;
 
 impl Lowering<'_> {
-    pub(super) fn softmax(&mut self, id: NodeId, input: NodeId, len: usize) -> Result<Act, QuantizeError> {
+    pub(super) fn softmax(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+        len: usize,
+    ) -> Result<Act, QuantizeError> {
         let total = self.graph.nodes[id].len();
         if len == 0 || !total.is_multiple_of(len) {
             return Err(self.shape_error(id, "the length does not divide the operand"));
         }
         if len as f64 >= self.network.range() {
             let layer = self.graph.nodes[id].name.clone();
-            return Err(QuantizeError::Unsupported { layer, reason: "softmax over 2^T elements or more; raise range_bits" });
+            return Err(QuantizeError::Unsupported {
+                layer,
+                reason: "softmax over 2^T elements or more; raise range_bits",
+            });
         }
         // A common offset does not change the result.
         let (mut logits, mut scale, _) = self.uniform(input)?;
@@ -27,7 +35,9 @@ impl Lowering<'_> {
             let act = self.act(input)?;
             let acc = self.elementwise(input, &act)?;
             let act = self.materialize(acc, true, input)?;
-            (logits, scale, _) = act.uniform().ok_or_else(|| self.shape_error(id, "has no element"))?;
+            (logits, scale, _) = act
+                .uniform()
+                .ok_or_else(|| self.shape_error(id, "has no element"))?;
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);
         // Twice the depth covers the logits' whole range, so what the upper clamp cuts off always fits.
@@ -35,7 +45,9 @@ impl Lowering<'_> {
         let factor = (scale / step * range).round().max(1.0);
         // The step that the rounded factor really means.
         let step = scale * range / factor;
-        let mut f: Vec<u16> = (0..=top as u32).map(|d| (top * (-f64::from(d) * step).exp()).round() as u16).collect();
+        let mut f: Vec<u16> = (0..=top as u32)
+            .map(|d| (top * (-f64::from(d) * step).exp()).round() as u16)
+            .collect();
         if let Some(last) = f.last_mut() {
             *last = 0;
         }
@@ -46,7 +58,9 @@ impl Lowering<'_> {
         let (table, next_table) = (self.network.table(f), self.network.table(next));
 
         let count = total / len;
-        let hint = self.network.push(Node::Hint { len: 2 * count as u32 });
+        let hint = self.network.push(Node::Hint {
+            len: 2 * count as u32,
+        });
         let constant = 1i64 << (bits - 1);
         self.network.hints.push(HintSolver::Softmax {
             node: hint.node,
@@ -58,15 +72,34 @@ impl Lowering<'_> {
             target,
         });
         // d_i = (2^T·L − B·v_i + c) / 2^T for every element of every distribution.
-        let axis = Axis { extent: 2 * count as u32, offset: 0, strides: vec![2, 0, 1] };
-        let digits = self.network.view(hint, View { loops: vec![count as u32, len as u32, 2], axes: vec![axis] });
+        let axis = Axis {
+            extent: 2 * count as u32,
+            offset: 0,
+            strides: vec![2, 0, 1],
+        };
+        let digits = self.network.view(
+            hint,
+            View {
+                loops: vec![count as u32, len as u32, 2],
+                axes: vec![axis],
+            },
+        );
         let ones = self.network.constant(total);
-        let term = |patches, inputs, weights| Term { patches, inputs, weights: Weights::Public(weights) };
+        let term = |patches, inputs, weights| Term {
+            patches,
+            inputs,
+            weights: Weights::Public(weights),
+        };
         let neurons = Neurons {
             groups: 1,
             outputs: 1,
             positions: total as u32,
-            unit: Unit { window: 1, low: false, high: true, tables: vec![table, next_table] },
+            unit: Unit {
+                window: 1,
+                low: false,
+                high: true,
+                tables: vec![table, next_table],
+            },
             terms: vec![
                 term(digits, 2, vec![1 << bits, 1 << (2 * bits)]),
                 term(logits, 1, vec![-(factor as i64)]),
@@ -74,17 +107,34 @@ impl Lowering<'_> {
             ],
         };
         let node = self.network.push(Node::Neurons(neurons)).node;
-        self.network.record(node, &[step], self.stats.tensor(input), self.origin(id));
+        self.network
+            .record(node, &[step], self.stats.tensor(input), self.origin(id));
         let value = ValueRef { node, port: 1 };
-        let act = Act { planes: vec![Plane { value, scale: vec![1.0 / top; total] }], offset: vec![0.0; total] };
+        let act = Act {
+            planes: vec![Plane {
+                value,
+                scale: vec![1.0 / top; total],
+            }],
+            offset: vec![0.0; total],
+        };
         self.network.decode(&act);
         // Σ f(d_i) − S >= 0 and S − 1 − Σ f(d_i + 1) >= 0; the range check of the quotients is all that matters.
         let each = self.network.constant(count);
         for (port, sign, offset) in [(1, 1, -target), (2, -1, target - 1)] {
-            let terms = vec![term(ValueRef { node, port }, len as u32, vec![sign; len]), term(each, 1, vec![offset])];
-            let neurons = Neurons { groups: 1, outputs: 1, positions: count as u32, unit: Unit::LINEAR, terms };
+            let terms = vec![
+                term(ValueRef { node, port }, len as u32, vec![sign; len]),
+                term(each, 1, vec![offset]),
+            ];
+            let neurons = Neurons {
+                groups: 1,
+                outputs: 1,
+                positions: count as u32,
+                unit: Unit::LINEAR,
+                terms,
+            };
             let check = self.network.push(Node::Neurons(neurons)).node;
-            self.network.record(check, &[1.0 / top], (0.0, 1.0), self.helper(id));
+            self.network
+                .record(check, &[1.0 / top], (0.0, 1.0), self.helper(id));
         }
         Ok(act)
     }

@@ -32,7 +32,14 @@ impl Stats {
             return Err(QuantizeError::NoCalibration);
         }
         let n = graph.nodes.len();
-        let mut stats = Stats { low: vec![Vec::new(); n], high: vec![Vec::new(); n], spread: vec![Vec::new(); n], moments: vec![Vec::new(); n], samples: samples.len(), extremes: vec![Vec::new(); n] };
+        let mut stats = Stats {
+            low: vec![Vec::new(); n],
+            high: vec![Vec::new(); n],
+            spread: vec![Vec::new(); n],
+            moments: vec![Vec::new(); n],
+            samples: samples.len(),
+            extremes: vec![Vec::new(); n],
+        };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
                 let len = graph.nodes.get(*node.inputs.first()?)?.len();
@@ -42,23 +49,38 @@ impl Stats {
         });
         let windows: Vec<_> = windows.collect();
         for (number, sample) in samples.iter().enumerate() {
-            let values = graph.run(sample).map_err(|e| QuantizeError::Calibration { sample: number, reason: e.to_string() })?;
+            let values = graph.run(sample).map_err(|e| QuantizeError::Calibration {
+                sample: number,
+                reason: e.to_string(),
+            })?;
             for (id, v) in values.iter().enumerate() {
                 if let Some(index) = v.iter().position(|x| !x.is_finite()) {
                     let layer = graph.nodes[id].name.clone();
-                    return Err(QuantizeError::NotFinite { layer, index, value: f64::from(v[index]) });
+                    return Err(QuantizeError::NotFinite {
+                        layer,
+                        index,
+                        value: f64::from(v[index]),
+                    });
                 }
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
                 if matches!(graph.nodes[id].op, Op::Input) {
                     let fold = |e: (f32, f32), &x: &f32| (e.0.min(x), e.1.max(x));
-                    stats.extremes[id].push(v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold));
+                    stats.extremes[id]
+                        .push(v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold));
                 }
                 let moments = &mut stats.moments[id];
                 moments.resize(v.len(), (0.0, 0.0));
-                moments.iter_mut().zip(v).for_each(|(m, &x)| *m = (m.0 + f64::from(x), m.1 + f64::from(x) * f64::from(x)));
+                moments.iter_mut().zip(v).for_each(|(m, &x)| {
+                    *m = (m.0 + f64::from(x), m.1 + f64::from(x) * f64::from(x))
+                });
                 if let Some((indices, window)) = &windows[id] {
-                    spread(&mut stats.spread[id], &values[before_relu(graph, id)], indices, *window);
+                    spread(
+                        &mut stats.spread[id],
+                        &values[before_relu(graph, id)],
+                        indices,
+                        *window,
+                    );
                 }
             }
         }
@@ -67,13 +89,22 @@ impl Stats {
 
     /// Range of one element.
     pub fn element(&self, id: NodeId, element: usize) -> (f64, f64) {
-        let at = |v: &[Vec<f32>]| v.get(id).and_then(|v| v.get(element)).map_or(0.0, |&v| f64::from(v));
+        let at = |v: &[Vec<f32>]| {
+            v.get(id)
+                .and_then(|v| v.get(element))
+                .map_or(0.0, |&v| f64::from(v))
+        };
         (at(&self.low), at(&self.high))
     }
 
     /// Likely range of every channel of tensor `id`: what calibration saw, and at least [`DEVIATIONS`] standard deviations.
     /// `channel` assigns elements to `count` channels.
-    pub fn channels(&self, id: NodeId, count: usize, channel: impl Fn(usize) -> usize) -> Vec<(f64, f64)> {
+    pub fn channels(
+        &self,
+        id: NodeId,
+        count: usize,
+        channel: impl Fn(usize) -> usize,
+    ) -> Vec<(f64, f64)> {
         #[derive(Clone)]
         struct Channel {
             low: f64,
@@ -82,7 +113,16 @@ impl Stats {
             sum: f64,
             squares: f64,
         }
-        let mut out = vec![Channel { low: f64::INFINITY, high: f64::NEG_INFINITY, n: 0.0, sum: 0.0, squares: 0.0 }; count];
+        let mut out = vec![
+            Channel {
+                low: f64::INFINITY,
+                high: f64::NEG_INFINITY,
+                n: 0.0,
+                sum: 0.0,
+                squares: 0.0
+            };
+            count
+        ];
         for (i, m) in self.moments.get(id).into_iter().flatten().enumerate() {
             let (low, high) = self.element(id, i);
             if let Some(c) = out.get_mut(channel(i)) {
@@ -93,14 +133,24 @@ impl Stats {
                 c.squares += m.1;
             }
         }
-        let variance = |c: &Channel| if c.n > 0.0 { (c.squares / c.n - (c.sum / c.n).powi(2)).max(0.0) } else { 0.0 };
+        let variance = |c: &Channel| {
+            if c.n > 0.0 {
+                (c.squares / c.n - (c.sum / c.n).powi(2)).max(0.0)
+            } else {
+                0.0
+            }
+        };
         let seen = out.iter().filter(|c| c.n > 0.0).count().max(1) as f64;
         let pooled = out.iter().map(variance).sum::<f64>() / seen;
         // Few values say little about a channel's variance; the other channels' is a prior worth `PRIOR` values.
         let deviation = |c: &Channel| ((c.n * variance(c) + PRIOR * pooled) / (c.n + PRIOR)).sqrt();
         // Tails are alike in all channels: where one strayed far, another may.
         let tail = |c: &Channel| (c.high - c.sum / c.n).max(c.sum / c.n - c.low) / deviation(c);
-        let tails = out.iter().filter(|c| c.n > 0.0 && deviation(c) > 0.0).map(tail).fold(0.0, f64::max);
+        let tails = out
+            .iter()
+            .filter(|c| c.n > 0.0 && deviation(c) > 0.0)
+            .map(tail)
+            .fold(0.0, f64::max);
         let reach = tails.max(DEVIATIONS + FEW_SAMPLES / (self.samples as f64).sqrt());
         let range = |c: &Channel| {
             if c.n == 0.0 {
@@ -108,7 +158,10 @@ impl Stats {
             }
             let deviation = deviation(c);
             let mean = c.sum / c.n;
-            (c.low.min(mean - reach * deviation), c.high.max(mean + reach * deviation))
+            (
+                c.low.min(mean - reach * deviation),
+                c.high.max(mean + reach * deviation),
+            )
         };
         out.iter().map(range).collect()
     }
@@ -117,10 +170,15 @@ impl Stats {
     /// white are in images.
     pub fn bounds_are_hard(&self, id: NodeId) -> (bool, bool) {
         let (low, high) = self.tensor(id);
-        let Some(extremes) = self.extremes.get(id) else { return (false, false) };
+        let Some(extremes) = self.extremes.get(id) else {
+            return (false, false);
+        };
         let often = |hits: usize| hits >= 2 && hits * 5 >= self.samples;
         let hits = |hit: &dyn Fn(&(f32, f32)) -> bool| extremes.iter().filter(|e| hit(e)).count();
-        (often(hits(&|e| f64::from(e.0) <= low)), often(hits(&|e| f64::from(e.1) >= high)))
+        (
+            often(hits(&|e| f64::from(e.0) <= low)),
+            often(hits(&|e| f64::from(e.1) >= high)),
+        )
     }
 
     /// Number of calibration samples.
@@ -130,8 +188,13 @@ impl Stats {
 
     /// Range of the whole tensor.
     pub fn tensor(&self, id: NodeId) -> (f64, f64) {
-        let low = self.low.get(id).map_or(0.0, |v| v.iter().fold(f64::INFINITY, |a, &b| a.min(f64::from(b))));
-        let high = self.high.get(id).map_or(0.0, |v| v.iter().fold(f64::NEG_INFINITY, |a, &b| a.max(f64::from(b))));
+        let low = self.low.get(id).map_or(0.0, |v| {
+            v.iter().fold(f64::INFINITY, |a, &b| a.min(f64::from(b)))
+        });
+        let high = self.high.get(id).map_or(0.0, |v| {
+            v.iter()
+                .fold(f64::NEG_INFINITY, |a, &b| a.max(f64::from(b)))
+        });
         (low, high)
     }
 }
@@ -149,7 +212,9 @@ fn merge(into: &mut Vec<f32>, values: &[f32], pick: fn(f32, f32) -> f32) {
     if into.is_empty() {
         into.extend_from_slice(values);
     } else {
-        into.iter_mut().zip(values).for_each(|(a, &b)| *a = pick(*a, b));
+        into.iter_mut()
+            .zip(values)
+            .for_each(|(a, &b)| *a = pick(*a, b));
     }
 }
 

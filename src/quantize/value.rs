@@ -94,26 +94,43 @@ impl Act {
 
     /// Reads scales and offsets through an index map.
     pub fn permuted(values: &[f64], indices: &[Option<usize>], padding: f64) -> Vec<f64> {
-        indices.iter().map(|i| i.and_then(|i| values.get(i)).copied().unwrap_or(padding)).collect()
+        indices
+            .iter()
+            .map(|i| i.and_then(|i| values.get(i)).copied().unwrap_or(padding))
+            .collect()
     }
 
     /// Element-wise `scale · x + shift`, each of length 1 or of the tensor's.
     pub fn affine(mut self, scale: &[f64], shift: &[f64]) -> Act {
         let at = |v: &[f64], i: usize| if v.len() == 1 { v[0] } else { v[i] };
         for plane in &mut self.planes {
-            plane.scale.iter_mut().enumerate().for_each(|(i, s)| *s *= at(scale, i));
+            plane
+                .scale
+                .iter_mut()
+                .enumerate()
+                .for_each(|(i, s)| *s *= at(scale, i));
         }
-        self.offset.iter_mut().enumerate().for_each(|(i, o)| *o = *o * at(scale, i) + at(shift, i));
+        self.offset
+            .iter_mut()
+            .enumerate()
+            .for_each(|(i, o)| *o = *o * at(scale, i) + at(shift, i));
         self
     }
 
     /// Element-wise sum of tensors of equal length.
     pub fn add(mut self, other: Act) -> Act {
-        self.offset.iter_mut().zip(&other.offset).for_each(|(a, b)| *a += b);
+        self.offset
+            .iter_mut()
+            .zip(&other.offset)
+            .for_each(|(a, b)| *a += b);
         for plane in other.planes {
             match self.planes.iter_mut().find(|p| p.value == plane.value) {
                 // One value twice: ANY only where the integer is always zero, on both sides.
-                Some(p) => p.scale.iter_mut().zip(&plane.scale).for_each(|(a, b)| *a += b),
+                Some(p) => p
+                    .scale
+                    .iter_mut()
+                    .zip(&plane.scale)
+                    .for_each(|(a, b)| *a += b),
                 None => self.planes.push(plane),
             }
         }
@@ -122,7 +139,9 @@ impl Act {
 
     /// If every element of the tensor is one program value times one positive number plus one offset: that value, number and offset.
     pub fn uniform(&self) -> Option<(ValueRef, f64, f64)> {
-        let [plane] = &self.planes[..] else { return None };
+        let [plane] = &self.planes[..] else {
+            return None;
+        };
         let scale = common(&plane.scale).filter(|s| *s > 0.0)?;
         Some((plane.value, scale, common(&self.offset)?))
     }
@@ -140,7 +159,9 @@ impl Acc {
 
     /// Element of the accumulator behind an element of the tensor.
     pub fn source(&self, element: usize) -> usize {
-        self.post.as_ref().map_or(element, |p| p.map.get(element).copied().unwrap_or(0))
+        self.post
+            .as_ref()
+            .map_or(element, |p| p.map.get(element).copied().unwrap_or(0))
     }
 
     /// Number of elements after `post`.
@@ -155,7 +176,11 @@ impl Acc {
 
     /// Overall calibrated range.
     pub fn total_range(&self) -> (f64, f64) {
-        self.range.iter().fold((f64::INFINITY, f64::NEG_INFINITY), |a, r| (a.0.min(r.0), a.1.max(r.1)))
+        self.range
+            .iter()
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |a, r| {
+                (a.0.min(r.0), a.1.max(r.1))
+            })
     }
 
     /// One number per channel from one number per element of the tensor, if they agree inside every channel.
@@ -180,7 +205,9 @@ impl Acc {
 
     /// Element-wise `scale · x + shift` if it is the same over every channel; only for maps for which [`Acc::folds`] holds.
     pub fn affine(&mut self, scale: &[f64], shift: &[f64]) -> bool {
-        let (Some(scale), Some(shift)) = (self.per_channel(scale), self.per_channel(shift)) else { return false };
+        let (Some(scale), Some(shift)) = (self.per_channel(scale), self.per_channel(shift)) else {
+            return false;
+        };
         let real = |v: f64, default: f64| if v.is_nan() { default } else { v };
         let scale: Vec<f64> = scale.into_iter().map(|v| real(v, 1.0)).collect();
         if self.low || (self.window > 1 && scale.iter().any(|s| *s <= 0.0)) {
@@ -189,7 +216,9 @@ impl Acc {
         for (c, (&k, &d)) in scale.iter().zip(&shift).enumerate() {
             let d = real(d, 0.0);
             for term in &mut self.terms {
-                term.weights[c * term.inputs..(c + 1) * term.inputs].iter_mut().for_each(|w| *w *= k);
+                term.weights[c * term.inputs..(c + 1) * term.inputs]
+                    .iter_mut()
+                    .for_each(|w| *w *= k);
             }
             self.bias[c] = self.bias[c] * k + d;
             let (a, b) = self.range[c];

@@ -22,9 +22,15 @@ pub(super) fn fit(points: &[i64], dims: usize) -> Option<Fit> {
     while heads.len() > 1 {
         let n = heads.len();
         let stride: Vec<i64> = heads[1].iter().zip(heads[0]).map(|(a, b)| a - b).collect();
-        let step = |a: &[i64], b: &[i64]| a.iter().zip(b).zip(&stride).all(|((a, b), s)| a - b == *s);
+        let step =
+            |a: &[i64], b: &[i64]| a.iter().zip(b).zip(&stride).all(|((a, b), s)| a - b == *s);
         let run = 1 + heads.windows(2).take_while(|w| step(w[1], w[0])).count();
-        let whole = |len: usize| n.is_multiple_of(len) && heads.chunks(len).all(|c| c.windows(2).all(|w| step(w[1], w[0])));
+        let whole = |len: usize| {
+            n.is_multiple_of(len)
+                && heads
+                    .chunks(len)
+                    .all(|c| c.windows(2).all(|w| step(w[1], w[0])))
+        };
         let len = (2..=run.min(n)).rev().find(|&len| whole(len))?;
         found.push((u32::try_from(len).ok()?, stride));
         heads = heads.into_iter().step_by(len).collect();
@@ -37,16 +43,29 @@ pub(super) fn fit(points: &[i64], dims: usize) -> Option<Fit> {
     }
     found.reverse();
     let loops = found.iter().map(|f| f.0).collect();
-    let strides = (0..dims).map(|d| found.iter().map(|f| f.1[d]).collect()).collect();
-    Some(Fit { base, loops, strides })
+    let strides = (0..dims)
+        .map(|d| found.iter().map(|f| f.1[d]).collect())
+        .collect();
+    Some(Fit {
+        base,
+        loops,
+        strides,
+    })
 }
 
 /// A view of a flat array of `extent` elements that reads `indices` in order.
 pub(super) fn fit_view(indices: &[usize], extent: usize) -> Option<View> {
     let points: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
     let mut f = fit(&points, 1)?;
-    let axis = Axis { extent: u32::try_from(extent).ok()?, offset: *f.base.first()?, strides: f.strides.pop()? };
-    Some(View { loops: f.loops, axes: vec![axis] })
+    let axis = Axis {
+        extent: u32::try_from(extent).ok()?,
+        offset: *f.base.first()?,
+        strides: f.strides.pop()?,
+    };
+    Some(View {
+        loops: f.loops,
+        axes: vec![axis],
+    })
 }
 
 /// Splits a view's loops into groups, positions and inputs: the indices where positions and inputs begin.
@@ -66,7 +85,12 @@ fn split(view: &View, groups: usize, positions: usize) -> Option<(usize, usize)>
 }
 
 /// The patches view with its positions replaced by the positions `picked`, in order.
-pub(super) fn pick_positions(view: &View, groups: usize, positions: usize, picked: &[usize]) -> Option<View> {
+pub(super) fn pick_positions(
+    view: &View,
+    groups: usize,
+    positions: usize,
+    picked: &[usize],
+) -> Option<View> {
     let (a, b) = split(view, groups, positions)?;
     let radix = &view.loops[a..b];
     let dims = radix.len().max(1);
@@ -89,14 +113,26 @@ pub(super) fn pick_positions(view: &View, groups: usize, positions: usize, picke
     }
     let axes = view.axes.iter().map(|axis| {
         let old = &axis.strides[a..b];
-        let combine = |new: usize| old.iter().enumerate().map(|(d, s)| s * f.strides[d][new]).sum::<i64>();
+        let combine = |new: usize| {
+            old.iter()
+                .enumerate()
+                .map(|(d, s)| s * f.strides[d][new])
+                .sum::<i64>()
+        };
         let mut strides = axis.strides[..a].to_vec();
         strides.extend((0..f.loops.len()).map(combine));
         strides.extend(&axis.strides[b..]);
         let offset = axis.offset + old.iter().zip(&f.base).map(|(s, b)| s * b).sum::<i64>();
-        Axis { extent: axis.extent, offset, strides }
+        Axis {
+            extent: axis.extent,
+            offset,
+            strides,
+        }
     });
-    Some(View { loops, axes: axes.collect() })
+    Some(View {
+        loops,
+        axes: axes.collect(),
+    })
 }
 
 /// True if the view reads a source of `len` elements in order, whole.
@@ -112,7 +148,14 @@ mod tests {
     fn sequences_become_loops() {
         let picked: Vec<usize> = vec![0, 1, 4, 5, 2, 3, 6, 7];
         let view = fit_view(&picked, 8).unwrap();
-        assert_eq!(view.indices(8).unwrap().into_iter().map(Option::unwrap).collect::<Vec<_>>(), picked);
+        assert_eq!(
+            view.indices(8)
+                .unwrap()
+                .into_iter()
+                .map(Option::unwrap)
+                .collect::<Vec<_>>(),
+            picked
+        );
         assert!(fit_view(&[0, 1, 3, 7], 8).is_none());
         assert!(fit_view(&[3], 8).is_some());
     }
@@ -120,10 +163,20 @@ mod tests {
     #[test]
     fn positions_are_replaced() {
         // 2x2 image of one channel padded by one, 3x3 kernel: four positions; read them in reverse.
-        let axis = |strides: Vec<i64>| Axis { extent: 2, offset: -1, strides };
-        let view = View { loops: vec![2, 2, 3, 3], axes: vec![axis(vec![1, 0, 1, 0]), axis(vec![0, 1, 0, 1])] };
+        let axis = |strides: Vec<i64>| Axis {
+            extent: 2,
+            offset: -1,
+            strides,
+        };
+        let view = View {
+            loops: vec![2, 2, 3, 3],
+            axes: vec![axis(vec![1, 0, 1, 0]), axis(vec![0, 1, 0, 1])],
+        };
         let all = view.indices(4).unwrap();
-        let reversed = pick_positions(&view, 1, 4, &[3, 2, 1, 0]).unwrap().indices(4).unwrap();
+        let reversed = pick_positions(&view, 1, 4, &[3, 2, 1, 0])
+            .unwrap()
+            .indices(4)
+            .unwrap();
         let blocks: Vec<_> = all.chunks(9).rev().flatten().copied().collect();
         assert_eq!(reversed, blocks);
     }

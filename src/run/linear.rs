@@ -31,7 +31,13 @@ impl Accumulators {
     pub(super) fn new(n: &Neurons) -> Self {
         let columns = n.positions as usize * n.unit.window.max(1) as usize;
         let (groups, outputs) = (n.groups as usize, n.outputs as usize);
-        Accumulators { groups, outputs, columns, y: vec![0; groups * outputs * columns], bound: 0 }
+        Accumulators {
+            groups,
+            outputs,
+            columns,
+            y: vec![0; groups * outputs * columns],
+            bound: 0,
+        }
     }
 
     pub(super) fn finish(self) -> Vec<i64> {
@@ -39,14 +45,28 @@ impl Accumulators {
     }
 
     /// Adds `Σ_i weights[g,o,i] · patch[g,column,i]`.
-    pub(super) fn add<W: Coefficient>(&mut self, patches: &Wires, slots: &[u32], weights: &[W], inputs: usize) -> Result<(), LinearError> {
-        if patches.len() != self.groups * self.columns * inputs || weights.len() != self.groups * self.outputs * inputs || inputs == 0 {
+    pub(super) fn add<W: Coefficient>(
+        &mut self,
+        patches: &Wires,
+        slots: &[u32],
+        weights: &[W],
+        inputs: usize,
+    ) -> Result<(), LinearError> {
+        if patches.len() != self.groups * self.columns * inputs
+            || weights.len() != self.groups * self.outputs * inputs
+            || inputs == 0
+        {
             return Err(LinearError::Shape);
         }
         let values = gather(patches, slots)?;
         let largest = values.par_iter().copied().max().unwrap_or(0);
-        let row = |row: &[W]| row.iter().map(|&w| u128::from(w.into().unsigned_abs())).sum::<u128>();
-        let bound = weights.par_chunks(inputs).map(row).max().unwrap_or(0) * u128::from(largest.unsigned_abs());
+        let row = |row: &[W]| {
+            row.iter()
+                .map(|&w| u128::from(w.into().unsigned_abs()))
+                .sum::<u128>()
+        };
+        let bound = weights.par_chunks(inputs).map(row).max().unwrap_or(0)
+            * u128::from(largest.unsigned_abs());
         self.bound += bound;
         if self.bound >= 1 << 62 {
             return Err(LinearError::Overflow);
@@ -62,49 +82,81 @@ impl Accumulators {
             Some(weights) => {
                 let values: Vec<i16> = values.iter().map(|&v| v as i16).collect();
                 self.rows(&values, &weights, inputs, |a, b| {
-                    i64::from(a.iter().zip(b).map(|(&a, &b)| i32::from(a) * i32::from(b)).sum::<i32>())
+                    i64::from(
+                        a.iter()
+                            .zip(b)
+                            .map(|(&a, &b)| i32::from(a) * i32::from(b))
+                            .sum::<i32>(),
+                    )
                 });
             }
             None => self.rows(&values, weights, inputs, |a, b| {
-                a.iter().zip(b).map(|(&a, &b)| i64::from(a) * b.into()).sum::<i64>()
+                a.iter()
+                    .zip(b)
+                    .map(|(&a, &b)| i64::from(a) * b.into())
+                    .sum::<i64>()
             }),
         }
         Ok(())
     }
 
-    fn rows<P: Copy + Sync, W: Copy + Sync>(&mut self, patches: &[P], weights: &[W], inputs: usize, dot: impl Fn(&[P], &[W]) -> i64 + Sync) {
+    fn rows<P: Copy + Sync, W: Copy + Sync>(
+        &mut self,
+        patches: &[P],
+        weights: &[W],
+        inputs: usize,
+        dot: impl Fn(&[P], &[W]) -> i64 + Sync,
+    ) {
         let (outputs, columns) = (self.outputs, self.columns);
         let work = columns * inputs;
         // About 2^16 multiply-adds per task, whole rows.
         let rows = ((1 << 16) / work.max(1)).clamp(1, 16 * 1024);
-        self.y.par_chunks_mut(rows * columns).enumerate().for_each(|(task, y)| {
-            let first = task * rows;
-            let mut done = 0;
-            while done < y.len() / columns {
-                // The rows of one group share their patches.
-                let row = first + done;
-                let group = row / outputs;
-                let run = ((group + 1) * outputs - row).min(y.len() / columns - done);
-                let patches = &patches[group * work..(group + 1) * work];
-                for (c, patch) in patches.chunks_exact(inputs).enumerate() {
-                    for r in 0..run {
-                        let w = &weights[(row + r) * inputs..(row + r + 1) * inputs];
-                        y[(done + r) * columns + c] += dot(patch, w);
+        self.y
+            .par_chunks_mut(rows * columns)
+            .enumerate()
+            .for_each(|(task, y)| {
+                let first = task * rows;
+                let mut done = 0;
+                while done < y.len() / columns {
+                    // The rows of one group share their patches.
+                    let row = first + done;
+                    let group = row / outputs;
+                    let run = ((group + 1) * outputs - row).min(y.len() / columns - done);
+                    let patches = &patches[group * work..(group + 1) * work];
+                    for (c, patch) in patches.chunks_exact(inputs).enumerate() {
+                        for r in 0..run {
+                            let w = &weights[(row + r) * inputs..(row + r + 1) * inputs];
+                            y[(done + r) * columns + c] += dot(patch, w);
+                        }
                     }
+                    done += run;
                 }
-                done += run;
-            }
-        });
+            });
     }
 }
 
 /// Values of all elements.
 fn gather(wires: &Wires, slots: &[u32]) -> Result<Vec<i32>, LinearError> {
-    let slot = |&s: &u32| slots.get(s as usize).map(|&v| u64::from(v)).ok_or(LinearError::Shape);
+    let slot = |&s: &u32| {
+        slots
+            .get(s as usize)
+            .map(|&v| u64::from(v))
+            .ok_or(LinearError::Shape)
+    };
     let narrow = |v: u64| i32::try_from(v).map_err(|_| LinearError::Overflow);
     if wires.width == 1 {
-        return wires.slots.par_iter().with_min_len(1 << 14).map(|s| narrow(slot(s)?)).collect();
+        return wires
+            .slots
+            .par_iter()
+            .with_min_len(1 << 14)
+            .map(|s| narrow(slot(s)?))
+            .collect();
     }
     let sum = |c: &[u32]| narrow(c.iter().map(slot).sum::<Result<u64, _>>()?);
-    wires.slots.par_chunks(wires.width.max(1)).with_min_len(1 << 10).map(sum).collect()
+    wires
+        .slots
+        .par_chunks(wires.width.max(1))
+        .with_min_len(1 << 10)
+        .map(sum)
+        .collect()
 }

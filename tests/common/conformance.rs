@@ -78,8 +78,18 @@ pub fn load(folder: &Path) -> Result<Loaded, NotLoaded> {
         Ok(graph)
     });
     let graph = imported.map_err(NotLoaded::Import)?;
-    let fed = inputs.into_iter().enumerate().filter(|(i, _)| only.is_none_or(|o| o == *i));
-    let inputs = fed.map(|(_, (_, values))| values).take(graph.inputs.len()).collect();
+    let fed = inputs
+        .into_iter()
+        .enumerate()
+        .filter(|(i, _)| only.is_none_or(|o| o == *i));
+    let inputs = fed
+        .map(|(_, (_, values))| values)
+        .take(graph.inputs.len())
+        .collect();
     let outputs = outputs.into_iter().map(|(_, values)| values).collect();
-    Ok(Loaded { graph, inputs, outputs })
+    Ok(Loaded {
+        graph,
+        inputs,
+        outputs,
+    })
 }

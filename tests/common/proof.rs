@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use zkinfer::{
-    Card, CommitOptions, Expected, Limits, Proof, QuantizedModel, Rejection, Side, Visibility, public_input,
-    public_output, verifier,
+    Card, CommitOptions, Expected, Limits, Proof, QuantizedModel, Rejection, Side, Visibility,
+    public_input, public_output, verifier,
 };
 
 /// What a proof cost; not every test prints all of it.
@@ -23,10 +23,16 @@ const CONTEXT: &[u8] = b"request 17";
 
 /// Commits, proves the run on `sample`, and verifies from nothing but bytes and the sample; also checks that the verdict
 /// holds the run's output and that another output is rejected.
-pub fn prove_and_verify(model: QuantizedModel, name: &str, sample: &[Vec<f32>]) -> Result<Cost, String> {
+pub fn prove_and_verify(
+    model: QuantizedModel,
+    name: &str,
+    sample: &[Vec<f32>],
+) -> Result<Cost, String> {
     let say = |step: &str, e: &dyn std::fmt::Display| format!("{step}: {e}");
     let options = CommitOptions::default().with_name(name);
-    let secret = model.commit_with(&options, &mut zkinfer::rng()).map_err(|e| say("commit", &e))?;
+    let secret = model
+        .commit_with(&options, &mut zkinfer::rng())
+        .map_err(|e| say("commit", &e))?;
     let run = secret.infer(sample).map_err(|e| say("infer", &e))?;
     secret.prepare().map_err(|e| say("keys", &e))?;
     let start = Instant::now();
@@ -39,10 +45,16 @@ pub fn prove_and_verify(model: QuantizedModel, name: &str, sample: &[Vec<f32>]) 
     let decoded = Card::from_bytes(&card, limits.card_bytes).map_err(|e| say("card", &e))?;
     let verifier = verifier(decoded, &limits).map_err(|e| say("verifier", &e))?;
     let input = public_input(verifier.card(), sample).map_err(|e| say("input", &e))?;
-    let expected = Expected { input: Some(input), output: None, context: CONTEXT.to_vec() };
+    let expected = Expected {
+        input: Some(input),
+        output: None,
+        context: CONTEXT.to_vec(),
+    };
     let start = Instant::now();
     let decoded = Proof::from_bytes(&proof, limits.proof_bytes).map_err(|e| say("proof", &e))?;
-    let verdict = verifier.verify(&expected, &decoded).map_err(|e| say("verify", &e))?;
+    let verdict = verifier
+        .verify(&expected, &decoded)
+        .map_err(|e| say("verify", &e))?;
     let verify_ms = start.elapsed().as_secs_f64() * 1e3;
 
     if verdict.output != Side::Public(run.output().to_vec()) {
@@ -55,14 +67,25 @@ pub fn prove_and_verify(model: QuantizedModel, name: &str, sample: &[Vec<f32>]) 
     // The proof claims its output; a verifier that expects another one refuses without looking at the proof, and a proof
     // that claims another one does not hold.
     let mut flipped = run.output().to_vec();
-    let Some(last) = flipped.last_mut() else { return Err("no output".into()) };
+    let Some(last) = flipped.last_mut() else {
+        return Err("no output".into());
+    };
     *last ^= 1;
     let flipped = Side::Public(flipped);
-    let other = Expected { output: Some(flipped.clone()), ..expected.clone() };
-    if !matches!(verifier.verify(&other, &decoded), Err(Rejection::Statement { which: "output" })) {
+    let other = Expected {
+        output: Some(flipped.clone()),
+        ..expected.clone()
+    };
+    if !matches!(
+        verifier.verify(&other, &decoded),
+        Err(Rejection::Statement { which: "output" })
+    ) {
         return Err("an expected output that is not the proof's is accepted".into());
     }
-    let lie = Proof { output: flipped.full_claim(), ..decoded };
+    let lie = Proof {
+        output: flipped.full_claim(),
+        ..decoded
+    };
     if verifier.verify(&expected, &lie).is_ok() || verifier.verify(&other, &lie).is_ok() {
         return Err("a proof that claims a flipped output is accepted".into());
     }

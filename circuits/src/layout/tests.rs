@@ -7,7 +7,9 @@ fn coefficients_are_distinct_monomials_of_low_degree() {
     let rows = 9;
     let mut widest = 0;
     for lanes in 0..400 {
-        let Some(weights) = LaneWeights::new(lanes) else { break };
+        let Some(weights) = LaneWeights::new(lanes) else {
+            break;
+        };
         widest = lanes;
         assert_eq!(weights.exponents.len(), lanes);
         assert!((1..=3).contains(&weights.step));

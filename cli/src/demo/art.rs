@@ -15,15 +15,25 @@ pub fn draw(pixels: &[f32], width: usize) -> Vec<String> {
         3 => "▓▓",
         _ => "██",
     };
-    pixels.chunks(width.max(1)).map(|row| row.iter().map(shade).collect()).collect()
+    pixels
+        .chunks(width.max(1))
+        .map(|row| row.iter().map(shade).collect())
+        .collect()
 }
 
 /// One line per score, the largest one marked.
 pub fn bars(scores: &[f32], class: usize, paint: Paint) -> Vec<String> {
-    let top = largest(scores).and_then(|at| scores.get(at)).copied().unwrap_or(0.0);
+    let top = largest(scores)
+        .and_then(|at| scores.get(at))
+        .copied()
+        .unwrap_or(0.0);
     let low = scores.iter().copied().fold(top, f32::min);
     let line = |(i, &score): (usize, &f32)| {
-        let part = if top > low { (score - low) / (top - low) } else { 1.0 };
+        let part = if top > low {
+            (score - low) / (top - low)
+        } else {
+            1.0
+        };
         let text = format!("{i} {:>8}  {}", ui::real(f64::from(score)), bar(part));
         if i == class { paint.green(&text) } else { text }
     };
@@ -43,9 +53,18 @@ pub fn side_by_side(left: &[String], right: &[String]) -> Vec<String> {
     let width = left.iter().map(|l| l.chars().count()).max().unwrap_or(0);
     let at = |block: &[String], row: usize| {
         let first = (height - block.len()) / 2;
-        row.checked_sub(first).and_then(|i| block.get(i)).cloned().unwrap_or_default()
+        row.checked_sub(first)
+            .and_then(|i| block.get(i))
+            .cloned()
+            .unwrap_or_default()
     };
-    (0..height).map(|row| format!("{:<width$}    {}", at(left, row), at(right, row)).trim_end().to_owned()).collect()
+    (0..height)
+        .map(|row| {
+            format!("{:<width$}    {}", at(left, row), at(right, row))
+                .trim_end()
+                .to_owned()
+        })
+        .collect()
 }
 
 #[cfg(test)]
@@ -58,6 +77,9 @@ mod tests {
         assert_eq!(bar(1.0).chars().count(), BAR);
         assert_eq!([bar(0.0), bar(f32::NAN)].map(|b| b.chars().count()), [1, 1]);
         let block = |n: usize| vec!["x".to_owned(); n];
-        assert_eq!(side_by_side(&block(1), &block(3)), ["     x", "x    x", "     x"]);
+        assert_eq!(
+            side_by_side(&block(1), &block(3)),
+            ["     x", "x    x", "     x"]
+        );
     }
 }

@@ -18,7 +18,12 @@ impl Lowering<'_> {
         self.elementwise(input, &act)
     }
 
-    pub(super) fn activation(&mut self, id: NodeId, input: NodeId, activation: &Activation) -> Result<Value, QuantizeError> {
+    pub(super) fn activation(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+        activation: &Activation,
+    ) -> Result<Value, QuantizeError> {
         match activation {
             Activation::Relu => self.lazy_relu(input),
             Activation::LeakyRelu(slopes) => {
@@ -28,7 +33,9 @@ impl Lowering<'_> {
                 let acc = self.plain(input)?;
                 let (x, node, scales) = self.relu(&acc, false, self.origin(id))?;
                 let zero = vec![0.0; scales.len()];
-                let below = self.network.results(&acc, &[(ValueRef { node, port: 1 }, scales)], &zero)?;
+                let below =
+                    self.network
+                        .results(&acc, &[(ValueRef { node, port: 1 }, scales)], &zero)?;
                 let slopes: Vec<f64> = wide(slopes).into_iter().map(|s| -s).collect();
                 if slopes.len() != 1 && slopes.len() != below.len() {
                     return Err(self.shape_error(id, "the slopes have the wrong size"));
@@ -37,7 +44,9 @@ impl Lowering<'_> {
                 self.network.decode(&act);
                 Ok(Value::Act(act))
             }
-            Activation::Clip { low, high } => self.clip(id, input, f64::from(*low), f64::from(*high)),
+            Activation::Clip { low, high } => {
+                self.clip(id, input, f64::from(*low), f64::from(*high))
+            }
             Activation::Scalar(f) => self.table(id, input, f),
         }
     }
@@ -49,7 +58,11 @@ impl Lowering<'_> {
                 Ok(Value::Acc(acc))
             }
             Value::Act(act) => {
-                let positive = |act: &Act| act.planes.iter().all(|p| p.scale.iter().all(|s| s.is_nan() || *s >= 0.0));
+                let positive = |act: &Act| {
+                    act.planes
+                        .iter()
+                        .all(|p| p.scale.iter().all(|s| s.is_nan() || *s >= 0.0))
+                };
                 if positive(&act) && act.offset.iter().all(|o| *o >= 0.0) {
                     return Ok(Value::Act(act));
                 }
@@ -60,7 +73,13 @@ impl Lowering<'_> {
         }
     }
 
-    fn clip(&mut self, id: NodeId, input: NodeId, low: f64, high: f64) -> Result<Value, QuantizeError> {
+    fn clip(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+        low: f64,
+        high: f64,
+    ) -> Result<Value, QuantizeError> {
         if low.is_nan() || high.is_nan() || low > high {
             return Err(self.shape_error(id, "clip bounds are not in order"));
         }
@@ -72,7 +91,10 @@ impl Lowering<'_> {
         }
         if low == high {
             let len = self.graph.nodes[id].len();
-            return Ok(Value::Act(Act { planes: Vec::new(), offset: vec![low; len] }));
+            return Ok(Value::Act(Act {
+                planes: Vec::new(),
+                offset: vec![low; len],
+            }));
         }
         let acc = self.plain(input)?;
         let (min, max) = acc.total_range();
@@ -80,9 +102,20 @@ impl Lowering<'_> {
         if low.is_finite() && high.is_finite() && low - min <= margin && max - high <= margin {
             let scales = vec![(high - low) / self.network.top(); acc.channels()];
             let zero = vec![0.0; scales.len()];
-            let unit = Unit { window: 1, low: true, high: true, tables: Vec::new() };
-            let node = self.network.emit(&acc, unit, &scales, low, &zero, self.origin(id))?;
-            let act = self.network.results(&acc, &[(ValueRef { node, port: 0 }, scales)], &vec![low; zero.len()])?;
+            let unit = Unit {
+                window: 1,
+                low: true,
+                high: true,
+                tables: Vec::new(),
+            };
+            let node = self
+                .network
+                .emit(&acc, unit, &scales, low, &zero, self.origin(id))?;
+            let act = self.network.results(
+                &acc,
+                &[(ValueRef { node, port: 0 }, scales)],
+                &vec![low; zero.len()],
+            )?;
             self.network.decode(&act);
             return Ok(Value::Act(act));
         }
@@ -92,16 +125,24 @@ impl Lowering<'_> {
         if low.is_finite() {
             acc.affine(&[1.0], &[-low]);
             let last = max + self.network.headroom * (max - low).max(0.0) <= high;
-            let origin = if last { self.origin(id) } else { self.helper(id) };
+            let origin = if last {
+                self.origin(id)
+            } else {
+                self.helper(id)
+            };
             let (act, _, scales) = self.relu(&acc, false, origin)?;
             let act = act.affine(&[1.0], &[low]);
-            let reach = scales.iter().fold(0.0f64, |m, s| m.max(s * self.network.top()));
+            let reach = scales
+                .iter()
+                .fold(0.0f64, |m, s| m.max(s * self.network.top()));
             if low + reach <= high * (1.0 + 1e-9) || !high.is_finite() {
                 self.network.decode(&act);
                 return Ok(Value::Act(act));
             }
             acc = self.elementwise(input, &act)?;
-            acc.range.iter_mut().for_each(|r| *r = (r.0.max(low), r.1.max(low)));
+            acc.range
+                .iter_mut()
+                .for_each(|r| *r = (r.0.max(low), r.1.max(low)));
         }
         acc.affine(&[-1.0], &[high]);
         let (act, ..) = self.relu(&acc, false, self.origin(id))?;
@@ -136,9 +177,15 @@ impl Lowering<'_> {
         let step = scale[0];
         let start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
         let argument = |q: f64| start + step * q;
-        let values: Vec<f64> = (0..=top as u32).map(|q| f.eval(argument(f64::from(q)))).collect();
-        let (all_low, all_high) = extremes(values.iter().copied())
-            .ok_or_else(|| self.shape_error(id, "the function has no finite value on the calibrated range"))?;
+        let values: Vec<f64> = (0..=top as u32)
+            .map(|q| f.eval(argument(f64::from(q))))
+            .collect();
+        let (all_low, all_high) = extremes(values.iter().copied()).ok_or_else(|| {
+            self.shape_error(
+                id,
+                "the function has no finite value on the calibrated range",
+            )
+        })?;
         let (low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
         if high <= low {
             high = low + low.abs().max(1.0) * 1e-6;
@@ -160,9 +207,15 @@ impl Lowering<'_> {
         };
         let port = 1 + u32::from(unit.exposes_below());
         let zero = vec![0.0; scale.len()];
-        let node = self.network.emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
+        let node = self
+            .network
+            .emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
         let out = vec![(high - low) / top; scale.len()];
-        let act = self.network.results(&acc, &[(ValueRef { node, port }, out)], &vec![low; zero.len()])?;
+        let act = self.network.results(
+            &acc,
+            &[(ValueRef { node, port }, out)],
+            &vec![low; zero.len()],
+        )?;
         self.network.decode(&act);
         debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
         Ok(Value::Act(act))
@@ -185,10 +238,23 @@ fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f6
             let v = f.eval(x);
             v < bounds.0 || v > bounds.1
         };
-        (0..=POINTS).find(|&j| outside(at(j))).map_or(to, |j| at(j.saturating_sub(1)))
+        (0..=POINTS)
+            .find(|&j| outside(at(j)))
+            .map_or(to, |j| at(j.saturating_sub(1)))
     };
     let (from, to) = (seen.0 - margin, seen.1 + margin);
-    (if domain.0 < from { end(from, domain.0) } else { domain.0 }, if domain.1 > to { end(to, domain.1) } else { domain.1 })
+    (
+        if domain.0 < from {
+            end(from, domain.0)
+        } else {
+            domain.0
+        },
+        if domain.1 > to {
+            end(to, domain.1)
+        } else {
+            domain.1
+        },
+    )
 }
 
 /// By how many steps of its output a function may move beyond its table and still count as flat there.

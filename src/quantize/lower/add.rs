@@ -77,19 +77,30 @@ impl Lowering<'_> {
 fn covers(acc: &Acc) -> bool {
     let Some(post) = &acc.post else { return true };
     let mut seen = vec![false; acc.len()];
-    post.map.len() == acc.len() && post.map.iter().all(|&i| seen.get_mut(i).is_some_and(|s| !std::mem::replace(s, true)))
+    post.map.len() == acc.len()
+        && post
+            .map
+            .iter()
+            .all(|&i| seen.get_mut(i).is_some_and(|s| !std::mem::replace(s, true)))
 }
 
 fn joinable(a: &Acc, b: &Acc) -> bool {
     let post = |x: &Acc| x.post.as_ref().map(|p| p.map.clone());
-    (a.groups, a.outputs, a.positions) == (b.groups, b.outputs, b.positions) && post(a) == post(b) && a.terms.len() + b.terms.len() < 60
+    (a.groups, a.outputs, a.positions) == (b.groups, b.outputs, b.positions)
+        && post(a) == post(b)
+        && a.terms.len() + b.terms.len() < 60
 }
 
 /// Crude range of every element.
 fn bounds(act: &Act, range: f64) -> Vec<(f64, f64)> {
     let one = |i: usize| {
         let mut r = (act.offset[i], act.offset[i]);
-        for s in act.planes.iter().map(|p| p.scale[i]).filter(|s| !s.is_nan()) {
+        for s in act
+            .planes
+            .iter()
+            .map(|p| p.scale[i])
+            .filter(|s| !s.is_nan())
+        {
             r = (r.0 + (s * range).min(0.0), r.1 + (s * range).max(0.0));
         }
         r
@@ -99,21 +110,37 @@ fn bounds(act: &Act, range: f64) -> Vec<(f64, f64)> {
 
 /// The accumulator plus a quantized tensor, by terms with diagonal weights, if scales and offsets are the same over every channel.
 fn fold(acc: &Acc, act: &Act) -> Option<Acc> {
-    if act.len() != acc.result_len() || (acc.outputs > DIAGONAL && !act.planes.is_empty()) || acc.terms.len() + act.planes.len() > 60 {
+    if act.len() != acc.result_len()
+        || (acc.outputs > DIAGONAL && !act.planes.is_empty())
+        || acc.terms.len() + act.planes.len() > 60
+    {
         return None;
     }
     let mut out = acc.clone();
     let offsets = acc.per_channel(&act.offset)?;
-    out.bias.iter_mut().zip(&offsets).for_each(|(b, o)| *b += if o.is_nan() { 0.0 } else { *o });
+    out.bias
+        .iter_mut()
+        .zip(&offsets)
+        .for_each(|(b, o)| *b += if o.is_nan() { 0.0 } else { *o });
     // Element of the tensor behind every element of the accumulator.
     let mut inverse: Vec<usize> = (0..acc.len()).collect();
     if let Some(post) = &acc.post {
-        post.map.iter().enumerate().for_each(|(i, &j)| inverse[j] = i);
+        post.map
+            .iter()
+            .enumerate()
+            .for_each(|(i, &j)| inverse[j] = i);
     }
     let (groups, outputs, positions) = (acc.groups, acc.outputs, acc.positions);
     let view = if acc.post.is_none() {
         let strides = vec![(outputs * positions) as i64, 1, positions as i64];
-        View { loops: vec![groups as u32, positions as u32, outputs as u32], axes: vec![Axis { extent: acc.len() as u32, offset: 0, strides }] }
+        View {
+            loops: vec![groups as u32, positions as u32, outputs as u32],
+            axes: vec![Axis {
+                extent: acc.len() as u32,
+                offset: 0,
+                strides,
+            }],
+        }
     } else {
         let mut order = Vec::with_capacity(acc.len());
         for g in 0..groups {
@@ -126,10 +153,18 @@ fn fold(acc: &Acc, act: &Act) -> Option<Acc> {
     for plane in &act.planes {
         let mut weights = vec![0.0; groups * outputs * outputs];
         for c in 0..groups * outputs {
-            let channel: Vec<f64> = inverse[c * positions..][..positions].iter().map(|&i| plane.scale[i]).collect();
+            let channel: Vec<f64> = inverse[c * positions..][..positions]
+                .iter()
+                .map(|&i| plane.scale[i])
+                .collect();
             weights[c * outputs + c % outputs] = common(&channel)?;
         }
-        out.terms.push(AccTerm { source: plane.value, view: view.clone(), inputs: outputs, weights });
+        out.terms.push(AccTerm {
+            source: plane.value,
+            view: view.clone(),
+            inputs: outputs,
+            weights,
+        });
     }
     Some(out)
 }

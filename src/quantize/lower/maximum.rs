@@ -11,7 +11,13 @@ use crate::quantize::wiring::{fit_view, is_identity, pick_positions};
 const WINDOW: usize = 64;
 
 impl Lowering<'_> {
-    pub(super) fn maximum(&mut self, id: NodeId, input: NodeId, windows: &View, window: usize) -> Result<Value, QuantizeError> {
+    pub(super) fn maximum(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+        windows: &View,
+        window: usize,
+    ) -> Result<Value, QuantizeError> {
         let value = self.value(input)?;
         let len = match &value {
             Value::Act(a) => a.len(),
@@ -33,38 +39,91 @@ impl Lowering<'_> {
         let mut act = self.act(input)?;
         if !comparable(&act, &indices, window) || self.width(act.planes[0].value) > 1 {
             let (value, scale, offset) = self.uniform(input)?;
-            act = Act { planes: vec![Plane { value, scale: vec![scale; len] }], offset: vec![offset; len] };
+            act = Act {
+                planes: vec![Plane {
+                    value,
+                    scale: vec![scale; len],
+                }],
+                offset: vec![offset; len],
+            };
         }
         let pick = |v: &[f64]| -> Vec<f64> {
-            let one = |w: &[Option<usize>]| w.iter().flatten().map(|&i| v[i]).find(|s| !s.is_nan()).unwrap_or(0.0);
+            let one = |w: &[Option<usize>]| {
+                w.iter()
+                    .flatten()
+                    .map(|&i| v[i])
+                    .find(|s| !s.is_nan())
+                    .unwrap_or(0.0)
+            };
             indices.chunks(window).map(one).collect()
         };
         let (scale, offset) = (pick(&act.planes[0].scale), pick(&act.offset));
         let patches = self.network.view(act.planes[0].value, windows.clone());
         let value = self.compare(id, patches, indices.len() / window, window, &scale);
-        let act = Act { planes: vec![Plane { value, scale }], offset };
+        let act = Act {
+            planes: vec![Plane { value, scale }],
+            offset,
+        };
         self.network.decode(&act);
         Ok(Value::Act(act))
     }
 
     /// Neurons `max` over consecutive runs of `window` elements; padding is the integer 0, the lowest there is.
-    fn compare(&mut self, id: NodeId, patches: ValueRef, results: usize, window: usize, scale: &[f64]) -> ValueRef {
+    fn compare(
+        &mut self,
+        id: NodeId,
+        patches: ValueRef,
+        results: usize,
+        window: usize,
+        scale: &[f64],
+    ) -> ValueRef {
         let (mut patches, mut window) = (patches, window);
         loop {
             let part = window.min(WINDOW);
             let parts = window.div_ceil(part);
             if parts > 1 {
                 let axes = vec![
-                    Axis { extent: results as u32, offset: 0, strides: vec![1, 0, 0] },
-                    Axis { extent: window as u32, offset: 0, strides: vec![0, part as i64, 1] },
+                    Axis {
+                        extent: results as u32,
+                        offset: 0,
+                        strides: vec![1, 0, 0],
+                    },
+                    Axis {
+                        extent: window as u32,
+                        offset: 0,
+                        strides: vec![0, part as i64, 1],
+                    },
                 ];
-                patches = self.network.view(patches, View { loops: vec![results as u32, parts as u32, part as u32], axes });
+                patches = self.network.view(
+                    patches,
+                    View {
+                        loops: vec![results as u32, parts as u32, part as u32],
+                        axes,
+                    },
+                );
             }
-            let unit = Unit { window: part as u32, ..Unit::LINEAR };
-            let terms = vec![Term { patches, inputs: 1, weights: Weights::Public(vec![1 << self.network.bits]) }];
+            let unit = Unit {
+                window: part as u32,
+                ..Unit::LINEAR
+            };
+            let terms = vec![Term {
+                patches,
+                inputs: 1,
+                weights: Weights::Public(vec![1 << self.network.bits]),
+            }];
             let positions = (results * parts) as u32;
-            patches = self.network.push(Node::Neurons(Neurons { groups: 1, outputs: 1, positions, unit, terms }));
-            let origin = if parts == 1 { self.origin(id) } else { self.helper(id) };
+            patches = self.network.push(Node::Neurons(Neurons {
+                groups: 1,
+                outputs: 1,
+                positions,
+                unit,
+                terms,
+            }));
+            let origin = if parts == 1 {
+                self.origin(id)
+            } else {
+                self.helper(id)
+            };
             let range = self.stats.tensor(id);
             self.network.record(patches.node, scale, range, origin);
             if parts == 1 {
@@ -100,7 +159,9 @@ impl Lowering<'_> {
         }
         let first = picked.first()?.clone();
         let mut seen = vec![false; positions];
-        if picked.iter().any(|p| *p != first) || first.iter().any(|&p| std::mem::replace(&mut seen[p], true)) {
+        if picked.iter().any(|p| *p != first)
+            || first.iter().any(|&p| std::mem::replace(&mut seen[p], true))
+        {
             return None;
         }
         let mut out = acc.clone();
@@ -109,12 +170,18 @@ impl Lowering<'_> {
         }
         out.positions = first.len() / window;
         out.window = window;
-        let map: Vec<usize> = map.into_iter().map(|(c, j)| c * out.positions + j).collect();
+        let map: Vec<usize> = map
+            .into_iter()
+            .map(|(c, j)| c * out.positions + j)
+            .collect();
         out.post = if is_identity(&map, channels * out.positions) {
             None
         } else {
             let view = fit_view(&map, channels * out.positions)?;
-            Some(Post { map, views: vec![view] })
+            Some(Post {
+                map,
+                views: vec![view],
+            })
         };
         let known = self.stats.spread.get(id).filter(|s| s.len() == results);
         // The recorded spread belongs to the accumulator itself or, with a ReLU in between, to what precedes it: the same.
@@ -127,7 +194,12 @@ impl Lowering<'_> {
             // Few windows say little about the largest spread to come; the channel's whole range bounds it.
             let windows = (out.positions * self.stats.samples()) as f64;
             let factor = 1.0 + 10.0 / windows.sqrt();
-            let bounded = |(s, r): (&(f64, f64), &(f64, f64))| ((s.0 * factor).min(r.1 - r.0), (s.1 * factor).min(r.1.max(0.0) - r.0));
+            let bounded = |(s, r): (&(f64, f64), &(f64, f64))| {
+                (
+                    (s.0 * factor).min(r.1 - r.0),
+                    (s.1 * factor).min(r.1.max(0.0) - r.0),
+                )
+            };
             spread.iter().zip(&out.range).map(bounded).collect()
         });
         if acc.low && !self.directly_after_relu(id) {
@@ -137,14 +209,22 @@ impl Lowering<'_> {
     }
 
     fn directly_after_relu(&self, id: NodeId) -> bool {
-        let input = self.graph.nodes[id].inputs.first().and_then(|&i| self.graph.nodes.get(i));
-        matches!(input.map(|n| &n.op), Some(crate::graph::Op::Activation(crate::graph::Activation::Relu)))
+        let input = self.graph.nodes[id]
+            .inputs
+            .first()
+            .and_then(|&i| self.graph.nodes.get(i));
+        matches!(
+            input.map(|n| &n.op),
+            Some(crate::graph::Op::Activation(crate::graph::Activation::Relu))
+        )
     }
 }
 
 /// Whether the candidates of every window are integers of one positive scale and one offset.
 fn comparable(act: &Act, indices: &[Option<usize>], window: usize) -> bool {
-    let [plane] = &act.planes[..] else { return false };
+    let [plane] = &act.planes[..] else {
+        return false;
+    };
     indices.chunks(window).all(|w| {
         let scales: Vec<f64> = w.iter().flatten().map(|&i| plane.scale[i]).collect();
         let offsets: Vec<f64> = w.iter().flatten().map(|&i| act.offset[i]).collect();
