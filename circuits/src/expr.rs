@@ -71,7 +71,7 @@ impl Expr {
     }
 
     /// `2^bits ·` self.
-    pub fn shl(self, bits: u32) -> Expr {
+    pub fn shifted(self, bits: u32) -> Expr {
         Expr::Scaled(Box::new(self), F::from(1u64 << bits))
     }
 
@@ -111,6 +111,7 @@ impl Expr {
     }
 
     /// Folds the expression over any ring.
+    #[allow(clippy::too_many_arguments)] // one closure per variant reads better than a trait for two callers
     pub fn evaluate<T>(
         &self,
         constant: &impl Fn(F) -> T,

@@ -480,7 +480,7 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
             if let Some(above) = lane.above {
                 v = v + Expr::advice(above);
             }
-            let y = v.shl(layout.range_bits) + Expr::advice(rem);
+            let y = v.shifted(layout.range_bits) + Expr::advice(rem);
             terms.push(weighed(
                 monomial(
                     &sums.y_constants,

@@ -135,7 +135,7 @@ fn caught(gates: &[&str], mut lie: Lie<'_>) {
 }
 
 /// The first lane of a unit and a used row of it, chosen by `choose` on the cells.
-fn lane<'a>(plan: &'a Plan, unit: impl Fn(&Unit) -> bool) -> &'a Lane {
+fn lane(plan: &Plan, unit: impl Fn(&Unit) -> bool) -> &Lane {
     plan.layout
         .lanes
         .iter()

@@ -112,10 +112,10 @@ impl Phase1 {
             .collect();
         for lane in &plan.layout.lanes {
             for (cell, factors) in product_steps(lane) {
-                for row in 0..plan.layout.last {
-                    let product = factors.iter().map(|&c| columns[c][row]).product();
-                    columns[cell][row] = product;
-                }
+                let product = |row| factors.iter().map(|&c| columns[c][row]).product();
+                let mut products: Vec<F> = (0..plan.layout.last).map(product).collect();
+                products.push(F::ZERO);
+                columns[cell] = products;
             }
         }
         columns
