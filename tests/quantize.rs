@@ -491,7 +491,7 @@ fn margins_do_not_blow_up_steep_functions() {
 
 #[test]
 fn hard_bounds_far_from_zero_stay_inside() {
-    for (low, high) in [(5.0, 8.0), (-8.0, -5.0), (-0.42, 2.8), (0.4236548, 0.7152), (0.0, 1.0), (-1.0, 1.0), (1000.0, 1001.0)] {
+    for (low, high) in [(5.0, 8.0), (-8.0, -5.0), (-0.42, 2.8), (0.4236548, 0.7152), (0.0, 1.0), (-1.0, 1.0), (900.0, 1000.0)] {
         let mut b = Builder::default();
         let x = b.input(&[1, 3]);
         let graph = b.finish(&[x]);
