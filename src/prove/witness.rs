@@ -114,7 +114,7 @@ impl Phase1 {
             for (cell, factors) in product_steps(lane) {
                 let product = |row| factors.iter().map(|&c| columns[c][row]).product();
                 let mut products: Vec<F> = (0..plan.layout.last).map(product).collect();
-                products.push(F::ZERO);
+                products.push(F::from(0));
                 columns[cell] = products;
             }
         }
