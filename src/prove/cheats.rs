@@ -1017,3 +1017,66 @@ fn every_byte_matters() {
     }
     assert!(Proof::from_bytes(&bytes, bytes.len() - 1).is_err());
 }
+
+// --- keys and batches -------------------------------------------------------------------------------------------------
+
+#[test]
+fn verifying_key_is_pinned() {
+    // Upstream cannot serialize keys; this is what every proof is bound to. A change here is a breaking circuit change:
+    // raise the format version and say so in the changelog.
+    let secret = secret(K, 1);
+    let key = secret.plan().circuit().verifying_key(&params(K)).unwrap();
+    let digest = Digest::of("zkinfer-pinned", format!("{:#?}", key.pinned()).as_bytes());
+    assert_eq!(
+        digest.to_string(),
+        "92c7b1445a855a6f3e52c473f87d9f6c775ace963546da920ce4dcf88a3ce350"
+    );
+}
+
+#[test]
+fn many_proofs_at_once() {
+    let secret = secret(K, 1);
+    let runs: Vec<_> = (0..5u32)
+        .map(|i| {
+            secret
+                .infer_integers(&[(0..16).map(|j| (j * 7 + i) % 64).collect()])
+                .unwrap()
+        })
+        .collect();
+    let visibility = Visibility {
+        attach_input: true,
+        ..Visibility::default()
+    };
+    let prove = |parallel: usize| {
+        let mut proofs = Vec::new();
+        let mut rng = ChaCha20Rng::seed_from_u64(11);
+        let context = |i: usize| vec![i as u8];
+        crate::secret::prove_many(
+            &secret,
+            &runs,
+            &visibility,
+            context,
+            parallel,
+            &mut rng,
+            |i, p| {
+                assert_eq!(i, proofs.len());
+                proofs.push(p.proof);
+            },
+        )
+        .unwrap();
+        proofs
+    };
+    let proofs = prove(2);
+    // The same randomness gives the same proofs, however many are made at a time.
+    assert_eq!(proofs, prove(0));
+    let verifier = verifier(&secret);
+    for (i, (run, proof)) in runs.iter().zip(&proofs).enumerate() {
+        let expected = Expected {
+            context: vec![i as u8],
+            ..Expected::default()
+        };
+        let verdict = verifier.verify(&expected, proof).unwrap();
+        assert_eq!(verdict.input, Side::Public(run.input().to_vec()));
+        assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
+    }
+}

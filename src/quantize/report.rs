@@ -53,9 +53,10 @@ pub struct Report {
     pub outputs: Vec<OutputReport>,
     /// One entry per layer that stands for a tensor of the float model.
     pub layers: Vec<LayerReport>,
-    /// Fraction of samples whose first output has the same largest element in floats and in integers.
+    /// Fraction of samples whose first output names the same class in floats and in integers: the largest element, or for
+    /// a single element whether it exceeds one half. Means nothing for models that are no classifiers.
     pub top_class_agreement: f64,
-    /// Fraction of samples whose largest element is the label: floats, where labels were given.
+    /// Fraction of samples whose class is the label: floats, where labels were given.
     pub float_accuracy: Option<f64>,
     /// The same for the integers.
     pub integer_accuracy: Option<f64>,
@@ -164,7 +165,7 @@ pub fn evaluate(
             magnitudes.extend(w.iter().map(|v| v.abs()));
         }
         if let (Some(g), Some(w)) = (got.first(), want.first()) {
-            let (g, w) = (largest(g), largest(w));
+            let (g, w) = (class(g), class(w));
             agree += usize::from(g == w);
             if let Some(&label) = labels.get(sample) {
                 integer_hits += usize::from(g == Some(label));
@@ -263,8 +264,12 @@ fn ratio(a: f64, b: f64) -> f64 {
     if a == 0.0 { 0.0 } else { a / b }
 }
 
-fn largest(values: &[f32]) -> Option<usize> {
-    (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a })
+/// The class that an output names: its largest element; a single element is taken as the probability of class 1.
+fn class(values: &[f32]) -> Option<usize> {
+    match values {
+        [p] => Some(usize::from(*p > 0.5)),
+        _ => (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a }),
+    }
 }
 
 #[derive(Clone, Debug, Default)]

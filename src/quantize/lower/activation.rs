@@ -152,7 +152,8 @@ impl Lowering<'_> {
     }
 
     /// A function by table: the argument is requantized over its calibrated range. On a side where the function is flat it
-    /// saturates; elsewhere an argument beyond the range is an error of the run, never a wrong value.
+    /// saturates; elsewhere an argument beyond the range is an error of the run. Between calibrated arguments the table is
+    /// only as good as the function is smooth: near a pole inside the range entries saturate.
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
         let acc = self.plain(input)?;
         let (min, max) = acc.total_range();
