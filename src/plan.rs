@@ -38,6 +38,15 @@ impl Default for PlanOptions {
     }
 }
 
+impl PlanOptions {
+    /// Fixes [`k`](Self::k).
+    #[must_use]
+    pub fn with_k(mut self, k: u32) -> Self {
+        self.k = Some(k);
+        self
+    }
+}
+
 /// What one `k` would cost. Milliseconds of CPU time on one core of the machine that the model was calibrated on: ratios
 /// between candidates mean something, the figures themselves are orders of magnitude.
 #[derive(Clone, Debug)]

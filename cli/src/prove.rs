@@ -7,8 +7,10 @@ use clap::Args;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use zkinfer::files::proof_to_json;
 use zkinfer::interface::Interface;
+use zkinfer::plan::{self, PlanOptions};
 use zkinfer::secret::{SideVisibility, Visibility};
 use zkinfer_circuits::statement::MAX_CONTEXT;
 
@@ -100,6 +102,7 @@ impl Prove {
                     "run": t_run.as_secs_f64(),
                     "key": t_key.as_secs_f64(),
                     "prove": t_prove.as_secs_f64(),
+                    "parts": proven.timings,
                 },
             }))?;
             return Ok(ExitCode::SUCCESS);
@@ -120,6 +123,30 @@ impl Prove {
             ui::time(t_key)
         );
         ui::line(&ui::stdout().dim(&times))?;
+        let timings = &proven.timings;
+        let part = |name: &str, time: Duration| format!("{name} {}", ui::time(time));
+        let parts = [
+            part("witness", timings.witness),
+            part("phase 1", timings.phase1),
+            part("fold", timings.fold),
+            part("phase 2", timings.phase2),
+            part("sums", timings.phase3),
+            part("halo2", timings.halo2),
+            part("link", timings.link),
+        ];
+        ui::line(&ui::stdout().dim(&parts.join(", ")))?;
+        let options = PlanOptions::default().with_k(secret.card().k);
+        if let Some(c) = plan::choose(&secret.card().program, &options)?.chosen() {
+            let predicted = format!(
+                "k = {}: {} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
+                c.k,
+                1u64 << c.k,
+                c.columns.advice(),
+                c.prove_ms,
+                c.proof_bytes
+            );
+            ui::line(&ui::stdout().dim(&predicted))?;
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
