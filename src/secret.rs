@@ -326,6 +326,27 @@ impl Secret {
         &self.card
     }
 
+    /// Whether `card` commits to exactly this model with these blinds, by computing the commitment anew. An auditor who is
+    /// given the model file checks a card with it; for a model with public weights anybody can.
+    ///
+    /// # Errors
+    /// [`CommitError::Params`] if the parameters cannot be read.
+    pub fn opens(&self, card: &Card) -> Result<bool, CommitError> {
+        if card.program != self.model.program || card.k != self.card.k {
+            return Ok(false);
+        }
+        let generators = Generators::new(&self.params).ok_or(CommitError::Params)?;
+        let groups = self
+            .plan
+            .groups
+            .iter()
+            .zip(&self.matrices)
+            .zip(&self.blinds);
+        let points =
+            groups.flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds));
+        Ok(points.eq(card.points.iter().copied()))
+    }
+
     /// The quantized model.
     pub fn model(&self) -> &QuantizedModel {
         &self.model

@@ -1034,6 +1034,36 @@ fn verifying_key_is_pinned() {
 }
 
 #[test]
+fn public_weights_can_be_checked_against_the_card() {
+    let commit = |model, seed| {
+        let mut rng = ChaCha20Rng::seed_from_u64(seed);
+        Secret::commit(
+            model,
+            K,
+            vec![],
+            params(K),
+            WeightVisibility::Public,
+            &mut rng,
+        )
+        .unwrap()
+    };
+    let published = commit(zoo(6), 1);
+    // Without blinds the commitment is a function of the weights.
+    assert_eq!(commit(zoo(6), 2).card().digest(), published.card().digest());
+    assert!(published.opens(published.card()).unwrap());
+    let mut other = zoo(6);
+    other.weights[0].data[0] += 1;
+    let other = commit(other, 1);
+    assert!(!other.opens(published.card()).unwrap());
+    assert!(
+        !secret(K, 1).opens(published.card()).unwrap(),
+        "hidden weights have other points"
+    );
+    let proof = prove(&published, &mut Lie::default()).proof;
+    assert!(verifier(&published).verify(&expected(), &proof).is_ok());
+}
+
+#[test]
 fn many_proofs_at_once() {
     let secret = secret(K, 1);
     let runs: Vec<_> = (0..5u32)
