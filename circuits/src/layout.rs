@@ -22,11 +22,16 @@
 //! channels of one group that share lanes form a [`Block`].
 
 use crate::error::LayoutError;
-use crate::program::{
-    Expanded, FIRST_SLOT, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, ZERO,
-};
+use crate::program::{Expanded, Neurons, Node, ONE, Program, Unit, Weights, ZERO};
 use std::collections::BTreeMap;
 use std::ops::Range;
+
+mod place;
+mod weights;
+
+pub use weights::LaneWeights;
+
+use place::{BankBuilder, Placed, place_channels};
 
 /// Rows at the end of the table that hold halo2's blinding values (`blinding_factors + 1` with two rotations per column).
 pub const BLINDING_ROWS: usize = 6;
@@ -151,64 +156,6 @@ pub struct Placement {
     pub fold: Option<Fold>,
 }
 
-/// Powers of the row constant and exponents of the further constants that weigh the lanes of a running sum.
-///
-/// A running sum `s' = c₀^step · s + Σ_l weight_l · v_l` gives the value in lane `l` and row `t` the coefficient
-/// `weight_l · c₀^(step · (last − 1 − t))`; weights are distinct monomials of degree at most 3 with the power of `c₀` below
-/// `step`, so all coefficients are distinct monomials.
-#[derive(Clone, Debug)]
-pub struct LaneWeights {
-    /// Power of `c₀` per row.
-    pub step: usize,
-    /// Number of constants, `c₀` included.
-    pub constants: usize,
-    /// Exponents of the constants, per lane.
-    pub exponents: Vec<Vec<usize>>,
-}
-
-impl LaneWeights {
-    fn new(lanes: usize) -> Option<LaneWeights> {
-        let step = lanes.clamp(1, 3);
-        for constants in 1..=8 {
-            let mut exponents = Vec::new();
-            let mut current = vec![0usize; constants];
-            // Odometer over all exponents of total degree at most 3, lowest constants first.
-            loop {
-                if current.iter().sum::<usize>() <= 3 && current[0] < step {
-                    exponents.push(current.clone());
-                }
-                let mut at = 0;
-                while at < constants {
-                    current[at] += 1;
-                    if current[at] <= 3 {
-                        break;
-                    }
-                    current[at] = 0;
-                    at += 1;
-                }
-                if at == constants {
-                    break;
-                }
-            }
-            if exponents.len() >= lanes {
-                exponents.sort_by_key(|e| {
-                    (
-                        e.iter().sum::<usize>(),
-                        e.iter().rev().copied().collect::<Vec<_>>(),
-                    )
-                });
-                exponents.truncate(lanes);
-                return Some(LaneWeights {
-                    step,
-                    constants,
-                    exponents,
-                });
-            }
-        }
-        None
-    }
-}
-
 /// Number of columns of each kind, in the order in which advice columns are numbered.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Columns {
@@ -278,31 +225,6 @@ pub struct Layout {
     pub table_columns: usize,
     /// Number of function tables.
     pub functions: usize,
-}
-
-struct BankBuilder {
-    lanes: Vec<usize>, // next free row of every lane
-}
-
-impl BankBuilder {
-    /// Puts `len` cells into one lane if one has room, else into fresh lanes.
-    fn sequential(&mut self, len: usize, last: usize) -> Vec<(usize, usize)> {
-        let capacity = last - 1;
-        let mut cells = Vec::with_capacity(len);
-        let fits = self.lanes.iter().position(|&next| last - next >= len);
-        let mut lane = fits.unwrap_or(self.lanes.len());
-        while cells.len() < len {
-            if lane == self.lanes.len() {
-                self.lanes.push(1);
-            }
-            let next = self.lanes[lane];
-            let take = (last - next).min(len - cells.len()).min(capacity);
-            cells.extend((next..next + take).map(|row| (lane, row)));
-            self.lanes[lane] += take;
-            lane += 1;
-        }
-        cells
-    }
 }
 
 impl Layout {
@@ -684,12 +606,6 @@ impl Layout {
     }
 }
 
-struct Placed {
-    kind: BankKind,
-    cells: Vec<(usize, usize)>,
-    blocks: Option<Vec<Block>>,
-}
-
 impl Lane {
     fn new(
         kind: &BankKind,
@@ -737,90 +653,6 @@ fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
         && n.terms
             .iter()
             .all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
-}
-
-/// Channels of consecutive rows; channels longer than a column are cut into tiles in fresh lanes side by side.
-fn place_channels(
-    n: &Neurons,
-    bank: &mut BankBuilder,
-    last: usize,
-) -> (Vec<(usize, usize)>, Vec<Block>) {
-    let (groups, outputs, positions) =
-        (n.groups as usize, n.outputs as usize, n.positions as usize);
-    let capacity = last - 1;
-    let mut cells = vec![(0, 0); n.len()];
-    let mut blocks = Vec::new();
-    // Lanes before this one have no room for a channel: looking at them again for every group would be quadratic.
-    let mut open = 0;
-    for group in 0..groups {
-        let mut channel = 0;
-        while open < bank.lanes.len() && last - bank.lanes[open] < positions {
-            open += 1;
-        }
-        let mut lane = open;
-        while channel < outputs {
-            let (lanes, base_row, height, count) = if positions > capacity {
-                let tiles = positions.div_ceil(capacity);
-                let first = bank.lanes.len();
-                let height = positions.div_ceil(tiles);
-                bank.lanes.resize(first + tiles, 1 + height);
-                (first..first + tiles, 1, height, 1)
-            } else {
-                if lane == bank.lanes.len() {
-                    bank.lanes.push(1);
-                }
-                let base = bank.lanes[lane];
-                let count = ((last - base) / positions).min(outputs - channel);
-                bank.lanes[lane] += count * positions;
-                lane += 1;
-                if count == 0 {
-                    continue;
-                }
-                (lane - 1..lane, base, positions, count)
-            };
-            let tiles: Vec<Tile> = lanes
-                .enumerate()
-                .map(|(i, lane)| Tile {
-                    lane,
-                    positions: i * height..((i + 1) * height).min(positions),
-                })
-                .collect();
-            for c in 0..count {
-                for tile in &tiles {
-                    for p in tile.positions.clone() {
-                        let neuron = (group * outputs + channel + c) * positions + p;
-                        cells[neuron] =
-                            (tile.lane, base_row + c * height + p - tile.positions.start);
-                    }
-                }
-            }
-            blocks.push(Block {
-                group,
-                channels: channel..channel + count,
-                base_row,
-                height,
-                tiles,
-                table: None,
-            });
-            channel += count;
-        }
-    }
-    (cells, blocks)
-}
-
-/// The slots of a value, for callers outside this crate that want to know where something is.
-pub fn cells_of(layout: &Layout, expanded: &Expanded, value: ValueRef) -> Vec<Vec<Cell>> {
-    let wires = expanded.value(value);
-    (0..wires.len())
-        .map(|i| {
-            wires
-                .element(i)
-                .iter()
-                .filter(|&&s| s >= FIRST_SLOT)
-                .map(|&s| layout.slots[s as usize])
-                .collect()
-        })
-        .collect()
 }
 
 #[cfg(test)]
