@@ -209,7 +209,7 @@ pub struct Layout {
     pub ports: Vec<Port>,
     /// Placement per node, `None` for wiring.
     pub placements: Vec<Option<Placement>>,
-    /// Cell of every slot (index: slot; the first [`FIRST_SLOT`] entries are meaningless).
+    /// Cell of every slot (index: slot; the first [`FIRST_SLOT`](crate::program::FIRST_SLOT) entries are meaningless).
     pub slots: Vec<Cell>,
     /// Port that carries the constant one for free coefficients, if there are any.
     pub free_one: Option<u32>,

@@ -3,7 +3,7 @@
 use super::{Wires, ZERO};
 use crate::error::ProgramError;
 
-/// One axis of the source array as seen by a [`Node::View`].
+/// One axis of the source array as seen by a [`Node::View`](super::Node::View).
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Axis {
     /// Length of the source along this axis.
