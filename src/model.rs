@@ -143,7 +143,7 @@ impl TensorInterface {
                     name: self.name.clone(),
                     index,
                     value,
-                    low: a.min(b),
+                    low: a.min(b) + 0.0, // no minus zero in messages
                     high: a.max(b),
                 });
             }
