@@ -1,0 +1,13 @@
+//! The arithmetic that a proof spends its time in, over the Pasta cycle.
+//!
+//! ```text
+//! vector   LANES field elements at a time: portable, AVX-512 IFMA         (the only module with `unsafe`)
+//! msm      multi-scalar multiplication, collapse of generators            (over vectors)
+//! fft      transforms between coefficients and cosets                     (over vectors)
+//! fold     small-integer weights times field elements                     (over vectors)
+//! ```
+//!
+//! Everything above [`vector`] is written once, generic over [`vector::Backend`]. A backend is chosen at run time: see
+//! [`vector::Backend::run`].
+
+pub mod vector;
