@@ -2,7 +2,7 @@
 //!
 //! # Writing a kernel
 //!
-//! A kernel is a struct with its arguments and an `#[inline(always)]` [`Kernel::run`] that is generic over the backend.
+//! A kernel is a struct with its arguments and an `#[inline(always)]` [`Kernel::run`], generic over the backend.
 //! [`Backend::run`] enters it with the instruction set enabled. Kernels are loops over whole slices; threads are outside of
 //! them (each task enters its own kernel), because a closure that another thread runs is compiled without the
 //! instruction set.
@@ -142,12 +142,12 @@ pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
     fn select(self, other: Self, mask: u32) -> Self;
 }
 
-/// A computation that is written once for all backends.
-pub trait Kernel {
+/// A computation that is written once for all backends; its fields may hold vectors of the backend.
+pub trait Kernel<B: Backend> {
     /// What it computes.
     type Output;
     /// The computation; `#[inline(always)]`, like everything that it calls in a loop.
-    fn run<B: Backend>(self) -> Self::Output;
+    fn run(self) -> Self::Output;
 }
 
 /// An instruction set. Values exist only where the machine has it.
@@ -161,5 +161,5 @@ pub trait Backend: Copy + Send + Sync + std::fmt::Debug + 'static {
     /// The backend, if this machine has it.
     fn detect() -> Option<Self>;
     /// Runs a kernel with the instruction set enabled.
-    fn run<K: Kernel>(self, kernel: K) -> K::Output;
+    fn run<K: Kernel<Self>>(self, kernel: K) -> K::Output;
 }

@@ -120,7 +120,7 @@ impl Backend for Portable {
         Some(Portable)
     }
     #[inline(always)]
-    fn run<K: Kernel>(self, kernel: K) -> K::Output {
-        kernel.run::<Self>()
+    fn run<K: Kernel<Self>>(self, kernel: K) -> K::Output {
+        kernel.run()
     }
 }
