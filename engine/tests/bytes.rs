@@ -138,3 +138,11 @@ fn portable() {
         compare::<Portable>(k);
     }
 }
+
+#[cfg(target_arch = "x86_64")]
+#[test]
+fn ifma() {
+    for k in [6, 7, 9] {
+        compare::<zkinfer_kernels::vector::Ifma>(k);
+    }
+}
