@@ -14,14 +14,27 @@ pub struct Draws {
 }
 
 impl Draws {
-    /// Draws for `columns` columns: all rows first, column by column, then all blinds.
-    pub fn new(columns: usize, rows: usize, rng: &mut impl Rng) -> Draws {
-        let rows = (0..columns)
-            .map(|_| (0..rows).map(|_| F::random(&mut *rng)).collect())
-            .collect();
-        Draws {
-            rows,
-            blinds: (0..columns).map(|_| F::random(&mut *rng)).collect(),
+    /// Draws for several circuits, one after the other: all rows first, column by column, then all blinds. A column that is
+    /// `repeated` in all circuits has the draws of the first one's.
+    pub fn new(circuits: usize, repeated: &[bool], rows: usize, rng: &mut impl Rng) -> Vec<Draws> {
+        let mut all: Vec<Draws> = Vec::with_capacity(circuits);
+        for _ in 0..circuits {
+            let first = all.first();
+            let of_first = |i: usize| first.filter(|_| repeated[i]);
+            let rows = (0..repeated.len())
+                .map(|i| match of_first(i) {
+                    Some(first) => first.rows[i].clone(),
+                    None => (0..rows).map(|_| F::random(&mut *rng)).collect(),
+                })
+                .collect();
+            let blinds = (0..repeated.len())
+                .map(|i| match of_first(i) {
+                    Some(first) => first.blinds[i],
+                    None => F::random(&mut *rng),
+                })
+                .collect();
+            all.push(Draws { rows, blinds });
         }
+        all
     }
 }

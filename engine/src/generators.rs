@@ -83,6 +83,31 @@ impl<B: Backend> Generators<B> {
         self.points(&self.lagrange, &jobs)
     }
 
+    /// Commitments to many short columns of small integers with values on the same rows: `weights` is row-major,
+    /// `[blinds.len()][rows.len()]`.
+    pub fn commit_weights(&self, rows: &[u32], weights: &[i32], blinds: &[F]) -> Vec<C> {
+        let n = 1usize << self.k;
+        let jobs: Vec<Job<'_>> = weights
+            .chunks(rows.len().max(1))
+            .zip(blinds)
+            .map(|(weights, blind)| Job {
+                parts: vec![
+                    Part {
+                        at: At::List(rows),
+                        scalars: Scalars::Small(weights),
+                    },
+                    part(n, std::slice::from_ref(blind)),
+                ],
+            })
+            .collect();
+        self.points(&self.lagrange, &jobs)
+    }
+
+    /// The backend.
+    pub fn backend(&self) -> B {
+        self.backend
+    }
+
     /// Commitments to polynomials given by coefficients, each with its blind.
     pub(crate) fn commit_polys(&self, polys: &[Vec<F>], blinds: &[F]) -> Vec<C> {
         let n = 1usize << self.k;

@@ -15,7 +15,7 @@ use std::sync::Arc;
 use zkinfer_kernels::fft::{load, store};
 use zkinfer_kernels::vector::{Backend, Vector};
 
-/// One run of the circuit in a proof.
+/// One run of the circuit in a proof. Repeated columns share their polynomials.
 pub(crate) struct Witness<B: Backend> {
     pub advice: Vec<Arc<Poly<B>>>,
     pub commitments: Vec<C>,
@@ -33,18 +33,60 @@ pub struct Prover<'k, B: Backend, R> {
 }
 
 impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
-    /// Starts a proof for one circuit. Draws the blinding of all advice columns.
-    pub fn new(key: &'k Key<B>, mut rng: R) -> Self {
-        let draws = Draws::new(key.shape.advice, key.shape.blinding_rows, &mut rng);
+    /// Starts a proof of one run of the circuit. Draws the blinding of all advice columns.
+    pub fn new(key: &'k Key<B>, rng: R) -> Self {
+        Prover::of_many(key, 1, &vec![false; key.shape.advice], rng)
+    }
+
+    /// Starts a proof of several runs of the circuit. Columns that are marked in `repeated` will be the same in all of them,
+    /// blinding included: see [`Prover::repeat`].
+    ///
+    /// # Panics
+    /// If `repeated` has not one entry per advice column.
+    pub fn of_many(key: &'k Key<B>, circuits: usize, repeated: &[bool], mut rng: R) -> Self {
+        assert_eq!(repeated.len(), key.shape.advice, "one mark per column");
+        let draws = Draws::new(circuits, repeated, key.shape.blinding_rows, &mut rng);
+        let circuits = draws.into_iter().map(|draws| Witness {
+            advice: Vec::with_capacity(key.shape.advice),
+            commitments: Vec::with_capacity(key.shape.advice),
+            draws,
+        });
         Prover {
             key,
-            circuits: vec![Witness {
-                advice: Vec::with_capacity(key.shape.advice),
-                commitments: Vec::with_capacity(key.shape.advice),
-                draws,
-            }],
+            circuits: circuits.collect(),
             rng,
         }
+    }
+
+    /// The next `count` columns of a circuit are those of the first circuit, at no cost.
+    ///
+    /// # Errors
+    /// If the first circuit's are not committed, or were not announced as repeated.
+    pub fn repeat(&mut self, circuit: usize, count: usize) -> Result<(), EngineError> {
+        let at = circuit.clamp(1, self.circuits.len());
+        let (first, rest) = self.circuits.split_at_mut(at);
+        let (Some(first), Some(witness)) = (first.first(), rest.first_mut()) else {
+            return Err(EngineError::Witness {
+                what: "only later circuits repeat columns",
+            });
+        };
+        let range = witness.advice.len()..witness.advice.len() + count;
+        let same = first.advice.len() >= range.end
+            && range
+                .clone()
+                .all(|i| first.draws.rows[i] == witness.draws.rows[i]);
+        if !same {
+            return Err(EngineError::Witness {
+                what: "a repeated column is not there or was not announced",
+            });
+        }
+        witness
+            .advice
+            .extend_from_slice(&first.advice[range.clone()]);
+        witness
+            .commitments
+            .extend_from_slice(&first.commitments[range]);
+        Ok(())
     }
 
     /// The blinding of a circuit's columns.

@@ -33,7 +33,13 @@ pub(crate) fn pieces<B: Backend>(
                         let mut scratch = vec![B::Scalar::zero(); vectors];
                         let mut out = vec![B::Scalar::zero(); vectors];
                         evaluate.run(poly, &mut scratch, &mut out);
-                        { let st = zkinfer_kernels::fft::store(backend, &out); let l = B::Scalar::LANES; (0..st.len()).map(|i| st[(i % vectors) * l + i / vectors]).collect() }
+                        {
+                            let st = zkinfer_kernels::fft::store(backend, &out);
+                            let l = B::Scalar::LANES;
+                            (0..st.len())
+                                .map(|i| st[(i % vectors) * l + i / vectors])
+                                .collect()
+                        }
                     })
                     .collect()
             };

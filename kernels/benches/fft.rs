@@ -35,7 +35,10 @@ fn transforms(c: &mut Criterion) {
         let elements: Vec<Fp> = (0..1 << k).map(|_| Fp::random(&mut rng)).collect();
         let domain = Domain::new(k).expect("k is small");
         let mut values = elements.clone();
-        let one = rayon::ThreadPoolBuilder::new().num_threads(1).build().expect("one thread");
+        let one = rayon::ThreadPoolBuilder::new()
+            .num_threads(1)
+            .build()
+            .expect("one thread");
         c.bench_with_input(BenchmarkId::new("upstream", k), &k, |b, &k| {
             one.install(|| b.iter(|| best_fft(&mut values, domain.omega(), k)))
         });
