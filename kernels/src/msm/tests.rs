@@ -1,5 +1,5 @@
 use super::*;
-use crate::vector::Portable;
+use crate::vector::{Checked, Portable};
 use ff::Field;
 use group::CurveAffine as _;
 use halo2_proofs::arithmetic::best_multiexp;
@@ -181,17 +181,32 @@ fn adversarial_bases<B: Backend>(backend: B) {
     }
 }
 
-#[test]
-fn sums_of_all_kinds() {
-    all_kinds(Portable);
+/// A test on every backend that the machine has.
+macro_rules! on_all_backends {
+    ($($name:ident)*) => {$(
+        mod $name {
+            use super::*;
+            #[test]
+            fn portable() {
+                super::$name(Portable);
+            }
+            #[test]
+            fn checked() {
+                super::$name(Checked);
+            }
+            #[cfg(target_arch = "x86_64")]
+            #[test]
+            fn ifma() {
+                if let Some(backend) = crate::vector::Ifma::detect() {
+                    super::$name(backend);
+                }
+            }
+        }
+    )*};
 }
 
-#[test]
-fn jobs_of_several_parts() {
-    parts_and_lists(Portable);
-}
-
-#[test]
-fn adversarial() {
-    adversarial_bases(Portable);
+on_all_backends! {
+    all_kinds
+    parts_and_lists
+    adversarial_bases
 }
