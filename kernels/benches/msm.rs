@@ -1,0 +1,121 @@
+//! Multi-scalar multiplication on one thread against `halo2_proofs`.
+//!
+//! Upstream spreads over the global rayon pool: run with `RAYON_NUM_THREADS=1`.
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
+use ff::Field;
+use group::{CurveAffine as _, Group};
+use halo2_proofs::arithmetic::best_multiexp;
+use pasta_curves::arithmetic::CurveExt;
+use pasta_curves::{Eq, EqAffine, Fp};
+use rand_chacha::ChaCha20Rng;
+use rand_core::{Rng, SeedableRng};
+use std::time::Duration;
+use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm};
+#[cfg(target_arch = "x86_64")]
+use zkinfer_kernels::vector::Ifma;
+use zkinfer_kernels::vector::{Backend, Portable};
+
+fn points(n: usize) -> Vec<EqAffine> {
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let points: Vec<Eq> = (0..n).map(|_| Eq::random(&mut rng)).collect();
+    let mut out = vec![EqAffine::identity(); n];
+    Eq::batch_normalize_vartime(&points, &mut out);
+    out
+}
+
+/// Kinds of scalars: name, values.
+fn scalars(n: usize) -> Vec<(&'static str, Vec<Fp>)> {
+    let mut rng = ChaCha20Rng::seed_from_u64(2);
+    let full: Vec<Fp> = (0..n).map(|_| Fp::random(&mut rng)).collect();
+    let low: Vec<Fp> = (0..n)
+        .map(|_| Fp::from(u64::from(rng.next_u32() >> 20)))
+        .collect();
+    let signed: Vec<Fp> = (0..n)
+        .map(|_| Fp::from(u64::from(rng.next_u32() >> 20)) - Fp::from(2048))
+        .collect();
+    let mut blinded = low.clone();
+    blinded[n - 6..].copy_from_slice(&full[..6]);
+    vec![
+        ("full", full),
+        ("12 bit", low),
+        ("signed 12 bit", signed),
+        ("12 bit, 6 full", blinded),
+    ]
+}
+
+fn job(scalars: &[Fp]) -> Job<'_> {
+    Job {
+        parts: vec![Part {
+            at: At::From(0),
+            scalars: Scalars::Field(scalars),
+        }],
+    }
+}
+
+fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
+    let bases = Bases::new(backend, all);
+    let mut group = c.benchmark_group(B::NAME);
+    for k in [10, 12, 14] {
+        for (name, values) in scalars(1 << k) {
+            let jobs = [job(&values)];
+            group.bench_with_input(BenchmarkId::new(name, k), &jobs, |b, jobs| {
+                b.iter(|| msm(backend, &bases, jobs))
+            });
+        }
+    }
+    // Sixteen columns in one call.
+    let values = &scalars(1 << 10)[1].1;
+    let jobs = vec![job(values); 16];
+    group.bench_function("12 bit, 16 jobs/10", |b| {
+        b.iter(|| msm(backend, &bases, &jobs))
+    });
+    // Committing a layer: 400 rows of 64 signed 16-bit weights.
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    let weights: Vec<i32> = (0..300).map(|_| (rng.next_u32() as i32) >> 16).collect();
+    let rows = vec![
+        Job {
+            parts: vec![Part {
+                at: At::From(0),
+                scalars: Scalars::Small(&weights),
+            }],
+        };
+        64
+    ];
+    group.bench_function("16-bit weights, 64 jobs of 300", |b| {
+        b.iter(|| msm(backend, &bases, &rows))
+    });
+    group.finish();
+}
+
+fn upstream(c: &mut Criterion, all: &[EqAffine]) {
+    let mut group = c.benchmark_group("halo2_proofs");
+    for k in [10, 12, 14] {
+        for (name, values) in scalars(1 << k) {
+            group.bench_with_input(BenchmarkId::new(name, k), &values, |b, values| {
+                b.iter(|| best_multiexp(values, &all[..values.len()]))
+            });
+        }
+    }
+    group.finish();
+}
+
+fn all(c: &mut Criterion) {
+    let points = points(1 << 14);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(backend) = Ifma::detect() {
+        run(c, backend, &points);
+    }
+    run(c, Portable, &points);
+    upstream(c, &points);
+}
+
+criterion_group! {
+    name = benches;
+    config = Criterion::default()
+        .sample_size(10)
+        .warm_up_time(Duration::from_millis(100))
+        .measurement_time(Duration::from_millis(400));
+    targets = all
+}
+criterion_main!(benches);

@@ -1,0 +1,574 @@
+//! Affine points of Vesta, many at a time: one inversion for a whole batch of additions or doublings.
+//!
+//! # The batch
+//!
+//! An affine addition needs `1 / (x2 − x1)`. Montgomery's trick turns the inversions of a batch into one: a first pass
+//! multiplies the denominators up and keeps the running products, one field element is inverted, and a second pass walks
+//! back and peels off one inverse at a time. Every lane of every chain has its own running product, so that the passes are
+//! vector code; the lanes meet only at the one inversion. An addition costs 6 multiplications.
+//!
+//! # Exceptions
+//!
+//! A zero denominator (equal or opposite points) would make the inverses of a whole batch zero. Such lanes are recognised
+//! by their abscissas, get the denominator one, and are added again afterwards with complete formulas. The identity is
+//! stored as `(0, 0)`: no point of Vesta has the abscissa 0 (5 is no square), so it never makes a denominator zero by
+//! itself, but its sums would be wrong. It is looked for only after one has appeared, see [`Adder::add_listed`].
+
+use crate::vector::{Backend, Point, Vector};
+use ff::Field;
+use group::Group;
+use pasta_curves::arithmetic::{CurveAffine, CurveExt, VartimeField};
+use pasta_curves::{Eq, EqAffine, Fq};
+
+/// Packed elements of the base field.
+pub type PackedOf<B> = <<B as Backend>::Base as Vector<Fq>>::Packed;
+/// Points at rest in a backend's representation.
+pub type PointOf<B> = Point<PackedOf<B>>;
+
+/// The bit of an index that asks for the opposite of the point.
+pub const NEGATIVE: u32 = 1 << 31;
+
+/// Pairs per inversion: the scratch of a batch stays in a core's own cache.
+const BATCH: usize = 4096;
+/// Independent running products per lane, so that multiplications overlap.
+const CHAINS: usize = 2;
+/// Upper bound of `LANES`.
+const MAX_LANES: usize = 8;
+
+/// The identity at rest.
+#[inline(always)]
+pub fn identity<B: Backend>() -> PointOf<B> {
+    pack_one::<B>(Fq::ZERO, Fq::ZERO)
+}
+
+#[inline(always)]
+fn pack_one<B: Backend>(x: Fq, y: Fq) -> PointOf<B> {
+    let mut out = [PointOf::<B>::default(); MAX_LANES];
+    B::Base::scatter(
+        B::Base::splat(x),
+        B::Base::splat(y),
+        &mut out[..B::Base::LANES],
+    );
+    out[0]
+}
+
+/// One point from rest.
+#[inline(always)]
+pub fn unpack_point<B: Backend>(point: &PointOf<B>) -> Eq {
+    let all = [*point; MAX_LANES];
+    let at: [u32; MAX_LANES] = std::array::from_fn(|i| i as u32);
+    let (x, y) = B::Base::gather(&all[..B::Base::LANES], &at[..B::Base::LANES]);
+    let (mut xs, mut ys) = ([Fq::ZERO; MAX_LANES], [Fq::ZERO; MAX_LANES]);
+    x.store(&mut xs[..B::Base::LANES]);
+    y.store(&mut ys[..B::Base::LANES]);
+    if bool::from(ys[0].is_zero()) {
+        Eq::identity()
+    } else {
+        EqAffine::from_xy_unchecked(xs[0], ys[0]).into()
+    }
+}
+
+/// Points from rest, `points[at[i]]`.
+#[inline(always)]
+pub fn unpack_points<B: Backend>(points: &[PointOf<B>], at: &[u32]) -> Vec<EqAffine> {
+    let lanes = B::Base::LANES;
+    let mut out = Vec::with_capacity(at.len());
+    for some in at.chunks(lanes) {
+        let list: [u32; MAX_LANES] = std::array::from_fn(|i| some[i.min(some.len() - 1)]);
+        let (x, y) = B::Base::gather(points, &list[..lanes]);
+        let (mut xs, mut ys) = ([Fq::ZERO; MAX_LANES], [Fq::ZERO; MAX_LANES]);
+        x.store(&mut xs[..lanes]);
+        y.store(&mut ys[..lanes]);
+        for (x, y) in xs.into_iter().zip(ys).take(some.len()) {
+            out.push(if bool::from(y.is_zero()) {
+                EqAffine::from_xy_unchecked(Fq::ZERO, Fq::ZERO)
+            } else {
+                EqAffine::from_xy_unchecked(x, y)
+            });
+        }
+    }
+    out
+}
+
+/// One point to rest (an inversion).
+#[inline(always)]
+pub fn pack_point<B: Backend>(point: &Eq) -> PointOf<B> {
+    let (x, y) = affine(&point.to_affine_vartime());
+    pack_one::<B>(x, y)
+}
+
+/// The coordinates, `(0, 0)` for the identity.
+fn affine(point: &EqAffine) -> (Fq, Fq) {
+    Option::from(point.coordinates()).map_or(
+        (Fq::ZERO, Fq::ZERO),
+        |c: pasta_curves::arithmetic::Coordinates<_>| (*c.x(), *c.y()),
+    )
+}
+
+/// Points to rest, in order.
+#[inline(always)]
+pub fn pack_points<B: Backend>(points: &[EqAffine]) -> Vec<PointOf<B>> {
+    let lanes = B::Base::LANES;
+    let mut out = vec![PointOf::<B>::default(); points.len().next_multiple_of(lanes)];
+    for (from, to) in points.chunks(lanes).zip(out.chunks_exact_mut(lanes)) {
+        let (mut xs, mut ys) = ([Fq::ZERO; MAX_LANES], [Fq::ZERO; MAX_LANES]);
+        for (lane, point) in from.iter().enumerate() {
+            (xs[lane], ys[lane]) = affine(point);
+        }
+        B::Base::scatter(B::Base::from_fn(|i| xs[i]), B::Base::from_fn(|i| ys[i]), to);
+    }
+    out.truncate(points.len());
+    out
+}
+
+/// The images `(ζ·x, y)` under the endomorphism, `λ` times the points (the identity stays the identity).
+#[inline(always)]
+pub fn endomorphism<B: Backend>(points: &[PointOf<B>]) -> Vec<PointOf<B>> {
+    use ff::WithSmallOrderMulGroup;
+    let lanes = B::Base::LANES;
+    let zeta = B::Base::splat(Fq::ZETA);
+    let mut out = vec![PointOf::<B>::default(); points.len().next_multiple_of(lanes)];
+    for (group, to) in out.chunks_exact_mut(lanes).enumerate() {
+        let at: [u32; MAX_LANES] =
+            std::array::from_fn(|i| (group * lanes + i).min(points.len() - 1) as u32);
+        let (x, y) = B::Base::gather(points, &at[..lanes]);
+        B::Base::scatter(x.mul(zeta), y, to);
+    }
+    out.truncate(points.len());
+    out
+}
+
+/// One kind of batched operation: vector `i` of the batch.
+trait Operation<B: Backend> {
+    /// The denominators (bound 2), and the lanes that need complete formulas.
+    fn denominator(&mut self, i: usize) -> (B::Base, u32);
+    /// Given the denominators' inverses (bound 2), computes and writes the results.
+    fn finish(&mut self, i: usize, inverse: B::Base);
+    /// Writes the result of one lane with complete formulas; returns whether it is the identity.
+    fn repair(&mut self, i: usize, lane: usize) -> bool;
+}
+
+/// Scratch for batches of additions and doublings.
+pub struct Adder<B: Backend> {
+    /// Denominators of the batch.
+    denominators: Vec<B::Base>,
+    /// Running products before each denominator.
+    products: Vec<B::Base>,
+    /// Vectors with exceptional lanes.
+    exceptions: Vec<(u32, u32)>,
+    /// Whether an identity may be among the operands.
+    dirty: bool,
+}
+
+impl<B: Backend> Default for Adder<B> {
+    fn default() -> Self {
+        Adder::new()
+    }
+}
+
+impl<B: Backend> Adder<B> {
+    /// Empty scratch; operands are taken to be no identities until [`Adder::set_dirty`].
+    pub fn new() -> Self {
+        Adder {
+            denominators: Vec::new(),
+            products: Vec::new(),
+            exceptions: Vec::new(),
+            dirty: false,
+        }
+    }
+
+    /// From now on operands may be the identity (slower). The adder sets this itself when a result is the identity.
+    pub fn set_dirty(&mut self, dirty: bool) {
+        self.dirty = dirty;
+    }
+
+    /// One batch of `vectors` vectors.
+    #[inline(always)]
+    fn batch<O: Operation<B>>(&mut self, vectors: usize, operation: &mut O) {
+        let one = B::Base::splat(Fq::ONE);
+        if self.products.len() < vectors {
+            self.products.resize(vectors, B::Base::zero());
+            self.denominators.resize(vectors, B::Base::zero());
+        }
+        let products = &mut self.products[..vectors];
+        let denominators = &mut self.denominators[..vectors];
+        let whole = vectors - vectors % CHAINS;
+
+        let mut running = [one; CHAINS];
+        macro_rules! forward {
+            ($i:expr, $c:expr) => {{
+                let (mut d, mask) = operation.denominator($i);
+                if mask != 0 {
+                    d = d.select(one, mask);
+                    self.exceptions.push(($i as u32, mask));
+                }
+                denominators[$i] = d;
+                products[$i] = running[$c];
+                running[$c] = running[$c].mul(d);
+            }};
+        }
+        let mut i = 0;
+        while i < whole {
+            for c in 0..CHAINS {
+                forward!(i + c, c);
+            }
+            i += CHAINS;
+        }
+        for i in whole..vectors {
+            forward!(i, i - whole);
+        }
+
+        let mut inverse = invert_chains::<B>(&running);
+        macro_rules! backward {
+            ($i:expr, $c:expr) => {{
+                let one_over = inverse[$c].mul(products[$i]);
+                inverse[$c] = inverse[$c].mul(denominators[$i]);
+                operation.finish($i, one_over);
+            }};
+        }
+        for i in (whole..vectors).rev() {
+            backward!(i, i - whole);
+        }
+        let mut i = whole;
+        while i > 0 {
+            i -= CHAINS;
+            for c in 0..CHAINS {
+                backward!(i + c, c);
+            }
+        }
+
+        while let Some((i, mask)) = self.exceptions.pop() {
+            for lane in 0..B::Base::LANES {
+                if mask >> lane & 1 == 1 {
+                    self.dirty |= operation.repair(i as usize, lane);
+                }
+            }
+        }
+    }
+
+    /// `out[k] = points[a[k]] + points[b[k]]`. With `SIGNED`, indices with the bit [`NEGATIVE`] mean opposite points.
+    ///
+    /// The lists have the same length, a multiple of `LANES` ([`pad_pairs`]); `out` is at least as long. Operands may be
+    /// the identity only after [`Adder::set_dirty`] or where an earlier result of this adder was the identity. Panics where
+    /// an index is outside of `points`.
+    #[inline(always)]
+    pub fn add_listed<const SIGNED: bool>(
+        &mut self,
+        points: &[PointOf<B>],
+        a: &[u32],
+        b: &[u32],
+        out: &mut [PointOf<B>],
+    ) {
+        let lanes = B::Base::LANES;
+        for ((a, b), out) in a
+            .chunks(BATCH)
+            .zip(b.chunks(BATCH))
+            .zip(out.chunks_mut(BATCH))
+        {
+            let vectors = a.len() / lanes;
+            let mut operation = Listed::<B, SIGNED> {
+                points,
+                a,
+                b,
+                out,
+                dirty: self.dirty,
+                zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..lanes]),
+            };
+            self.batch(vectors, &mut operation);
+        }
+    }
+
+    /// `sums[i] ± row[i]` into `sums[i]`; both have the same length, at least 1.
+    #[inline(always)]
+    pub fn add_rows(&mut self, sums: &mut [PointOf<B>], row: &[PointOf<B>], negative: bool) {
+        for (sums, row) in sums.chunks_mut(BATCH).zip(row.chunks(BATCH)) {
+            let mut operation = Rows::<B> {
+                sums,
+                row,
+                before: Vec::new(),
+                negative: if negative { u32::MAX } else { 0 },
+                dirty: self.dirty,
+                zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..B::Base::LANES]),
+            };
+            self.batch(row.len().div_ceil(B::Base::LANES), &mut operation);
+        }
+    }
+
+    /// Doubles all points in place.
+    #[inline(always)]
+    pub fn double_rows(&mut self, points: &mut [PointOf<B>]) {
+        for points in points.chunks_mut(BATCH) {
+            let vectors = points.len().div_ceil(B::Base::LANES);
+            let mut operation = Doubles::<B> {
+                points,
+                zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..B::Base::LANES]),
+            };
+            self.batch(vectors, &mut operation);
+        }
+    }
+}
+
+/// Repeats the last pair until the length is a multiple of `LANES`, and returns the length before.
+#[inline(always)]
+pub fn pad_pairs<B: Backend>(a: &mut Vec<u32>, b: &mut Vec<u32>) -> usize {
+    let pairs = a.len();
+    if let (Some(&x), Some(&y)) = (a.last(), b.last()) {
+        let padded = pairs.next_multiple_of(B::Base::LANES);
+        a.resize(padded, x);
+        b.resize(padded, y);
+    }
+    pairs
+}
+
+/// `out[k] = points[at[k]]`, or the opposite where the index has the bit [`NEGATIVE`]. The list is padded to a multiple of
+/// `LANES`; `out` has room for that.
+#[inline(always)]
+pub fn copy_listed<B: Backend>(points: &[PointOf<B>], at: &mut Vec<u32>, out: &mut [PointOf<B>]) {
+    let lanes = B::Base::LANES;
+    let Some(&last) = at.last() else { return };
+    at.resize(at.len().next_multiple_of(lanes), last);
+    for i in 0..at.len() / lanes {
+        let (list, negative) = indices::<B, true>(at, i);
+        let (x, y) = B::Base::gather(points, &list[..lanes]);
+        B::Base::scatter(
+            x,
+            y.negate_where(negative),
+            &mut out[i * lanes..(i + 1) * lanes],
+        );
+    }
+}
+
+/// Inverts every lane of every chain with one inversion. Bounds: 2 in, 2 out.
+#[inline(always)]
+fn invert_chains<B: Backend>(running: &[B::Base; CHAINS]) -> [B::Base; CHAINS] {
+    let lanes = B::Base::LANES;
+    let mut before = *running;
+    let mut total = running[0];
+    for c in 1..CHAINS {
+        before[c] = total;
+        total = total.mul(running[c]);
+    }
+    let mut values = [Fq::ONE; MAX_LANES];
+    total.store(&mut values[..lanes]);
+    let mut left = [Fq::ONE; MAX_LANES];
+    let mut product = values[0];
+    for i in 1..lanes {
+        left[i] = product;
+        product *= values[i];
+    }
+    // Denominators are differences of different canonical values, never zero.
+    let mut inverse = product.invert_vartime().unwrap_or(Fq::ZERO);
+    let mut inverses = [Fq::ONE; MAX_LANES];
+    for i in (1..lanes).rev() {
+        inverses[i] = inverse * left[i];
+        inverse *= values[i];
+    }
+    inverses[0] = inverse;
+    let mut inverse = B::Base::from_fn(|i| inverses[i]);
+    let mut out = *running;
+    for c in (1..CHAINS).rev() {
+        out[c] = inverse.mul(before[c]);
+        inverse = inverse.mul(running[c]);
+    }
+    out[0] = inverse;
+    out
+}
+
+/// The chord through two points, from operands with bound 1 and `1 / (x2 − x1)` with bound 2; bounds 4 and 3.
+#[inline(always)]
+fn chord<B: Backend>(
+    (x1, y1): (B::Base, B::Base),
+    (x2, y2): (B::Base, B::Base),
+    inverse: B::Base,
+) -> (B::Base, B::Base) {
+    let slope = y2.sub::<1>(y1).mul(inverse);
+    let x3 = slope.square().sub::<1>(x1).sub::<1>(x2);
+    let y3 = slope.mul(x1.sub::<4>(x3)).sub::<1>(y1);
+    (x3, y3)
+}
+
+/// `LANES` indices and the mask of their signs.
+#[inline(always)]
+fn indices<B: Backend, const SIGNED: bool>(list: &[u32], i: usize) -> ([u32; MAX_LANES], u32) {
+    let lanes = B::Base::LANES;
+    let from = &list[i * lanes..(i + 1) * lanes];
+    let mut at = [0; MAX_LANES];
+    let mut mask = 0;
+    for lane in 0..lanes {
+        at[lane] = if SIGNED {
+            from[lane] & !NEGATIVE
+        } else {
+            from[lane]
+        };
+        if SIGNED {
+            mask |= (from[lane] >> 31) << lane;
+        }
+    }
+    (at, mask)
+}
+
+/// Consecutive indices, the last one repeated beyond the end.
+#[inline(always)]
+fn consecutive<B: Backend>(i: usize, len: usize) -> [u32; MAX_LANES] {
+    let first = i * B::Base::LANES;
+    std::array::from_fn(|lane| (first + lane).min(len - 1) as u32)
+}
+
+/// Writes consecutive points, the last vector perhaps in part.
+#[inline(always)]
+fn write<B: Backend>(out: &mut [PointOf<B>], i: usize, x: B::Base, y: B::Base) {
+    let lanes = B::Base::LANES;
+    let out = &mut out[i * lanes..];
+    if out.len() >= lanes {
+        B::Base::scatter(x, y, &mut out[..lanes]);
+    } else {
+        let mut rest = [PointOf::<B>::default(); MAX_LANES];
+        B::Base::scatter(x, y, &mut rest[..lanes]);
+        out.copy_from_slice(&rest[..out.len()]);
+    }
+}
+
+struct Listed<'a, B: Backend, const SIGNED: bool> {
+    points: &'a [PointOf<B>],
+    a: &'a [u32],
+    b: &'a [u32],
+    out: &'a mut [PointOf<B>],
+    dirty: bool,
+    zero: B::Base,
+}
+
+impl<B: Backend, const SIGNED: bool> Operation<B> for Listed<'_, B, SIGNED> {
+    #[inline(always)]
+    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
+        let lanes = B::Base::LANES;
+        let (a, _) = indices::<B, SIGNED>(self.a, i);
+        let (b, _) = indices::<B, SIGNED>(self.b, i);
+        let x1 = B::Base::gather_x(self.points, &a[..lanes]);
+        let x2 = B::Base::gather_x(self.points, &b[..lanes]);
+        let mut mask = x1.same(x2);
+        if self.dirty {
+            mask |= x1.same(self.zero) | x2.same(self.zero);
+        }
+        (x2.sub::<1>(x1), mask)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, i: usize, inverse: B::Base) {
+        let lanes = B::Base::LANES;
+        let (a, negative_a) = indices::<B, SIGNED>(self.a, i);
+        let (b, negative_b) = indices::<B, SIGNED>(self.b, i);
+        let (x1, mut y1) = B::Base::gather(self.points, &a[..lanes]);
+        let (x2, mut y2) = B::Base::gather(self.points, &b[..lanes]);
+        if SIGNED {
+            y1 = y1.negate_where(negative_a);
+            y2 = y2.negate_where(negative_b);
+        }
+        let (x3, y3) = chord::<B>((x1, y1), (x2, y2), inverse);
+        B::Base::scatter(x3, y3, &mut self.out[i * lanes..(i + 1) * lanes]);
+    }
+
+    fn repair(&mut self, i: usize, lane: usize) -> bool {
+        let k = i * B::Base::LANES + lane;
+        let [a, b] = [self.a[k], self.b[k]].map(|at| {
+            if SIGNED {
+                let point = unpack_point::<B>(&self.points[(at & !NEGATIVE) as usize]);
+                if at & NEGATIVE != 0 { -point } else { point }
+            } else {
+                unpack_point::<B>(&self.points[at as usize])
+            }
+        });
+        let sum = a + b;
+        self.out[k] = pack_point::<B>(&sum);
+        sum.is_identity().into()
+    }
+}
+
+struct Rows<'a, B: Backend> {
+    sums: &'a mut [PointOf<B>],
+    row: &'a [PointOf<B>],
+    /// Sums of vectors with exceptional lanes, before they were overwritten.
+    before: Vec<(usize, PointOf<B>)>,
+    negative: u32,
+    dirty: bool,
+    zero: B::Base,
+}
+
+impl<B: Backend> Operation<B> for Rows<'_, B> {
+    #[inline(always)]
+    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
+        let lanes = B::Base::LANES;
+        let at = consecutive::<B>(i, self.row.len());
+        let x1 = B::Base::gather_x(self.sums, &at[..lanes]);
+        let x2 = B::Base::gather_x(self.row, &at[..lanes]);
+        let mut mask = x1.same(x2);
+        if self.dirty {
+            mask |= x1.same(self.zero) | x2.same(self.zero);
+        }
+        if mask != 0 {
+            for k in i * lanes..((i + 1) * lanes).min(self.row.len()) {
+                self.before.push((k, self.sums[k]));
+            }
+        }
+        (x2.sub::<1>(x1), mask)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, i: usize, inverse: B::Base) {
+        let lanes = B::Base::LANES;
+        let at = consecutive::<B>(i, self.row.len());
+        let first = B::Base::gather(self.sums, &at[..lanes]);
+        let (x2, y2) = B::Base::gather(self.row, &at[..lanes]);
+        let (x3, y3) = chord::<B>(first, (x2, y2.negate_where(self.negative)), inverse);
+        write::<B>(self.sums, i, x3, y3);
+    }
+
+    fn repair(&mut self, i: usize, lane: usize) -> bool {
+        let k = i * B::Base::LANES + lane;
+        if k >= self.row.len() {
+            return false;
+        }
+        let row = unpack_point::<B>(&self.row[k]);
+        // Sorted, because vectors come in ascending order.
+        let Ok(at) = self.before.binary_search_by_key(&k, |before| before.0) else {
+            return false;
+        };
+        let before = unpack_point::<B>(&self.before[at].1);
+        let sum = before + if self.negative != 0 { -row } else { row };
+        self.sums[k] = pack_point::<B>(&sum);
+        sum.is_identity().into()
+    }
+}
+
+struct Doubles<'a, B: Backend> {
+    points: &'a mut [PointOf<B>],
+    zero: B::Base,
+}
+
+impl<B: Backend> Operation<B> for Doubles<'_, B> {
+    #[inline(always)]
+    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
+        let at = consecutive::<B>(i, self.points.len());
+        let (_, y) = B::Base::gather(self.points, &at[..B::Base::LANES]);
+        (y.add(y), y.same(self.zero))
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, i: usize, inverse: B::Base) {
+        let at = consecutive::<B>(i, self.points.len());
+        let (x, y) = B::Base::gather(self.points, &at[..B::Base::LANES]);
+        let square = x.square();
+        let slope = square.add(square).add(square).mul(inverse);
+        let x3 = slope.square().sub::<2>(x.add(x));
+        let y3 = slope.mul(x.sub::<4>(x3)).sub::<1>(y);
+        write::<B>(self.points, i, x3, y3);
+    }
+
+    fn repair(&mut self, i: usize, lane: usize) -> bool {
+        let k = i * B::Base::LANES + lane;
+        if k >= self.points.len() {
+            return false;
+        }
+        self.points[k] = identity::<B>();
+        true
+    }
+}
