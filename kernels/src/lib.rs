@@ -10,4 +10,5 @@
 //! Everything above [`vector`] is written once, generic over [`vector::Backend`]. A backend is chosen at run time: see
 //! [`vector::Backend::run`].
 
+pub mod program;
 pub mod vector;
