@@ -11,19 +11,40 @@
 //!
 //! A vector holds residues that need not be fully reduced. Its *bound* `b` says that every lane is below `b·p`. Values from
 //! outside have bound 1, products have bound 2, sums add up. [`Vector::mul`] needs the product of its operands' bounds to be
-//! at most 64, nothing may exceed 64, and [`Vector::reduce`] brings a bound down to 2. The documentation of every operation
-//! states its bounds; [`Checked`] panics where they are violated and runs in tests.
+//! at most 63 ([`MAX_PRODUCT`]), nothing may exceed 64 ([`MAX_BOUND`]), and [`Vector::reduce`] brings a bound down to 2. The
+//! documentation of every operation states its bounds; `Checked`, the backend for tests, panics where they are violated.
 
+#[cfg(any(test, feature = "checked"))]
+mod checked;
+#[cfg(target_arch = "x86_64")]
+mod ifma;
 mod portable;
+#[cfg(target_arch = "x86_64")]
+mod radix;
+#[cfg(test)]
+mod tests;
 
+#[cfg(any(test, feature = "checked"))]
+pub use checked::Checked;
+#[cfg(target_arch = "x86_64")]
+pub use ifma::Ifma;
 pub use portable::Portable;
 
 use ff::{PrimeField, WithSmallOrderMulGroup};
 use pasta_curves::arithmetic::VartimeField;
 use pasta_curves::{Fp, Fq};
 
-/// Largest bound of any vector, and largest product of bounds in a multiplication.
+/// Largest bound of any vector.
 pub const MAX_BOUND: u64 = 64;
+
+/// Largest product of bounds in a multiplication. Not 64: `64·p` is larger than `2^260`, if only by `2^-128` of itself.
+pub const MAX_PRODUCT: u64 = 63;
+
+/// Largest sum of products of bounds in a [`Vector::Wide`].
+pub const MAX_WIDE: u64 = 4032;
+
+/// Largest number of products in a [`Vector::Wide`].
+pub const MAX_TERMS: u64 = 256;
 
 /// A field of the Pasta cycle.
 pub trait Prime:
@@ -103,9 +124,9 @@ pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
     fn add(self, other: Self) -> Self;
     /// `self − other + K·p`; needs `other` to have bound at most `K`, adds `K` to the bound.
     fn sub<const K: u64>(self, other: Self) -> Self;
-    /// Product; the operands' bounds multiply to at most 64; bound 2.
+    /// Product; the operands' bounds multiply to at most [`MAX_PRODUCT`]; bound 2.
     fn mul(self, other: Self) -> Self;
-    /// Square; bound at most 8; gives bound 2.
+    /// Square; bound at most 7; gives bound 2.
     fn square(self) -> Self {
         self.mul(self)
     }
@@ -114,12 +135,13 @@ pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
 
     /// An empty sum of products.
     fn wide() -> Self::Wide;
-    /// Adds a product. All products' bounds (multiplied) may add up to 4032, with at most 256 products.
+    /// Adds a product of operands of bound at most 63. All products' bounds (multiplied) may add up to [`MAX_WIDE`], with at
+    /// most [`MAX_TERMS`] products.
     fn mul_add(sum: &mut Self::Wide, a: Self, b: Self);
     /// The sum of products, bound 2.
     fn finish(sum: Self::Wide) -> Self;
 
-    /// Lane `i` becomes lane `(i + by) mod LANES`.
+    /// Lane `i` moves to lane `(i + by) mod LANES`.
     fn rotate(self, by: usize) -> Self;
     /// Element `(i, lane j)` becomes `(j, lane i)`. `rows` has `LANES` entries.
     fn transpose(rows: &mut [Self]);
@@ -134,9 +156,9 @@ pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
     fn gather_x(points: &[Point<Self::Packed>], at: &[u32]) -> Self;
     /// Writes `LANES` consecutive points; any bounds.
     fn scatter(x: Self, y: Self, out: &mut [Point<Self::Packed>]);
-    /// Bit `i`: whether lane `i` is equal. Both must come from packed storage unchanged.
+    /// Bit `i`: whether lane `i` is equal. Both must have bound 1, which makes them unique.
     fn same(self, other: Self) -> u32;
-    /// `p − v` in lanes whose bit is set; needs bound 1, gives bound 1.
+    /// `−v` in lanes whose bit is set; needs bound 1, gives bound 1 (zero stays zero).
     fn negate_where(self, mask: u32) -> Self;
     /// `self` in lanes whose bit is clear, `other` in the others; bound: the larger.
     fn select(self, other: Self, mask: u32) -> Self;
