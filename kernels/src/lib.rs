@@ -1,7 +1,7 @@
 //! The arithmetic that a proof spends its time in, over the Pasta cycle.
 //!
 //! ```text
-//! vector   LANES field elements at a time: portable, AVX-512 IFMA         (the only module with `unsafe`)
+//! vector    LANES field elements at a time: portable, AVX-512 IFMA       (the only module with `unsafe`)
 //! msm      multi-scalar multiplication, collapse of generators            (over vectors)
 //! fft      transforms between coefficients and cosets                     (over vectors)
 //! fold     small-integer weights times field elements                     (over vectors)
@@ -13,4 +13,5 @@
 pub mod curve;
 pub mod fft;
 pub mod msm;
+pub mod program;
 pub mod vector;
