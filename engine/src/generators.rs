@@ -1,13 +1,13 @@
 //! The generators behind halo2's parameters, which keeps them to itself: read once from their serialized form.
 
 use crate::error::EngineError;
-use crate::naive::{At, Bases, Job, Part, Scalars, msm_parallel};
 use crate::{C, F};
 use ff::Field;
 use group::{Curve, GroupEncoding};
 use halo2_proofs::poly::commitment::Params;
 use pasta_curves::Eq;
 use rayon::prelude::*;
+use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm_parallel};
 use zkinfer_kernels::vector::Backend;
 
 /// Bases of all commitments for one `k`, prepared for a backend. Made once, shared by everything.
@@ -15,6 +15,7 @@ pub struct Generators<B: Backend> {
     pub(crate) backend: B,
     k: u32,
     ends: [C; 2],
+    pub(crate) all: Vec<C>,
     /// `L_0 … L_(n−1)`, `W`, `G_0` (which is the sum of all `L`).
     pub(crate) lagrange: Bases<B>,
     /// `G_0 … G_(n−1)`, `W`, `U`.
@@ -47,6 +48,7 @@ impl<B: Backend> Generators<B> {
             backend,
             k: params.k(),
             ends: [w, u],
+            all: monomial.clone(),
             lagrange: Bases::new(backend, &lagrange),
             monomial: Bases::new(backend, &monomial),
         })
