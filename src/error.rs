@@ -52,6 +52,23 @@ pub enum ProveError {
         /// Allowed.
         limit: usize,
     },
+    /// This machine cannot run the chosen engine.
+    #[error("this machine cannot run the {engine} engine: choose auto")]
+    Engine {
+        /// What was chosen.
+        engine: crate::prove::engine::Engine,
+    },
+    /// Nothing to prove, or too much for one proof.
+    #[error("one proof covers 1 to {limit} runs, not {runs}")]
+    Runs {
+        /// Given.
+        runs: usize,
+        /// Allowed.
+        limit: usize,
+    },
+    /// The engine refused the witness; a defect of this crate.
+    #[error(transparent)]
+    Internal(zkinfer_engine::EngineError),
     /// Upstream's prover failed.
     #[error("halo2: {0:?}")]
     Halo2(halo2_proofs::plonk::Error),
@@ -63,6 +80,15 @@ pub enum ProveError {
     /// A random value hit an exceptional point; trying again helps.
     #[error("a random value hit an exceptional point (probability 2^-250); try again")]
     Unlucky,
+}
+
+impl From<zkinfer_engine::EngineError> for ProveError {
+    fn from(error: zkinfer_engine::EngineError) -> Self {
+        match error {
+            zkinfer_engine::EngineError::Unlucky(_) => ProveError::Unlucky,
+            other => ProveError::Internal(other),
+        }
+    }
 }
 
 /// Why a model cannot be run on an input.

@@ -62,13 +62,14 @@ pub use graph::Graph;
 pub use import::{ImportError, ImportOptions};
 pub use model::{QuantizedModel, TensorInterface};
 pub use prove::Timings;
+pub use prove::engine::Engine;
 pub use quantize::{QuantizeError, QuantizeOptions};
 pub use secret::{
-    CommitOptions, Opening, Proven, Run, Secret, SideVisibility, Visibility, WeightVisibility,
-    prove_many,
+    CommitOptions, MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility,
+    Visibility, WeightVisibility, prove_many,
 };
 pub use verifier::{public_input, public_output, verifier};
-pub use zkinfer_circuits::card::{Card, Proof};
+pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 pub use zkinfer_circuits::statement::Side;
 pub use zkinfer_circuits::transcript::Digest;

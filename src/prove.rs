@@ -1,37 +1,33 @@
-//! The prover: from a run of the model to a proof, on upstream's `create_proof`.
+//! The prover: from runs of the model to a proof.
 //!
-//! halo2 has no challenge phases. Its prover draws all blinding values from the generator that it is given, in a fixed
-//! order; seeding that generator and replaying the draws gives the commitments of phases 1 and 2 before `create_proof`
-//! is called, and with them the challenges. The bytes of the finished proof are compared with these commitments, so a
-//! change of upstream's order is an error here and never a wrong proof.
+//! One pipeline for every [`engine`]: fill the columns of a phase, commit, derive challenges, fill the next, and hand
+//! everything to the engine for the halo2 proof; then link it to the model commitment.
+//!
+//! Several runs share a proof: challenges are drawn after phase 1 of all of them, so that folded weights, free
+//! coefficients and challenge columns are the same for all, and there is one opening.
 
 #[cfg(test)]
 mod audit;
 #[cfg(test)]
 mod cheats;
+pub(crate) mod engine;
 pub(crate) mod fold;
-pub(crate) mod generators;
 #[cfg(test)]
 mod random;
 mod sums;
+mod upstream;
 mod witness;
 #[cfg(test)]
 pub(crate) mod zoo;
 
 use crate::error::ProveError;
 use crate::run::Trace;
+use engine::{Columns, Keys};
 use ff::Field;
-use group::{Curve, GroupEncoding};
-use halo2_proofs::plonk::{ProvingKey, create_proof};
-use halo2_proofs::poly::EvaluationDomain;
-use halo2_proofs::poly::commitment::{Blind, Params};
-use halo2_proofs::transcript::{Blake2bWrite, Challenge255};
+use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
-use rayon::prelude::*;
-use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zkinfer_circuits::circuit::with_description;
 use zkinfer_circuits::fold::Coefficients;
 use zkinfer_circuits::layout::BLINDING_ROWS;
 use zkinfer_circuits::link::{self, Excess, LinkProof};
@@ -52,7 +48,7 @@ pub struct Timings {
     pub phase2: Duration,
     /// Filling the columns of phase 3.
     pub phase3: Duration,
-    /// Upstream's `create_proof`.
+    /// Quotient, evaluations and opening; with the upstream engine, all of `create_proof`.
     pub halo2: Duration,
     /// The link proof.
     pub link: Duration,
@@ -86,71 +82,99 @@ pub(crate) struct Honest;
 
 impl Deviation for Honest {}
 
-/// What the prover holds besides the run.
+/// What the prover holds besides the runs.
 pub(crate) struct Prover<'a> {
     pub plan: &'a Plan,
     pub params: &'a Params<C>,
-    pub key: &'a ProvingKey<C>,
+    pub keys: &'a Keys,
     pub matrices: &'a [fold::Matrix],
     /// Blinds of the model commitment, per group and point.
     pub blinds: &'a [Vec<F>],
 }
 
-/// Blinds of the targets of the input and output columns (zero where public).
-pub(crate) struct SideBlinds<'a> {
-    pub input: &'a [F],
-    pub output: &'a [F],
+/// Blinds of the targets of one run's input and output columns (zero where public).
+pub(crate) struct SideBlinds {
+    pub input: Vec<F>,
+    pub output: Vec<F>,
 }
 
-/// The values that `create_proof` will draw for its advice columns.
-struct Draws {
-    rows: Vec<[F; BLINDING_ROWS]>,
-    blinds: Vec<F>,
+/// One run to be proven.
+pub(crate) struct Task<'a> {
+    pub trace: &'a Trace,
+    pub sides: SideBlinds,
 }
 
-impl Draws {
-    fn replay(mut rng: ChaCha20Rng, columns: usize) -> Draws {
-        let rows = (0..columns)
-            .map(|_| std::array::from_fn(|_| F::random(&mut rng)))
-            .collect();
-        Draws {
-            rows,
-            blinds: (0..columns).map(|_| F::random(&mut rng)).collect(),
-        }
+/// Measures laps.
+struct Clock(Instant);
+
+impl Clock {
+    fn lap(&mut self, slot: &mut Duration) {
+        *slot += std::mem::replace(&mut self.0, Instant::now()).elapsed();
     }
 }
 
 impl Prover<'_> {
-    /// Proves one run; also returns where the time went.
+    /// Proves runs; also returns where the time went.
     pub fn prove(
         &self,
-        trace: &Trace,
+        tasks: &[Task<'_>],
         statement: &Digest,
-        sides: &SideBlinds<'_>,
+        deviation: &mut impl Deviation,
+        rng: &mut impl CryptoRng,
+    ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
+        let mut seed = [0; 32];
+        rng.fill_bytes(&mut seed);
+        let own = ChaCha20Rng::from_seed(seed);
+        let repeated = self.plan.repeated_columns();
+        let runs = tasks.len();
+        match self.keys {
+            Keys::Portable(key) => {
+                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
+                self.prove_on(columns, tasks, statement, deviation, rng)
+            }
+            #[cfg(target_arch = "x86_64")]
+            Keys::Ifma(key) => {
+                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
+                self.prove_on(columns, tasks, statement, deviation, rng)
+            }
+            Keys::Upstream(key) => {
+                let columns = upstream::Prover::new(key, runs, &repeated, own);
+                self.prove_on(columns, tasks, statement, deviation, rng)
+            }
+        }
+    }
+
+    fn prove_on(
+        &self,
+        mut proof: impl Columns,
+        tasks: &[Task<'_>],
+        statement: &Digest,
         deviation: &mut impl Deviation,
         rng: &mut impl CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let plan = self.plan;
         let layout = &plan.layout;
         let mut timings = Timings::default();
-        let mut clock = Instant::now();
-        let mut lap =
-            |slot: &mut Duration| *slot = std::mem::replace(&mut clock, Instant::now()).elapsed();
+        let mut clock = Clock(Instant::now());
 
-        let mut seed = [0; 32];
-        rng.fill_bytes(&mut seed);
-        let halo2_rng = ChaCha20Rng::from_seed(seed);
-        let draws = Draws::replay(halo2_rng.clone(), layout.columns.advice());
-
-        let mut phase1 = witness::Phase1::new(plan, trace);
-        deviation.cells(plan, &mut phase1);
-        phase1.count_lookups(plan);
-        deviation.multiplicities(plan, &mut phase1);
-        let mut columns = phase1.columns(plan);
-        deviation.columns(plan, 1, &mut columns);
-        lap(&mut timings.witness);
-        let mut commitments = self.commit(&columns, 0, &draws);
-        lap(&mut timings.phase1);
+        let mut phases1 = Vec::with_capacity(tasks.len());
+        let mut filled = Vec::with_capacity(tasks.len());
+        for task in tasks {
+            let mut phase1 = witness::Phase1::new(plan, task.trace);
+            deviation.cells(plan, &mut phase1);
+            phase1.count_lookups(plan);
+            deviation.multiplicities(plan, &mut phase1);
+            let mut columns = phase1.columns(plan);
+            deviation.columns(plan, 1, &mut columns);
+            phases1.push(phase1);
+            filled.push(columns);
+        }
+        clock.lap(&mut timings.witness);
+        let mut commitments = Vec::new();
+        for (run, columns) in filled.iter().enumerate() {
+            commitments.extend(proof.commit(run, columns)?);
+        }
+        clock.lap(&mut timings.phase1);
 
         let mut session = Session::new(statement);
         let mut challenges = session
@@ -158,60 +182,75 @@ impl Prover<'_> {
             .map_err(|_| ProveError::Unlucky)?;
         deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        columns.extend(self.phase2(&coefficients));
-        deviation.columns(plan, 2, &mut columns);
-        lap(&mut timings.fold);
-        let first = layout.columns.phase1();
-        let phase2 = self.commit(&columns[first..], first, &draws);
-        lap(&mut timings.phase2);
+        let first = &mut filled[0];
+        first.extend(self.phase2(&coefficients));
+        deviation.columns(plan, 2, first);
+        clock.lap(&mut timings.fold);
+        let range = layout.columns.phase1()..layout.columns.phase1() + layout.columns.phase2();
+        let phase2 = proof.commit(0, &first[range.clone()])?;
+        for run in 1..tasks.len() {
+            proof.repeat(run, range.len())?;
+        }
+        clock.lap(&mut timings.phase2);
 
         let late = session
             .late(layout, &phase2)
             .map_err(|_| ProveError::Unlucky)?;
-        commitments.extend(phase2);
         let (kappa, beta) = coefficients.late(&late);
-        columns.extend(sums::phase3(
-            plan,
-            &phase1,
-            &columns,
-            &challenges,
-            &late,
-            kappa,
-            &beta,
-        ));
-        deviation.columns(plan, 3, &mut columns);
-        let mut instances = instances(layout, &challenges, &late, kappa, beta);
+        let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         deviation.instances(plan, &mut instances);
-        deviation.filled(plan, &columns, &instances);
-        lap(&mut timings.phase3);
-
-        let circuit = plan.circuit().with_advice(Arc::new(columns));
-        let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
-        with_description(circuit.description(), || {
-            create_proof(
-                self.params,
-                self.key,
-                std::slice::from_ref(&circuit),
-                &[&instances],
-                halo2_rng,
-                &mut transcript,
-            )
-        })
-        .map_err(ProveError::Halo2)?;
-        let proof = transcript.finalize();
-        for (commitment, bytes) in commitments.iter().zip(proof.chunks(32)) {
-            if commitment.to_bytes().as_ref() != bytes {
-                return Err(ProveError::Replay);
+        let shared: Vec<Vec<F>> = filled[0][range.clone()].to_vec();
+        for (run, (mut columns, phase1)) in filled.into_iter().zip(&phases1).enumerate() {
+            if run > 0 {
+                columns.extend_from_slice(&shared);
             }
+            columns.extend(sums::phase3(
+                plan,
+                phase1,
+                &columns,
+                &challenges,
+                &late,
+                kappa,
+                &beta,
+            ));
+            deviation.columns(plan, 3, &mut columns);
+            deviation.filled(plan, &columns, &instances);
+            self.commit_rest(&mut proof, run, &columns, range.end)?;
         }
-        lap(&mut timings.halo2);
+        clock.lap(&mut timings.phase3);
 
-        let excess = self.excess(&coefficients, sides, &draws);
+        let excess = self.excess(&coefficients, tasks, &proof);
+        let halo2 = proof.finish(&instances)?;
+        clock.lap(&mut timings.halo2);
         let link = link::prove(self.params, &mut session.link(), &excess, rng)
             .map_err(|_| ProveError::Unlucky)?;
-        lap(&mut timings.link);
-        Ok((proof, link, timings))
+        clock.lap(&mut timings.link);
+        Ok((halo2, link, timings))
+    }
+
+    /// Commits to the columns from `first` on; later runs repeat those that are the same for all.
+    fn commit_rest(
+        &self,
+        proof: &mut impl Columns,
+        run: usize,
+        columns: &[Vec<F>],
+        first: usize,
+    ) -> Result<(), ProveError> {
+        if run == 0 {
+            proof.commit(run, &columns[first..])?;
+            return Ok(());
+        }
+        let repeated = self.plan.repeated_columns();
+        let mut at = first;
+        for same in repeated[first..].chunk_by(|a, b| a == b) {
+            if same[0] {
+                proof.repeat(run, same.len())?;
+            } else {
+                proof.commit(run, &columns[at..at + same.len()])?;
+            }
+            at += same.len();
+        }
+        Ok(())
     }
 
     /// `S`, `T` and `E` columns.
@@ -247,62 +286,42 @@ impl Prover<'_> {
         columns
     }
 
-    fn commit(&self, columns: &[Vec<F>], first: usize, draws: &Draws) -> Vec<C> {
-        let n = self.plan.layout.rows();
-        let domain = EvaluationDomain::new(1, self.plan.layout.k);
-        columns
-            .par_iter()
-            .enumerate()
-            .map(|(i, column)| {
-                let mut values = Vec::with_capacity(n);
-                values.extend_from_slice(column);
-                values.extend_from_slice(&draws.rows[first + i]);
-                let poly = domain.lagrange_from_vec(values);
-                self.params
-                    .commit_lagrange(&poly, Blind(draws.blinds[first + i]))
-                    .to_affine()
-            })
-            .collect()
-    }
-
     /// What every linked column's commitment has beyond its target, in the order of [`Plan::linked_columns`].
     fn excess(
         &self,
         coefficients: &Coefficients<'_>,
-        sides: &SideBlinds<'_>,
-        draws: &Draws,
+        tasks: &[Task<'_>],
+        proof: &impl Columns,
     ) -> Vec<Excess> {
         let plan = self.plan;
-        let mut columns: Vec<(usize, Excess)> = plan
-            .linked_columns()
-            .into_iter()
-            .map(|c| {
-                (
-                    c,
-                    Excess {
-                        rows: draws.rows[c],
-                        blind: draws.blinds[c],
-                    },
-                )
-            })
-            .collect();
-        for ((_, excess), blind) in columns
-            .iter_mut()
-            .zip(sides.input.iter().chain(sides.output))
-        {
-            excess.blind -= blind;
-        }
-        for (group, blinds) in plan.groups.iter().zip(self.blinds) {
-            let blind: F = coefficients
-                .group(group)
-                .iter()
-                .zip(blinds)
-                .map(|(c, b)| *c * b)
-                .sum();
-            if let Some((_, excess)) = columns.iter_mut().find(|(c, _)| *c == group.column) {
+        let of = |run: usize, column: usize| {
+            let draws = proof.draws(run);
+            let mut rows = [F::ZERO; BLINDING_ROWS];
+            rows.copy_from_slice(&draws.rows[column]);
+            Excess {
+                rows,
+                blind: draws.blinds[column],
+            }
+        };
+        let mut all = Vec::new();
+        for (run, task) in tasks.iter().enumerate() {
+            let blinds = task.sides.input.iter().chain(&task.sides.output);
+            for (&column, blind) in plan.side_lanes().iter().zip(blinds) {
+                let mut excess = of(run, column);
                 excess.blind -= blind;
+                all.push(excess);
             }
         }
-        columns.into_iter().map(|(_, e)| e).collect()
+        let folds = plan.fold_columns();
+        let mut excesses: Vec<Excess> = folds.iter().map(|&c| of(0, c)).collect();
+        for (group, blinds) in plan.groups.iter().zip(self.blinds) {
+            let scalars = coefficients.group(group);
+            let blind: F = scalars.iter().zip(blinds).map(|(c, b)| *c * b).sum();
+            if let Some(i) = folds.iter().position(|c| *c == group.column) {
+                excesses[i].blind -= blind;
+            }
+        }
+        all.extend(excesses);
+        all
     }
 }

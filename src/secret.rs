@@ -4,21 +4,20 @@ use crate::error::{CommitError, InferError, ProveError};
 use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
+use crate::prove::engine::{AnyGenerators, Engine, Keys};
 use crate::prove::fold::{Folder, Matrix};
-use crate::prove::generators::Generators;
-use crate::prove::{Deviation, Honest, Prover, SideBlinds, Timings};
+use crate::prove::{Deviation, Honest, Prover, SideBlinds, Task, Timings};
 use crate::run::Trace;
 use ff::Field;
-use halo2_proofs::plonk::{ProvingKey, keygen_pk};
 use halo2_proofs::poly::commitment::Params;
 use ndarray::{Array1, ArrayD, ArrayViewD};
 use rand_core::CryptoRng;
 use std::sync::{Arc, OnceLock};
-use zkinfer_circuits::card::{Card, Proof};
-use zkinfer_circuits::circuit::with_description;
+use zkinfer_circuits::card::{Card, MultiProof, Proof};
 use zkinfer_circuits::layout::Cell;
+use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::program::{Node, Program};
-use zkinfer_circuits::statement::{MAX_CONTEXT, Side, statement_digest};
+use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
 use zkinfer_circuits::support::{self, SupportProof};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
@@ -105,7 +104,8 @@ pub struct Secret {
     blinds: Vec<Vec<F>>,
     card: Card,
     digest: Digest,
-    key: OnceLock<ProvingKey<C>>,
+    engine: Engine,
+    keys: OnceLock<Keys>,
 }
 
 /// Says which model it is, never what is in it.
@@ -235,6 +235,42 @@ pub struct Proven {
     pub timings: Timings,
 }
 
+/// Most runs in one proof.
+pub const MAX_RUNS: usize = 256;
+
+/// Openings of a committed input and a committed output.
+pub type Openings = (Option<Opening>, Option<Opening>);
+
+/// One proof of several runs with what only the prover learns from making it.
+#[derive(Clone, Debug)]
+pub struct ProvenRuns {
+    /// What is handed out.
+    pub proof: MultiProof,
+    /// Openings of every run's input and output, where they are committed.
+    pub openings: Vec<Openings>,
+    /// Where the time went.
+    pub timings: Timings,
+}
+
+/// What is in every proof.
+struct Parts {
+    sides: Vec<(Side, Side)>,
+    openings: Vec<Openings>,
+    halo2: Vec<u8>,
+    link: LinkProof,
+    timings: Timings,
+}
+
+impl Visibility {
+    fn claim_input(&self, input: &Side) -> Claim {
+        if self.attach_input {
+            input.full_claim()
+        } else {
+            input.short_claim()
+        }
+    }
+}
+
 impl Secret {
     /// Commits to a model.
     pub(crate) fn commit(
@@ -256,7 +292,8 @@ impl Secret {
             .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
             .collect();
         let matrices = collect_matrices(&plan, &model)?;
-        let generators = Generators::new(&params).ok_or(CommitError::Params)?;
+        let generators =
+            AnyGenerators::load(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
         let points: Vec<C> = groups
             .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
@@ -283,7 +320,8 @@ impl Secret {
             blinds,
             card,
             digest,
-            key: OnceLock::new(),
+            engine: Engine::default(),
+            keys: OnceLock::new(),
         })
     }
 
@@ -317,7 +355,8 @@ impl Secret {
             blinds,
             card,
             digest,
-            key: OnceLock::new(),
+            engine: Engine::default(),
+            keys: OnceLock::new(),
         })
     }
 
@@ -335,7 +374,8 @@ impl Secret {
         if card.program != self.model.program || card.k != self.card.k {
             return Ok(false);
         }
-        let generators = Generators::new(&self.params).ok_or(CommitError::Params)?;
+        let generators =
+            AnyGenerators::load(self.engine, &self.params).map_err(|_| CommitError::Params)?;
         let groups = self
             .plan
             .groups
@@ -372,22 +412,23 @@ impl Secret {
     /// # Errors
     /// Only if the parameters do not fit the plan.
     pub fn prepare(&self) -> Result<(), ProveError> {
-        self.proving_key().map(|_| ())
+        self.keys().map(|_| ())
     }
 
-    fn proving_key(&self) -> Result<&ProvingKey<C>, ProveError> {
-        if let Some(key) = self.key.get() {
-            return Ok(key);
+    fn keys(&self) -> Result<&Keys, ProveError> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys);
         }
-        let circuit = self.plan.circuit();
-        let vk = circuit
-            .verifying_key(&self.params)
-            .map_err(ProveError::Halo2)?;
-        let key = with_description(circuit.description(), || {
-            keygen_pk(&self.params, vk, &circuit)
-        })
-        .map_err(ProveError::Halo2)?;
-        Ok(self.key.get_or_init(|| key))
+        let keys = Keys::new(self.engine, &self.plan, &self.params)?;
+        Ok(self.keys.get_or_init(|| keys))
+    }
+
+    /// Chooses the prover; [`Engine::Auto`] is the default. All engines make the same proofs.
+    #[must_use]
+    pub fn with_engine(mut self, engine: Engine) -> Secret {
+        self.engine = engine;
+        self.keys = OnceLock::new();
+        self
     }
 
     /// Runs the quantized model on real inputs, one list per tensor.
@@ -466,73 +507,137 @@ impl Secret {
         deviation: &mut impl Deviation,
         rng: &mut impl CryptoRng,
     ) -> Result<Proven, ProveError> {
+        let parts = self.prove_all(&[run], visibility, context, deviation, rng)?;
+        let (mut sides, mut openings) = (parts.sides, parts.openings);
+        let (Some((input, output)), Some(opening)) = (sides.pop(), openings.pop()) else {
+            return Err(ProveError::Run);
+        };
+        Ok(Proven {
+            proof: Proof {
+                card: self.digest,
+                context: context.to_vec(),
+                input: visibility.claim_input(&input),
+                output: output.full_claim(),
+                halo2: parts.halo2,
+                link: parts.link,
+            },
+            input: opening.0,
+            output: opening.1,
+            timings: parts.timings,
+        })
+    }
+
+    /// Proves several runs in one proof: challenges, folded weights and the opening are shared, so that each run costs a
+    /// fraction of a proof of its own. The visibility is the same for all, an input or output that is
+    /// [opened](SideVisibility::Opened) can therefore not be given.
+    ///
+    /// # Errors
+    /// As [`Secret::prove`]; also for no runs, or more than [`MAX_RUNS`].
+    pub fn prove_runs(
+        &self,
+        runs: &[Run],
+        visibility: &Visibility,
+        context: &[u8],
+        rng: &mut impl CryptoRng,
+    ) -> Result<ProvenRuns, ProveError> {
+        let runs: Vec<&Run> = runs.iter().collect();
+        let parts = self.prove_all(&runs, visibility, context, &mut Honest, rng)?;
+        let claims = parts.sides.iter();
+        Ok(ProvenRuns {
+            proof: MultiProof {
+                card: self.digest,
+                context: context.to_vec(),
+                runs: claims
+                    .map(|(i, o)| (visibility.claim_input(i), o.full_claim()))
+                    .collect(),
+                halo2: parts.halo2,
+                link: parts.link,
+            },
+            openings: parts.openings,
+            timings: parts.timings,
+        })
+    }
+
+    fn prove_all(
+        &self,
+        runs: &[&Run],
+        visibility: &Visibility,
+        context: &[u8],
+        deviation: &mut impl Deviation,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Parts, ProveError> {
         if context.len() > MAX_CONTEXT {
             return Err(ProveError::Context {
                 bytes: context.len(),
                 limit: MAX_CONTEXT,
             });
         }
-        if run.trace.slots.len() != self.plan.expanded.slots as usize
-            || run.trace.accumulators.len() != self.plan.program.nodes.len()
-        {
-            return Err(ProveError::Run);
+        if runs.is_empty() || runs.len() > MAX_RUNS {
+            return Err(ProveError::Runs {
+                runs: runs.len(),
+                limit: MAX_RUNS,
+            });
         }
-        let key = self.proving_key()?;
-        let layout = &self.plan.layout;
-        let input_cells: Vec<Cell> = layout.input_cells(&self.plan.program).collect();
-        let output_cells: Vec<Cell> = layout.output_cells(&self.plan.program).collect();
-        let input_lanes: Vec<usize> = layout.input_lanes().map(|l| l.x).collect();
-        let output_lanes: Vec<usize> = layout.output_lanes().map(|l| l.x).collect();
-        let (input, input_opening) = self.side(
-            &visibility.input,
-            &run.input,
-            input_cells,
-            &input_lanes,
-            rng,
-        )?;
-        let (output, output_opening) = self.side(
-            &visibility.output,
-            &run.output,
-            output_cells,
-            &output_lanes,
-            rng,
-        )?;
-        let statement = statement_digest(&self.digest, &input, &output, context);
-        let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
-            Some(opening) => opening.blinds.clone(),
-            None => vec![F::ZERO; lanes],
-        };
-        let sides = SideBlinds {
-            input: &blinds(&input_opening, input_lanes.len()),
-            output: &blinds(&output_opening, output_lanes.len()),
-        };
+        let mut sides = Vec::with_capacity(runs.len());
+        let mut openings = Vec::with_capacity(runs.len());
+        let mut tasks = Vec::with_capacity(runs.len());
+        for run in runs {
+            if run.trace.slots.len() != self.plan.expanded.slots as usize
+                || run.trace.accumulators.len() != self.plan.program.nodes.len()
+            {
+                return Err(ProveError::Run);
+            }
+            let ((input, output), opening) = self.sides(run, visibility, rng)?;
+            let layout = &self.plan.layout;
+            let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
+                Some(opening) => opening.blinds.clone(),
+                None => vec![F::ZERO; lanes],
+            };
+            tasks.push(Task {
+                trace: &run.trace,
+                sides: SideBlinds {
+                    input: blinds(&opening.0, layout.input_lanes().count()),
+                    output: blinds(&opening.1, layout.output_lanes().count()),
+                },
+            });
+            sides.push((input, output));
+            openings.push(opening);
+        }
+        let statement = statement_digest(&self.digest, &sides, context);
         let prover = Prover {
             plan: &self.plan,
             params: &self.params,
-            key,
+            keys: self.keys()?,
             matrices: &self.matrices,
             blinds: &self.blinds,
         };
-        let (halo2, link, timings) =
-            prover.prove(&run.trace, &statement, &sides, deviation, rng)?;
-        let proof = Proof {
-            card: self.digest,
-            context: context.to_vec(),
-            input: if visibility.attach_input {
-                input.full_claim()
-            } else {
-                input.short_claim()
-            },
-            output: output.full_claim(),
+        let (halo2, link, timings) = prover.prove(&tasks, &statement, deviation, rng)?;
+        Ok(Parts {
+            sides,
+            openings,
             halo2,
             link,
-        };
-        Ok(Proven {
-            proof,
-            input: input_opening,
-            output: output_opening,
             timings,
         })
+    }
+
+    /// Input and output of a run as the statement has them, with openings where they are committed.
+    fn sides(
+        &self,
+        run: &Run,
+        visibility: &Visibility,
+        rng: &mut impl CryptoRng,
+    ) -> Result<((Side, Side), Openings), ProveError> {
+        let (layout, program) = (&self.plan.layout, &self.plan.program);
+        let cells = layout.input_cells(program).collect();
+        let lanes: Vec<usize> = layout.input_lanes().map(|l| l.x).collect();
+        let (input, input_opening) =
+            self.side(&visibility.input, &run.input, cells, &lanes, rng)?;
+        let cells = layout.output_cells(program).collect();
+        let lanes: Vec<usize> = layout.output_lanes().map(|l| l.x).collect();
+        let (output, output_opening) =
+            self.side(&visibility.output, &run.output, cells, &lanes, rng)?;
+        Ok(((input, output), (input_opening, output_opening)))
     }
 
     fn side(

@@ -25,6 +25,8 @@ pub enum FileKind {
     Proof,
     /// Cached parameters.
     Params,
+    /// Proof of several runs with its claims.
+    MultiProof,
 }
 
 impl FileKind {
@@ -35,6 +37,7 @@ impl FileKind {
             FileKind::Card => "card",
             FileKind::Proof => "proof",
             FileKind::Params => "params",
+            FileKind::MultiProof => "proof of several runs",
         }
     }
 
@@ -44,6 +47,7 @@ impl FileKind {
             FileKind::Card,
             FileKind::Proof,
             FileKind::Params,
+            FileKind::MultiProof,
         ]
         .into_iter()
         .find(|k| *k as u8 == byte)
@@ -228,6 +232,61 @@ impl Proof {
             context,
             input,
             output,
+            halo2,
+            link,
+        })
+    }
+}
+
+/// One proof of several runs of a model, and the claims that travel with it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct MultiProof {
+    /// Digest of the card that it was made for.
+    pub card: Digest,
+    /// Claimed context.
+    pub context: Vec<u8>,
+    /// Claimed input and output of every run.
+    pub runs: Vec<(Claim, Claim)>,
+    /// Upstream's proof bytes.
+    pub halo2: Vec<u8>,
+    /// The link proof.
+    pub link: LinkProof,
+}
+
+impl MultiProof {
+    /// The file.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        let mut w = Writer::default();
+        w.bytes.extend_from_slice(&self.card.0);
+        w.blob(&self.context);
+        w.len(self.runs.len());
+        for (input, output) in &self.runs {
+            input.write(&mut w);
+            output.write(&mut w);
+        }
+        self.link.write(&mut w);
+        w.blob(&self.halo2);
+        seal(FileKind::MultiProof, &w.bytes)
+    }
+
+    /// Reads a file of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// See [`open`]; never panics.
+    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<MultiProof, DecodeError> {
+        let mut r = Reader::new(open(FileKind::MultiProof, bytes, limit)?);
+        let card = read_digest(&mut r)?;
+        let context = r.blob()?.to_vec();
+        // The shortest claim has 5 bytes.
+        let runs = r.len(10)?;
+        let runs = r.list(runs, |r| Ok((Claim::read(r)?, Claim::read(r)?)))?;
+        let link = LinkProof::read(&mut r)?;
+        let halo2 = r.blob()?.to_vec();
+        r.finish()?;
+        Ok(MultiProof {
+            card,
+            context,
+            runs,
             halo2,
             link,
         })

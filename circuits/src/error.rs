@@ -178,6 +178,14 @@ pub enum Rejection {
         /// Of the card.
         card: Digest,
     },
+    /// The number of runs is another one.
+    #[error("the proof covers {found} runs, not {expected}")]
+    Runs {
+        /// In the proof.
+        found: usize,
+        /// Expected by the caller.
+        expected: usize,
+    },
     /// Made for another context.
     #[error("the proof was made for another context")]
     Context,

@@ -1,7 +1,8 @@
 //! What a proof is about.
 //!
-//! A statement consists of a card (architecture, model commitment, scales), an input, an output, each *public* or
-//! *committed*, and context bytes of the caller (nonce, request id). All of it enters the first challenge.
+//! A statement consists of a card (architecture, model commitment, scales), one or several runs, each with an input and an
+//! output that are *public* or *committed*, and context bytes of the caller (nonce, request id). All of it enters the first
+//! challenge.
 
 use crate::C;
 use crate::codec::{Reader, Writer};
@@ -123,12 +124,15 @@ pub(crate) fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
     Ok(Digest(digest))
 }
 
-/// Digest of a whole statement.
-pub fn statement_digest(card: &Digest, input: &Side, output: &Side, context: &[u8]) -> Digest {
+/// Digest of a whole statement: runs of a card's model, each with its input and output, and the context.
+pub fn statement_digest(card: &Digest, runs: &[(Side, Side)], context: &[u8]) -> Digest {
     let mut w = Writer::default();
     w.bytes.extend_from_slice(&card.0);
-    w.bytes.extend_from_slice(&input.digest().0);
-    w.bytes.extend_from_slice(&output.digest().0);
+    w.len(runs.len());
+    for (input, output) in runs {
+        w.bytes.extend_from_slice(&input.digest().0);
+        w.bytes.extend_from_slice(&output.digest().0);
+    }
     w.blob(context);
     Digest::of("zkinfer-stmt", &w.bytes)
 }

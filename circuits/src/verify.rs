@@ -1,12 +1,12 @@
 //! Verification, and what prover and verifier share around it.
 
-use crate::card::{Card, Proof};
+use crate::card::{Card, MultiProof, Proof};
 use crate::circuit::PlanCircuit;
 use crate::error::{CardError, Rejection};
 use crate::fold::{Challenges, Coefficients, Group, LateChallenges, groups};
 use crate::gates::{Description, describe, fixed_columns};
 use crate::layout::{Cell, Lane, Layout};
-use crate::link::{self, Target, commit_rows};
+use crate::link::{self, LinkProof, Target, commit_rows};
 use crate::program::{Expanded, Program, ProgramLimits};
 use crate::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
 use crate::support;
@@ -35,6 +35,8 @@ pub struct Limits {
     pub card_bytes: usize,
     /// Longest proof file in bytes.
     pub proof_bytes: usize,
+    /// Most runs in one proof.
+    pub runs: usize,
 }
 
 impl Default for Limits {
@@ -46,6 +48,7 @@ impl Default for Limits {
             columns: 2048,
             card_bytes: 1 << 28,
             proof_bytes: 1 << 22,
+            runs: 256,
         }
     }
 }
@@ -117,16 +120,30 @@ impl Plan {
         self.groups.iter().map(|g| g.points).sum()
     }
 
-    /// Advice columns with a link, in order: inputs, outputs, folded weights.
-    pub fn linked_columns(&self) -> Vec<usize> {
+    /// Advice columns of inputs, then outputs: linked in every run of a proof.
+    pub fn side_lanes(&self) -> Vec<usize> {
         let layout = &self.layout;
-        let lanes = layout
-            .input_lanes()
-            .chain(layout.output_lanes())
-            .map(|l| l.x);
+        let lanes = layout.input_lanes().chain(layout.output_lanes());
+        lanes.map(|l| l.x).collect()
+    }
+
+    /// Advice columns of folded weights: linked once in a proof, behind the sides of all runs.
+    pub fn fold_columns(&self) -> Vec<usize> {
+        let layout = &self.layout;
         let direct = layout.ports.iter().filter_map(|p| p.direct);
         let table = (0..layout.columns.table).map(|i| layout.table_column(i));
-        lanes.chain(direct).chain(table).collect()
+        direct.chain(table).collect()
+    }
+
+    /// Advice columns whose content follows from weights and challenges alone, so that all runs of a proof hold the same:
+    /// folded weights, free coefficients and their running sum, challenges.
+    pub fn repeated_columns(&self) -> Vec<bool> {
+        let c = &self.layout.columns;
+        let same = c.phase1()..c.phase1() + c.phase2() + c.constants;
+        let h = self.description.sums.coefficients;
+        (0..c.advice())
+            .map(|i| same.contains(&i) || h == Some(i))
+            .collect()
     }
 
     /// Whether a commitment to this program's output is a commitment to the same values as `next`'s input: every element
@@ -365,45 +382,94 @@ impl Verifier {
     /// # Errors
     /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
     pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
-        if proof.halo2.len() > self.limits.proof_bytes {
-            return Err(Rejection::Malformed {
-                what: "proof is longer than the limit",
-            });
-        }
-        if proof.card != self.digest {
-            return Err(Rejection::Model {
-                proof: proof.card,
-                card: self.digest,
-            });
-        }
-        if expected.context.len() > MAX_CONTEXT || proof.context.len() > MAX_CONTEXT {
-            return Err(Rejection::Malformed {
-                what: "context is longer than 4096 bytes",
-            });
-        }
-        if proof.context != expected.context {
-            return Err(Rejection::Context);
-        }
-        let input = self.side(
-            "input",
-            expected.input.as_ref(),
-            &proof.input,
-            self.plan.program.input_len(),
+        self.meets(&proof.card, &expected.context, &proof.context)?;
+        let run = self.run(
+            (expected.input.as_ref(), &proof.input),
+            (expected.output.as_ref(), &proof.output),
         )?;
-        let output = self.side(
-            "output",
-            expected.output.as_ref(),
-            &proof.output,
-            self.plan.program.output_len(),
-        )?;
-        let statement = statement_digest(&self.digest, &input, &output, &proof.context);
-        self.check(&statement, &input, &output, proof)?;
+        let runs = [run];
+        self.check(&runs, &proof.context, &proof.halo2, &proof.link)?;
+        let [(input, output)] = runs;
         Ok(Verdict {
             card: self.digest,
             input,
             output,
             context: proof.context.clone(),
         })
+    }
+
+    /// Checks one proof of several runs. `expected` has one entry per run; the context is that of the whole proof and
+    /// taken from the first.
+    ///
+    /// # Errors
+    /// As [`Verifier::verify`]; also if the number of runs is another one.
+    pub fn verify_runs(
+        &self,
+        expected: &[Expected],
+        proof: &MultiProof,
+    ) -> Result<Vec<Verdict>, Rejection> {
+        if expected.len() != proof.runs.len() || expected.is_empty() {
+            return Err(Rejection::Runs {
+                found: proof.runs.len(),
+                expected: expected.len(),
+            });
+        }
+        if expected.len() > self.limits.runs {
+            return Err(Rejection::Malformed {
+                what: "proof has more runs than the limit",
+            });
+        }
+        for expected in expected {
+            self.meets(&proof.card, &expected.context, &proof.context)?;
+        }
+        let runs: Result<Vec<(Side, Side)>, Rejection> = expected
+            .iter()
+            .zip(&proof.runs)
+            .map(|(e, (input, output))| {
+                self.run((e.input.as_ref(), input), (e.output.as_ref(), output))
+            })
+            .collect();
+        let runs = runs?;
+        self.check(&runs, &proof.context, &proof.halo2, &proof.link)?;
+        let verdicts = runs.into_iter().map(|(input, output)| Verdict {
+            card: self.digest,
+            input,
+            output,
+            context: proof.context.clone(),
+        });
+        Ok(verdicts.collect())
+    }
+
+    /// Whether a proof is for this card and context.
+    fn meets(&self, card: &Digest, expected: &[u8], context: &[u8]) -> Result<(), Rejection> {
+        if *card != self.digest {
+            return Err(Rejection::Model {
+                proof: *card,
+                card: self.digest,
+            });
+        }
+        if expected.len() > MAX_CONTEXT || context.len() > MAX_CONTEXT {
+            return Err(Rejection::Malformed {
+                what: "context is longer than 4096 bytes",
+            });
+        }
+        if context != expected {
+            return Err(Rejection::Context);
+        }
+        Ok(())
+    }
+
+    /// Input and output of one run.
+    fn run(
+        &self,
+        input: (Option<&Side>, &Claim),
+        output: (Option<&Side>, &Claim),
+    ) -> Result<(Side, Side), Rejection> {
+        let program = &self.plan.program;
+        Ok((
+            self.side("input", input.0, input.1, program.input_len())?,
+            self.side("output", output.0, output.1, program.output_len())?,
+        ))
     }
 
     /// The side that the proof is checked against.
@@ -460,41 +526,59 @@ impl Verifier {
 
     fn check(
         &self,
-        statement: &Digest,
-        input: &Side,
-        output: &Side,
-        proof: &Proof,
+        runs: &[(Side, Side)],
+        context: &[u8],
+        halo2: &[u8],
+        link: &LinkProof,
     ) -> Result<(), Rejection> {
+        if halo2.len() > self.limits.proof_bytes {
+            return Err(Rejection::Malformed {
+                what: "proof is longer than the limit",
+            });
+        }
+        let statement = statement_digest(&self.digest, runs, context);
         let layout = &self.plan.layout;
         let columns = &layout.columns;
-        let commitments = read_points(&proof.halo2, columns.advice())?;
-        let (phase1, rest) = commitments.split_at(columns.phase1());
-        let phase2 = &rest[..columns.phase2()];
+        let commitments = read_points(halo2, runs.len() * columns.advice())?;
+        let of_runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
+        // Challenges and the link see the folded weights and free coefficients of the first run only.
+        let phase2 = columns.phase1()..columns.phase1() + columns.phase2();
+        let first = &of_runs[0][phase2.clone()];
+        if of_runs.iter().any(|run| run[phase2.clone()] != *first) {
+            return Err(Rejection::Malformed {
+                what: "runs have different fold columns",
+            });
+        }
         let identity = |_| Rejection::Malformed {
             what: "commitment is the identity",
         };
-        let mut session = Session::new(statement);
-        let challenges = session.challenges(layout, phase1).map_err(identity)?;
-        let late = session.late(layout, phase2).map_err(identity)?;
+        let phase1: Vec<C> = of_runs
+            .iter()
+            .flat_map(|run| run[..columns.phase1()].iter().copied())
+            .collect();
+        let mut session = Session::new(&statement);
+        let challenges = session.challenges(layout, &phase1).map_err(identity)?;
+        let late = session.late(layout, first).map_err(identity)?;
         let coefficients =
             Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
 
-        let linked = self.targets(&coefficients, input, output, &commitments);
-        if !link::verify(&self.params, &mut session.link(), &linked, &proof.link) {
+        let linked = self.targets(&coefficients, runs, &of_runs);
+        if !link::verify(&self.params, &mut session.link(), &linked, link) {
             return Err(Rejection::Link);
         }
 
         let (kappa, beta) = coefficients.late(&late);
         let instances = instances(layout, &challenges, &late, kappa, beta);
         let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let mut reader = proof.halo2.as_slice();
+        let instances = vec![instances.as_slice(); runs.len()];
+        let mut reader = halo2;
         let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut reader);
         let strategy = SingleVerifier::new(&self.params);
         verify_proof(
             &self.params,
             &self.key,
             strategy,
-            &[&instances],
+            &instances,
             &mut transcript,
         )
         .map_err(|_| Rejection::Circuit)?;
@@ -508,67 +592,67 @@ impl Verifier {
         }
     }
 
-    /// Commitments and targets of all linked columns, in the order of [`Plan::linked_columns`].
+    /// Commitments and targets of all linked columns: the [sides](Plan::side_lanes) of every run, then the
+    /// [folds](Plan::fold_columns).
     fn targets(
         &self,
         coefficients: &Coefficients<'_>,
-        input: &Side,
-        output: &Side,
-        commitments: &[C],
+        runs: &[(Side, Side)],
+        commitments: &[&[C]],
     ) -> Vec<(C, Target)> {
         let plan = &self.plan;
-        let mut targets: Vec<(usize, Target)> = plan
-            .linked_columns()
-            .into_iter()
-            .map(|c| (c, Target::default()))
-            .collect();
-        let mut add = |column: usize, scalar: F, point: C| {
-            if let Some((_, target)) = targets.iter_mut().find(|(c, _)| *c == column) {
-                target.terms.push((scalar, point));
-            }
-        };
-        let sides: [(&Side, Vec<usize>, Vec<Cell>); 2] = [
-            (
-                input,
-                plan.layout.input_lanes().map(|l| l.x).collect(),
-                plan.layout.input_cells(&plan.program).collect(),
-            ),
-            (
-                output,
-                plan.layout.output_lanes().map(|l| l.x).collect(),
-                plan.layout.output_cells(&plan.program).collect(),
-            ),
-        ];
-        for (side, lanes, cells) in sides {
-            match side {
-                Side::Public(values) => {
-                    for (column, values) in plan.side_columns(cells.into_iter(), values) {
-                        add(
-                            column,
-                            F::ONE,
-                            commit_rows(&self.params, 0, &values, F::ZERO).to_affine(),
-                        );
-                    }
-                }
-                Side::Committed(points) => lanes
-                    .into_iter()
-                    .zip(points)
-                    .for_each(|(column, p)| add(column, F::ONE, *p)),
-            }
+        let mut targets = Vec::new();
+        for ((input, output), commitments) in runs.iter().zip(commitments) {
+            let inputs: Vec<usize> = plan.layout.input_lanes().map(|l| l.x).collect();
+            let cells = plan.layout.input_cells(&plan.program).collect();
+            self.side_targets(input, &inputs, cells, commitments, &mut targets);
+            let outputs: Vec<usize> = plan.layout.output_lanes().map(|l| l.x).collect();
+            let cells = plan.layout.output_cells(&plan.program).collect();
+            self.side_targets(output, &outputs, cells, commitments, &mut targets);
         }
+        let columns = plan.fold_columns();
+        let mut folds: Vec<Target> = vec![Target::default(); columns.len()];
         let mut points = self.card.points.as_slice();
         for group in &plan.groups {
             let (own, rest) = points.split_at(group.points);
             points = rest;
-            let scalars = coefficients.group(group);
-            own.iter()
-                .zip(scalars)
-                .for_each(|(p, s)| add(group.column, s, *p));
+            if let Some(i) = columns.iter().position(|c| *c == group.column) {
+                let scalars = coefficients.group(group);
+                folds[i]
+                    .terms
+                    .extend(scalars.into_iter().zip(own.iter().copied()));
+            }
         }
+        targets.extend(columns.iter().map(|&c| commitments[0][c]).zip(folds));
         targets
-            .into_iter()
-            .map(|(column, target)| (commitments[column], target))
-            .collect()
+    }
+
+    /// Commitments and targets of one side of one run.
+    fn side_targets(
+        &self,
+        side: &Side,
+        lanes: &[usize],
+        cells: Vec<Cell>,
+        commitments: &[C],
+        targets: &mut Vec<(C, Target)>,
+    ) {
+        let columns = match side {
+            Side::Public(values) => self.plan.side_columns(cells.into_iter(), values),
+            Side::Committed(_) => Vec::new(),
+        };
+        for (i, &lane) in lanes.iter().enumerate() {
+            let mut target = Target::default();
+            match side {
+                Side::Public(_) => {
+                    if let Some((_, values)) = columns.iter().find(|(c, _)| *c == lane) {
+                        let point = commit_rows(&self.params, 0, values, F::ZERO).to_affine();
+                        target.terms.push((F::ONE, point));
+                    }
+                }
+                Side::Committed(points) => target.terms.push((F::ONE, points[i])),
+            }
+            targets.push((commitments[lane], target));
+        }
     }
 }
 

@@ -89,6 +89,11 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         Ok(())
     }
 
+    /// Number of runs of the circuit.
+    pub fn circuits(&self) -> usize {
+        self.circuits.len()
+    }
+
     /// The blinding of a circuit's columns.
     pub fn draws(&self, circuit: usize) -> &Draws {
         &self.circuits[circuit].draws

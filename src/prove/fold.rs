@@ -1,9 +1,7 @@
 //! Folding weights by powers of a challenge, and committing to weights: the two passes over the model.
 
-use super::generators::Generators;
+use super::engine::AnyGenerators;
 use ff::{Field, PrimeField};
-use group::{Curve, Group as _};
-use pasta_curves::Eq;
 use rayon::prelude::*;
 use zkinfer_circuits::fold::{Group, Source};
 use zkinfer_circuits::layout::Fold;
@@ -164,21 +162,8 @@ impl Matrix {
     }
 
     /// The commitments `Σ_row W[o,row]·L_row + blinds[o]·W`.
-    pub fn commit(&self, generators: &Generators, group: &Group, blinds: &[F]) -> Vec<C> {
-        let bases: Vec<C> = group
-            .rows
-            .iter()
-            .map(|&r| generators.lagrange[r as usize])
-            .collect();
-        let points: Vec<Eq> = self
-            .data
-            .par_chunks(self.rows.max(1))
-            .zip(blinds.par_iter())
-            .map(|(row, blind)| signed_msm(&bases, row, self.bound) + generators.blind(blind))
-            .collect();
-        let mut affine = vec![C::default(); points.len()];
-        Eq::batch_normalize(&points, &mut affine);
-        affine
+    pub fn commit(&self, generators: &AnyGenerators, group: &Group, blinds: &[F]) -> Vec<C> {
+        generators.commit_weights(&group.rows, &self.data, blinds)
     }
 }
 
@@ -218,56 +203,6 @@ fn combine(acc: &[[u64; BLOCK]; LIMBS], row: usize) -> F {
     acc.iter()
         .rev()
         .fold(F::ZERO, |sum, limb| sum * radix + F::from(limb[row]))
-}
-
-/// `Σ w·B` for small signed integers, by buckets of signed digits.
-fn signed_msm(bases: &[C], weights: &[i32], bound: u32) -> Eq {
-    // Digits in [−2^(c−1), 2^(c−1)].
-    let width = match bases.len() {
-        0..=16 => 4,
-        17..=64 => 5,
-        65..=256 => 6,
-        257..=1024 => 8,
-        _ => 9,
-    };
-    let windows = (33 - bound.leading_zeros()).div_ceil(width) + 1;
-    let half = 1i64 << (width - 1);
-    let mut total = Eq::identity();
-    let mut buckets = vec![Eq::identity(); half as usize];
-    let mut rest: Vec<i64> = weights.iter().map(|&w| i64::from(w)).collect();
-    let mut sums = Vec::new();
-    for _ in 0..windows {
-        if rest.iter().all(|&w| w == 0) {
-            break;
-        }
-        buckets.fill(Eq::identity());
-        for (w, base) in rest.iter_mut().zip(bases) {
-            // The digit is congruent to w and at most half away from zero.
-            let mut digit = w.rem_euclid(2 * half);
-            if digit > half {
-                digit -= 2 * half;
-            }
-            *w = (*w - digit) / (2 * half);
-            match digit {
-                0 => {}
-                d if d > 0 => buckets[d as usize - 1] += base,
-                d => buckets[(-d) as usize - 1] -= base,
-            }
-        }
-        let (mut running, mut sum) = (Eq::identity(), Eq::identity());
-        for bucket in buckets.iter().rev() {
-            running += bucket;
-            sum += running;
-        }
-        sums.push(sum);
-    }
-    for sum in sums.iter().rev() {
-        for _ in 0..width {
-            total = total.double();
-        }
-        total += sum;
-    }
-    total
 }
 
 #[cfg(test)]
@@ -315,25 +250,6 @@ mod tests {
             let matrix = Matrix { rows, data, bound };
             let coefficients: Vec<F> = (0..points).map(|_| F::random(&mut rng)).collect();
             assert_eq!(matrix.fold(&coefficients), matrix.fold_plain(&coefficients));
-        }
-    }
-
-    #[test]
-    fn signed_msm_equals_the_sum_of_multiples() {
-        let mut rng = ChaCha20Rng::seed_from_u64(3);
-        for len in [1usize, 20, 100, 300] {
-            let bases: Vec<C> = (0..len).map(|_| Eq::random(&mut rng).to_affine()).collect();
-            for bound in [1i64, 200, 40_000, i64::from(i32::MAX)] {
-                let weights: Vec<i32> = (0..len)
-                    .map(|i| ((i as i64 * 104_729 + 17) % (2 * bound + 1) - bound) as i32)
-                    .collect();
-                let expected: Eq = bases
-                    .iter()
-                    .zip(&weights)
-                    .map(|(b, &w)| *b * zkinfer_circuits::fold::small(i64::from(w)))
-                    .sum();
-                assert_eq!(signed_msm(&bases, &weights, bound as u32), expected);
-            }
         }
     }
 }
