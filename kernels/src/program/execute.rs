@@ -185,7 +185,8 @@ impl<B: Backend> Run<'_, '_, B> {
             }
             for s in 0..S {
                 let from = first + s as i64;
-                let lanes = from.div_euclid(m).rem_euclid(B::Scalar::LANES as i64);
+                // Lane i reads lane i + quotient.
+                let lanes = (-from.div_euclid(m)).rem_euclid(B::Scalar::LANES as i64);
                 let v = self.columns[column as usize][from.rem_euclid(m) as usize];
                 state.turned[q * STRIP + s] = v.rotate(lanes as usize);
             }
