@@ -1,1 +1,3 @@
 //! The prover engine.
+
+pub mod gates;
