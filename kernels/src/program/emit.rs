@@ -294,7 +294,7 @@ impl Emitter {
         } else {
             added += product_bound;
         }
-        let multiple = taken.max(2).next_power_of_two();
+        let multiple = if taken <= 4 { 4 } else { MAX_BOUND / 2 };
         let bound = if taken == 0 {
             added.max(1)
         } else {
