@@ -10,6 +10,8 @@
 //! Prover       once per proof             commit(phase 1) … commit(phase n), finish
 //! ```
 
+pub mod gates;
+
 mod draws;
 mod error;
 mod generators;

@@ -2,13 +2,9 @@
 
 use super::atoms::{Atom, AtomId, Atoms, Term};
 use super::{Op, Operand, Product, Program, Scalar, Span};
-use crate::vector::MAX_BOUND;
+use crate::vector::{MAX_BOUND, MAX_PRODUCT, MAX_TERMS, MAX_WIDE};
 use std::collections::HashMap;
 
-/// Largest sum of products' bounds in a wide sum.
-const WIDE_BOUND: u64 = 4032;
-/// Most products in a wide sum.
-const WIDE_PRODUCTS: usize = 256;
 /// Registers that may wait for a wide sum before it is begun in memory: bounds the number of live registers.
 const WAITING: usize = 8;
 /// Largest bound of each half of a difference, so that the difference (plus a product) fits.
@@ -212,12 +208,12 @@ impl Emitter {
 
     /// Adds a product to a wide sum; if the sum was full, it is given back and a new one begun.
     fn push_pair(&mut self, wide: &mut Wide, mut a: Held, mut b: Held) -> Option<Wide> {
-        while a.bound * b.bound > WIDE_BOUND {
+        while a.bound * b.bound > MAX_WIDE || a.bound.max(b.bound) > MAX_PRODUCT {
             let larger = if a.bound >= b.bound { &mut a } else { &mut b };
             *larger = self.reduced(*larger);
         }
         let bound = a.bound * b.bound;
-        let full = (wide.bound + bound > WIDE_BOUND || wide.count == WIDE_PRODUCTS)
+        let full = (wide.bound + bound > MAX_WIDE || wide.count as u64 == MAX_TERMS)
             .then(|| std::mem::take(wide));
         wide.bound += bound;
         wide.count += 1;
@@ -298,7 +294,7 @@ impl Emitter {
         } else {
             added += product_bound;
         }
-        let multiple = taken.max(2).next_power_of_two();
+        let multiple = if taken <= 4 { 4 } else { MAX_BOUND / 2 };
         let bound = if taken == 0 {
             added.max(1)
         } else {
@@ -308,8 +304,8 @@ impl Emitter {
         let product = match product {
             None => Product::None,
             Some(wide) => match (wide.register, wide.pairs.as_slice()) {
-                (None, [(a, b)]) if wide.bound <= MAX_BOUND => {
-                    if a.at == b.at && a.bound <= 8 {
+                (None, [(a, b)]) if wide.bound <= MAX_PRODUCT => {
+                    if a.at == b.at {
                         Product::Square(a.at)
                     } else {
                         Product::One(a.at, b.at)

@@ -1,5 +1,7 @@
 use super::*;
-use crate::vector::{Backend, Portable, Vector};
+#[cfg(target_arch = "x86_64")]
+use crate::vector::Ifma;
+use crate::vector::{Backend, Checked, Portable, Vector};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 
@@ -88,6 +90,13 @@ fn check(builder: &Builder, outputs: &[Id], columns: &[Vec<Fp>], challenges: &[F
 fn each_backend(program: &Program, columns: &[Vec<Fp>], challenges: &[Fp], expected: &[Vec<Fp>]) {
     for parts in [1, 3] {
         assert!(run(Portable, program, columns, challenges, parts) == expected);
+    }
+    assert!(run(Checked, program, columns, challenges, 1) == expected);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(ifma) = Ifma::detect() {
+        for parts in [1, 3] {
+            assert!(run(ifma, program, columns, challenges, parts) == expected);
+        }
     }
 }
 
@@ -220,13 +229,13 @@ fn deep_sums_and_products() {
         }
         let many = b.sum(many);
         let mut tower = cells[0];
-        for i in 0..100 {
+        for &cell in &cells[..100] {
             tower = b.mul(tower, tower);
-            tower = b.sub(tower, cells[i]);
+            tower = b.sub(tower, cell);
         }
         let mut doubled = cells[0];
-        for i in 0..100 {
-            let next = b.add(doubled, cells[i]);
+        for &cell in &cells[..100] {
+            let next = b.add(doubled, cell);
             doubled = b.sub(next, doubled);
             doubled = b.add(next, doubled);
         }
