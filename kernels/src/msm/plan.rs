@@ -5,7 +5,9 @@ pub const MAX_BITS: usize = 128;
 /// Widest window.
 const MAX_WIDTH: usize = 14;
 /// What a window costs besides its additions, in additions.
-const WINDOW: u32 = 24;
+const WINDOW: u32 = 4;
+/// Buckets whose tables take as long as one addition.
+const TABLE: u32 = 16;
 
 /// The bits `at..at + width` of the scalars, as signed digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,7 +55,7 @@ pub fn windows(lengths: &[u32; MAX_BITS]) -> Vec<Window> {
             odd = odd.saturating_add(n.min(1 << (width - 1)));
             let cost = n
                 .saturating_add(odd / 2)
-                .saturating_add(WINDOW)
+                .saturating_add(WINDOW + (1 << (width - 1)) / TABLE)
                 .saturating_add(best[p + width].0);
             if cost < least.0 {
                 least = (cost, width as u32);
