@@ -10,6 +10,8 @@ use zkinfer_kernels::program::{Builder, Gate, Id, Program};
 pub struct GateProgram {
     /// One output; challenge 0 is `y`. Columns: advice, then fixed, then instance.
     pub program: Program,
+    /// Number of gates.
+    pub gates: usize,
     /// Number of advice columns.
     pub advice: usize,
     /// Number of fixed columns.
@@ -60,6 +62,7 @@ pub fn lower(description: &Description, column_bound: u64) -> GateProgram {
     let output = b.combine(&gates, &powers);
     GateProgram {
         program: b.compile(&[output]),
+        gates: gates.len(),
         advice: description.advice,
         fixed: description.fixed,
         instance: description.instance,

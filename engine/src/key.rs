@@ -1,6 +1,7 @@
 //! Everything about a circuit that its proofs share.
 
 use crate::error::EngineError;
+use crate::gates::{GateProgram, lower};
 use crate::generators::Generators;
 use crate::poly::Poly;
 use crate::shape::Shape;
@@ -19,7 +20,7 @@ pub struct Key<B: Backend> {
     pub(crate) vk: VerifyingKey<C>,
     pub(crate) shape: Shape,
     pub(crate) domain: Domain,
-    pub(crate) description: Arc<Description>,
+    pub(crate) gates: GateProgram,
     pub(crate) fixed: Vec<Poly<B>>,
     pub(crate) interpolate: Interpolate<B>,
     /// One coset per piece of the quotient, with its shift.
@@ -34,7 +35,7 @@ impl<B: Backend> Key<B> {
     /// If there are too few rows for the backend or the fixed columns do not fit.
     pub fn new(
         generators: Arc<Generators<B>>,
-        description: Arc<Description>,
+        description: &Description,
         fixed: &[Vec<u32>],
         vk: VerifyingKey<C>,
     ) -> Result<Key<B>, EngineError> {
@@ -51,7 +52,7 @@ impl<B: Backend> Key<B> {
                 what: "fixed columns",
             });
         }
-        let shape = Shape::new(&description);
+        let shape = Shape::new(description);
         // Cosets of upstream's extended domain; any that avoid the domain would do.
         let extended = Domain::new(k + shape.pieces.next_power_of_two().trailing_zeros());
         let step = extended.map_or(F::ONE, |d| d.omega());
@@ -73,7 +74,7 @@ impl<B: Backend> Key<B> {
             vk,
             shape,
             domain,
-            description,
+            gates: lower(description, 2),
             fixed,
             interpolate,
             cosets,

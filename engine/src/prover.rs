@@ -170,25 +170,30 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         }
 
         key.vk.hash_into(transcript)?;
-        let mut instance_polys = Vec::with_capacity(instances.len());
-        for columns in instances {
-            let full: Vec<Vec<F>> = columns
-                .iter()
-                .map(|column| {
-                    let mut values = column.clone();
-                    values.resize(n, F::ZERO);
-                    values
-                })
-                .collect();
-            let blinds = vec![F::ONE; full.len()];
-            for commitment in key.generators.commit_columns(&full, &blinds) {
-                transcript.common_point(commitment)?;
+        let mut instance_polys: Vec<Vec<Arc<Poly<B>>>> = Vec::with_capacity(instances.len());
+        let mut instance_commitments: Vec<C> = Vec::new();
+        for (i, columns) in instances.iter().enumerate() {
+            if i > 0 && *columns == instances[0] {
+                instance_polys.push(instance_polys[0].clone());
+            } else {
+                let full: Vec<Vec<F>> = columns
+                    .iter()
+                    .map(|column| {
+                        let mut values = column.clone();
+                        values.resize(n, F::ZERO);
+                        values
+                    })
+                    .collect();
+                let blinds = vec![F::ONE; full.len()];
+                instance_commitments = key.generators.commit_columns(&full, &blinds);
+                let polys = full
+                    .par_iter()
+                    .map(|values| Arc::new(coefficients(backend, &key.interpolate, values)));
+                instance_polys.push(polys.collect());
             }
-            let polys: Vec<Poly<B>> = full
-                .par_iter()
-                .map(|values| coefficients(backend, &key.interpolate, values))
-                .collect();
-            instance_polys.push(polys);
+            for commitment in &instance_commitments {
+                transcript.common_point(*commitment)?;
+            }
         }
         for circuit in &self.circuits {
             for commitment in &circuit.commitments {

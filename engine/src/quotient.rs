@@ -6,89 +6,162 @@
 
 use crate::F;
 use crate::key::Key;
-use crate::poly::{Poly, combine, powers, scale};
+use crate::poly::{Poly, combine, horner, powers, scale};
 use crate::prover::Witness;
 use ff::Field;
 use rayon::prelude::*;
-use zkinfer_kernels::fft::load_values;
+use std::sync::Arc;
+use zkinfer_kernels::program::run_rows;
 use zkinfer_kernels::vector::{Backend, Vector};
 
+/// The pieces `h_0, h_1, …` of `Σ y^… · gate / (X^n − 1)`, gates of all circuits in order.
 pub(crate) fn pieces<B: Backend>(
     key: &Key<B>,
     circuits: &[Witness<B>],
-    instances: &[Vec<Poly<B>>],
+    instances: &[Vec<Arc<Poly<B>>>],
     y: F,
 ) -> Vec<Poly<B>> {
-    let backend = key.backend();
-    let vectors = key.domain.vectors::<B>();
     let n = key.domain.n() as u64;
-    let remainders: Vec<Poly<B>> = key
-        .cosets
-        .iter()
-        .map(|(shift, evaluate)| {
-            let values = |polys: Vec<&Poly<B>>| -> Vec<Vec<F>> {
-                polys
-                    .par_iter()
-                    .map(|poly| {
-                        let mut scratch = vec![B::Scalar::zero(); vectors];
-                        let mut out = vec![B::Scalar::zero(); vectors];
-                        evaluate.run(poly, &mut scratch, &mut out);
-                        {
-                            let st = zkinfer_kernels::fft::store(backend, &out);
-                            let l = B::Scalar::LANES;
-                            (0..st.len())
-                                .map(|i| st[(i % vectors) * l + i / vectors])
-                                .collect()
-                        }
-                    })
-                    .collect()
-            };
-            let fixed = values(key.fixed.iter().collect());
-            let mut sum = vec![F::ZERO; n as usize];
-            for (circuit, instance) in circuits.iter().zip(instances) {
-                let advice = values(circuit.advice.iter().map(|a| &**a).collect());
-                let instance = values(instance.iter().collect());
-                sum = (0..n as usize)
-                    .into_par_iter()
-                    .map(|i| {
-                        let at = |c: &Vec<F>, r: i32| {
-                            c[(i as i64 + r as i64).rem_euclid(n as i64) as usize]
-                        };
-                        let mut acc = sum[i];
-                        for g in &key.description.gates {
-                            let v = g.poly.evaluate(
-                                &|c| c,
-                                &|q| at(&advice[q.column], q.rotation),
-                                &|q| at(&fixed[q.column], q.rotation),
-                                &|q| at(&instance[q.column], q.rotation),
-                                &|a: F, b| a + b,
-                                &|a, b| a * b,
-                                &|a, c| a * c,
-                            );
-                            acc = acc * y + v;
-                        }
-                        acc
-                    })
-                    .collect();
+    let mut remainders = Vec::with_capacity(key.cosets.len());
+    let mut values = Values::new(key, circuits.len());
+    let prepared = key.gates.program.prepare(key.backend(), &[y]);
+    let next_circuit = y.pow_vartime([key.gates.gates as u64]);
+    for coset in 0..key.cosets.len() {
+        let vectors = key.domain.vectors::<B>();
+        let mut sum: Poly<B> = Vec::new();
+        for (i, (circuit, instance)) in circuits.iter().zip(instances).enumerate() {
+            values.evaluate(
+                coset,
+                &circuits[0],
+                &instances[0],
+                circuit,
+                instance,
+                i == 0,
+            );
+            let columns = values.columns();
+            let mut numerator = vec![B::Scalar::zero(); vectors];
+            let chunk = vectors.div_ceil(4 * rayon::current_num_threads()).max(16);
+            numerator
+                .par_chunks_mut(chunk)
+                .enumerate()
+                .for_each(|(c, out)| {
+                    let rows = c * chunk..c * chunk + out.len();
+                    let program = &key.gates.program;
+                    run_rows(
+                        key.backend(),
+                        program,
+                        &prepared,
+                        &columns,
+                        rows,
+                        &mut [out],
+                    );
+                });
+            if i == 0 {
+                sum = numerator;
+            } else {
+                horner(key.backend(), &mut sum, next_circuit, &numerator);
             }
-            let vanishing = shift.pow_vartime([n]) - F::ONE;
-            let inverse = vanishing.invert().expect("a coset avoids the domain");
-            sum.iter_mut().for_each(|s| *s *= inverse);
-            let mut lanes = vec![B::Scalar::zero(); vectors];
-            load_values(backend, &sum, &mut lanes);
-            let mut poly = vec![B::Scalar::zero(); vectors];
-            key.interpolate.run(&lanes, &mut poly);
-            let back = shift.invert().expect("shifts are powers of roots of unity");
-            scale(backend, &mut poly, &powers(backend, back, vectors));
-            poly
-        })
-        .collect();
+        }
+        let mut poly = vec![B::Scalar::zero(); vectors];
+        key.interpolate.run(&sum, &mut poly);
+        let back = key.cosets[coset].0.invert();
+        let back = back.expect("shifts are products of roots of unity");
+        scale(
+            key.backend(),
+            &mut poly,
+            &powers(key.backend(), back, vectors),
+        );
+        remainders.push(poly);
+    }
     let nodes: Vec<F> = key.cosets.iter().map(|(s, _)| s.pow_vartime([n])).collect();
-    let refs: Vec<&[B::Scalar]> = remainders.iter().map(Vec::as_slice).collect();
+    let remainders: Vec<&[B::Scalar]> = remainders.iter().map(Vec::as_slice).collect();
     inverse_vandermonde(&nodes)
-        .par_iter()
-        .map(|row| combine(backend, &refs, row))
+        .into_par_iter()
+        .map(|mut row| {
+            // On a coset X^n − 1 is a constant.
+            for (c, node) in row.iter_mut().zip(&nodes) {
+                let inverse = (*node - F::ONE).invert();
+                *c *= inverse.expect("cosets avoid the domain");
+            }
+            combine(key.backend(), &remainders, &row)
+        })
         .collect()
+}
+
+/// Values of the columns of one circuit on one coset; buffers are reused from coset to coset.
+struct Values<'k, B: Backend> {
+    key: &'k Key<B>,
+    /// Of the first circuit, then fixed columns, then the first instance.
+    first: Vec<Poly<B>>,
+    /// Of a later circuit: columns that differ from the first's.
+    own: Vec<Option<Poly<B>>>,
+}
+
+impl<'k, B: Backend> Values<'k, B> {
+    fn new(key: &'k Key<B>, circuits: usize) -> Self {
+        let columns = key.shape.advice + key.fixed.len() + key.shape.instance;
+        let own = if circuits > 1 { columns } else { 0 };
+        Values {
+            key,
+            first: vec![vec![B::Scalar::zero(); key.domain.vectors::<B>()]; columns],
+            own: vec![None; own],
+        }
+    }
+
+    fn evaluate(
+        &mut self,
+        coset: usize,
+        first: &Witness<B>,
+        first_instance: &[Arc<Poly<B>>],
+        circuit: &Witness<B>,
+        instance: &[Arc<Poly<B>>],
+        is_first: bool,
+    ) {
+        let evaluate = &self.key.cosets[coset].1;
+        let of_first: Vec<&Poly<B>> = (first.advice.iter().map(|p| &**p))
+            .chain(&self.key.fixed)
+            .chain(first_instance.iter().map(|p| &**p))
+            .collect();
+        let vectors = self.key.domain.vectors::<B>();
+        let zero = || vec![B::Scalar::zero(); vectors];
+        if is_first {
+            of_first
+                .par_iter()
+                .zip(&mut self.first)
+                .for_each_init(zero, |scratch, (poly, out)| {
+                    evaluate.run(poly, scratch, out)
+                });
+            return;
+        }
+        let polys: Vec<&Poly<B>> = (circuit.advice.iter().map(|p| &**p))
+            .chain(&self.key.fixed)
+            .chain(instance.iter().map(|p| &**p))
+            .collect();
+        (polys.par_iter().zip(&of_first).zip(&mut self.own)).for_each_init(
+            zero,
+            |scratch, ((poly, first), out)| {
+                if std::ptr::eq(*poly, *first) {
+                    *out = None;
+                } else {
+                    evaluate.run(poly, scratch, out.get_or_insert_with(zero));
+                }
+            },
+        );
+    }
+
+    /// The columns in the order of the gate program.
+    fn columns(&self) -> Vec<&[B::Scalar]> {
+        let own = self
+            .own
+            .iter()
+            .map(Option::as_deref)
+            .chain(std::iter::repeat(None));
+        self.first
+            .iter()
+            .zip(own)
+            .map(|(first, own)| own.unwrap_or(first))
+            .collect()
+    }
 }
 
 /// Row `q`, entry `j`: coefficient `q` of the polynomial that is 1 at `nodes[j]` and 0 at the others.
@@ -97,10 +170,8 @@ fn inverse_vandermonde(nodes: &[F]) -> Vec<Vec<F>> {
     let mut rows = vec![vec![F::ZERO; d]; d];
     for j in 0..d {
         let mut lagrange = vec![F::ONE];
-        for (i, node) in nodes.iter().enumerate().filter(|(i, _)| *i != j) {
-            let inverse = (nodes[j] - node).invert();
-            let inverse = inverse.expect("cosets are distinct");
-            let _ = i;
+        for (_, node) in nodes.iter().enumerate().filter(|(i, _)| *i != j) {
+            let inverse = (nodes[j] - node).invert().expect("cosets are distinct");
             let mut next = vec![F::ZERO; lagrange.len() + 1];
             for (c, l) in lagrange.iter().enumerate() {
                 next[c + 1] += *l * inverse;
@@ -113,4 +184,22 @@ fn inverse_vandermonde(nodes: &[F]) -> Vec<Vec<F>> {
         }
     }
     rows
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn remainders_give_the_pieces_back() {
+        let nodes: Vec<F> = [3, 5, 11, 40].map(F::from).to_vec();
+        let pieces: Vec<F> = [7, 0, 9, 1].map(F::from).to_vec();
+        let at = |x: &F| pieces.iter().rev().fold(F::ZERO, |sum, p| sum * x + p);
+        let remainders: Vec<F> = nodes.iter().map(at).collect();
+        let back: Vec<F> = inverse_vandermonde(&nodes)
+            .iter()
+            .map(|row| row.iter().zip(&remainders).map(|(a, b)| *a * b).sum())
+            .collect();
+        assert_eq!(back, pieces);
+    }
 }

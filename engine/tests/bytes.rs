@@ -108,7 +108,7 @@ fn compare<B: Backend>(k: u32) {
     let expected = transcript.finalize();
 
     let generators = Arc::new(Generators::new(backend, &params).unwrap());
-    let key = Key::new(generators, description, &fixed, vk.clone()).unwrap();
+    let key = Key::new(generators, &description, &fixed, vk.clone()).unwrap();
     let mut prover = Prover::new(&key, rng);
     prover.commit(0, &advice[..1]).unwrap();
     prover.commit(0, &advice[1..]).unwrap();

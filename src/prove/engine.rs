@@ -169,10 +169,10 @@ impl Keys {
         let description = circuit.description().clone();
         Ok(match AnyGenerators::load(engine, params)? {
             AnyGenerators::Portable(g) => {
-                Keys::Portable(Key::new(g, description, &plan.fixed, vk)?)
+                Keys::Portable(Key::new(g, &description, &plan.fixed, vk)?)
             }
             #[cfg(target_arch = "x86_64")]
-            AnyGenerators::Ifma(g) => Keys::Ifma(Key::new(g, description, &plan.fixed, vk)?),
+            AnyGenerators::Ifma(g) => Keys::Ifma(Key::new(g, &description, &plan.fixed, vk)?),
         })
     }
 }
