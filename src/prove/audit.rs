@@ -5,6 +5,8 @@ use super::*;
 use crate::model::QuantizedModel;
 use crate::run::HintSolver;
 use crate::secret::{Proven, Secret, Visibility, WeightVisibility};
+use group::Curve;
+use zkinfer_circuits::circuit::with_description;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
 use zkinfer_circuits::fold::Challenges;
 use zkinfer_circuits::gates::function_entry;

@@ -7,6 +7,8 @@ use crate::run::run;
 use crate::secret::{Secret, Visibility, WeightVisibility};
 use halo2_proofs::dev::MockProver;
 use proptest::prelude::*;
+use std::sync::Arc;
+use zkinfer_circuits::circuit::with_description;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights,
 };
