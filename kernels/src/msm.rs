@@ -19,17 +19,34 @@ use crate::vector::{Backend, Kernel};
 use group::Group;
 use pasta_curves::{Eq, EqAffine, Fp};
 use rayon::prelude::*;
+use std::sync::{Mutex, PoisonError};
 use sums::{BitSum, Engine, Piece};
 use terms::Terms;
 
 /// Points that are multiplied again and again, with their images under the endomorphism.
-#[derive(Debug)]
 pub struct Bases<B: Backend> {
     /// The points, then their images.
     points: Vec<PointOf<B>>,
     /// Which points are the identity; empty where none is.
     skips: Vec<bool>,
     len: usize,
+    /// Scratch of threads that are done: fresh memory of this size costs more than it seems, in page faults.
+    pool: Mutex<Vec<Scratch<B>>>,
+}
+
+impl<B: Backend> std::fmt::Debug for Bases<B> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Bases")
+            .field("backend", &B::NAME)
+            .field("len", &self.len)
+            .finish_non_exhaustive()
+    }
+}
+
+/// What a thread works in.
+struct Scratch<B: Backend> {
+    engine: Engine<B>,
+    terms: Terms,
 }
 
 impl<B: Backend> Bases<B> {
@@ -61,6 +78,19 @@ impl<B: Backend> Bases<B> {
     /// The bases, then their images under the endomorphism.
     fn points(&self) -> &[PointOf<B>] {
         &self.points
+    }
+
+    fn scratch(&self) -> Scratch<B> {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.pop().unwrap_or_else(|| Scratch {
+            engine: Engine::new(),
+            terms: Terms::default(),
+        })
+    }
+
+    fn give_back(&self, scratch: Scratch<B>) {
+        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
+        pool.push(scratch);
     }
 
     /// Whether a base is the identity.
@@ -101,7 +131,12 @@ fn extend<B: Backend>(mut points: Vec<PointOf<B>>) -> Bases<B> {
     }
     let images = endomorphism::<B>(&points);
     points.extend_from_slice(&images);
-    Bases { points, skips, len }
+    Bases {
+        points,
+        skips,
+        len,
+        pool: Mutex::new(Vec::new()),
+    }
 }
 
 /// Scalars of a part.
@@ -154,8 +189,8 @@ impl<B: Backend> Kernel<B> for Serial<'_, B> {
     type Output = Vec<Eq>;
     #[inline(always)]
     fn run(self) -> Vec<Eq> {
-        let mut engine = Engine::new();
-        let mut terms = Terms::default();
+        let mut scratch = self.bases.scratch();
+        let Scratch { engine, terms } = &mut scratch;
         for (number, job) in self.jobs.iter().enumerate() {
             terms.collect(self.bases, job);
             for window in terms.windows() {
@@ -167,7 +202,9 @@ impl<B: Backend> Kernel<B> for Serial<'_, B> {
                 engine.push(self.bases, number as u32, &terms, &piece);
             }
         }
-        combine(engine.finish(self.bases), self.jobs.len())
+        let r = engine.finish(self.bases);
+        let r = combine(r, self.jobs.len());
+        r
     }
 }
 
@@ -229,11 +266,14 @@ impl<B: Backend> Kernel<B> for Pieces<'_, B> {
     type Output = Vec<BitSum>;
     #[inline(always)]
     fn run(self) -> Vec<BitSum> {
-        let mut engine = Engine::new();
+        let mut scratch = self.bases.scratch();
         for (job, piece) in self.pieces {
-            engine.push(self.bases, *job, &self.terms[*job as usize], piece);
+            let terms = &self.terms[*job as usize];
+            scratch.engine.push(self.bases, *job, terms, piece);
         }
-        engine.finish(self.bases)
+        let sums = scratch.engine.finish(self.bases);
+        self.bases.give_back(scratch);
+        sums
     }
 }
 

@@ -7,7 +7,7 @@ const MAX_WIDTH: usize = 14;
 /// What a window costs besides its additions, in additions.
 const WINDOW: u32 = 4;
 /// Buckets whose tables take as long as one addition.
-const TABLE: u32 = 8;
+const TABLE: u32 = 16;
 
 /// The bits `at..at + width` of the scalars, as signed digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

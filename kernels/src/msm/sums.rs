@@ -87,6 +87,12 @@ pub struct Engine<B: Backend> {
     /// Indices of the sums: for each window its buckets from 0 on.
     table: Vec<u32>,
     trees: Vec<Segment>,
+    /// The next level of `table`.
+    next_table: Vec<u32>,
+    /// Odd buckets, and the sums of those that have begun, by level and window.
+    odd: Vec<u32>,
+    next_odd: Vec<u32>,
+    lists: Vec<Segment>,
     results: Vec<BitSum>,
 }
 
@@ -106,6 +112,10 @@ impl<B: Backend> Engine<B> {
             used: 0,
             table: Vec::new(),
             trees: Vec::new(),
+            next_table: Vec::new(),
+            odd: Vec::new(),
+            next_odd: Vec::new(),
+            lists: Vec::new(),
             results: Vec::new(),
         }
     }
@@ -164,12 +174,13 @@ impl<B: Backend> Engine<B> {
         }
     }
 
-    /// What has been added.
+    /// What has been added since the last call.
     #[inline(always)]
-    pub fn finish(mut self, bases: &Bases<B>) -> Vec<BitSum> {
+    pub fn finish(&mut self, bases: &Bases<B>) -> Vec<BitSum> {
         self.fill(bases);
         self.reduce();
-        self.results
+        self.adder.set_dirty(false);
+        std::mem::take(&mut self.results)
     }
 
     /// Adds the points of all buckets, group by group.
@@ -288,12 +299,12 @@ impl<B: Backend> Engine<B> {
     fn reduce(&mut self) {
         let lanes = B::Base::LANES;
         // Buckets 0 have the weight zero at every level, and stay empty.
-        let (mut table, mut trees) = (
-            std::mem::take(&mut self.table),
-            std::mem::take(&mut self.trees),
-        );
-        let (mut odd, mut lists): (Vec<u32>, Vec<Segment>) = (Vec::new(), Vec::new());
-        let (mut next_table, mut next_odd): (Vec<u32>, Vec<u32>) = (Vec::new(), Vec::new());
+        let mut table = std::mem::take(&mut self.table);
+        let mut next_table = std::mem::take(&mut self.next_table);
+        let mut trees = std::mem::take(&mut self.trees);
+        let mut odd = std::mem::take(&mut self.odd);
+        let mut next_odd = std::mem::take(&mut self.next_odd);
+        let mut lists = std::mem::take(&mut self.lists);
         loop {
             self.a.clear();
             self.b.clear();
@@ -376,6 +387,13 @@ impl<B: Backend> Engine<B> {
         self.used = 0;
         table.clear();
         trees.clear();
-        (self.table, self.trees) = (table, trees);
+        odd.clear();
+        lists.clear();
+        self.table = table;
+        self.next_table = next_table;
+        self.trees = trees;
+        self.odd = odd;
+        self.next_odd = next_odd;
+        self.lists = lists;
     }
 }
