@@ -199,12 +199,12 @@ impl<B: Backend> Kernel<B> for Serial<'_, B> {
                     from: 0,
                     to: terms.reaching(window),
                 };
-                engine.push(self.bases, number as u32, &terms, &piece);
+                engine.push(self.bases, number as u32, terms, &piece);
             }
         }
-        let r = engine.finish(self.bases);
-        let r = combine(r, self.jobs.len());
-        r
+        let sums = engine.finish(self.bases);
+        self.bases.give_back(scratch);
+        combine(sums, self.jobs.len())
     }
 }
 
