@@ -14,7 +14,9 @@ mod scalar;
 mod sums;
 mod terms;
 
-use crate::curve::{PointOf, endomorphism, identity, pack_points};
+pub(crate) use scalar::{Short, shorten};
+
+use crate::curve::{PointOf, endomorphism_into, identity, pack_points};
 use crate::vector::{Backend, Kernel};
 use group::Group;
 use pasta_curves::{Eq, EqAffine, Fp};
@@ -129,8 +131,9 @@ fn extend<B: Backend>(mut points: Vec<PointOf<B>>) -> Bases<B> {
     if !skips.contains(&true) {
         skips.clear();
     }
-    let images = endomorphism::<B>(&points);
-    points.extend_from_slice(&images);
+    points.resize(2 * len, zero);
+    let (points_only, images) = points.split_at_mut(len);
+    endomorphism_into::<B>(points_only, images);
     Bases {
         points,
         skips,
