@@ -15,7 +15,7 @@
 //! itself, but its sums would be wrong. It is looked for only after one has appeared, see [`Adder::add_listed`].
 
 use crate::vector::{Backend, Point, Vector};
-use ff::Field;
+use ff::{Field, WithSmallOrderMulGroup};
 use group::Group;
 use pasta_curves::arithmetic::{CurveAffine, CurveExt, VartimeField};
 use pasta_curves::{Eq, EqAffine, Fq};
@@ -128,21 +128,17 @@ pub fn pack_points<B: Backend>(points: &[EqAffine]) -> Vec<PointOf<B>> {
     out
 }
 
-/// The images `(ζ·x, y)` under the endomorphism, `λ` times the points (the identity stays the identity).
+/// The images `(ζ·x, y)` under the endomorphism, `λ` times the points (the identity stays the identity). Both slices have
+/// the same length.
 #[inline(always)]
-pub fn endomorphism<B: Backend>(points: &[PointOf<B>]) -> Vec<PointOf<B>> {
-    use ff::WithSmallOrderMulGroup;
+pub fn endomorphism_into<B: Backend>(points: &[PointOf<B>], out: &mut [PointOf<B>]) {
     let lanes = B::Base::LANES;
     let zeta = B::Base::splat(Fq::ZETA);
-    let mut out = vec![PointOf::<B>::default(); points.len().next_multiple_of(lanes)];
-    for (group, to) in out.chunks_exact_mut(lanes).enumerate() {
-        let at: [u32; MAX_LANES] =
-            std::array::from_fn(|i| (group * lanes + i).min(points.len() - 1) as u32);
+    for i in 0..points.len().div_ceil(lanes) {
+        let at = consecutive::<B>(i, points.len());
         let (x, y) = B::Base::gather(points, &at[..lanes]);
-        B::Base::scatter(x.mul(zeta), y, to);
+        write::<B>(out, i, x.mul(zeta), y);
     }
-    out.truncate(points.len());
-    out
 }
 
 /// One kind of batched operation: vector `i` of the batch.

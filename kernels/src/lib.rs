@@ -10,6 +10,7 @@
 //! Everything above [`vector`] is written once, generic over [`vector::Backend`]. A backend is chosen at run time: see
 //! [`vector::Backend::run`].
 
+pub mod collapse;
 pub mod curve;
 pub mod fft;
 pub mod msm;

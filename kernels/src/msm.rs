@@ -14,7 +14,9 @@ mod scalar;
 mod sums;
 mod terms;
 
-use crate::curve::{PointOf, endomorphism, identity, pack_points};
+pub(crate) use scalar::{Short, shorten};
+
+use crate::curve::{PointOf, endomorphism_into, identity, pack_points};
 use crate::vector::{Backend, Kernel};
 use group::Group;
 use pasta_curves::{Eq, EqAffine, Fp};
@@ -129,8 +131,9 @@ fn extend<B: Backend>(mut points: Vec<PointOf<B>>) -> Bases<B> {
     if !skips.contains(&true) {
         skips.clear();
     }
-    let images = endomorphism::<B>(&points);
-    points.extend_from_slice(&images);
+    points.resize(2 * len, zero);
+    let (points_only, images) = points.split_at_mut(len);
+    endomorphism_into::<B>(points_only, images);
     Bases {
         points,
         skips,
@@ -201,14 +204,12 @@ impl<B: Backend> Kernel<B> for Serial<'_, B> {
                     from: 0,
                     to: terms.reaching(window),
                 };
-                engine.push(self.bases, number as u32, &terms, &piece);
+                engine.push(self.bases, number as u32, terms, &piece);
             }
         }
-        let r = engine.finish(self.bases);
-        let t = std::time::Instant::now();
-        let r = combine(r, self.jobs.len());
-        crate::curve::tick(7, t.elapsed().as_nanos() as u64);
-        r
+        let sums = engine.finish(self.bases);
+        self.bases.give_back(scratch);
+        combine(sums, self.jobs.len())
     }
 }
 
