@@ -26,13 +26,6 @@ pub type PackedOf<B> = <<B as Backend>::Base as Vector<Fq>>::Packed;
 pub type PointOf<B> = Point<PackedOf<B>>;
 
 /// The bit of an index that asks for the opposite of the point.
-pub static C: [std::sync::atomic::AtomicU64; 8] =
-    [const { std::sync::atomic::AtomicU64::new(0) }; 8];
-/// .
-pub fn tick(i: usize, v: u64) {
-    C[i].fetch_add(v, std::sync::atomic::Ordering::Relaxed);
-}
-/// .
 pub const NEGATIVE: u32 = 1 << 31;
 
 /// Pairs per inversion: the scratch of a batch stays in a core's own cache.
@@ -277,11 +270,7 @@ impl<B: Backend> Adder<B> {
                 dirty: self.dirty,
                 zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..lanes]),
             };
-            let t = std::time::Instant::now();
             self.batch(vectors, &mut operation);
-            tick(0, t.elapsed().as_nanos() as u64);
-            tick(1, a.len() as u64);
-            tick(2, 1);
         }
     }
 

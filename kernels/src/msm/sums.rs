@@ -15,7 +15,7 @@
 use super::Bases;
 use super::plan::Window;
 use super::terms::{SIGN, Terms};
-use crate::curve::{Adder, PointOf, copy_listed, identity, pad_pairs, tick, unpack_points};
+use crate::curve::{Adder, PointOf, copy_listed, identity, pad_pairs, unpack_points};
 use crate::vector::{Backend, Vector};
 use pasta_curves::EqAffine;
 
@@ -123,7 +123,6 @@ impl<B: Backend> Engine<B> {
     /// Adds terms of one window of a job.
     #[inline(always)]
     pub fn push(&mut self, bases: &Bases<B>, job: u32, terms: &Terms, piece: &Piece) {
-        let t = std::time::Instant::now();
         let buckets = piece.window.buckets();
         self.digits.clear();
         self.digits.resize(piece.to - piece.from, 0);
@@ -167,7 +166,6 @@ impl<B: Backend> Engine<B> {
             }
         }
 
-        tick(3, t.elapsed().as_nanos() as u64);
         if self.entries.len() >= GROUP {
             self.fill(bases);
             if self.used >= REDUCE {
@@ -188,7 +186,6 @@ impl<B: Backend> Engine<B> {
     /// Adds the points of all buckets, group by group.
     #[inline(always)]
     fn fill(&mut self, bases: &Bases<B>) {
-        let t = std::time::Instant::now();
         let mut all = std::mem::take(&mut self.buckets);
         let parts = (self.entries.len() / GROUP).max(1);
         let target = self.entries.len().div_ceil(parts);
@@ -205,7 +202,6 @@ impl<B: Backend> Engine<B> {
         all.clear();
         self.buckets = all;
         self.entries.clear();
-        tick(4, t.elapsed().as_nanos() as u64);
     }
 
     #[inline(always)]
@@ -302,7 +298,6 @@ impl<B: Backend> Engine<B> {
     #[inline(always)]
     fn reduce(&mut self) {
         let lanes = B::Base::LANES;
-        let t = std::time::Instant::now();
         // Buckets 0 have the weight zero at every level, and stay empty.
         let mut table = std::mem::take(&mut self.table);
         let mut next_table = std::mem::take(&mut self.next_table);
@@ -389,7 +384,6 @@ impl<B: Backend> Engine<B> {
                 bit: list.bit,
                 point,
             }));
-        tick(5, t.elapsed().as_nanos() as u64);
         self.used = 0;
         table.clear();
         trees.clear();
