@@ -5,10 +5,12 @@
 //! msm      multi-scalar multiplication, collapse of generators            (over vectors)
 //! fft      transforms between coefficients and cosets                     (over vectors)
 //! fold     small-integer weights times field elements                     (over vectors)
+//! program  polynomials over columns                                       (over vectors)
 //! ```
 //!
 //! Everything above [`vector`] is written once, generic over [`vector::Backend`]. A backend is chosen at run time: see
 //! [`vector::Backend::run`].
 
+pub mod fold;
 pub mod program;
 pub mod vector;
