@@ -3,8 +3,8 @@
 //! Limbs are as wide as the weights leave room for in 52 bits, so that a product is one instruction. 4096 products fit a lane
 //! of 64 bits; then, or at the end, the lanes' sums become limbs of 52 bits and are reduced modulo `p` by two products.
 
-use super::super::radix::power_of_two;
-use super::{Eight, V, all, and, constant, lo, montgomery, none, plus};
+use super::super::radix::{power_of_two, split as limbs};
+use super::{Eight, V, all, and, constant, constants, lo, montgomery, none, plus};
 use crate::fold::Weights;
 use crate::vector::{Backend, Kernel, Prime, Vector};
 use ff::Field;
@@ -14,7 +14,7 @@ use std::arch::x86_64::*;
 /// Vectors of rows whose sums are in the first-level cache.
 const BLOCK: usize = 24;
 /// Points whose weights are read side by side, while sums are in registers.
-const STREAMS: usize = 8;
+const STREAMS: usize = 4;
 /// Products per lane before it is reduced.
 const POINTS: usize = 4096;
 
@@ -54,15 +54,17 @@ impl Fold<'_> {
         }
         let correction = Eight::<Fp>::splat(-total * Fp::from(u64::from(shift)));
         let enter = Enter::new();
+        let mut sums = [[none(); N]; BLOCK];
+        let mut results = [correction; BLOCK];
         let mut last = [[0i32; 8]; STREAMS];
         for start in (0..rows).step_by(8 * BLOCK) {
             let height = (rows - start).min(8 * BLOCK);
             let full = height / 8;
             let vectors = height.div_ceil(8);
-            let mut results = [correction; BLOCK];
+            results[..vectors].fill(correction);
             let mut o = 0;
-            for limbs in limbs.chunks(POINTS) {
-                let mut sums = [[none(); N]; BLOCK];
+            for (part, limbs) in limbs.chunks(POINTS).enumerate() {
+                sums[..vectors].fill([none(); N]);
                 for tile in limbs.chunks(STREAMS) {
                     let points: [&[i32]; STREAMS] = std::array::from_fn(|i| {
                         // Streams beyond the last point are not read.
@@ -90,7 +92,10 @@ impl Fold<'_> {
                     o += tile.len();
                 }
                 for (result, sums) in results[..vectors].iter_mut().zip(&sums) {
-                    *result = result.add(enter.element::<N, BITS>(sums)).reduce();
+                    *result = result.add(enter.element::<N, BITS>(sums));
+                    if part > 0 {
+                        *result = result.reduce();
+                    }
                 }
             }
             let out = &mut self.out[start..start + height];
@@ -162,11 +167,12 @@ struct Enter {
 impl Enter {
     #[inline(always)]
     fn new() -> Enter {
-        // As integers 2^520 and 2^780: a vector holds 2^260 times its element.
-        let r = Fp::from_limbs(power_of_two(260, Fp::MODULUS));
+        // A vector holds 2^260 times its element.
+        const LOW: [u64; 5] = limbs(power_of_two(520, <Fp as Prime>::MODULUS));
+        const HIGH: [u64; 5] = limbs(power_of_two(780, <Fp as Prime>::MODULUS));
         Enter {
-            low: Eight::splat(r),
-            high: Eight::splat(r * r),
+            low: Eight::new(constants(LOW)),
+            high: Eight::new(constants(HIGH)),
         }
     }
 
