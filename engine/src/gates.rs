@@ -259,6 +259,74 @@ mod tests {
         }
     }
 
+    /// As halo2 does: the trees over chunks of columns, one operation after the other.
+    fn by_tree(description: &Description, columns: &[Vec<F>], y: F) -> Vec<F> {
+        let n = columns[0].len();
+        let len = n / 4;
+        let mut out = Vec::with_capacity(n);
+        for from in (0..n).step_by(len) {
+            let cells = |offset: usize, q: Query| -> Vec<F> {
+                let start = (from as i64 + i64::from(q.rotation)).rem_euclid(n as i64) as usize;
+                let column = &columns[offset + q.column];
+                column
+                    .iter()
+                    .cycle()
+                    .skip(start)
+                    .take(len)
+                    .copied()
+                    .collect()
+            };
+            let both = |mut a: Vec<F>, b: Vec<F>, f: fn(&mut F, F)| {
+                a.iter_mut().zip(b).for_each(|(a, b)| f(a, b));
+                a
+            };
+            let mut sum = vec![F::ZERO; len];
+            for gate in &description.gates {
+                let v = gate.poly.evaluate(
+                    &|c| vec![c; len],
+                    &|q| cells(0, q),
+                    &|q| cells(description.advice, q),
+                    &|q| cells(description.advice + description.fixed, q),
+                    &|a, b| both(a, b, |a, b| *a += b),
+                    &|a, b| both(a, b, |a, b| *a *= b),
+                    &|mut a, c| {
+                        a.iter_mut().for_each(|a| *a *= c);
+                        a
+                    },
+                );
+                sum.iter_mut().zip(v).for_each(|(s, v)| *s = *s * y + v);
+            }
+            out.extend(sum);
+        }
+        out
+    }
+
+    #[test]
+    #[ignore = "prints how long a row takes"]
+    fn measured() {
+        for k in [6, 8] {
+            let description = description(k);
+            let columns = columns(&description, 1 << 12);
+            let y = F::from(12345);
+            let gates = lower(&description, 2);
+            println!(
+                "{} gates, {:?}",
+                description.gates.len(),
+                gates.program.cost()
+            );
+            let start = Instant::now();
+            let expected = by_tree(&description, &columns, y);
+            println!("tree: {:?} per row", start.elapsed() / (1 << 12));
+            for _ in 0..3 {
+                assert!(run(Portable, &gates, &columns, y) == expected);
+                #[cfg(target_arch = "x86_64")]
+                if let Some(ifma) = zkinfer_kernels::vector::Ifma::detect() {
+                    assert!(run(ifma, &gates, &columns, y) == expected);
+                }
+            }
+        }
+    }
+
     #[test]
     fn programs_need_few_multiplications() {
         let description = description(8);

@@ -5,6 +5,7 @@
 //! msm      multi-scalar multiplication, collapse of generators            (over vectors)
 //! fft      transforms between coefficients and cosets                     (over vectors)
 //! fold     small-integer weights times field elements                     (over vectors)
+//! program  polynomials over columns                                       (over vectors)
 //! ```
 //!
 //! Everything above [`vector`] is written once, generic over [`vector::Backend`]. A backend is chosen at run time: see
@@ -13,6 +14,7 @@
 pub mod collapse;
 pub mod curve;
 pub mod fft;
+pub mod fold;
 pub mod msm;
 pub mod program;
 pub mod vector;

@@ -30,6 +30,7 @@ pub use checked::Checked;
 pub use ifma::Ifma;
 pub use portable::Portable;
 
+use crate::fold::{self, Weights};
 use ff::{PrimeField, WithSmallOrderMulGroup};
 use pasta_curves::arithmetic::VartimeField;
 use pasta_curves::{Fp, Fq};
@@ -184,4 +185,12 @@ pub trait Backend: Copy + Send + Sync + std::fmt::Debug + 'static {
     fn detect() -> Option<Self>;
     /// Runs a kernel with the instruction set enabled.
     fn run<K: Kernel<Self>>(self, kernel: K) -> K::Output;
+    /// `out[row] = Σ_o coefficients[o] · W[o, row]`; see [`crate::fold`]. The one computation that is not over field elements
+    /// alone, and therefore not a [`Kernel`].
+    ///
+    /// # Panics
+    /// If there are fewer points than coefficients, or `out` does not have one element per row.
+    fn fold(self, weights: Weights<'_>, coefficients: &[Fp], out: &mut [Fp]) {
+        fold::portable(weights, coefficients, out);
+    }
 }

@@ -183,11 +183,11 @@ impl Emitter {
                 let product = self.product(a, b);
                 held.insert(0, product);
             }
-            if let [a, b] = held[..] {
-                if let Some(full) = self.push_pair(&mut wide, a, b) {
-                    let held = self.combine(Some(full), false, Vec::new(), Vec::new());
-                    if sign { &mut minus } else { &mut plus }.push(held);
-                }
+            if let [a, b] = held[..]
+                && let Some(full) = self.push_pair(&mut wide, a, b)
+            {
+                let held = self.combine(Some(full), false, Vec::new(), Vec::new());
+                if sign { &mut minus } else { &mut plus }.push(held);
             }
         }
         for (times, atom) in linear {
@@ -295,12 +295,10 @@ impl Emitter {
             added += product_bound;
         }
         let multiple = if taken <= 4 { 4 } else { MAX_BOUND / 2 };
-        let bound = if taken == 0 {
-            added.max(1)
-        } else {
-            added.max(1) + multiple
-        };
-        added = bound;
+        added = added.max(1);
+        if taken > 0 {
+            added += multiple;
+        }
         let product = match product {
             None => Product::None,
             Some(wide) => match (wide.register, wide.pairs.as_slice()) {

@@ -269,7 +269,7 @@ impl<B: Backend> Run<'_, '_, B> {
                     let plus = &program.operands[range(plus)];
                     let minus = &program.operands[range(minus)];
                     let to = to as usize * STRIP;
-                    for s in 0..S {
+                    for (s, result) in results.iter_mut().enumerate() {
                         let v = match product {
                             Product::None => linear(&cells, plus, minus, multiple, s),
                             Product::One(a, b) => {
@@ -293,7 +293,7 @@ impl<B: Backend> Run<'_, '_, B> {
                                 tail(&cells, v, negative, plus, minus, multiple, s)
                             }
                         };
-                        results[s] = if reduce { v.reduce() } else { v };
+                        *result = if reduce { v.reduce() } else { v };
                     }
                     state.registers[to..to + S].copy_from_slice(&results);
                 }

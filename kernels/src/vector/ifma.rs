@@ -28,10 +28,12 @@
 #![allow(unsafe_code)]
 
 mod arithmetic;
+mod fold;
 mod shuffle;
 
 use super::radix::{Modulus, power_of_two};
 use super::{Backend, Kernel, Point, Prime, Vector};
+use crate::fold::Weights;
 use arithmetic::{canonical, carry, carry_signed, montgomery, reduce, round, row};
 use pasta_curves::{Fp, Fq};
 use shuffle::{columns_of, columns_of_halves, narrow, transpose_lanes, widen, write_columns};
@@ -443,5 +445,12 @@ impl Backend for Ifma {
         }
         // SAFETY: `self` exists, so `detect` found these features.
         unsafe { go(kernel) }
+    }
+    fn fold(self, weights: Weights<'_>, coefficients: &[Fp], out: &mut [Fp]) {
+        self.run(fold::Fold {
+            weights,
+            coefficients,
+            out,
+        });
     }
 }
