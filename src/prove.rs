@@ -22,7 +22,7 @@ pub(crate) mod zoo;
 
 use crate::error::ProveError;
 use crate::run::Trace;
-use engine::{Columns, Keys};
+use engine::{AnyGenerators, Columns, Keys};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
@@ -87,6 +87,7 @@ pub(crate) struct Prover<'a> {
     pub plan: &'a Plan,
     pub params: &'a Params<C>,
     pub keys: &'a Keys,
+    pub generators: &'a AnyGenerators,
     pub matrices: &'a [fold::Matrix],
     /// Blinds of the model commitment, per group and point.
     pub blinds: &'a [Vec<F>],
@@ -260,7 +261,7 @@ impl Prover<'_> {
         let rows = layout.last + 1;
         let mut columns = vec![vec![F::ZERO; rows]; layout.columns.phase2()];
         for (group, matrix) in self.plan.groups.iter().zip(self.matrices) {
-            let folded = matrix.fold(&coefficients.group(group));
+            let folded = matrix.fold(self.generators, &coefficients.group(group));
             let column = &mut columns[group.column - first];
             for (&row, v) in group.rows.iter().zip(folded) {
                 column[row as usize] += v;

@@ -307,6 +307,7 @@ impl Secret {
         };
         let digest = card.digest();
         let folder = Folder {
+            generators: &generators,
             matrices: &matrices,
             blinds: &blinds,
         };
@@ -608,6 +609,7 @@ impl Secret {
             plan: &self.plan,
             params: &self.params,
             keys: self.keys()?,
+            generators: &AnyGenerators::load(self.engine, &self.params)?,
             matrices: &self.matrices,
             blinds: &self.blinds,
         };

@@ -7,6 +7,7 @@ use group::{Curve, GroupEncoding};
 use halo2_proofs::poly::commitment::Params;
 use pasta_curves::Eq;
 use rayon::prelude::*;
+use zkinfer_kernels::curve::PointOf;
 use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm_parallel};
 use zkinfer_kernels::vector::Backend;
 
@@ -14,8 +15,6 @@ use zkinfer_kernels::vector::Backend;
 pub struct Generators<B: Backend> {
     pub(crate) backend: B,
     k: u32,
-    ends: [C; 2],
-    pub(crate) all: Vec<C>,
     /// `L_0 … L_(n−1)`, `W`, `G_0` (which is the sum of all `L`).
     pub(crate) lagrange: Bases<B>,
     /// `G_0 … G_(n−1)`, `W`, `U`.
@@ -47,8 +46,6 @@ impl<B: Backend> Generators<B> {
         Ok(Generators {
             backend,
             k: params.k(),
-            ends: [w, u],
-            all: monomial.clone(),
             lagrange: Bases::new(backend, &lagrange),
             monomial: Bases::new(backend, &monomial),
         })
@@ -122,8 +119,8 @@ impl<B: Backend> Generators<B> {
     }
 
     /// `W` and `U`.
-    pub(crate) fn ends(&self) -> [C; 2] {
-        self.ends
+    pub(crate) fn ends(&self) -> &[PointOf<B>] {
+        &self.monomial.bases()[1 << self.k..]
     }
 
     pub(crate) fn points(&self, bases: &Bases<B>, jobs: &[Job<'_>]) -> Vec<C> {

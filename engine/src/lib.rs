@@ -17,7 +17,6 @@ mod error;
 mod generators;
 mod key;
 mod multiopen;
-mod naive;
 mod opening;
 mod poly;
 mod prover;

@@ -7,12 +7,12 @@
 
 use crate::error::EngineError;
 use crate::generators::{Generators, part, to_affine};
-use crate::naive::collapse;
 use crate::{C, F};
 use ff::Field;
 use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
 use pasta_curves::arithmetic::VartimeField;
 use rand_core::Rng;
+use zkinfer_kernels::collapse::collapse_parallel;
 use zkinfer_kernels::msm::{Bases, Job, msm_parallel};
 use zkinfer_kernels::vector::Backend;
 
@@ -66,7 +66,6 @@ pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>
     let schedule = schedule(k);
     // Generators as of the last collapse, with W and U behind them; challenges since then.
     let mut collapsed: Option<Bases<B>> = None;
-    let mut affine = generators.all.clone();
     let mut len = n;
     let mut factors = vec![F::ONE];
     for round in 0..k {
@@ -108,10 +107,9 @@ pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>
         // G'_i = Σ_t factors[t]·G_(i + t·half): the newest challenge belongs to the lowest bit of t.
         factors = factors.iter().flat_map(|s| [*s, *s * u]).collect();
         if schedule.contains(&(round + 1)) {
-            let mut points = collapse(&affine[..len], &factors);
-            points.extend(generators.ends());
-            affine = points.clone();
-            collapsed = Some(Bases::new(generators.backend, &points));
+            let mut points = collapse_parallel(generators.backend, &bases.bases()[..len], &factors);
+            points.extend_from_slice(generators.ends());
+            collapsed = Some(Bases::from_points(generators.backend, points));
             len = half;
             factors = vec![F::ONE];
         }

@@ -542,6 +542,7 @@ fn moved(change: impl Fn(&Plan, &engine::AnyGenerators, &mut [C])) -> Result<(),
         &mut card.points[..points],
     );
     let folder = fold::Folder {
+        generators: &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };

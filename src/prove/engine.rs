@@ -100,6 +100,8 @@ macro_rules! with_generators {
     };
 }
 
+pub(crate) use with_generators;
+
 /// Smallest `k` whose columns fill the transposes of eight-lane vectors.
 #[cfg(target_arch = "x86_64")]
 const MIN_IFMA_K: u32 = 6;

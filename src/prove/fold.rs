@@ -1,14 +1,13 @@
 //! Folding weights by powers of a challenge, and committing to weights: the two passes over the model.
 
-use super::engine::AnyGenerators;
-use ff::{Field, PrimeField};
-use rayon::prelude::*;
+use super::engine::{AnyGenerators, with_generators};
 use zkinfer_circuits::fold::{Group, Source};
 use zkinfer_circuits::layout::Fold;
 use zkinfer_circuits::program::{Node, ONE, Weights, ZERO};
 use zkinfer_circuits::support::GroupWitness;
 use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
+use zkinfer_kernels::fold::fold_parallel;
 
 use crate::model::WeightTensor;
 
@@ -20,12 +19,6 @@ pub(crate) struct Matrix {
     /// Largest absolute value.
     bound: u32,
 }
-
-/// Limbs of a power: 29 bits, so that a product with a 21-bit weight can be summed 2^13 times in 64 bits.
-const LIMB_BITS: usize = 29;
-const LIMBS: usize = 9;
-/// Rows that are folded together: the accumulators of a block stay in the first-level cache.
-const BLOCK: usize = 256;
 
 impl Matrix {
     /// Collects the weights of a group; `None` if they do not fit (the model was not made for this plan).
@@ -108,57 +101,11 @@ impl Matrix {
         Some(Matrix { rows, data, bound })
     }
 
-    fn points(&self) -> usize {
-        self.data.len().checked_div(self.rows).unwrap_or(0)
-    }
-
     /// `Σ_o coefficients[o] · W[o, row]` for every row.
-    pub fn fold(&self, coefficients: &[F]) -> Vec<F> {
-        let points = self.points();
-        let bits = 33 - self.bound.leading_zeros(); // of a shifted weight
-        let sums = usize::BITS - points.leading_zeros();
-        if bits as usize + LIMB_BITS + sums as usize > 63 || bits > 31 {
-            return self.fold_plain(coefficients);
-        }
-        // Weights are shifted to be non-negative, so that the inner loop is an unsigned multiply-add; the shift times the
-        // sum of coefficients is taken off at the end.
-        let shift = self.bound;
-        let correction = coefficients.iter().sum::<F>() * F::from(u64::from(shift));
-        let limbs: Vec<[u32; LIMBS]> = coefficients.iter().map(split).collect();
-        let blocks: Vec<Vec<F>> = (0..self.rows)
-            .into_par_iter()
-            .step_by(BLOCK)
-            .map(|start| {
-                let end = (start + BLOCK).min(self.rows);
-                let mut acc = [[0u64; BLOCK]; LIMBS];
-                let mut shifted = [0u32; BLOCK];
-                for (o, limbs) in limbs.iter().enumerate() {
-                    let weights = &self.data[o * self.rows + start..o * self.rows + end];
-                    for (s, &w) in shifted.iter_mut().zip(weights) {
-                        *s = w.wrapping_add_unsigned(shift) as u32;
-                    }
-                    for (acc, &limb) in acc.iter_mut().zip(limbs) {
-                        for (a, &s) in acc[..end - start].iter_mut().zip(&shifted) {
-                            *a += u64::from(limb) * u64::from(s);
-                        }
-                    }
-                }
-                (0..end - start)
-                    .map(|r| combine(&acc, r) - correction)
-                    .collect()
-            })
-            .collect();
-        blocks.concat()
-    }
-
-    fn fold_plain(&self, coefficients: &[F]) -> Vec<F> {
-        let mut out = vec![F::ZERO; self.rows];
-        for (row, c) in self.data.chunks(self.rows.max(1)).zip(coefficients) {
-            for (o, &w) in out.iter_mut().zip(row) {
-                *o += zkinfer_circuits::fold::small(i64::from(w)) * c;
-            }
-        }
-        out
+    pub fn fold(&self, generators: &AnyGenerators, coefficients: &[F]) -> Vec<F> {
+        with_generators!(generators, g => {
+            fold_parallel(g.backend(), &self.data, self.rows, self.bound, coefficients)
+        })
     }
 
     /// The commitments `Σ_row W[o,row]·L_row + blinds[o]·W`.
@@ -169,6 +116,7 @@ impl Matrix {
 
 /// All groups' weights and blinds, as the support proof wants them.
 pub(crate) struct Folder<'a> {
+    pub generators: &'a AnyGenerators,
     pub matrices: &'a [Matrix],
     pub blinds: &'a [Vec<F>],
 }
@@ -180,76 +128,9 @@ impl GroupWitness for Folder<'_> {
             .zip(&self.blinds[group])
             .map(|(c, b)| *c * b)
             .sum();
-        (self.matrices[group].fold(coefficients), blind)
-    }
-}
-
-fn split(v: &F) -> [u32; LIMBS] {
-    let bytes = v.to_repr();
-    let mut limbs = [0u32; LIMBS];
-    for (i, limb) in limbs.iter_mut().enumerate() {
-        let bit = i * LIMB_BITS;
-        let mut window = [0u8; 8];
-        let from = bit / 8;
-        let len = (32 - from).min(8);
-        window[..len].copy_from_slice(&bytes[from..from + len]);
-        *limb = ((u64::from_le_bytes(window) >> (bit % 8)) & ((1 << LIMB_BITS) - 1)) as u32;
-    }
-    limbs
-}
-
-fn combine(acc: &[[u64; BLOCK]; LIMBS], row: usize) -> F {
-    let radix = F::from(1 << LIMB_BITS);
-    acc.iter()
-        .rev()
-        .fold(F::ZERO, |sum, limb| sum * radix + F::from(limb[row]))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use rand_chacha::ChaCha20Rng;
-    use rand_core::SeedableRng;
-
-    #[test]
-    fn limbs_give_the_element_back() {
-        let mut rng = ChaCha20Rng::seed_from_u64(1);
-        for v in [F::ZERO, F::ONE, -F::ONE]
-            .into_iter()
-            .chain((0..50).map(|_| F::random(&mut rng)))
-        {
-            let radix = F::from(1 << LIMB_BITS);
-            let back = split(&v)
-                .iter()
-                .rev()
-                .fold(F::ZERO, |sum, &l| sum * radix + F::from(u64::from(l)));
-            assert_eq!(back, v);
-        }
-    }
-
-    #[test]
-    fn fast_fold_equals_plain_fold() {
-        let mut rng = ChaCha20Rng::seed_from_u64(2);
-        for (rows, points, bound) in [
-            (1, 1, 1),
-            (5, 3, 0),
-            (300, 40, 1 << 15),
-            (257, 9, 1 << 22),
-            (10, 100, i32::MAX as u32),
-        ] {
-            let data: Vec<i32> = (0..rows * points)
-                .map(|i| {
-                    if bound == 0 {
-                        0
-                    } else {
-                        ((i as i64 * 7_919_191) % (2 * i64::from(bound) + 1) - i64::from(bound))
-                            as i32
-                    }
-                })
-                .collect();
-            let matrix = Matrix { rows, data, bound };
-            let coefficients: Vec<F> = (0..points).map(|_| F::random(&mut rng)).collect();
-            assert_eq!(matrix.fold(&coefficients), matrix.fold_plain(&coefficients));
-        }
+        (
+            self.matrices[group].fold(self.generators, coefficients),
+            blind,
+        )
     }
 }

@@ -203,6 +203,7 @@ fn weights_outside_the_architecture() {
     card.points[first] = (card.points[first] + generators.lagrange(outside as usize)).to_affine();
     let digest = card.digest();
     let folder = fold::Folder {
+        generators: &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };
