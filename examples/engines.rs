@@ -150,6 +150,9 @@ fn child_memory(folder: &Path, engine: Engine, runs: usize) -> Option<String> {
     let output = std::process::Command::new(std::env::current_exe().ok()?)
         .args(["--memory-of", engine.name(), "--runs", &runs.to_string()])
         .arg(folder)
+        // Freed memory goes back to the system at once, so that what is resident is what is in use.
+        .env("MALLOC_MMAP_THRESHOLD_", "65536")
+        .env("MALLOC_TRIM_THRESHOLD_", "0")
         .output()
         .ok()?;
     output
