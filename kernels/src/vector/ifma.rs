@@ -9,12 +9,15 @@
 //! # Multiplication
 //!
 //! `vpmadd52luq` and `vpmadd52huq` add the low and the high 52 bits of a product of two limbs to a 64-bit lane. All 50 are
-//! summed by column and 5 rounds of Montgomery reduction clear the lower half. Round `i` adds `m·p·2^(52i)`, where `m` is
+//! summed by column and 5 rounds of Montgomery reduction clear the lower half, each as soon as its column is complete. Round `i` adds `m·p·2^(52i)`, where `m` is
 //! chosen such that column `i` becomes 0 modulo `2^52`. With `p = 2^254 + t`, `t` of 3 limbs:
 //!
 //! - the low half of `m·p[0]` is never computed: column `i` becomes a multiple of `2^52` by choice of `m`, so its carry is
 //!   its own high bits, plus one unless it was zero already;
-//! - `p[3]` is 0 and `p[4]` is a power of two: shifts.
+//! - `p[3]` is 0, and `p[4]` is a power of two, so that the high half of `m·p[4]` is a shift. So would be the low half, but of
+//!   three instructions: the multiplier is as fast.
+//!
+//! That makes 85 multiplier instructions, of which the processor starts one per cycle.
 //!
 //! The result is below `(a·b)/2^260 + p`, that is, below `2p` where the bounds multiply to at most 63.
 //!
@@ -24,9 +27,14 @@
 //! and vectors are only for kernels that [`Backend::run`] entered.
 #![allow(unsafe_code)]
 
-use super::radix::{MASK, Modulus, power_of_two};
+mod arithmetic;
+mod shuffle;
+
+use super::radix::{Modulus, power_of_two};
 use super::{Backend, Kernel, Point, Prime, Vector};
+use arithmetic::{canonical, carry, carry_signed, montgomery, reduce, round, row};
 use pasta_curves::{Fp, Fq};
+use shuffle::{columns_of, columns_of_halves, narrow, transpose_lanes, widen, write_columns};
 use std::arch::x86_64::*;
 use std::marker::PhantomData;
 
@@ -174,206 +182,6 @@ fn constants(v: [u64; 5]) -> [V; 5] {
     ]
 }
 
-/// Brings limbs 0 to 3 below `2^52`; limbs are unsigned.
-#[inline(always)]
-fn carry(mut v: [V; 5]) -> [V; 5] {
-    let mask = constant(MASK);
-    for i in 0..4 {
-        v[i + 1] = plus(v[i + 1], shr::<52>(v[i]));
-        v[i] = and(v[i], mask);
-    }
-    v
-}
-
-/// Brings limbs 0 to 3 below `2^52`; limbs are signed. The sign of the whole is that of limb 4.
-#[inline(always)]
-fn carry_signed(mut v: [V; 5]) -> [V; 5] {
-    let mask = constant(MASK);
-    for i in 0..4 {
-        v[i + 1] = plus(v[i + 1], sar::<52>(v[i]));
-        v[i] = and(v[i], mask);
-    }
-    v
-}
-
-/// Adds the columns of a product.
-#[inline(always)]
-fn add_product(t: &mut [V; 10], a: &[V; 5], b: &[V; 5]) {
-    for i in 0..5 {
-        for j in 0..5 {
-            t[i + j] = lo(t[i + j], a[j], b[i]);
-        }
-        for j in 0..5 {
-            t[i + j + 1] = hi(t[i + j + 1], a[j], b[i]);
-        }
-    }
-}
-
-/// One round of Montgomery reduction: the columns after column `i`, into which it carries.
-#[inline(always)]
-fn round<F: Prime>(column: V, next: [&mut V; 5]) {
-    let p = Modulus::<F>::P;
-    let m = lo(none(), column, constant(Modulus::<F>::NEG_INV));
-    let up = shr::<52>(plus(column, constant(MASK)));
-    let [t1, t2, t3, t4, t5] = next;
-    *t1 = lo(plus(*t1, up), m, constant(p[1]));
-    *t1 = hi(*t1, m, constant(p[0]));
-    *t2 = lo(*t2, m, constant(p[2]));
-    *t2 = hi(*t2, m, constant(p[1]));
-    *t3 = hi(*t3, m, constant(p[2]));
-    *t4 = plus(*t4, shr::<12>(shl::<58>(m)));
-    *t5 = plus(*t5, shr::<6>(m));
-}
-
-/// Montgomery reduction of columns below `2^64 − 2^56`: the sum divided by `2^260`, plus at most `p`.
-#[inline(always)]
-fn montgomery<F: Prime>(t: [V; 10]) -> [V; 5] {
-    let [
-        t0,
-        mut t1,
-        mut t2,
-        mut t3,
-        mut t4,
-        mut t5,
-        mut t6,
-        mut t7,
-        mut t8,
-        mut t9,
-    ] = t;
-    round::<F>(t0, [&mut t1, &mut t2, &mut t3, &mut t4, &mut t5]);
-    round::<F>(t1, [&mut t2, &mut t3, &mut t4, &mut t5, &mut t6]);
-    round::<F>(t2, [&mut t3, &mut t4, &mut t5, &mut t6, &mut t7]);
-    round::<F>(t3, [&mut t4, &mut t5, &mut t6, &mut t7, &mut t8]);
-    round::<F>(t4, [&mut t5, &mut t6, &mut t7, &mut t8, &mut t9]);
-    carry([t5, t6, t7, t8, t9])
-}
-
-/// From below `2p` to below `p`.
-#[inline(always)]
-fn canonical<F: Prime>(v: [V; 5]) -> [V; 5] {
-    let p = constants(Modulus::<F>::P);
-    let mut d = [
-        minus(v[0], p[0]),
-        minus(v[1], p[1]),
-        minus(v[2], p[2]),
-        v[3],
-        minus(v[4], p[4]),
-    ];
-    d = carry_signed(d);
-    let below = negative(d[4]);
-    for i in 0..5 {
-        d[i] = blend(below, d[i], v[i]);
-    }
-    d
-}
-
-/// 5 limbs of 52 bits from 4 of 64.
-#[inline(always)]
-fn widen(w: [V; 4]) -> [V; 5] {
-    let mask = constant(MASK);
-    [
-        and(w[0], mask),
-        and(funnel::<52>(w[0], w[1]), mask),
-        and(funnel::<40>(w[1], w[2]), mask),
-        and(funnel::<28>(w[2], w[3]), mask),
-        shr::<16>(w[3]),
-    ]
-}
-
-/// 4 limbs of 64 bits from 5 of 52.
-#[inline(always)]
-fn narrow(v: [V; 5]) -> [V; 4] {
-    [
-        or(v[0], shl::<52>(v[1])),
-        or(shr::<12>(v[1]), shl::<40>(v[2])),
-        or(shr::<24>(v[2]), shl::<28>(v[3])),
-        or(shr::<36>(v[3]), shl::<16>(v[4])),
-    ]
-}
-
-/// Transposes a 4×4 matrix of pairs of lanes.
-#[inline(always)]
-fn transpose_pairs(a: V, b: V, c: V, d: V) -> [V; 4] {
-    let (ab, ab2) = (quarters::<0x44>(a, b), quarters::<0xee>(a, b));
-    let (cd, cd2) = (quarters::<0x44>(c, d), quarters::<0xee>(c, d));
-    [
-        quarters::<0x88>(ab, cd),
-        quarters::<0xdd>(ab, cd),
-        quarters::<0x88>(ab2, cd2),
-        quarters::<0xdd>(ab2, cd2),
-    ]
-}
-
-/// Transposes an 8×8 matrix of lanes.
-#[inline(always)]
-fn transpose_lanes(r: [V; 8]) -> [V; 8] {
-    let e = transpose_pairs(
-        even(r[0], r[1]),
-        even(r[2], r[3]),
-        even(r[4], r[5]),
-        even(r[6], r[7]),
-    );
-    let o = transpose_pairs(
-        odd(r[0], r[1]),
-        odd(r[2], r[3]),
-        odd(r[4], r[5]),
-        odd(r[6], r[7]),
-    );
-    [e[0], o[0], e[1], o[1], e[2], o[2], e[3], o[3]]
-}
-
-/// Limbs of 8 packed elements, of which `z[i]` holds the `i`-th and the `(i+4)`-th.
-#[inline(always)]
-fn columns_of_halves(z: [V; 4]) -> [V; 4] {
-    let (e, e2) = (even(z[0], z[1]), even(z[2], z[3]));
-    let (o, o2) = (odd(z[0], z[1]), odd(z[2], z[3]));
-    let low = load(&[0, 1, 8, 9, 4, 5, 12, 13]);
-    let high = load(&[2, 3, 10, 11, 6, 7, 14, 15]);
-    [
-        pick(e, low, e2),
-        pick(o, low, o2),
-        pick(e, high, e2),
-        pick(o, high, o2),
-    ]
-}
-
-/// Limbs of 8 consecutive packed elements.
-#[inline(always)]
-fn columns_of(packed: &[Packed]) -> [V; 4] {
-    let (two, _) = packed[..8].as_chunks::<2>();
-    let z = [
-        load_two(&two[0]),
-        load_two(&two[1]),
-        load_two(&two[2]),
-        load_two(&two[3]),
-    ];
-    let (e, e2) = (even(z[0], z[1]), even(z[2], z[3]));
-    let (o, o2) = (odd(z[0], z[1]), odd(z[2], z[3]));
-    let low = load(&[0, 4, 1, 5, 8, 12, 9, 13]);
-    let high = load(&[2, 6, 3, 7, 10, 14, 11, 15]);
-    [
-        pick(e, low, e2),
-        pick(o, low, o2),
-        pick(e, high, e2),
-        pick(o, high, o2),
-    ]
-}
-
-/// The reverse of [`columns_of`].
-#[inline(always)]
-fn write_columns(w: [V; 4], out: &mut [Packed]) {
-    let z = transpose_pairs(
-        even(w[0], w[1]),
-        even(w[2], w[3]),
-        odd(w[0], w[1]),
-        odd(w[2], w[3]),
-    );
-    let (two, _) = out[..8].as_chunks_mut::<2>();
-    for i in 0..4 {
-        store_two(z[i], &mut two[i]);
-    }
-}
-
 impl<F: Prime> Eight<F> {
     #[inline(always)]
     fn new(limbs: [V; 5]) -> Self {
@@ -385,22 +193,6 @@ impl<F: Prime> Eight<F> {
     fn canonical(self) -> [V; 5] {
         canonical::<F>(reduce::<F>(self.0))
     }
-}
-
-/// Below `2p`. Of `v = q·2^254 + r` with `q ≤ 64` it keeps `r + p − q·t`, computed as `r + (p − 64·t) + (64 − q)·t`.
-#[inline(always)]
-fn reduce<F: Prime>(v: [V; 5]) -> [V; 5] {
-    let p = Modulus::<F>::P;
-    let base = constants(Modulus::<F>::P_MINUS_64T);
-    let k = minus(constant(64), shr::<46>(v[4]));
-    let (t0, t1, t2) = (constant(p[0]), constant(p[1]), constant(p[2]));
-    carry([
-        lo(plus(v[0], base[0]), k, t0),
-        lo(hi(plus(v[1], base[1]), k, t0), k, t1),
-        lo(hi(plus(v[2], base[2]), k, t1), k, t2),
-        plus(v[3], base[3]),
-        plus(and(v[4], constant((1 << 46) - 1)), base[4]),
-    ])
 }
 
 impl<F: FourLimbs> Vector<F> for Eight<F> {
@@ -442,14 +234,10 @@ impl<F: FourLimbs> Vector<F> for Eight<F> {
         // The single limb times `2^312 mod p`, and a single round: below `2^52·p / 2^52 + p`.
         let v = load(&raw);
         let c = constants(Modulus::<F>::SMALL);
-        let t0 = lo(none(), v, c[0]);
-        let mut t1 = lo(hi(none(), v, c[0]), v, c[1]);
-        let mut t2 = lo(hi(none(), v, c[1]), v, c[2]);
-        let mut t3 = lo(hi(none(), v, c[2]), v, c[3]);
-        let mut t4 = lo(hi(none(), v, c[3]), v, c[4]);
-        let mut t5 = hi(none(), v, c[4]);
-        round::<F>(t0, [&mut t1, &mut t2, &mut t3, &mut t4, &mut t5]);
-        Self::new(carry([t1, t2, t3, t4, t5]))
+        let mut t = [none(); 10];
+        row(&mut t, &c, &[v; 5], 0);
+        round::<F>(&mut t, 0);
+        Self::new(carry([t[1], t[2], t[3], t[4], t[5]]))
     }
     #[inline(always)]
     fn store(self, out: &mut [F]) {
@@ -487,29 +275,11 @@ impl<F: FourLimbs> Vector<F> for Eight<F> {
     }
     #[inline(always)]
     fn mul(self, other: Self) -> Self {
-        let mut t = [none(); 10];
-        add_product(&mut t, &self.0, &other.0);
-        Self::new(montgomery::<F>(t))
+        Self::new(arithmetic::product::<F>(&self.0, &other.0))
     }
     #[inline(always)]
     fn square(self) -> Self {
-        let a = &self.0;
-        let mut t = [none(); 10];
-        // Products of different limbs once, doubled in the columns: a doubled limb could exceed 52 bits.
-        for i in 0..4 {
-            for j in i + 1..5 {
-                t[i + j] = lo(t[i + j], a[i], a[j]);
-                t[i + j + 1] = hi(t[i + j + 1], a[i], a[j]);
-            }
-        }
-        for column in &mut t[1..9] {
-            *column = plus(*column, *column);
-        }
-        for i in 0..5 {
-            t[2 * i] = lo(t[2 * i], a[i], a[i]);
-            t[2 * i + 1] = hi(t[2 * i + 1], a[i], a[i]);
-        }
-        Self::new(montgomery::<F>(t))
+        Self::new(arithmetic::square::<F>(&self.0))
     }
     #[inline(always)]
     fn reduce(self) -> Self {
@@ -522,7 +292,9 @@ impl<F: FourLimbs> Vector<F> for Eight<F> {
     }
     #[inline(always)]
     fn mul_add(sum: &mut Columns, a: Self, b: Self) {
-        add_product(&mut sum.0, &a.0, &b.0);
+        for i in 0..5 {
+            row(&mut sum.0, &a.0, &b.0, i);
+        }
     }
     #[inline(always)]
     fn finish(sum: Columns) -> Self {
@@ -625,8 +397,8 @@ impl<F: FourLimbs> Vector<F> for Eight<F> {
     #[inline(always)]
     fn select(self, other: Self, mask: u32) -> Self {
         let mut v = self.0;
-        for i in 0..5 {
-            v[i] = blend(mask as __mmask8, v[i], other.0[i]);
+        for (limb, set) in v.iter_mut().zip(other.0) {
+            *limb = blend(mask as __mmask8, *limb, set);
         }
         Self::new(v)
     }
