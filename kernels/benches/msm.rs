@@ -1,4 +1,4 @@
-//! Multi-scalar multiplication on one thread against `halo2_proofs`.
+//! Multi-scalar multiplication on one thread against `halo2_proofs`, and collapse of generators.
 //!
 //! Upstream spreads over the global rayon pool: run with `RAYON_NUM_THREADS=1`.
 
@@ -11,6 +11,7 @@ use pasta_curves::{Eq, EqAffine, Fp};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::time::Duration;
+use zkinfer_kernels::collapse::collapse;
 use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm};
 #[cfg(target_arch = "x86_64")]
 use zkinfer_kernels::vector::Ifma;
@@ -65,12 +66,12 @@ fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
         }
     }
     // Sixteen columns in one call.
-    let values = &scalars(1 << 10)[1].1;
+    let values = &scalars(1 << 10)[3].1;
     let jobs = vec![job(values); 16];
-    group.bench_function("12 bit, 16 jobs/10", |b| {
+    group.bench_function("12 bit, 6 full, 16 jobs/10", |b| {
         b.iter(|| msm(backend, &bases, &jobs))
     });
-    // Committing a layer: 400 rows of 64 signed 16-bit weights.
+    // Rows of signed 16-bit weights.
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let weights: Vec<i32> = (0..300).map(|_| (rng.next_u32() as i32) >> 16).collect();
     let rows = vec![
@@ -85,6 +86,13 @@ fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
     group.bench_function("16-bit weights, 64 jobs of 300", |b| {
         b.iter(|| msm(backend, &bases, &rows))
     });
+    for (n, t) in [(12, 4), (12, 8), (10, 4), (8, 16)] {
+        let mut scalars: Vec<Fp> = (0..t).map(|_| Fp::random(&mut rng)).collect();
+        scalars[0] = Fp::ONE;
+        group.bench_function(format!("collapse by {t}/{n}"), |b| {
+            b.iter(|| collapse(backend, &bases.bases()[..1 << n], &scalars))
+        });
+    }
     group.finish();
 }
 

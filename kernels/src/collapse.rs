@@ -16,6 +16,8 @@ const WIDTH: u32 = 5;
 const BATCH: usize = 4096;
 /// Sums worth a task of their own.
 const TASK: usize = 64;
+/// Sums at a time, which bounds the tables' memory; fewer would share an inversion less.
+const BLOCK: usize = 1024;
 
 /// `Σ_t scalars[t] · points[i + t·n]` for all `i < n = points.len() / scalars.len()`, on the calling thread.
 ///
@@ -167,24 +169,47 @@ impl<B: Backend> Kernel<B> for Block<'_, B> {
     type Output = Vec<PointOf<B>>;
     #[inline(always)]
     fn run(self) -> Vec<PointOf<B>> {
+        let mut out = Vec::with_capacity((self.to - self.from).next_multiple_of(B::Base::LANES));
+        let (mut adder, mut all) = (Adder::new(), Vec::new());
+        for from in (self.from..self.to).step_by(BLOCK) {
+            let to = (from + BLOCK).min(self.to);
+            self.block(from, to, &mut adder, &mut all, &mut out);
+        }
+        out
+    }
+}
+
+impl<B: Backend> Block<'_, B> {
+    /// Appends sums `from..to`. `all` is scratch.
+    #[inline(always)]
+    fn block(
+        &self,
+        from: usize,
+        to: usize,
+        adder: &mut Adder<B>,
+        all: &mut Vec<PointOf<B>>,
+        out: &mut Vec<PointOf<B>>,
+    ) {
         let schedule = self.schedule;
         let lanes = B::Base::LANES;
         let zero = identity::<B>();
-        let m = self.to - self.from;
+        let m = to - from;
+        let first = out.len();
         if m == 0 || schedule.digits.is_empty() {
-            return vec![zero; m];
+            out.resize(first + m, zero);
+            return;
         }
-        let mut adder = Adder::<B>::new();
 
         // Rows of `m` points: all slots, then the further entries of the tables, then the images of all entries, then
         // sums of rows.
         let (slots, tables) = (schedule.slots.len() * m, schedule.tables * m);
         let rows = slots + tables * (2 * schedule.entries - 1);
         let positions = (BATCH / m).max(1);
-        let mut all = Vec::with_capacity(rows + 2 * BATCH.max(m) + lanes);
+        all.clear();
+        all.reserve(rows + 2 * BATCH.max(m) + lanes);
         for t in &schedule.slots {
             let start = t * self.n;
-            all.extend_from_slice(&self.points[start + self.from..start + self.to]);
+            all.extend_from_slice(&self.points[start + from..start + to]);
         }
         adder.set_dirty(all.contains(&zero));
         let entry = |e: usize| if e == 0 { 0 } else { slots + (e - 1) * tables };
@@ -214,7 +239,8 @@ impl<B: Backend> Kernel<B> for Block<'_, B> {
             start as u32 | if digit.negative { NEGATIVE } else { 0 }
         };
 
-        let mut sums = vec![zero; m.next_multiple_of(lanes)];
+        out.resize(first + m.next_multiple_of(lanes), zero);
+        let sums = &mut out[first..];
         let mut started = false;
         let (mut a, mut b) = (Vec::new(), Vec::new());
         for bits in schedule.digits.rchunks(positions) {
@@ -263,13 +289,12 @@ impl<B: Backend> Kernel<B> for Block<'_, B> {
                 } else {
                     a.clear();
                     a.extend(at..at + m as u32);
-                    copy_listed::<B>(&all, &mut a, &mut sums);
+                    copy_listed::<B>(all, &mut a, sums);
                     started = true;
                 }
             }
         }
-        sums.truncate(m);
-        sums
+        out.truncate(first + m);
     }
 }
 

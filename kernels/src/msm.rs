@@ -5,10 +5,12 @@
 //! plan     the windows that a sum's digits are cut into
 //! terms    the non-zero terms of a sum, their digits
 //! sums     buckets and their weighted sums, by trees of batched affine additions
+//! combine  the doublings at the end
 //! ```
 //!
 //! The time depends on the scalars: how many are zero, how long they are, which buckets they meet in.
 
+mod combine;
 mod plan;
 mod scalar;
 mod sums;
@@ -17,8 +19,8 @@ mod terms;
 pub(crate) use scalar::{Short, shorten};
 
 use crate::curve::{PointOf, endomorphism_into, identity, pack_points};
-use crate::vector::{Backend, Kernel};
-use group::Group;
+use crate::vector::{Backend, Kernel, Vector};
+use combine::Combine;
 use pasta_curves::{Eq, EqAffine, Fp};
 use rayon::prelude::*;
 use std::sync::{Mutex, PoisonError};
@@ -207,7 +209,11 @@ impl<B: Backend> Kernel<B> for Serial<'_, B> {
         }
         let sums = engine.finish(self.bases);
         self.bases.give_back(scratch);
-        combine(sums, self.jobs.len())
+        Combine {
+            sums,
+            jobs: self.jobs.len(),
+        }
+        .run()
     }
 }
 
@@ -224,7 +230,7 @@ pub fn msm_parallel<B: Backend>(backend: B, bases: &Bases<B>, jobs: &[Job<'_>]) 
         .map(|job| backend.run(Collect { bases, job }))
         .collect();
     let pieces = cut(&terms, 2 * threads);
-    let sums: Vec<Vec<BitSum>> = pieces
+    let sums: Vec<Vec<BitSum<B>>> = pieces
         .par_iter()
         .map(|pieces| {
             backend.run(Pieces {
@@ -234,14 +240,19 @@ pub fn msm_parallel<B: Backend>(backend: B, bases: &Bases<B>, jobs: &[Job<'_>]) 
             })
         })
         .collect();
-    let mut by_job: Vec<Vec<BitSum>> = vec![Vec::new(); jobs.len()];
-    for sum in sums.into_iter().flatten() {
-        by_job[sum.job as usize].push(BitSum { job: 0, ..sum });
+    let lanes = B::Base::LANES;
+    let mut groups: Vec<Vec<BitSum<B>>> = vec![Vec::new(); jobs.len().div_ceil(lanes)];
+    for mut sum in sums.into_iter().flatten() {
+        let job = sum.job as usize;
+        sum.job = (job % lanes) as u32;
+        groups[job / lanes].push(sum);
     }
-    by_job
+    let mut out: Vec<Eq> = groups
         .into_par_iter()
-        .map(|sums| combine(sums, 1)[0])
-        .collect()
+        .flat_map_iter(|sums| backend.run(Combine { sums, jobs: lanes }))
+        .collect();
+    out.truncate(jobs.len());
+    out
 }
 
 struct Collect<'a, B: Backend> {
@@ -266,9 +277,9 @@ struct Pieces<'a, B: Backend> {
 }
 
 impl<B: Backend> Kernel<B> for Pieces<'_, B> {
-    type Output = Vec<BitSum>;
+    type Output = Vec<BitSum<B>>;
     #[inline(always)]
-    fn run(self) -> Vec<BitSum> {
+    fn run(self) -> Vec<BitSum<B>> {
         let mut scratch = self.bases.scratch();
         for (job, piece) in self.pieces {
             let terms = &self.terms[*job as usize];
@@ -324,28 +335,6 @@ fn cut(terms: &[Terms], tasks: usize) -> Vec<Vec<(u32, Piece)>> {
                 from += take;
             }
         }
-    }
-    out
-}
-
-/// `Σ 2^bit · point` for each job.
-fn combine(mut sums: Vec<BitSum>, jobs: usize) -> Vec<Eq> {
-    sums.sort_unstable_by_key(|sum| (sum.job, std::cmp::Reverse(sum.bit)));
-    let mut out = vec![Eq::identity(); jobs];
-    for sums in sums.chunk_by(|a, b| a.job == b.job) {
-        let mut total = Eq::identity();
-        let mut bit = sums[0].bit;
-        for sum in sums {
-            while bit > sum.bit {
-                total = total.double();
-                bit -= 1;
-            }
-            total += sum.point;
-        }
-        for _ in 0..bit {
-            total = total.double();
-        }
-        out[sums[0].job as usize] = total;
     }
     out
 }

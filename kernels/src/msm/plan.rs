@@ -7,7 +7,7 @@ const MAX_WIDTH: usize = 14;
 /// What a window costs besides its additions, in additions.
 const WINDOW: u32 = 4;
 /// Buckets whose tables take as long as one addition.
-const TABLE: u32 = 16;
+const TABLE: u32 = 24;
 
 /// The bits `at..at + width` of the scalars, as signed digits.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -34,7 +34,7 @@ impl Window {
 ///
 /// A window over `n` scalars that are long enough to reach it takes about `n` additions to fill and merge its buckets, plus
 /// the sums over odd buckets of every level of the reduction (see `sums`): half of the non-empty buckets of that level, of
-/// which there are at most `n` and at most `2^(width − 1 − level)`. The widths that minimise the total follow by dynamic
+/// which there are up to `n` and up to `2^(width − 1 − level)`. The widths that minimise the total follow by dynamic
 /// programming from the top bit down. Where few scalars are long, their upper bits get other windows than the bulk's.
 pub fn windows(lengths: &[u32; MAX_BITS]) -> Vec<Window> {
     // reach[p]: scalars with a digit at bit p or above. A scalar of b bits needs b + 1 bits of signed digits.
@@ -52,7 +52,7 @@ pub fn windows(lengths: &[u32; MAX_BITS]) -> Vec<Window> {
         let mut odd = 0u32;
         let mut least = (u32::MAX, 0);
         for width in 1..=MAX_WIDTH.min(MAX_BITS - p) {
-            odd = odd.saturating_add(n.min(1 << (width - 1)));
+            odd = odd.saturating_add(occupied(n, 1 << (width - 1)));
             let cost = n
                 .saturating_add(odd / 2)
                 .saturating_add(WINDOW + (1 << (width - 1)) / TABLE)
@@ -74,4 +74,11 @@ pub fn windows(lengths: &[u32; MAX_BITS]) -> Vec<Window> {
         p += width as usize;
     }
     out
+}
+
+/// About how many of `buckets` are not empty with `n` points at random: `buckets·(1 − exp(−n / buckets))` within 7 %.
+fn occupied(n: u32, buckets: u32) -> u32 {
+    let (n, buckets) = (u64::from(n), u64::from(buckets));
+    let about = 5 * n * buckets / (4 * (n + buckets));
+    about.min(n).min(buckets) as u32
 }

@@ -15,9 +15,8 @@
 use super::Bases;
 use super::plan::Window;
 use super::terms::{SIGN, Terms};
-use crate::curve::{Adder, PointOf, copy_listed, identity, pad_pairs, unpack_points};
+use crate::curve::{Adder, PointOf, copy_listed, identity, pad_pairs};
 use crate::vector::{Backend, Vector};
-use pasta_curves::EqAffine;
 
 /// Points per group of buckets.
 const GROUP: usize = 8192;
@@ -39,13 +38,13 @@ pub struct Piece {
 
 /// `2^bit · point` is a part of a job's sum.
 #[derive(Clone, Copy, Debug)]
-pub struct BitSum {
+pub struct BitSum<B: Backend> {
     /// Number of the job.
     pub job: u32,
     /// Power of two.
     pub bit: u32,
     /// The point.
-    pub point: EqAffine,
+    pub point: PointOf<B>,
 }
 
 /// A bucket whose points are being added: `count` consecutive ones, and perhaps one elsewhere.
@@ -93,7 +92,7 @@ pub struct Engine<B: Backend> {
     odd: Vec<u32>,
     next_odd: Vec<u32>,
     lists: Vec<Segment>,
-    results: Vec<BitSum>,
+    results: Vec<BitSum<B>>,
 }
 
 impl<B: Backend> Engine<B> {
@@ -176,7 +175,7 @@ impl<B: Backend> Engine<B> {
 
     /// What has been added since the last call.
     #[inline(always)]
-    pub fn finish(&mut self, bases: &Bases<B>) -> Vec<BitSum> {
+    pub fn finish(&mut self, bases: &Bases<B>) -> Vec<BitSum<B>> {
         self.fill(bases);
         self.reduce();
         self.adder.set_dirty(false);
@@ -376,14 +375,12 @@ impl<B: Backend> Engine<B> {
                 break;
             }
         }
-        let at: Vec<u32> = lists.iter().map(|list| odd[list.start as usize]).collect();
-        let points = unpack_points::<B>(&self.sums, &at);
-        self.results
-            .extend(lists.iter().zip(points).map(|(list, point)| BitSum {
-                job: list.job,
-                bit: list.bit,
-                point,
-            }));
+        let sums = &self.sums;
+        self.results.extend(lists.iter().map(|list| BitSum {
+            job: list.job,
+            bit: list.bit,
+            point: sums[odd[list.start as usize] as usize],
+        }));
         self.used = 0;
         table.clear();
         trees.clear();

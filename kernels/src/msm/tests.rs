@@ -1,7 +1,7 @@
 use super::*;
 use crate::vector::{Checked, Portable};
 use ff::Field;
-use group::CurveAffine as _;
+use group::{CurveAffine as _, Group};
 use halo2_proofs::arithmetic::best_multiexp;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
