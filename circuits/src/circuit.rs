@@ -4,10 +4,10 @@
 //! the calling thread for the duration of one call and is removed behind it, also on unwinding. Only the functions of
 //! this module enter it.
 
-use crate::expr::{Expr, Query};
+use crate::expr::{AnyColumn, Expr, Query};
 use crate::gates::Description;
 use crate::{C, F};
-use halo2_proofs::circuit::{Layouter, SimpleFloorPlanner, Value};
+use halo2_proofs::circuit::{Cell, Layouter, Region, SimpleFloorPlanner, Value};
 use halo2_proofs::plonk::{
     Advice, Circuit, Column, ConstraintSystem, Error, Expression, Fixed, Instance, VerifyingKey,
     keygen_vk,
@@ -46,6 +46,7 @@ pub struct PlanCircuit {
 pub struct PlanConfig {
     advice: Vec<Column<Advice>>,
     fixed: Vec<Column<Fixed>>,
+    instance: Vec<Column<Instance>>,
 }
 
 impl PlanCircuit {
@@ -106,6 +107,13 @@ impl Circuit<F> for PlanCircuit {
         let instance: Vec<_> = (0..description.instance)
             .map(|_| meta.instance_column())
             .collect();
+        for column in &description.equality {
+            match *column {
+                AnyColumn::Advice(c) => meta.enable_equality(advice[c]),
+                AnyColumn::Fixed(c) => meta.enable_equality(fixed[c]),
+                AnyColumn::Instance(c) => meta.enable_equality(instance[c]),
+            }
+        }
         for gate in &description.gates {
             let name: &'static str = gate_name(&gate.name);
             meta.create_gate(name, |cells| {
@@ -113,11 +121,15 @@ impl Circuit<F> for PlanCircuit {
                 vec![poly]
             });
         }
-        PlanConfig { advice, fixed }
+        PlanConfig {
+            advice,
+            fixed,
+            instance,
+        }
     }
 
     fn synthesize(&self, config: PlanConfig, mut layouter: impl Layouter<F>) -> Result<(), Error> {
-        layouter.assign_region(
+        let with_instance = layouter.assign_region(
             || "table",
             |mut region| {
                 for (column, values) in config.fixed.iter().zip(self.fixed.iter()) {
@@ -139,9 +151,52 @@ impl Circuit<F> for PlanCircuit {
                         }
                     }
                 }
-                Ok(())
+                self.copy_cells(&config, &mut region)
             },
-        )
+        )?;
+        for (cell, column, row) in with_instance {
+            layouter.constrain_instance(cell, column, row)?;
+        }
+        Ok(())
+    }
+}
+
+impl PlanCircuit {
+    /// Ties copied cells together; returns those that are tied to an instance cell, which only the layouter can do.
+    fn copy_cells(
+        &self,
+        config: &PlanConfig,
+        region: &mut Region<'_, F>,
+    ) -> Result<Vec<(Cell, Column<Instance>, usize)>, Error> {
+        let mut with_instance = Vec::new();
+        let mut cell = |(column, row): (AnyColumn, usize)| match column {
+            AnyColumn::Advice(c) => {
+                let value = self.advice.as_ref().and_then(|a| a[c].get(row).copied());
+                let value = value.map_or(Value::unknown(), Value::known);
+                let assigned = region.assign_advice(|| "", config.advice[c], row, || value)?;
+                Ok(assigned.cell())
+            }
+            AnyColumn::Fixed(c) => {
+                let value = Value::known(F::from(u64::from(self.fixed[c][row])));
+                let assigned = region.assign_fixed(|| "", config.fixed[c], row, || value)?;
+                Ok(assigned.cell())
+            }
+            AnyColumn::Instance(_) => Err(Error::Synthesis),
+        };
+        let mut pairs = Vec::new();
+        for [a, b] in &self.description.copies {
+            let first = cell(*a)?;
+            match b {
+                (AnyColumn::Instance(c), row) => {
+                    with_instance.push((first, config.instance[*c], *row))
+                }
+                other => pairs.push((first, cell(*other)?)),
+            }
+        }
+        for (a, b) in pairs {
+            region.constrain_equal(a, b)?;
+        }
+        Ok(with_instance)
     }
 }
 

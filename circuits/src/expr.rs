@@ -13,6 +13,17 @@ pub struct Query {
     pub rotation: i32,
 }
 
+/// A column of any kind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum AnyColumn {
+    /// Index among the advice columns.
+    Advice(usize),
+    /// Index among the fixed columns.
+    Fixed(usize),
+    /// Index among the instance columns.
+    Instance(usize),
+}
+
 /// A polynomial in the cells of a row and the next one.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Expr {

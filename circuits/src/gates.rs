@@ -30,7 +30,7 @@
 //! The second and third are added, the third multiplied by `z₀`: as a polynomial in the `z`, whose constant part is the
 //! second identity, the sum vanishes at random `z` only if both hold.
 
-use crate::expr::Expr;
+use crate::expr::{AnyColumn, Expr};
 use crate::layout::{BankKind, Lane, Layout};
 use crate::program::{Program, Unit};
 
@@ -112,6 +112,10 @@ pub struct Description {
     pub sums: Sums,
     /// All constraints.
     pub gates: Vec<Gate>,
+    /// Columns whose cells may be copied. The circuits of [`describe`] have none: their wiring is in the fold argument.
+    pub equality: Vec<AnyColumn>,
+    /// Pairs of cells that are equal. Instance cells may stand second only, behind all other pairs.
+    pub copies: Vec<[(AnyColumn, usize); 2]>,
 }
 
 /// Fixed column: 1 on active rows.
@@ -348,6 +352,8 @@ pub fn describe(layout: &Layout) -> Description {
         kappa,
         sums,
         gates,
+        equality: Vec::new(),
+        copies: Vec::new(),
     }
 }
 

@@ -1,14 +1,17 @@
 //! From the circuit's gates to one program for the numerator of the quotient.
 
+use crate::permutation;
+use crate::shape::Shape;
 use zkinfer_circuits::F;
-use zkinfer_circuits::expr::{Expr, Query};
+use zkinfer_circuits::expr::{AnyColumn, Expr, Query};
 use zkinfer_circuits::gates::Description;
 use zkinfer_kernels::program::{Builder, Gate, Id, Program};
 
 /// `Σ_i y^(g−1−i) · gate_i` for all `g` gates of a circuit, which is how halo2 combines them.
 #[derive(Clone, Debug)]
 pub struct GateProgram {
-    /// One output; challenge 0 is `y`. Columns: advice, then fixed, then instance.
+    /// One output; challenges are `y`, `β`, `γ`. Columns: advice, fixed, instance; then those of the permutation argument:
+    /// running products, positions and helpers.
     pub program: Program,
     /// Number of gates.
     pub gates: usize,
@@ -29,6 +32,7 @@ struct Offsets {
 
 /// Compiles all gates of a circuit. The columns' vectors have at most `column_bound` (see [`zkinfer_kernels::vector`]).
 pub fn lower(description: &Description, column_bound: u64) -> GateProgram {
+    let shape = Shape::new(description);
     let mut b = Builder::new(column_bound);
     let offsets = Offsets {
         fixed: description.advice,
@@ -52,6 +56,17 @@ pub fn lower(description: &Description, column_bound: u64) -> GateProgram {
             rest,
         });
     }
+    let products = offsets.instance + description.instance;
+    let places = permutation::Places {
+        column: |description, column| match column {
+            AnyColumn::Advice(c) => c,
+            AnyColumn::Fixed(c) => description.advice + c,
+            AnyColumn::Instance(c) => description.advice + description.fixed + c,
+        },
+        products,
+        positions: products + description.equality.len().div_ceil(shape.chunk),
+    };
+    gates.extend(permutation::gates(&mut b, description, &shape, &places));
     // Powers of y, the highest first.
     let y = b.challenge(0);
     let mut powers = vec![b.constant(F::from(1))];

@@ -3,6 +3,7 @@
 use crate::error::EngineError;
 use crate::gates::{GateProgram, lower};
 use crate::generators::Generators;
+use crate::permutation::Permutation;
 use crate::poly::Poly;
 use crate::shape::Shape;
 use crate::{C, F};
@@ -10,6 +11,7 @@ use ff::{Field, WithSmallOrderMulGroup};
 use halo2_proofs::plonk::VerifyingKey;
 use rayon::prelude::*;
 use std::sync::Arc;
+use zkinfer_circuits::expr::AnyColumn;
 use zkinfer_circuits::gates::Description;
 use zkinfer_kernels::fft::{Domain, Evaluate, Interpolate, load_values};
 use zkinfer_kernels::vector::{Backend, Vector};
@@ -22,6 +24,9 @@ pub struct Key<B: Backend> {
     pub(crate) domain: Domain,
     pub(crate) gates: GateProgram,
     pub(crate) fixed: Vec<Poly<B>>,
+    /// Values of the fixed columns that may be copied.
+    pub(crate) fixed_values: Vec<Option<Vec<F>>>,
+    pub(crate) permutation: Permutation<B>,
     pub(crate) interpolate: Interpolate<B>,
     /// One coset per piece of the quotient, with its shift.
     pub(crate) cosets: Vec<(F, Evaluate<B>)>,
@@ -62,13 +67,17 @@ impl<B: Backend> Key<B> {
             .map(|shift| (shift, Evaluate::new(backend, domain, shift)))
             .collect();
         let interpolate = Interpolate::new(backend, domain);
-        let fixed = fixed
+        let permutation = Permutation::new(backend, description, &shape, &domain, &interpolate)?;
+        let (fixed, fixed_values) = fixed
             .par_iter()
-            .map(|column| {
+            .enumerate()
+            .map(|(i, column)| {
                 let values: Vec<F> = column.iter().map(|&v| F::from(u64::from(v))).collect();
-                coefficients(backend, &interpolate, &values)
+                let poly = coefficients(backend, &interpolate, &values);
+                let copied = description.equality.contains(&AnyColumn::Fixed(i));
+                (poly, copied.then_some(values))
             })
-            .collect();
+            .unzip();
         Ok(Key {
             generators,
             vk,
@@ -76,6 +85,8 @@ impl<B: Backend> Key<B> {
             domain,
             gates: lower(description, 2),
             fixed,
+            fixed_values,
+            permutation,
             interpolate,
             cosets,
         })

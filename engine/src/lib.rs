@@ -18,6 +18,7 @@ mod generators;
 mod key;
 mod multiopen;
 mod opening;
+mod permutation;
 mod poly;
 mod prover;
 mod quotient;

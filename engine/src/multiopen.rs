@@ -21,6 +21,8 @@ pub(crate) struct Query<'a, B: Backend> {
     pub poly: &'a Poly<B>,
     pub blind: F,
     pub rotation: i32,
+    /// Where its evaluation stands among those that are sent: group, rank, number of the query.
+    pub order: (u8, usize, usize),
 }
 
 /// Polynomials that are opened at the same points.

@@ -4,6 +4,7 @@ use crate::draws::Draws;
 use crate::error::EngineError;
 use crate::key::{Key, coefficients};
 use crate::multiopen::{self, Query};
+use crate::permutation::Product;
 use crate::poly::{Poly, combine, dot, powers};
 use crate::quotient;
 use crate::{C, F};
@@ -12,13 +13,18 @@ use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
 use rand_core::Rng;
 use rayon::prelude::*;
 use std::sync::Arc;
+use zkinfer_circuits::expr::AnyColumn;
 use zkinfer_kernels::fft::{load, store};
 use zkinfer_kernels::vector::{Backend, Vector};
 
 /// One run of the circuit in a proof. Repeated columns share their polynomials.
 pub(crate) struct Witness<B: Backend> {
     pub advice: Vec<Arc<Poly<B>>>,
+    /// Values of the columns whose cells may be copied.
+    pub values: Vec<Option<Vec<F>>>,
     pub commitments: Vec<C>,
+    /// Running products of the permutation argument.
+    pub products: Vec<Product<B>>,
     pub draws: Draws,
 }
 
@@ -48,7 +54,9 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         let draws = Draws::new(circuits, repeated, key.shape.blinding_rows, &mut rng);
         let circuits = draws.into_iter().map(|draws| Witness {
             advice: Vec::with_capacity(key.shape.advice),
+            values: Vec::with_capacity(key.shape.advice),
             commitments: Vec::with_capacity(key.shape.advice),
+            products: Vec::new(),
             draws,
         });
         Prover {
@@ -83,6 +91,9 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         witness
             .advice
             .extend_from_slice(&first.advice[range.clone()]);
+        witness
+            .values
+            .extend_from_slice(&first.values[range.clone()]);
         witness
             .commitments
             .extend_from_slice(&first.commitments[range]);
@@ -137,6 +148,11 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
             .map(|values| Arc::new(coefficients(key.backend(), &key.interpolate, values)))
             .collect();
         witness.advice.extend(polys);
+        let copied = |c: usize| key.permutation.columns.contains(&AnyColumn::Advice(c));
+        let values = full.into_iter().enumerate();
+        witness
+            .values
+            .extend(values.map(|(i, values)| copied(first + i).then_some(values)));
         witness.commitments.extend(commitments);
         Ok(&witness.commitments[first..])
     }
@@ -170,40 +186,17 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         }
 
         key.vk.hash_into(transcript)?;
-        let mut instance_polys: Vec<Vec<Arc<Poly<B>>>> = Vec::with_capacity(instances.len());
-        let mut instance_commitments: Vec<C> = Vec::new();
-        for (i, columns) in instances.iter().enumerate() {
-            if i > 0 && *columns == instances[0] {
-                instance_polys.push(instance_polys[0].clone());
-            } else {
-                let full: Vec<Vec<F>> = columns
-                    .iter()
-                    .map(|column| {
-                        let mut values = column.clone();
-                        values.resize(n, F::ZERO);
-                        values
-                    })
-                    .collect();
-                let blinds = vec![F::ONE; full.len()];
-                instance_commitments = key.generators.commit_columns(&full, &blinds);
-                let polys = full
-                    .par_iter()
-                    .map(|values| Arc::new(coefficients(backend, &key.interpolate, values)));
-                instance_polys.push(polys.collect());
-            }
-            for commitment in &instance_commitments {
-                transcript.common_point(*commitment)?;
-            }
-        }
+        let instance_polys = self.commit_instances(instances, transcript)?;
         for circuit in &self.circuits {
             for commitment in &circuit.commitments {
                 transcript.write_point(*commitment)?;
             }
         }
-        // θ, β, γ: drawn whether or not there are lookups and permutations.
-        for _ in 0..3 {
-            transcript.squeeze_challenge();
-        }
+        // θ, β, γ: drawn whether or not there are lookups and copies.
+        transcript.squeeze_challenge();
+        let beta = *transcript.squeeze_challenge_scalar::<()>();
+        let gamma = *transcript.squeeze_challenge_scalar::<()>();
+        self.commit_products(instances, beta, gamma, transcript)?;
 
         // The random polynomial of the vanishing argument.
         let random: Vec<F> = (0..n).map(|_| F::random(&mut self.rng)).collect();
@@ -214,7 +207,7 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         transcript.write_point(commitment[0])?;
 
         let y = *transcript.squeeze_challenge_scalar::<()>();
-        let pieces = quotient::pieces(key, &self.circuits, &instance_polys, y);
+        let pieces = quotient::pieces(key, &self.circuits, &instance_polys, &[y, beta, gamma]);
         let piece_blinds: Vec<F> = pieces.iter().map(|_| F::random(&mut self.rng)).collect();
         let stored: Vec<Vec<F>> = pieces.iter().map(|p| store(backend, p)).collect();
         for commitment in key.generators.commit_polys(&stored, &piece_blinds) {
@@ -224,72 +217,186 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
 
         let x = *transcript.squeeze_challenge_scalar::<()>();
         let xn = x.pow_vartime([n as u64]);
-        let piece_powers: Vec<F> = std::iter::successors(Some(F::ONE), |p| Some(*p * xn))
+        let powers: Vec<F> = std::iter::successors(Some(F::ONE), |p| Some(*p * xn))
             .take(pieces.len())
             .collect();
-        let piece_refs: Vec<&[B::Scalar]> = pieces.iter().map(Vec::as_slice).collect();
-        let h = combine(backend, &piece_refs, &piece_powers);
-        let h_blind = piece_blinds
-            .iter()
-            .zip(&piece_powers)
-            .map(|(b, p)| *b * p)
-            .sum();
+        let pieces: Vec<&[B::Scalar]> = pieces.iter().map(Vec::as_slice).collect();
+        let h = combine(backend, &pieces, &powers);
+        let h_blind = piece_blinds.iter().zip(&powers).map(|(b, p)| *b * p).sum();
         let mut random_poly = vec![B::Scalar::zero(); h.len()];
         load(backend, &random, &mut random_poly);
+        drop(random);
 
-        // Every opened polynomial gets a number of its own, in order of appearance.
-        let mut queries: Vec<Query<'_, B>> = Vec::new();
-        let mut evaluated = Vec::new();
-        let mut first = 0;
-        let mut advice_evaluated = Vec::new();
-        for (circuit, instance) in self.circuits.iter().zip(&instance_polys) {
-            evaluated.extend(queries.len()..queries.len() + shape.instance_queries.len());
-            queries.extend(shape.instance_queries.iter().map(|q| Query {
-                id: first + q.column,
-                poly: &instance[q.column],
-                blind: F::ONE,
-                rotation: q.rotation,
-            }));
-            first += shape.instance;
-            advice_evaluated.extend(queries.len()..queries.len() + shape.advice_queries.len());
-            queries.extend(shape.advice_queries.iter().map(|q| Query {
-                id: first + q.column,
-                poly: &circuit.advice[q.column],
-                blind: circuit.draws.blinds[q.column],
-                rotation: q.rotation,
-            }));
-            first += shape.advice;
-        }
-        evaluated.extend(advice_evaluated);
-        evaluated.extend(queries.len()..queries.len() + shape.fixed_queries.len());
-        queries.extend(shape.fixed_queries.iter().map(|q| Query {
-            id: first + q.column,
-            poly: &key.fixed[q.column],
-            blind: F::ONE,
-            rotation: q.rotation,
-        }));
-        first += key.fixed.len();
-        for (poly, blind) in [(&h, h_blind), (&random_poly, random_blind)] {
-            queries.push(Query {
-                id: first,
-                poly,
-                blind,
-                rotation: 0,
-            });
-            first += 1;
-        }
-        evaluated.push(queries.len() - 1);
-
+        let queries = queries(
+            key,
+            &self.circuits,
+            &instance_polys,
+            (&h, h_blind),
+            (&random_poly, random_blind),
+        );
         let points = Points::new(key, x, &queries);
+        let mut evaluated: Vec<&Query<'_, B>> =
+            queries.iter().filter(|q| q.order.0 != UNSENT).collect();
+        evaluated.sort_by_key(|q| q.order);
         let evaluations: Vec<F> = evaluated
             .par_iter()
-            .map(|&i| dot(backend, queries[i].poly, points.powers(queries[i].rotation)))
+            .map(|q| dot(backend, q.poly, points.powers(q.rotation)))
             .collect();
         for evaluation in evaluations {
             transcript.write_scalar(evaluation)?;
         }
         multiopen::prove(key, &points, &queries, &mut self.rng, transcript)
     }
+
+    /// Instance columns as polynomials; equal ones of several circuits are made once.
+    fn commit_instances<E: EncodedChallenge<C>, T: TranscriptWrite<C, E>>(
+        &self,
+        instances: &[Vec<Vec<F>>],
+        transcript: &mut T,
+    ) -> Result<Vec<Vec<Arc<Poly<B>>>>, EngineError> {
+        let key = self.key;
+        let mut polys: Vec<Vec<Arc<Poly<B>>>> = Vec::with_capacity(instances.len());
+        let mut commitments: Vec<C> = Vec::new();
+        for (i, columns) in instances.iter().enumerate() {
+            if i > 0 && *columns == instances[i - 1] {
+                polys.push(polys[i - 1].clone());
+            } else {
+                let full: Vec<Vec<F>> = columns.iter().map(|c| self.filled_up(c)).collect();
+                commitments = key
+                    .generators
+                    .commit_columns(&full, &vec![F::ONE; full.len()]);
+                let poly = |values: &Vec<F>| {
+                    Arc::new(coefficients(key.backend(), &key.interpolate, values))
+                };
+                polys.push(full.par_iter().map(poly).collect());
+            }
+            for commitment in &commitments {
+                transcript.common_point(*commitment)?;
+            }
+        }
+        Ok(polys)
+    }
+
+    /// A column with zeros behind its end.
+    fn filled_up(&self, column: &[F]) -> Vec<F> {
+        let mut values = column.to_vec();
+        values.resize(self.key.domain.n(), F::ZERO);
+        values
+    }
+
+    /// Running products of the permutation argument, if cells are copied.
+    fn commit_products<E: EncodedChallenge<C>, T: TranscriptWrite<C, E>>(
+        &mut self,
+        instances: &[Vec<Vec<F>>],
+        beta: F,
+        gamma: F,
+        transcript: &mut T,
+    ) -> Result<(), EngineError> {
+        let key = self.key;
+        let permutation = &key.permutation;
+        for i in 0..self.circuits.len() {
+            let instance: Vec<Vec<F>> = (instances[i].iter().enumerate())
+                .map(|(c, column)| {
+                    let copied = permutation.columns.contains(&AnyColumn::Instance(c));
+                    if copied {
+                        self.filled_up(column)
+                    } else {
+                        Vec::new()
+                    }
+                })
+                .collect();
+            let values: Option<Vec<&[F]>> = permutation
+                .columns
+                .iter()
+                .map(|column| match *column {
+                    AnyColumn::Advice(c) => self.circuits[i].values[c].as_deref(),
+                    AnyColumn::Fixed(c) => key.fixed_values[c].as_deref(),
+                    AnyColumn::Instance(c) => Some(instance[c].as_slice()),
+                })
+                .collect();
+            let values = values.ok_or(EngineError::Witness {
+                what: "values of a copied column are missing",
+            })?;
+            let products = permutation.commit(
+                &key.generators,
+                &key.interpolate,
+                &values,
+                beta,
+                gamma,
+                &mut self.rng,
+                transcript,
+            )?;
+            self.circuits[i].products = products;
+        }
+        Ok(())
+    }
+}
+
+/// Groups of evaluations in the order in which they are sent; the quotient's is not.
+const INSTANCE: u8 = 0;
+const ADVICE: u8 = 1;
+const FIXED: u8 = 2;
+const RANDOM: u8 = 3;
+const POSITIONS: u8 = 4;
+const PRODUCTS: u8 = 5;
+const UNSENT: u8 = 6;
+
+/// Everything that is opened, in upstream's order; polynomials are numbered in order of appearance.
+fn queries<'a, B: Backend>(
+    key: &'a Key<B>,
+    circuits: &'a [Witness<B>],
+    instances: &'a [Vec<Arc<Poly<B>>>],
+    quotient: (&'a Poly<B>, F),
+    random: (&'a Poly<B>, F),
+) -> Vec<Query<'a, B>> {
+    let shape = &key.shape;
+    let last = key.permutation.last();
+    let mut queries: Vec<Query<'a, B>> = Vec::new();
+    let mut first = 0;
+    let mut push = |id: usize, poly: &'a Poly<B>, blind: F, rotation: i32, group: u8, rank| {
+        let order = (group, rank, queries.len());
+        queries.push(Query {
+            id,
+            poly,
+            blind,
+            rotation,
+            order,
+        });
+    };
+    for (circuit, instance) in circuits.iter().zip(instances) {
+        for q in &shape.instance_queries {
+            let poly = &instance[q.column];
+            push(first + q.column, poly, F::ONE, q.rotation, INSTANCE, 0);
+        }
+        first += shape.instance;
+        for q in &shape.advice_queries {
+            let blind = circuit.draws.blinds[q.column];
+            let poly = &circuit.advice[q.column];
+            push(first + q.column, poly, blind, q.rotation, ADVICE, 0);
+        }
+        first += shape.advice;
+        let products = &circuit.products;
+        for (i, p) in products.iter().enumerate() {
+            push(first + i, &p.poly, p.blind, 0, PRODUCTS, first + i);
+            push(first + i, &p.poly, p.blind, 1, PRODUCTS, first + i);
+        }
+        for (i, p) in products.iter().enumerate().rev().skip(1) {
+            push(first + i, &p.poly, p.blind, last, PRODUCTS, first + i);
+        }
+        first += products.len();
+    }
+    for q in &shape.fixed_queries {
+        let poly = &key.fixed[q.column];
+        push(first + q.column, poly, F::ONE, q.rotation, FIXED, 0);
+    }
+    first += key.fixed.len();
+    for (i, poly) in key.permutation.polys.iter().enumerate() {
+        push(first + i, poly, F::ONE, 0, POSITIONS, 0);
+    }
+    first += key.permutation.polys.len();
+    push(first, quotient.0, quotient.1, 0, UNSENT, 0);
+    push(first + 1, random.0, random.1, 0, RANDOM, 0);
+    queries
 }
 
 /// The points at which polynomials are opened, `x·ω^rotation`, in order of their first query.

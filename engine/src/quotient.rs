@@ -11,33 +11,36 @@ use crate::prover::Witness;
 use ff::Field;
 use rayon::prelude::*;
 use std::sync::Arc;
+use zkinfer_kernels::fft::Evaluate;
 use zkinfer_kernels::program::run_rows;
 use zkinfer_kernels::vector::{Backend, Vector};
 
-/// The pieces `h_0, h_1, …` of `Σ y^… · gate / (X^n − 1)`, gates of all circuits in order.
+/// The pieces `h_0, h_1, …` of `Σ y^… · gate / (X^n − 1)`, gates of all circuits in order. Challenges: `y`, `β`, `γ`.
 pub(crate) fn pieces<B: Backend>(
     key: &Key<B>,
     circuits: &[Witness<B>],
     instances: &[Vec<Arc<Poly<B>>>],
-    y: F,
+    challenges: &[F; 3],
 ) -> Vec<Poly<B>> {
     let n = key.domain.n() as u64;
     let mut remainders = Vec::with_capacity(key.cosets.len());
-    let mut values = Values::new(key, circuits.len());
-    let prepared = key.gates.program.prepare(key.backend(), &[y]);
-    let next_circuit = y.pow_vartime([key.gates.gates as u64]);
+    let mut values = Values::<B> {
+        first: Vec::new(),
+        own: Vec::new(),
+    };
+    let first = polys(key, &circuits[0], &instances[0]);
+    let prepared = key.gates.program.prepare(key.backend(), challenges);
+    let next_circuit = challenges[0].pow_vartime([key.gates.gates as u64]);
     for coset in 0..key.cosets.len() {
         let vectors = key.domain.vectors::<B>();
         let mut sum: Poly<B> = Vec::new();
         for (i, (circuit, instance)) in circuits.iter().zip(instances).enumerate() {
-            values.evaluate(
-                coset,
-                &circuits[0],
-                &instances[0],
-                circuit,
-                instance,
-                i == 0,
-            );
+            let evaluate = &key.cosets[coset].1;
+            if i == 0 {
+                values.of_first(evaluate, &first);
+            } else {
+                values.of_other(evaluate, &first, &polys(key, circuit, instance));
+            }
             let columns = values.columns();
             let mut numerator = vec![B::Scalar::zero(); vectors];
             let chunk = vectors.div_ceil(4 * rayon::current_num_threads()).max(16);
@@ -88,57 +91,48 @@ pub(crate) fn pieces<B: Backend>(
         .collect()
 }
 
-/// Values of the columns of one circuit on one coset; buffers are reused from coset to coset.
-struct Values<'k, B: Backend> {
-    key: &'k Key<B>,
-    /// Of the first circuit, then fixed columns, then the first instance.
+/// A circuit's polynomials in the order of the gate program's columns.
+fn polys<'a, B: Backend>(
+    key: &'a Key<B>,
+    circuit: &'a Witness<B>,
+    instance: &'a [Arc<Poly<B>>],
+) -> Vec<&'a Poly<B>> {
+    (circuit.advice.iter().map(|p| &**p))
+        .chain(&key.fixed)
+        .chain(instance.iter().map(|p| &**p))
+        .chain(circuit.products.iter().map(|p| &p.poly))
+        .chain(&key.permutation.polys)
+        .chain(&key.permutation.helpers)
+        .collect()
+}
+
+/// Values of the columns of one circuit on one coset; buffers are reused.
+struct Values<B: Backend> {
+    /// Of the first circuit.
     first: Vec<Poly<B>>,
     /// Of a later circuit: columns that differ from the first's.
     own: Vec<Option<Poly<B>>>,
 }
 
-impl<'k, B: Backend> Values<'k, B> {
-    fn new(key: &'k Key<B>, circuits: usize) -> Self {
-        let columns = key.shape.advice + key.fixed.len() + key.shape.instance;
-        let own = if circuits > 1 { columns } else { 0 };
-        Values {
-            key,
-            first: vec![vec![B::Scalar::zero(); key.domain.vectors::<B>()]; columns],
-            own: vec![None; own],
-        }
+impl<B: Backend> Values<B> {
+    /// The first circuit's values.
+    fn of_first(&mut self, evaluate: &Evaluate<B>, first: &[&Poly<B>]) {
+        let zero = || vec![B::Scalar::zero(); first[0].len()];
+        self.first.resize_with(first.len(), zero);
+        self.own.clear();
+        first
+            .par_iter()
+            .zip(&mut self.first)
+            .for_each_init(zero, |scratch, (poly, out)| {
+                evaluate.run(poly, scratch, out)
+            });
     }
 
-    fn evaluate(
-        &mut self,
-        coset: usize,
-        first: &Witness<B>,
-        first_instance: &[Arc<Poly<B>>],
-        circuit: &Witness<B>,
-        instance: &[Arc<Poly<B>>],
-        is_first: bool,
-    ) {
-        let evaluate = &self.key.cosets[coset].1;
-        let of_first: Vec<&Poly<B>> = (first.advice.iter().map(|p| &**p))
-            .chain(&self.key.fixed)
-            .chain(first_instance.iter().map(|p| &**p))
-            .collect();
-        let vectors = self.key.domain.vectors::<B>();
-        let zero = || vec![B::Scalar::zero(); vectors];
-        if is_first {
-            self.own.fill(None);
-            of_first
-                .par_iter()
-                .zip(&mut self.first)
-                .for_each_init(zero, |scratch, (poly, out)| {
-                    evaluate.run(poly, scratch, out)
-                });
-            return;
-        }
-        let polys: Vec<&Poly<B>> = (circuit.advice.iter().map(|p| &**p))
-            .chain(&self.key.fixed)
-            .chain(instance.iter().map(|p| &**p))
-            .collect();
-        (polys.par_iter().zip(&of_first).zip(&mut self.own)).for_each_init(
+    /// A later circuit's.
+    fn of_other(&mut self, evaluate: &Evaluate<B>, first: &[&Poly<B>], polys: &[&Poly<B>]) {
+        let zero = || vec![B::Scalar::zero(); first[0].len()];
+        self.own.resize(polys.len(), None);
+        (polys.par_iter().zip(first).zip(&mut self.own)).for_each_init(
             zero,
             |scratch, ((poly, first), out)| {
                 if std::ptr::eq(*poly, *first) {
@@ -150,16 +144,12 @@ impl<'k, B: Backend> Values<'k, B> {
         );
     }
 
-    /// The columns in the order of the gate program.
+    /// The columns of the circuit that was evaluated last.
     fn columns(&self) -> Vec<&[B::Scalar]> {
-        let own = self
-            .own
-            .iter()
-            .map(Option::as_deref)
-            .chain(std::iter::repeat(None));
+        let own = self.own.iter().map(Option::as_deref);
         self.first
             .iter()
-            .zip(own)
+            .zip(own.chain(std::iter::repeat(None)))
             .map(|(first, own)| own.unwrap_or(first))
             .collect()
     }

@@ -1,6 +1,6 @@
 //! What upstream's `ConstraintSystem` derives from a description: which cells are opened, in which order, and the degree.
 
-use zkinfer_circuits::expr::{Expr, Query};
+use zkinfer_circuits::expr::{AnyColumn, Expr, Query};
 use zkinfer_circuits::gates::Description;
 
 /// Queries in the order in which halo2's `configure` meets them, and sizes.
@@ -13,6 +13,8 @@ pub(crate) struct Shape {
     pub instance_queries: Vec<Query>,
     /// Number of pieces of the quotient, one less than the degree.
     pub pieces: usize,
+    /// Columns of the permutation argument in one running product.
+    pub chunk: usize,
     /// Rows at the end of every advice column that hold random values: one more than upstream's `blinding_factors`.
     pub blinding_rows: usize,
 }
@@ -29,14 +31,23 @@ impl Shape {
             fixed_queries: Vec::new(),
             instance_queries: Vec::new(),
             pieces: 0,
+            chunk: 0,
             blinding_rows: 0,
         };
+        for column in &description.equality {
+            shape.visit(&match *column {
+                AnyColumn::Advice(c) => Expr::advice(c),
+                AnyColumn::Fixed(c) => Expr::fixed(c),
+                AnyColumn::Instance(c) => Expr::instance(c),
+            });
+        }
         let mut degree = MIN_DEGREE;
         for gate in &description.gates {
             shape.visit(&gate.poly);
             degree = degree.max(gate.poly.degree());
         }
         shape.pieces = degree - 1;
+        shape.chunk = degree - 2;
         let mut per_column = vec![0usize; description.advice];
         for q in &shape.advice_queries {
             per_column[q.column] += 1;
