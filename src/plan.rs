@@ -32,8 +32,8 @@ impl Default for PlanOptions {
             k: None,
             min_k: 7,
             max_k: 15,
-            verify_weight: 4.0,
-            size_weight: 100.0,
+            verify_weight: 1.0,
+            size_weight: 10.0,
         }
     }
 }
@@ -74,16 +74,20 @@ pub struct PlanChoice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Microseconds of CPU time, upstream's prover; fitted to `examples/corpus.rs` over `k = 8 … 11` of three models.
+/// Microseconds of CPU time of the engine with AVX-512 IFMA; fitted to `zkinfer-engine`'s `stages` example over
+/// `k = 7 … 13` of four models. Portable and upstream cost about 3.5 and 12 times as much throughout, so that their best `k`
+/// is about the same.
 mod cost {
     /// Per row and advice cell with a small non-negative value: commitments, transforms, gates.
-    pub const SMALL: f64 = 4.5;
+    pub const SMALL: f64 = 0.53;
     /// Per row and advice cell of full width.
-    pub const FULL: f64 = 13.0;
+    pub const FULL: f64 = 1.55;
     /// Per row: inner-product opening, quotient, everything that columns do not multiply.
-    pub const ROW: f64 = 200.0;
+    pub const ROW: f64 = 18.0;
     /// Per column: what does not shrink with the rows.
-    pub const COLUMN: f64 = 3000.0;
+    pub const COLUMN: f64 = 90.0;
+    /// The same for a column of full width, on top.
+    pub const FULL_COLUMN: f64 = 260.0;
     /// Verification, per row.
     pub const VERIFY_ROW: f64 = 12.0;
     /// Verification, per point of the model commitment and per public coefficient.
@@ -100,7 +104,8 @@ impl Candidate {
         let full = columns.advice() as f64 - small;
         let points = layout.commitments(program);
         let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW)
-            + columns.advice() as f64 * cost::COLUMN;
+            + columns.advice() as f64 * cost::COLUMN
+            + full * cost::FULL_COLUMN;
         let coefficients: usize = layout.table_rows.iter().sum();
         let verify = n * cost::VERIFY_ROW
             + (points + coefficients) as f64 * cost::VERIFY_POINT

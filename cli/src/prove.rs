@@ -43,6 +43,9 @@ pub struct Prove {
     /// Hide the output behind a commitment
     #[arg(long)]
     commit_output: bool,
+    /// Which prover: auto, portable, ifma (AVX-512) or upstream (halo2's own, the reference); all make the same proofs
+    #[arg(long, value_name = "NAME", default_value = "auto")]
+    engine: zkinfer::Engine,
     /// Let the input travel with the proof
     #[arg(long, conflicts_with = "commit_input")]
     attach_input: bool,
@@ -60,7 +63,7 @@ impl Prove {
             );
         }
         let (secret, t_load) = ui::step("loading", || files::secret(&self.model));
-        let secret = secret?;
+        let secret = secret?.with_engine(self.engine);
         let interface = Interface::from_card(secret.card())?;
         let input = files::sample(&self.input, &interface.input_lens(), self.sample)?;
         let (run, t_run) = ui::step("running", || secret.infer(&input));

@@ -255,3 +255,41 @@ fn witnesses_that_do_not_fit_are_errors() {
         "the first column was not announced"
     );
 }
+
+#[test]
+fn openings_are_upstreams() {
+    fn compare<B: Backend>(backend: B) {
+        for k in [1, 4, 6, 8, 9, 11, 12] {
+            let params = Params::<C>::new(k);
+            let mut rng = ChaCha20Rng::seed_from_u64(u64::from(k));
+            let poly: Vec<F> = (0..1 << k).map(|_| F::random(&mut rng)).collect();
+            let (blind, x) = (F::random(&mut rng), F::random(&mut rng));
+            let mut expected = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
+            let domain = halo2_proofs::poly::EvaluationDomain::<F>::new(1, k);
+            halo2_proofs::poly::commitment::create_proof(
+                &params,
+                rng.clone(),
+                &mut expected,
+                &domain.coeff_from_vec(poly.clone()),
+                halo2_proofs::poly::commitment::Blind(blind),
+                x,
+            )
+            .unwrap();
+            let generators = Generators::new(backend, &params).unwrap();
+            let mut found = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
+            generators
+                .open(poly, blind, x, &mut rng, &mut found)
+                .unwrap();
+            assert!(
+                found.finalize() == expected.finalize(),
+                "k = {k}, {}",
+                B::NAME
+            );
+        }
+    }
+    compare(Portable);
+    #[cfg(target_arch = "x86_64")]
+    if let Some(backend) = zkinfer_kernels::vector::Ifma::detect() {
+        compare(backend);
+    }
+}
