@@ -1,4 +1,4 @@
-//! Time of the engine's stages for the circuit of a card, on random columns: for profiling.
+//! Time of the engine's stages for the circuit of a card, on random columns, as a bar chart.
 //!
 //! ```text
 //! cargo run --release -p zkinfer-engine --example stages -- model.zkcard [portable|ifma] [proofs] [runs]
@@ -10,10 +10,10 @@ use halo2_proofs::transcript::{Blake2bWrite, Challenge255};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::verify::{Limits, Plan};
-use zkinfer_engine::{C, F, Generators, Key, Prover};
+use zkinfer_engine::{C, F, Generators, Key, Prover, Stages};
 use zkinfer_kernels::vector::{Backend, Portable};
 
 fn main() {
@@ -70,17 +70,13 @@ fn stages<B: Backend>(plan: &Plan, proofs: usize, runs: usize) {
             .cost()
     );
     let instances = vec![vec![vec![F::ONE]; circuit.description().instance]; runs];
-    let mut times = [Duration::ZERO; 3];
+    let mut all = Vec::new();
     for _ in 0..proofs {
-        let mut clock = Instant::now();
-        let mut lap =
-            |i: usize| times[i] += std::mem::replace(&mut clock, Instant::now()).elapsed();
         let repeated = plan.repeated_columns();
         let mut prover = Prover::of_many(&key, runs, &repeated, ChaCha20Rng::seed_from_u64(2));
         for run in 0..runs {
             prover.commit(run, &small).expect("it fits");
         }
-        lap(0);
         for run in 0..runs {
             let mut at = 0;
             for same in repeated[columns.phase1()..].chunk_by(|a, b| a == b) {
@@ -94,13 +90,25 @@ fn stages<B: Backend>(plan: &Plan, proofs: usize, runs: usize) {
                 at += same.len();
             }
         }
-        lap(1);
         let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
-        prover
-            .finish(&instances, &mut transcript)
-            .expect("complete");
-        lap(2);
+        all.push(
+            prover
+                .finish(&instances, &mut transcript)
+                .expect("complete"),
+        );
     }
-    let [small, wide, finish] = times.map(|t| t / proofs as u32);
-    println!("small columns {small:?}, wide columns {wide:?}, quotient and opening {finish:?}");
+    // The proof of median length.
+    all.sort_by_key(Stages::total);
+    let stages = all[all.len() / 2];
+    let total = stages.total();
+    println!("total {:.1} ms", total.as_secs_f64() * 1e3);
+    for (name, time) in stages.list() {
+        let share = time.as_secs_f64() / total.as_secs_f64();
+        let bar = "█".repeat((share * 50.0).round() as usize);
+        println!(
+            "{name:30} {:8.2} ms {:5.1} % {bar}",
+            time.as_secs_f64() * 1e3,
+            share * 100.0
+        );
+    }
 }

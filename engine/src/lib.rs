@@ -23,10 +23,12 @@ mod poly;
 mod prover;
 mod quotient;
 mod shape;
+mod stages;
 
 pub use draws::Draws;
 pub use error::EngineError;
 pub use generators::Generators;
 pub use key::Key;
 pub use prover::Prover;
+pub use stages::Stages;
 pub use zkinfer_circuits::{C, F};

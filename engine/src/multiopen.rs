@@ -7,6 +7,7 @@ use crate::error::EngineError;
 use crate::key::Key;
 use crate::poly::{Poly, combine, dot, powers};
 use crate::prover::Points;
+use crate::stages::{Clock, Stages};
 use crate::{C, F, opening};
 use ff::Field;
 use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
@@ -84,7 +85,9 @@ pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>
     queries: &[Query<'_, B>],
     rng: &mut impl Rng,
     transcript: &mut T,
+    stages: &mut Stages,
 ) -> Result<(), EngineError> {
+    let mut clock = Clock::start();
     let backend = key.backend();
     let x_1 = *transcript.squeeze_challenge_scalar::<()>();
     let x_2 = *transcript.squeeze_challenge_scalar::<()>();
@@ -130,12 +133,9 @@ pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>
     let poly = combine(backend, &polys, &factors);
     let blinds = std::iter::once(&quotient_blind).chain(combined.iter().map(|(_, b)| b));
     let blind = blinds.zip(&factors).map(|(b, f)| *b * f).sum();
-    opening::prove(
-        &key.generators,
-        store(backend, &poly),
-        blind,
-        x_3,
-        rng,
-        transcript,
-    )
+    clock.lap(&mut stages.multiopen);
+    let poly = store(backend, &poly);
+    opening::prove(&key.generators, poly, blind, x_3, rng, transcript)?;
+    clock.lap(&mut stages.opening);
+    Ok(())
 }

@@ -7,6 +7,7 @@ use crate::multiopen::{self, Query};
 use crate::permutation::Product;
 use crate::poly::{Poly, combine, dot, powers};
 use crate::quotient;
+use crate::stages::{Clock, Stages};
 use crate::{C, F};
 use ff::Field;
 use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
@@ -36,6 +37,7 @@ pub struct Prover<'k, B: Backend, R> {
     key: &'k Key<B>,
     circuits: Vec<Witness<B>>,
     rng: R,
+    stages: Stages,
 }
 
 impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
@@ -63,6 +65,7 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
             key,
             circuits: circuits.collect(),
             rng,
+            stages: Stages::default(),
         }
     }
 
@@ -142,11 +145,14 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
                 values
             })
             .collect();
+        let mut clock = Clock::start();
         let commitments = key.generators.commit_columns(&full, blinds);
+        clock.lap(&mut self.stages.columns);
         let polys: Vec<Arc<Poly<B>>> = full
             .par_iter()
             .map(|values| Arc::new(coefficients(key.backend(), &key.interpolate, values)))
             .collect();
+        clock.lap(&mut self.stages.interpolation);
         witness.advice.extend(polys);
         let copied = |c: usize| key.permutation.columns.contains(&AnyColumn::Advice(c));
         let values = full.into_iter().enumerate();
@@ -157,7 +163,7 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         Ok(&witness.commitments[first..])
     }
 
-    /// Completes the proof for these instance columns (one list per circuit).
+    /// Completes the proof for these instance columns (one list per circuit); returns where the time went.
     ///
     /// # Errors
     /// If not all columns are committed or the instance does not fit; with negligible probability [`EngineError::Unlucky`].
@@ -165,8 +171,9 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         mut self,
         instances: &[Vec<Vec<F>>],
         transcript: &mut T,
-    ) -> Result<(), EngineError> {
+    ) -> Result<Stages, EngineError> {
         let key = self.key;
+        let mut clock = Clock::start();
         let backend = key.backend();
         let shape = &key.shape;
         let n = key.domain.n();
@@ -207,13 +214,24 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         transcript.write_point(commitment[0])?;
 
         let y = *transcript.squeeze_challenge_scalar::<()>();
-        let pieces = quotient::pieces(key, &self.circuits, &instance_polys, &[y, beta, gamma]);
+        let mut stages = self.stages;
+        clock.lap(&mut stages.others);
+        let challenges = [y, beta, gamma];
+        let pieces = quotient::pieces(
+            key,
+            &self.circuits,
+            &instance_polys,
+            &challenges,
+            &mut stages,
+        );
+        let mut clock = Clock::start();
         let piece_blinds: Vec<F> = pieces.iter().map(|_| F::random(&mut self.rng)).collect();
         let stored: Vec<Vec<F>> = pieces.iter().map(|p| store(backend, p)).collect();
         for commitment in key.generators.commit_polys(&stored, &piece_blinds) {
             transcript.write_point(commitment)?;
         }
         drop(stored);
+        clock.lap(&mut stages.pieces);
 
         let x = *transcript.squeeze_challenge_scalar::<()>();
         let xn = x.pow_vartime([n as u64]);
@@ -245,7 +263,16 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         for evaluation in evaluations {
             transcript.write_scalar(evaluation)?;
         }
-        multiopen::prove(key, &points, &queries, &mut self.rng, transcript)
+        clock.lap(&mut stages.evaluations);
+        multiopen::prove(
+            key,
+            &points,
+            &queries,
+            &mut self.rng,
+            transcript,
+            &mut stages,
+        )?;
+        Ok(stages)
     }
 
     /// Instance columns as polynomials; equal ones of several circuits are made once.

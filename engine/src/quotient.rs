@@ -8,6 +8,7 @@ use crate::F;
 use crate::key::Key;
 use crate::poly::{Poly, combine, horner, powers, scale};
 use crate::prover::Witness;
+use crate::stages::{Clock, Stages};
 use ff::Field;
 use rayon::prelude::*;
 use std::sync::Arc;
@@ -21,7 +22,9 @@ pub(crate) fn pieces<B: Backend>(
     circuits: &[Witness<B>],
     instances: &[Vec<Arc<Poly<B>>>],
     challenges: &[F; 3],
+    stages: &mut Stages,
 ) -> Vec<Poly<B>> {
+    let mut clock = Clock::start();
     let n = key.domain.n() as u64;
     let mut remainders = Vec::with_capacity(key.cosets.len());
     let mut values = Values::<B> {
@@ -41,6 +44,7 @@ pub(crate) fn pieces<B: Backend>(
             } else {
                 values.of_other(evaluate, &first, &polys(key, circuit, instance));
             }
+            clock.lap(&mut stages.cosets);
             let columns = values.columns();
             let mut numerator = vec![B::Scalar::zero(); vectors];
             let chunk = vectors.div_ceil(4 * rayon::current_num_threads()).max(16);
@@ -64,6 +68,7 @@ pub(crate) fn pieces<B: Backend>(
             } else {
                 horner(key.backend(), &mut sum, next_circuit, &numerator);
             }
+            clock.lap(&mut stages.gates);
         }
         let mut poly = vec![B::Scalar::zero(); vectors];
         key.interpolate.run(&sum, &mut poly);
@@ -78,7 +83,7 @@ pub(crate) fn pieces<B: Backend>(
     }
     let nodes: Vec<F> = key.cosets.iter().map(|(s, _)| s.pow_vartime([n])).collect();
     let remainders: Vec<&[B::Scalar]> = remainders.iter().map(Vec::as_slice).collect();
-    inverse_vandermonde(&nodes)
+    let pieces = inverse_vandermonde(&nodes)
         .into_par_iter()
         .map(|mut row| {
             // On a coset X^n − 1 is a constant.
@@ -88,7 +93,9 @@ pub(crate) fn pieces<B: Backend>(
             }
             combine(key.backend(), &remainders, &row)
         })
-        .collect()
+        .collect();
+    clock.lap(&mut stages.pieces);
+    pieces
 }
 
 /// A circuit's polynomials in the order of the gate program's columns.

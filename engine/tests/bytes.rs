@@ -236,7 +236,7 @@ fn witnesses_that_do_not_fit_are_errors() {
     assert!(prover.commit(0, &[vec![F::ONE; 64]]).is_err());
     assert!(prover.commit(0, &vec![vec![F::ONE]; 5]).is_err());
     assert!(prover.repeat(0, 1).is_err());
-    let mut transcript = || Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
+    let transcript = || Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
     assert!(
         Prover::new(&key, rng())
             .finish(&[], &mut transcript())
