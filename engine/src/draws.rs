@@ -38,3 +38,17 @@ impl Draws {
         all
     }
 }
+
+/// Whoever knows the blinding of a column can take it off its commitment.
+impl Drop for Draws {
+    fn drop(&mut self) {
+        self.rows.iter_mut().for_each(|row| wipe(row));
+        wipe(&mut self.blinds);
+    }
+}
+
+/// Overwrites secrets; the compiler is told that somebody may look.
+pub(crate) fn wipe<T: Clone + Default>(secrets: &mut [T]) {
+    secrets.fill(T::default());
+    std::hint::black_box(secrets);
+}

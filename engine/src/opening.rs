@@ -5,6 +5,7 @@
 //! `L` and `R` of a few rounds are computed over generators that are not collapsed yet (a sum over `G'_i` is a sum over
 //! `s_t·G_(i + t·len)` with products `s_t` of challenges), and then several rounds are collapsed at once.
 
+use crate::draws::wipe;
 use crate::error::EngineError;
 use crate::generators::{Generators, part, to_affine};
 use crate::{C, F};
@@ -55,6 +56,7 @@ pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>
     let xi = *transcript.squeeze_challenge_scalar::<()>();
     let z = *transcript.squeeze_challenge_scalar::<()>();
     let mut p: Vec<F> = mask.iter().zip(&poly).map(|(s, p)| *s * xi + p).collect();
+    wipe(&mut mask);
     drop((mask, poly));
     let v = evaluate(&p, x);
     p[0] -= v;

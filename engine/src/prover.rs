@@ -1,6 +1,6 @@
 //! One proof, in phases.
 
-use crate::draws::Draws;
+use crate::draws::{Draws, wipe};
 use crate::error::EngineError;
 use crate::key::{Key, coefficients};
 use crate::multiopen::{self, Query};
@@ -27,6 +27,17 @@ pub(crate) struct Witness<B: Backend> {
     /// Running products of the permutation argument.
     pub products: Vec<Product<B>>,
     pub draws: Draws,
+}
+
+/// Polynomials that nobody else holds, and values.
+impl<B: Backend> Drop for Witness<B> {
+    fn drop(&mut self) {
+        for poly in self.advice.iter_mut().filter_map(Arc::get_mut) {
+            poly.fill(B::Scalar::zero());
+            std::hint::black_box(poly);
+        }
+        self.values.iter_mut().flatten().for_each(|v| wipe(v));
+    }
 }
 
 /// A proof in the making.
