@@ -204,12 +204,14 @@ impl Prover<'_> {
         let (kappa, beta) = coefficients.late(&late);
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         deviation.instances(plan, &mut instances);
+        let inverses = sums::table_inverses(plan, &challenges);
         for (run, (mut columns, phase1)) in filled.into_iter().zip(&phases1).enumerate() {
             if run > 0 {
                 columns.extend_from_slice(&shared);
             }
             columns.extend(sums::phase3(
                 plan,
+                &inverses,
                 phase1,
                 &columns,
                 &challenges,

@@ -2,14 +2,42 @@
 
 use super::witness::Phase1;
 use ff::{BatchInvert, Field};
+use rayon::prelude::*;
 use zkinfer_circuits::F;
 use zkinfer_circuits::fold::{Challenges, LateChallenges, small};
 use zkinfer_circuits::gates::function_entry;
 use zkinfer_circuits::verify::Plan;
 
-/// Fills the columns behind phase 2. `columns` holds phases 1 and 2; `kappa` and `beta` as in the instance.
+/// `1/(α + entry)` for every entry of every table: the range table, then the functions'.
+pub(crate) fn table_inverses(plan: &Plan, challenges: &Challenges) -> Vec<Vec<F>> {
+    let layout = &plan.layout;
+    let theta = challenges.theta.unwrap_or(F::ZERO);
+    (0..=layout.functions)
+        .into_par_iter()
+        .map(|tag| {
+            let entry = |x: usize| match tag.checked_sub(1) {
+                Some(f) => function_entry(
+                    challenges.alpha,
+                    theta,
+                    f,
+                    x as u64,
+                    u64::from(plan.program.tables[f][x]),
+                ),
+                None => challenges.alpha + F::from(x as u64),
+            };
+            let mut inverses: Vec<F> = (0..1usize << layout.range_bits).map(entry).collect();
+            inverses.iter_mut().batch_invert();
+            inverses
+        })
+        .collect()
+}
+
+/// Fills the columns behind phase 2. `columns` holds phases 1 and 2; `inverses` are [`table_inverses`]; `kappa` and `beta`
+/// as in the instance.
+#[allow(clippy::too_many_arguments)] // one call; a struct would only rename them
 pub(crate) fn phase3(
     plan: &Plan,
+    inverses: &[Vec<F>],
     phase1: &Phase1,
     columns: &[Vec<F>],
     challenges: &Challenges,
@@ -31,25 +59,7 @@ pub(crate) fn phase3(
         column.fill(value);
     }
 
-    // 1/(α + t) for every entry of every table.
     let theta = challenges.theta.unwrap_or(F::ZERO);
-    let inverses: Vec<Vec<F>> = (0..=layout.functions)
-        .map(|tag| {
-            let entry = |x: usize| match tag.checked_sub(1) {
-                Some(f) => function_entry(
-                    challenges.alpha,
-                    theta,
-                    f,
-                    x as u64,
-                    u64::from(plan.program.tables[f][x]),
-                ),
-                None => challenges.alpha + F::from(x as u64),
-            };
-            let mut inverses: Vec<F> = (0..1usize << layout.range_bits).map(entry).collect();
-            inverses.iter_mut().batch_invert();
-            inverses
-        })
-        .collect();
     let running = |column: &mut Vec<F>, term: &dyn Fn(usize) -> F| {
         for row in 0..layout.last {
             column[row + 1] = column[row] + term(row);
