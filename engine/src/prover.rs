@@ -332,8 +332,8 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
     ) -> Result<(), EngineError> {
         let key = self.key;
         let permutation = &key.permutation;
-        for i in 0..self.circuits.len() {
-            let instance: Vec<Vec<F>> = (instances[i].iter().enumerate())
+        for (i, columns) in instances.iter().enumerate() {
+            let instance: Vec<Vec<F>> = (columns.iter().enumerate())
                 .map(|(c, column)| {
                     let copied = permutation.columns.contains(&AnyColumn::Instance(c));
                     if copied {

@@ -2,7 +2,8 @@
 
 use ff::Field;
 use halo2_proofs::plonk::{SingleVerifier, create_proof, keygen_pk, verify_proof};
-use halo2_proofs::poly::commitment::Params;
+use halo2_proofs::poly::EvaluationDomain;
+use halo2_proofs::poly::commitment::{Blind, Params, create_proof as create_opening};
 use halo2_proofs::transcript::{Blake2bRead, Blake2bWrite, Challenge255};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -258,38 +259,42 @@ fn witnesses_that_do_not_fit_are_errors() {
 
 #[test]
 fn openings_are_upstreams() {
-    fn compare<B: Backend>(backend: B) {
-        for k in [1, 4, 6, 8, 9, 11, 12] {
-            let params = Params::<C>::new(k);
-            let mut rng = ChaCha20Rng::seed_from_u64(u64::from(k));
-            let poly: Vec<F> = (0..1 << k).map(|_| F::random(&mut rng)).collect();
-            let (blind, x) = (F::random(&mut rng), F::random(&mut rng));
-            let mut expected = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
-            let domain = halo2_proofs::poly::EvaluationDomain::<F>::new(1, k);
-            halo2_proofs::poly::commitment::create_proof(
-                &params,
-                rng.clone(),
-                &mut expected,
-                &domain.coeff_from_vec(poly.clone()),
-                halo2_proofs::poly::commitment::Blind(blind),
-                x,
-            )
+    fn open<B: Backend>(params: &Params<C>, poly: &[F], blind: F, x: F) -> Option<Vec<u8>> {
+        let Some(backend) = B::detect() else {
+            eprintln!("skipped: this machine has no {}", B::NAME);
+            return None;
+        };
+        let generators = Generators::new(backend, params).unwrap();
+        let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
+        let mut rng = ChaCha20Rng::seed_from_u64(3);
+        generators
+            .open(poly.to_vec(), blind, x, &mut rng, &mut transcript)
             .unwrap();
-            let generators = Generators::new(backend, &params).unwrap();
-            let mut found = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
-            generators
-                .open(poly, blind, x, &mut rng, &mut found)
-                .unwrap();
-            assert!(
-                found.finalize() == expected.finalize(),
-                "k = {k}, {}",
-                B::NAME
-            );
-        }
+        Some(transcript.finalize())
     }
-    compare(Portable);
-    #[cfg(target_arch = "x86_64")]
-    if let Some(backend) = zkinfer_kernels::vector::Ifma::detect() {
-        compare(backend);
+    for k in [1, 4, 6, 8, 9, 11, 12] {
+        let params = Params::<C>::new(k);
+        let mut rng = ChaCha20Rng::seed_from_u64(u64::from(k));
+        let poly: Vec<F> = (0..1 << k).map(|_| F::random(&mut rng)).collect();
+        let (blind, x) = (F::random(&mut rng), F::random(&mut rng));
+        let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
+        create_opening(
+            &params,
+            ChaCha20Rng::seed_from_u64(3),
+            &mut transcript,
+            &EvaluationDomain::<F>::new(1, k).coeff_from_vec(poly.clone()),
+            Blind(blind),
+            x,
+        )
+        .unwrap();
+        let expected = transcript.finalize();
+        assert!(
+            open::<Portable>(&params, &poly, blind, x) == Some(expected.clone()),
+            "k = {k}"
+        );
+        #[cfg(target_arch = "x86_64")]
+        if let Some(found) = open::<zkinfer_kernels::vector::Ifma>(&params, &poly, blind, x) {
+            assert!(found == expected, "k = {k}");
+        }
     }
 }
