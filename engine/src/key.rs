@@ -113,10 +113,20 @@ pub(crate) fn coefficients<B: Backend>(
     interpolate: &Interpolate<B>,
     values: &[F],
 ) -> Poly<B> {
+    coefficients_with(backend, interpolate, values, &mut Vec::new())
+}
+
+/// The same with a buffer to reuse.
+pub(crate) fn coefficients_with<B: Backend>(
+    backend: B,
+    interpolate: &Interpolate<B>,
+    values: &[F],
+    lanes: &mut Poly<B>,
+) -> Poly<B> {
     let vectors = values.len() / B::Scalar::LANES;
-    let mut lanes = vec![B::Scalar::zero(); vectors];
-    load_values(backend, values, &mut lanes);
+    lanes.resize(vectors, B::Scalar::zero());
+    load_values(backend, values, lanes);
     let mut poly = vec![B::Scalar::zero(); vectors];
-    interpolate.run(&lanes, &mut poly);
+    interpolate.run(lanes, &mut poly);
     poly
 }

@@ -2,7 +2,7 @@
 
 use crate::draws::{Draws, wipe};
 use crate::error::EngineError;
-use crate::key::{Key, coefficients};
+use crate::key::{Key, coefficients, coefficients_with};
 use crate::multiopen::{self, Query};
 use crate::permutation::Product;
 use crate::poly::{Poly, combine, dot, powers};
@@ -161,7 +161,10 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
         clock.lap(&mut self.stages.columns);
         let polys: Vec<Arc<Poly<B>>> = full
             .par_iter()
-            .map(|values| Arc::new(coefficients(key.backend(), &key.interpolate, values)))
+            .map_init(Vec::new, |lanes, values| {
+                let (backend, interpolate) = (key.backend(), &key.interpolate);
+                Arc::new(coefficients_with(backend, interpolate, values, lanes))
+            })
             .collect();
         clock.lap(&mut self.stages.interpolation);
         witness.advice.extend(polys);

@@ -30,6 +30,7 @@ pub(crate) fn pieces<B: Backend>(
     let mut values = Values::<B> {
         first: Vec::new(),
         own: Vec::new(),
+        differs: Vec::new(),
     };
     let first = polys(key, &circuits[0], &instances[0]);
     let prepared = key.gates.program.prepare(key.backend(), challenges);
@@ -117,8 +118,9 @@ fn polys<'a, B: Backend>(
 struct Values<B: Backend> {
     /// Of the first circuit.
     first: Vec<Poly<B>>,
-    /// Of a later circuit: columns that differ from the first's.
-    own: Vec<Option<Poly<B>>>,
+    /// Of a later circuit, where they differ from the first's.
+    own: Vec<Poly<B>>,
+    differs: Vec<bool>,
 }
 
 impl<B: Backend> Values<B> {
@@ -126,7 +128,7 @@ impl<B: Backend> Values<B> {
     fn of_first(&mut self, evaluate: &Evaluate<B>, first: &[&Poly<B>]) {
         let zero = || vec![B::Scalar::zero(); first[0].len()];
         self.first.resize_with(first.len(), zero);
-        self.own.clear();
+        self.differs.clear();
         first
             .par_iter()
             .zip(&mut self.first)
@@ -138,26 +140,24 @@ impl<B: Backend> Values<B> {
     /// A later circuit's.
     fn of_other(&mut self, evaluate: &Evaluate<B>, first: &[&Poly<B>], polys: &[&Poly<B>]) {
         let zero = || vec![B::Scalar::zero(); first[0].len()];
-        self.own.resize(polys.len(), None);
-        (polys.par_iter().zip(first).zip(&mut self.own)).for_each_init(
-            zero,
-            |scratch, ((poly, first), out)| {
-                if std::ptr::eq(*poly, *first) {
-                    *out = None;
-                } else {
-                    evaluate.run(poly, scratch, out.get_or_insert_with(zero));
-                }
-            },
-        );
+        self.differs = (polys.iter().zip(first))
+            .map(|(poly, first)| !std::ptr::eq(*poly, *first))
+            .collect();
+        self.own.resize_with(polys.len(), Vec::new);
+        (polys.par_iter().zip(&self.differs).zip(&mut self.own))
+            .filter(|((_, differs), _)| **differs)
+            .for_each_init(zero, |scratch, ((poly, _), out)| {
+                out.resize(scratch.len(), B::Scalar::zero());
+                evaluate.run(poly, scratch, out);
+            });
     }
 
     /// The columns of the circuit that was evaluated last.
     fn columns(&self) -> Vec<&[B::Scalar]> {
-        let own = self.own.iter().map(Option::as_deref);
-        self.first
-            .iter()
-            .zip(own.chain(std::iter::repeat(None)))
-            .map(|(first, own)| own.unwrap_or(first))
+        let differs = self.differs.iter().chain(std::iter::repeat(&false));
+        (self.first.iter().enumerate().zip(differs))
+            .map(|((i, first), differs)| if *differs { &self.own[i] } else { first })
+            .map(Vec::as_slice)
             .collect()
     }
 }
