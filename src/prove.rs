@@ -11,6 +11,8 @@ mod audit;
 #[cfg(test)]
 mod cheats;
 pub(crate) mod engine;
+#[cfg(test)]
+mod equal;
 pub(crate) mod fold;
 #[cfg(test)]
 mod random;
@@ -63,6 +65,8 @@ impl Timings {
 
 /// Places where a dishonest prover deviates. Tests implement it to show that every lie is caught; [`Honest`] does nothing.
 pub(crate) trait Deviation {
+    /// Which columns later runs take over from the first.
+    fn repeated(&mut self, _repeated: &mut Vec<bool>) {}
     /// Cells of phase 1, before lookups are counted and products computed.
     fn cells(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
     /// Multiplicities.
@@ -126,21 +130,22 @@ impl Prover<'_> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let own = ChaCha20Rng::from_seed(seed);
-        let repeated = self.plan.repeated_columns();
+        let mut repeated = self.plan.repeated_columns();
+        deviation.repeated(&mut repeated);
         let runs = tasks.len();
         match self.keys {
             Keys::Portable(key) => {
                 let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, tasks, statement, deviation, rng)
+                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
             }
             #[cfg(target_arch = "x86_64")]
             Keys::Ifma(key) => {
                 let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, tasks, statement, deviation, rng)
+                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
             }
             Keys::Upstream(key) => {
                 let columns = upstream::Prover::new(key, runs, &repeated, own);
-                self.prove_on(columns, tasks, statement, deviation, rng)
+                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
             }
         }
     }
@@ -148,6 +153,7 @@ impl Prover<'_> {
     fn prove_on(
         &self,
         mut proof: impl Columns,
+        repeated: &[bool],
         tasks: &[Task<'_>],
         statement: &Digest,
         deviation: &mut impl Deviation,
@@ -188,10 +194,8 @@ impl Prover<'_> {
         deviation.columns(plan, 2, first);
         clock.lap(&mut timings.fold);
         let range = layout.columns.phase1()..layout.columns.phase1() + layout.columns.phase2();
-        let phase2 = proof.commit(0, &first[range.clone()])?;
-        for run in 1..tasks.len() {
-            proof.repeat(run, range.len())?;
-        }
+        let shared: Vec<Vec<F>> = first[range.clone()].to_vec();
+        let phase2 = proof.commit(0, &shared)?;
         clock.lap(&mut timings.phase2);
 
         let late = session
@@ -200,7 +204,6 @@ impl Prover<'_> {
         let (kappa, beta) = coefficients.late(&late);
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         deviation.instances(plan, &mut instances);
-        let shared: Vec<Vec<F>> = filled[0][range.clone()].to_vec();
         for (run, (mut columns, phase1)) in filled.into_iter().zip(&phases1).enumerate() {
             if run > 0 {
                 columns.extend_from_slice(&shared);
@@ -216,7 +219,8 @@ impl Prover<'_> {
             ));
             deviation.columns(plan, 3, &mut columns);
             deviation.filled(plan, &columns, &instances);
-            self.commit_rest(&mut proof, run, &columns, range.end)?;
+            let first = if run == 0 { range.end } else { range.start };
+            commit_rest(&mut proof, repeated, run, &columns, first)?;
         }
         clock.lap(&mut timings.phase3);
 
@@ -227,31 +231,6 @@ impl Prover<'_> {
             .map_err(|_| ProveError::Unlucky)?;
         clock.lap(&mut timings.link);
         Ok((halo2, link, timings))
-    }
-
-    /// Commits to the columns from `first` on; later runs repeat those that are the same for all.
-    fn commit_rest(
-        &self,
-        proof: &mut impl Columns,
-        run: usize,
-        columns: &[Vec<F>],
-        first: usize,
-    ) -> Result<(), ProveError> {
-        if run == 0 {
-            proof.commit(run, &columns[first..])?;
-            return Ok(());
-        }
-        let repeated = self.plan.repeated_columns();
-        let mut at = first;
-        for same in repeated[first..].chunk_by(|a, b| a == b) {
-            if same[0] {
-                proof.repeat(run, same.len())?;
-            } else {
-                proof.commit(run, &columns[at..at + same.len()])?;
-            }
-            at += same.len();
-        }
-        Ok(())
     }
 
     /// `S`, `T` and `E` columns.
@@ -325,4 +304,25 @@ impl Prover<'_> {
         all.extend(excesses);
         all
     }
+}
+
+/// Commits to a run's columns from `first` on; later runs repeat those that are the same for all.
+fn commit_rest(
+    proof: &mut impl Columns,
+    repeated: &[bool],
+    run: usize,
+    columns: &[Vec<F>],
+    first: usize,
+) -> Result<(), ProveError> {
+    let mut at = first;
+    for same in repeated[first..].chunk_by(|a, b| a == b) {
+        let range = at..at + same.len();
+        at = range.end;
+        if run > 0 && same[0] {
+            proof.repeat(run, range.len())?;
+        } else {
+            proof.commit(run, &columns[range])?;
+        }
+    }
+    Ok(())
 }

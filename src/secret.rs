@@ -541,8 +541,19 @@ impl Secret {
         context: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
+        self.prove_runs_with(runs, visibility, context, &mut Honest, rng)
+    }
+
+    pub(crate) fn prove_runs_with(
+        &self,
+        runs: &[Run],
+        visibility: &Visibility,
+        context: &[u8],
+        deviation: &mut impl Deviation,
+        rng: &mut impl CryptoRng,
+    ) -> Result<ProvenRuns, ProveError> {
         let runs: Vec<&Run> = runs.iter().collect();
-        let parts = self.prove_all(&runs, visibility, context, &mut Honest, rng)?;
+        let parts = self.prove_all(&runs, visibility, context, deviation, rng)?;
         let claims = parts.sides.iter();
         Ok(ProvenRuns {
             proof: MultiProof {

@@ -21,13 +21,13 @@ pub(crate) fn powers<B: Backend>(backend: B, x: F, vectors: usize) -> Poly<B> {
                 p
             });
             let step = B::Scalar::splat(step);
-            (0..self.1)
-                .map(|_| {
-                    let current = power;
-                    power = power.mul(step);
-                    current
-                })
-                .collect()
+            // Loops, not closures of iterators: those may be compiled on their own, without the instruction set.
+            let mut powers = Vec::with_capacity(self.1);
+            for _ in 0..self.1 {
+                powers.push(power);
+                power = power.mul(step);
+            }
+            powers
         }
     }
     backend.run(Powers(x, vectors))
@@ -80,20 +80,24 @@ pub(crate) fn combine<B: Backend>(backend: B, terms: &[&[B::Scalar]], factors: &
         type Output = Poly<B>;
         #[inline(always)]
         fn run(self) -> Poly<B> {
-            let factors: Vec<B::Scalar> = self.1.iter().map(|f| B::Scalar::splat(*f)).collect();
-            (0..self.0.first().map_or(0, |t| t.len()))
-                .map(|i| {
-                    let mut total = B::Scalar::zero();
-                    for (terms, factors) in self.0.chunks(256).zip(factors.chunks(256)) {
-                        let mut sum = B::Scalar::wide();
-                        for (term, factor) in terms.iter().zip(factors) {
-                            B::Scalar::mul_add(&mut sum, term[i], *factor);
-                        }
-                        total = total.add(B::Scalar::finish(sum)).reduce();
+            let mut factors = Vec::with_capacity(self.1.len());
+            for f in self.1 {
+                factors.push(B::Scalar::splat(*f));
+            }
+            let len = self.0.first().map_or(0, |t| t.len());
+            let mut out = Vec::with_capacity(len);
+            for i in 0..len {
+                let mut total = B::Scalar::zero();
+                for (terms, factors) in self.0.chunks(256).zip(factors.chunks(256)) {
+                    let mut sum = B::Scalar::wide();
+                    for (term, factor) in terms.iter().zip(factors) {
+                        B::Scalar::mul_add(&mut sum, term[i], *factor);
                     }
-                    total
-                })
-                .collect()
+                    total = total.add(B::Scalar::finish(sum)).reduce();
+                }
+                out.push(total);
+            }
+            out
         }
     }
     backend.run(Combine(terms, factors))

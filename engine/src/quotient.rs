@@ -125,6 +125,7 @@ impl<'k, B: Backend> Values<'k, B> {
         let vectors = self.key.domain.vectors::<B>();
         let zero = || vec![B::Scalar::zero(); vectors];
         if is_first {
+            self.own.fill(None);
             of_first
                 .par_iter()
                 .zip(&mut self.first)
