@@ -7,10 +7,12 @@
 //! | `session` | challenges |
 //! | `reading` | proof bytes as upstream's transcript, each point decoded once |
 //! | `equations` | what remains to be checked of a proof: sums of multiples of points |
+//! | `generators` | sums over points that stay the same |
 //! | [`batch`] | many proofs at once |
 
 pub mod batch;
 mod equations;
+mod generators;
 mod limits;
 mod plan;
 mod reading;
@@ -65,6 +67,7 @@ pub struct Verifier {
     digest: Digest,
     key: VerifyingKey<C>,
     limits: Limits,
+    fixed: generators::Fixed,
 }
 
 impl Verifier {
@@ -109,6 +112,7 @@ impl Verifier {
             digest,
             key,
             limits: *limits,
+            fixed: generators::Fixed::default(),
         })
     }
 
@@ -120,6 +124,11 @@ impl Verifier {
     /// The card.
     pub fn card(&self) -> &Card {
         &self.card
+    }
+
+    /// The parameters that it was made with.
+    pub fn params(&self) -> &Arc<Params<C>> {
+        &self.params
     }
 
     /// The limits that it was made with.

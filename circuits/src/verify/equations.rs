@@ -16,7 +16,7 @@ use crate::transcript::Digest;
 use crate::{C, F};
 use blake2b_simd::Params as Blake2b;
 use ff::{Field, FromUniformBytes, PrimeField};
-use group::GroupEncoding;
+use group::{Curve, CurveAffine as _, GroupEncoding};
 use halo2_proofs::plonk::{Error, VerificationStrategy, verify_proof};
 use halo2_proofs::poly::commitment::{Guard, MSM, Params};
 use halo2_proofs::transcript::EncodedChallenge;
@@ -26,23 +26,53 @@ use std::sync::Arc;
 pub(super) struct Equations<'a> {
     verifier: &'a Verifier,
     /// Upstream's sum, or why it was not reached.
-    circuit: Result<MSM<'a, C>, Rejection>,
+    circuit: Result<Opening<'a>, Rejection>,
     link: link::Equation,
     /// Of the statement and every byte of the proof.
     pub digest: Digest,
 }
 
-/// Hands upstream's sum out instead of evaluating it.
+/// Upstream's sum, without the part that is made of generators alone: `factor·Σ s_i·g_i`, where `s` are the coefficients
+/// of `Π_j (1 + u_{k−1−j}·X^(2^j))`.
+struct Opening<'a> {
+    sum: MSM<'a, C>,
+    u: Vec<F>,
+    factor: F,
+}
+
+impl Opening<'_> {
+    fn scale(&mut self, weight: F) {
+        self.sum.scale(weight);
+        self.factor *= weight;
+    }
+
+    /// `factor·s`.
+    fn generators(&self) -> Vec<F> {
+        let mut s = Vec::with_capacity(1 << self.u.len());
+        s.push(self.factor);
+        for u in self.u.iter().rev() {
+            for i in 0..s.len() {
+                s.push(s[i] * u);
+            }
+        }
+        s
+    }
+}
+
+/// Hands upstream's sum out instead of evaluating it, and the challenges `u`.
 struct Deferred<'a>(&'a Params<C>);
 
 impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
-    type Output = MSM<'a, C>;
+    type Output = (MSM<'a, C>, Vec<F>);
 
     fn process<E: EncodedChallenge<C>>(
         self,
         f: impl FnOnce(MSM<'a, C>) -> Result<Guard<'a, C, E>, Error>,
-    ) -> Result<MSM<'a, C>, Error> {
-        Ok(f(MSM::new(self.0))?.use_challenges())
+    ) -> Result<Self::Output, Error> {
+        // Of the sum of generators upstream is told that it is zero, so that it adds nothing.
+        let (sum, accumulator) = f(MSM::new(self.0))?.use_g(C::identity());
+        let u = accumulator.u_packed.iter().map(E::get_scalar);
+        Ok((sum, u.collect()))
     }
 }
 
@@ -107,7 +137,12 @@ impl Verifier {
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
             (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
-            (Ok(sum), _) => Ok(sum),
+            // The last scalars are the folded coefficient and its blind.
+            (Ok((sum, u)), _) => Ok(Opening {
+                sum,
+                u,
+                factor: -reader.last[0],
+            }),
             (Err(_), Some(what)) => Err(malformed(what)),
             (Err(_), None) => Err(Rejection::Circuit),
         };
@@ -223,8 +258,8 @@ impl<'a> Equations<'a> {
 
     /// Multiplies both sums by weights of their own.
     pub fn scale(&mut self, circuit: F, link: F) {
-        if let Ok(sum) = &mut self.circuit {
-            sum.scale(circuit);
+        if let Ok(opening) = &mut self.circuit {
+            opening.scale(circuit);
         }
         let equation = &mut self.link;
         let rows = equation.rows.iter_mut().map(|(_, s)| s);
@@ -267,6 +302,8 @@ impl<'a> Equations<'a> {
 pub(super) struct Sum<'a> {
     first: &'a Verifier,
     sum: MSM<'a, C>,
+    /// Coefficients of the generators.
+    generators: Vec<F>,
     /// Coefficients of the Lagrange generators.
     rows: Vec<F>,
     /// Coefficients of the points of cards.
@@ -276,18 +313,22 @@ pub(super) struct Sum<'a> {
 impl<'a> Sum<'a> {
     /// Nothing yet. All that is added has to have this verifier's parameters.
     pub fn new(verifier: &'a Verifier) -> Self {
+        let zeros = vec![F::ZERO; 1 << verifier.params.k()];
         Sum {
             first: verifier,
             sum: MSM::new(&verifier.params),
-            rows: vec![F::ZERO; 1 << verifier.params.k()],
+            generators: zeros.clone(),
+            rows: zeros,
             cards: Vec::new(),
         }
     }
 
     /// Adds both sums of a proof; one that was not reached is left out.
     pub fn add(&mut self, equations: &Equations<'a>) {
-        if let Ok(sum) = &equations.circuit {
-            self.sum.add_msm(sum);
+        if let Ok(opening) = &equations.circuit {
+            self.sum.add_msm(&opening.sum);
+            let sums = self.generators.iter_mut().zip(opening.generators());
+            sums.for_each(|(a, b)| *a += b);
         }
         self.add_link(equations);
     }
@@ -316,7 +357,23 @@ impl<'a> Sum<'a> {
     pub fn vanishes(mut self) -> bool {
         let domain = self.first.key.get_domain();
         let rows = domain.lagrange_to_coeff(domain.lagrange_from_vec(self.rows));
-        self.sum.add_to_g_scalars(&rows);
+        let sums = self.generators.iter_mut().zip(rows.iter());
+        sums.for_each(|(a, b)| *a += b);
+        let points = &self.first.card.points;
+        let own = self
+            .cards
+            .iter()
+            .position(|(v, _)| std::ptr::eq(*v, self.first));
+        let own = own.map(|i| self.cards.swap_remove(i).1);
+        let own = own.unwrap_or_else(|| vec![F::ZERO; points.len()]);
+        let scalars = [self.generators.as_slice(), own.as_slice()];
+        match self.first.fixed.sum(&self.first.params, points, scalars) {
+            Some(point) => self.sum.append_term(F::ONE, point.to_affine()),
+            None => {
+                self.sum.add_to_g_scalars(&self.generators);
+                self.cards.push((self.first, own));
+            }
+        }
         for (verifier, scalars) in &self.cards {
             for (s, point) in scalars.iter().zip(&verifier.card.points) {
                 self.sum.append_term(*s, *point);

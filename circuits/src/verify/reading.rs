@@ -7,7 +7,7 @@
 use crate::C;
 use crate::F;
 use crate::parallel;
-use ff::PrimeField;
+use ff::{Field, PrimeField};
 use group::GroupEncoding;
 use halo2_proofs::transcript::{Blake2bWrite, Challenge255, Transcript, TranscriptRead};
 use std::io;
@@ -74,6 +74,8 @@ pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
+    /// The last two scalars that were read.
+    pub last: [F; 2],
     /// Why something could not be read.
     pub broken: Option<&'static str>,
 }
@@ -84,6 +86,7 @@ impl<'a> ProofReader<'a> {
             decoded,
             at: 0,
             hash: Blake2bWrite::init(io::sink()),
+            last: [F::ZERO; 2],
             broken: None,
         }
     }
@@ -138,6 +141,7 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
             return self.refuse("invalid scalar");
         };
         self.at += SIZE;
+        self.last = [self.last[1], scalar];
         self.common_scalar(scalar)?;
         Ok(scalar)
     }
