@@ -71,9 +71,12 @@ pub use secret::{
 pub use verifier::{public_input, public_output, verifier};
 pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
+pub use zkinfer_circuits::receipt::{Class, Receipt, Refusal};
 pub use zkinfer_circuits::statement::Side;
 pub use zkinfer_circuits::transcript::Digest;
-pub use zkinfer_circuits::verify::{Expected, Limits, Verdict, Verifier};
+pub use zkinfer_circuits::verify::{
+    BatchOptions, Candidate, Expected, Limits, Verdict, Verifier, verify_many,
+};
 
 /// The operating system's random generator, as the functions of this crate take it.
 ///

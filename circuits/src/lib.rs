@@ -1,7 +1,7 @@
 //! The soundness-critical half of zkinfer: the integer program, its layout, gates and arguments, and verification.
 //!
-//! An auditor reads this crate and nothing else. It holds no floats, no ONNX, no files, no threads and no randomness of
-//! its own.
+//! An auditor reads this crate and nothing else. It holds no floats, no ONNX, no files and no randomness of its own, and
+//! threads only with the feature `multicore`.
 //!
 //! | module | what |
 //! |---|---|
@@ -13,7 +13,8 @@
 //! | [`link`] | columns hold what published commitments hold |
 //! | [`support`] | commitments have entries only where a neuron may read |
 //! | [`statement`], [`card`], [`codec`], [`transcript`] | statements, files, encodings, challenges |
-//! | [`verify`] | the verifier, and what the prover shares with it |
+//! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
+//! | [`receipt`] | machine-readable results |
 
 pub mod card;
 pub mod circuit;
@@ -25,7 +26,9 @@ pub mod gates;
 pub mod hints;
 pub mod layout;
 pub mod link;
+mod parallel;
 pub mod program;
+pub mod receipt;
 pub mod statement;
 pub mod support;
 pub mod transcript;

@@ -92,40 +92,66 @@ pub fn prove(
     })
 }
 
-/// One side of a linked column: `Σ scalar·point`.
+/// The commitment that an unblinded column with the right content would have.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
-    /// Points and their coefficients.
-    pub terms: Vec<(F, C)>,
+    /// Public values by row.
+    pub rows: Vec<(usize, F)>,
+    /// Points of the model commitment: index of the first, and the coefficients of it and the following.
+    pub card: Vec<(usize, Vec<F>)>,
+    /// Other points and their coefficients.
+    pub points: Vec<(F, C)>,
 }
 
-/// Checks the link. `columns` are the commitments from the proof, in order, each with its target.
-pub fn verify(
-    params: &Params<C>,
+/// What the verifier has to check: a sum of multiples of points that must be zero.
+#[derive(Clone, Debug)]
+pub struct Equation {
+    /// Coefficients of Lagrange generators; rows may occur several times.
+    pub rows: Vec<(usize, F)>,
+    /// Coefficient of `W`.
+    pub w: F,
+    /// Coefficients of the points of the model commitment.
+    pub card: Vec<F>,
+    /// Other points and their coefficients.
+    pub points: Vec<(F, C)>,
+}
+
+/// The equation of a link. `columns` are the commitments from the proof, in order, each with its target; `k` and `card`
+/// are the logarithm of the number of rows and the number of points in the model commitment.
+///
+/// # Errors
+/// A first message that cannot be absorbed.
+pub fn equation(
+    k: u32,
+    card: usize,
     transcript: &mut Transcript,
     columns: &[(C, Target)],
     proof: &LinkProof,
-) -> bool {
-    let first = (1usize << params.k()) - BLINDING_ROWS;
+) -> Result<Equation, IdentityPoint> {
+    let first = (1usize << k) - BLINDING_ROWS;
     let mu = transcript.challenge();
-    if transcript.point(proof.commitment).is_err() {
-        return false;
-    }
+    transcript.point(proof.commitment)?;
     let c = transcript.challenge();
-    let mut scalars = vec![F::ONE];
-    let mut points = vec![proof.commitment];
+    let mut equation = Equation {
+        rows: (first..).zip(proof.rows).collect(),
+        w: proof.blind,
+        card: vec![F::ZERO; card],
+        points: vec![(-F::ONE, proof.commitment)],
+    };
     let mut power = c;
     for (column, target) in columns {
-        scalars.push(power);
-        points.push(*column);
-        for (s, p) in &target.terms {
-            scalars.push(-power * s);
-            points.push(*p);
+        equation.points.push((-power, *column));
+        let scaled = |(s, p): &(F, C)| (power * s, *p);
+        equation.points.extend(target.points.iter().map(scaled));
+        let scaled = |(row, v): &(usize, F)| (*row, power * v);
+        equation.rows.extend(target.rows.iter().map(scaled));
+        for (from, coefficients) in &target.card {
+            let own = equation.card[*from..].iter_mut().zip(coefficients);
+            own.for_each(|(sum, s)| *sum += power * s);
         }
         power *= mu;
     }
-    let right = halo2_proofs::arithmetic::best_multiexp::<C>(&scalars, &points);
-    commit_rows(params, first, &proof.rows, proof.blind) == right
+    Ok(equation)
 }
 
 impl LinkProof {

@@ -1,0 +1,23 @@
+//! Loops on all threads, where the feature `multicore` is on; on the calling thread otherwise.
+
+#[cfg(feature = "multicore")]
+use rayon::prelude::*;
+
+/// `f` of every item, in order.
+pub(crate) fn map<T: Sync, R: Send>(items: &[T], f: impl Fn(&T) -> R + Sync + Send) -> Vec<R> {
+    #[cfg(feature = "multicore")]
+    return items.par_iter().map(f).collect();
+    #[cfg(not(feature = "multicore"))]
+    return items.iter().map(f).collect();
+}
+
+/// `f` of every item, in order.
+pub(crate) fn map_into<T: Send, R: Send>(
+    items: Vec<T>,
+    f: impl Fn(T) -> R + Sync + Send,
+) -> Vec<R> {
+    #[cfg(feature = "multicore")]
+    return items.into_par_iter().map(f).collect();
+    #[cfg(not(feature = "multicore"))]
+    return items.into_iter().map(f).collect();
+}

@@ -1,0 +1,333 @@
+//! What a verifier hands out: machine-readable results.
+//!
+//! A [`Receipt`] says what was checked and what came out of it. It is a record, not a proof: whoever does not trust its
+//! author checks the proof again. Every reason to refuse has a stable [code](Refusal::code) and belongs to a
+//! [class](Class); codes are never reused for something else, messages may change.
+
+use crate::card::{FORMAT_VERSION, FileKind, MultiProof, Proof};
+use crate::error::{CardError, DecodeError, Rejection};
+use crate::statement::{Side, statement_digest};
+use crate::transcript::Digest;
+use crate::verify::{Candidate, Expected, Verdict, Verifier};
+use group::GroupEncoding;
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use std::borrow::Cow;
+use std::fmt::Write;
+use thiserror::Error;
+
+/// Version of the receipt format.
+pub const RECEIPT_VERSION: u16 = 1;
+
+/// Kinds of reasons to refuse.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+#[non_exhaustive]
+pub enum Class {
+    /// The bytes are not what they should be, or more than the limits allow.
+    Malformed,
+    /// Written in another version of the format.
+    WrongVersion,
+    /// The card cannot be used.
+    InvalidCard,
+    /// The proof is about a model that was not asked about.
+    UnknownModel,
+    /// The proof is about another input, output, context or number of runs than the expected one.
+    StatementMismatch,
+    /// The proof does not show what it claims.
+    InvalidProof,
+}
+
+/// Any reason to refuse, from bytes to the last equation.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+#[non_exhaustive]
+pub enum Refusal {
+    /// The bytes cannot be decoded.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The card cannot be used.
+    #[error(transparent)]
+    Card(#[from] CardError),
+    /// The proof was not accepted.
+    #[error(transparent)]
+    Proof(#[from] Rejection),
+}
+
+impl Refusal {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Refusal::Decode(e) => match e {
+                DecodeError::Truncated => "truncated",
+                DecodeError::Trailing { .. } => "trailing_bytes",
+                DecodeError::Invalid { .. } => "invalid_field",
+                DecodeError::Magic => "not_zkinfer",
+                DecodeError::Kind { .. } => "wrong_kind",
+                DecodeError::Version { .. } => "wrong_version",
+                DecodeError::Checksum => "damaged",
+                DecodeError::TooLarge { .. } => "too_large",
+            },
+            Refusal::Card(e) => match e {
+                CardError::Program(_) => "card_program",
+                CardError::Layout(_) => "card_layout",
+                CardError::Limit { .. } => "card_limit",
+                CardError::Params { .. } => "card_params",
+                CardError::Points { .. } => "card_points",
+                CardError::Support => "card_support",
+                CardError::Key => "card_key",
+            },
+            Refusal::Proof(e) => match e {
+                Rejection::Malformed { .. } => "malformed_proof",
+                Rejection::Model { .. } => "unknown_model",
+                Rejection::Runs { .. } => "other_runs",
+                Rejection::Context => "other_context",
+                Rejection::Statement { which: "input" } => "other_input",
+                Rejection::Statement { .. } => "other_output",
+                Rejection::Needed { which: "input" } => "input_needed",
+                Rejection::Needed { .. } => "output_needed",
+                Rejection::Length { .. } => "wrong_length",
+                Rejection::Range { .. } => "out_of_range",
+                Rejection::Link => "invalid_link",
+                Rejection::Circuit => "invalid_computation",
+            },
+        }
+    }
+
+    /// What kind of reason it is.
+    pub fn class(&self) -> Class {
+        match self {
+            Refusal::Decode(DecodeError::Version { .. }) => Class::WrongVersion,
+            Refusal::Decode(_) | Refusal::Proof(Rejection::Malformed { .. }) => Class::Malformed,
+            Refusal::Card(_) => Class::InvalidCard,
+            Refusal::Proof(Rejection::Model { .. }) => Class::UnknownModel,
+            Refusal::Proof(Rejection::Link | Rejection::Circuit) => Class::InvalidProof,
+            Refusal::Proof(_) => Class::StatementMismatch,
+        }
+    }
+}
+
+/// Result of one check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// [`RECEIPT_VERSION`] of the writer.
+    pub receipt_version: u16,
+    /// Version of the proof format that the verifier reads.
+    pub format_version: u16,
+    /// Digest of the card that the proof was checked against.
+    pub card: Digest,
+    /// Digest of the proof file as it was given.
+    pub proof: Digest,
+    /// What came out.
+    pub result: Outcome,
+}
+
+/// What came out of a check.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The committed model maps every input to its output.
+    Accepted {
+        /// Digest of the statement: card, runs, context.
+        statement: Digest,
+        /// Input and output of every run.
+        runs: Vec<RunRecord>,
+        /// The context, in hexadecimal digits.
+        context: String,
+    },
+    /// Nothing was shown.
+    Rejected {
+        /// Kind of reason.
+        class: Class,
+        /// The [code](Refusal::code).
+        code: Cow<'static, str>,
+        /// For people.
+        message: String,
+    },
+}
+
+/// One run of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// The input.
+    pub input: SideRecord,
+    /// The output.
+    pub output: SideRecord,
+}
+
+/// An input or an output of a statement.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SideRecord {
+    /// The integers themselves.
+    Public {
+        /// All tensors concatenated.
+        values: Vec<u16>,
+        /// [`Side::digest`].
+        digest: Digest,
+    },
+    /// Commitments to them.
+    Committed {
+        /// Compressed points in hexadecimal digits.
+        points: Vec<String>,
+        /// [`Side::digest`].
+        digest: Digest,
+    },
+}
+
+impl From<&Side> for SideRecord {
+    fn from(side: &Side) -> SideRecord {
+        let digest = side.digest();
+        match side {
+            Side::Public(values) => SideRecord::Public {
+                values: values.clone(),
+                digest,
+            },
+            Side::Committed(points) => SideRecord::Committed {
+                points: points.iter().map(|p| hex(p.to_bytes().as_ref())).collect(),
+                digest,
+            },
+        }
+    }
+}
+
+impl Receipt {
+    /// The receipt for a proof file that was checked against a card.
+    pub fn new(card: &Digest, proof: &[u8], result: &Result<Vec<Verdict>, Refusal>) -> Receipt {
+        let result = match result {
+            Ok(verdicts) => {
+                let runs = verdicts.iter().map(|v| (v.input.clone(), v.output.clone()));
+                let runs: Vec<(Side, Side)> = runs.collect();
+                let context = verdicts.first().map_or(&[][..], |v| &v.context);
+                Outcome::Accepted {
+                    statement: statement_digest(card, &runs, context),
+                    runs: runs
+                        .iter()
+                        .map(|(input, output)| RunRecord {
+                            input: input.into(),
+                            output: output.into(),
+                        })
+                        .collect(),
+                    context: hex(context),
+                }
+            }
+            Err(refusal) => Outcome::Rejected {
+                class: refusal.class(),
+                code: refusal.code().into(),
+                message: refusal.to_string(),
+            },
+        };
+        Receipt {
+            receipt_version: RECEIPT_VERSION,
+            format_version: FORMAT_VERSION,
+            card: *card,
+            proof: file_digest(proof),
+            result,
+        }
+    }
+
+    /// Whether the proof was accepted.
+    pub fn is_accepted(&self) -> bool {
+        matches!(self.result, Outcome::Accepted { .. })
+    }
+}
+
+/// Digest of a proof file, as receipts hold it.
+pub fn file_digest(bytes: &[u8]) -> Digest {
+    Digest::of("zkinfer-receipt", bytes)
+}
+
+impl Verifier {
+    /// Decodes a proof file, of one or several runs. `expected` has one entry per run; for a proof of several runs, a
+    /// single one that expects neither input nor output stands for all.
+    ///
+    /// # Errors
+    /// Bytes that are no proof, or longer than the limits; a proof of one run where several are expected.
+    pub fn candidate(&self, expected: &[Expected], bytes: &[u8]) -> Result<Candidate, Refusal> {
+        let limit = self.limits().proof_bytes;
+        match FileKind::of(bytes)? {
+            FileKind::MultiProof => {
+                let proof = MultiProof::from_bytes(bytes, limit)?;
+                let mut expected = expected.to_vec();
+                if let [one] = expected.as_slice()
+                    && (&one.input, &one.output) == (&None, &None)
+                    && proof.runs.len() <= self.limits().runs
+                {
+                    expected = vec![one.clone(); proof.runs.len()];
+                }
+                Ok(Candidate::Runs(expected, proof))
+            }
+            _ => {
+                let proof = Proof::from_bytes(bytes, limit)?;
+                match expected {
+                    [expected] => Ok(Candidate::One(expected.clone(), proof)),
+                    _ => Err(Rejection::Runs {
+                        found: 1,
+                        expected: expected.len(),
+                    }
+                    .into()),
+                }
+            }
+        }
+    }
+
+    /// Decodes a proof file and checks it; see [`Verifier::candidate`].
+    ///
+    /// # Errors
+    /// The first reason for which the proof is not accepted. Never panics, whatever the bytes.
+    pub fn verify_bytes(
+        &self,
+        expected: &[Expected],
+        bytes: &[u8],
+    ) -> Result<Vec<Verdict>, Refusal> {
+        Ok(match self.candidate(expected, bytes)? {
+            Candidate::One(expected, proof) => vec![self.verify(&expected, &proof)?],
+            Candidate::Runs(expected, proof) => self.verify_runs(&expected, &proof)?,
+        })
+    }
+
+    /// Checks a proof file and records what came out.
+    pub fn receipt(&self, expected: &[Expected], bytes: &[u8]) -> Receipt {
+        Receipt::new(&self.digest(), bytes, &self.verify_bytes(expected, bytes))
+    }
+}
+
+fn hex(bytes: &[u8]) -> String {
+    let mut text = String::with_capacity(2 * bytes.len());
+    for byte in bytes {
+        // Writing to a string cannot fail.
+        let _ = write!(text, "{byte:02x}");
+    }
+    text
+}
+
+/// In 64 hexadecimal digits.
+impl Serialize for Digest {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+/// From 64 lower-case hexadecimal digits.
+impl<'de> Deserialize<'de> for Digest {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = Cow::<str>::deserialize(deserializer)?;
+        let error = || D::Error::custom("a digest has 64 lower-case hexadecimal digits");
+        let digits = text.as_bytes();
+        if digits.len() != 64 {
+            return Err(error());
+        }
+        let value = |d: u8| match d {
+            b'0'..=b'9' => Some(d - b'0'),
+            b'a'..=b'f' => Some(d - b'a' + 10),
+            _ => None,
+        };
+        let mut digest = [0; 32];
+        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
+            let (high, low) = value(pair[0]).zip(value(pair[1])).ok_or_else(error)?;
+            *byte = high << 4 | low;
+        }
+        Ok(Digest(digest))
+    }
+}

@@ -1,0 +1,176 @@
+//! Many proofs at once, of one model or of several.
+//!
+//! Everything but the group arithmetic is done for each proof by itself. The sums that remain are added up with weights
+//! from a hash of all proofs of a *chunk*, and one multi-scalar multiplication for each set of parameters checks them all.
+//! Where the total is not zero, halves of the chunk are tried until the culprits are found: `1 + t·(2·log₂(m/t) + 2)`
+//! multiplications at most for `t` of `m` proofs, and smaller and smaller ones, so that a chunk of forged proofs costs
+//! about as much as two single verifications of each.
+//!
+//! Soundness: a proof that [`Verifier::verify`] would reject is accepted with probability at most `4·m/|F|` (two sums for
+//! each proof, at most `2·m` evaluations), for every hash that an adversary computes. The weights depend on every byte of
+//! every proof and statement of the chunk, so no proof can be made to cancel another one's error. A valid proof is
+//! never rejected: its sums are zero whatever their weights, and a half of a chunk is only blamed if its sum is not zero.
+
+use super::equations::{Equations, Sum, weight};
+use super::{Expected, Verdict, Verifier};
+use crate::card::{MultiProof, Proof};
+use crate::error::Rejection;
+use crate::parallel;
+use crate::transcript::Digest;
+use std::sync::Arc;
+
+/// A proof that is to be checked, with what its checker expects.
+#[derive(Clone, Debug)]
+pub enum Candidate {
+    /// A proof of one run.
+    One(Expected, Proof),
+    /// A proof of several runs, with one expectation for each.
+    Runs(Vec<Expected>, MultiProof),
+}
+
+/// How many proofs are looked at together.
+#[derive(Clone, Copy, Debug)]
+#[non_exhaustive]
+pub struct BatchOptions {
+    /// Most proofs in a chunk.
+    pub proofs: usize,
+    /// Memory in bytes that a chunk may take, roughly; a single proof may need more.
+    pub memory: usize,
+}
+
+impl Default for BatchOptions {
+    fn default() -> Self {
+        BatchOptions {
+            proofs: 256,
+            memory: 1 << 26,
+        }
+    }
+}
+
+impl BatchOptions {
+    /// Sets [`BatchOptions::proofs`].
+    pub fn with_proofs(mut self, proofs: usize) -> Self {
+        self.proofs = proofs;
+        self
+    }
+
+    /// Sets [`BatchOptions::memory`].
+    pub fn with_memory(mut self, memory: usize) -> Self {
+        self.memory = memory;
+        self
+    }
+}
+
+/// Checks proofs as [`Verifier::verify`] and [`Verifier::verify_runs`] do, in chunks of `options`. The results come in the
+/// order of the proofs, one verdict for each run; items are taken from the iterator chunk by chunk.
+pub fn verify_many<'v, I>(items: I, options: BatchOptions) -> Batch<'v, I::IntoIter>
+where
+    I: IntoIterator<Item = (&'v Verifier, Candidate)>,
+{
+    Batch {
+        items: items.into_iter(),
+        options,
+        done: Vec::new().into_iter(),
+    }
+}
+
+/// Results of [`verify_many`].
+#[derive(Debug)]
+pub struct Batch<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> {
+    items: I,
+    options: BatchOptions,
+    done: std::vec::IntoIter<Result<Vec<Verdict>, Rejection>>,
+}
+
+impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I> {
+    type Item = Result<Vec<Verdict>, Rejection>;
+
+    fn next(&mut self) -> Option<Self::Item> {
+        if let Some(result) = self.done.next() {
+            return Some(result);
+        }
+        let mut chunk = Vec::new();
+        let mut memory = 0usize;
+        while chunk.len() < self.options.proofs.max(1) && memory < self.options.memory.max(1) {
+            let Some((verifier, candidate)) = self.items.next() else {
+                break;
+            };
+            memory = memory.saturating_add(size(verifier, &candidate));
+            chunk.push((verifier, candidate));
+        }
+        self.done = check(&chunk).into_iter();
+        self.done.next()
+    }
+}
+
+/// About what a proof takes while its chunk is looked at.
+fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
+    let halo2 = match candidate {
+        Candidate::One(_, proof) => proof.halo2.len(),
+        Candidate::Runs(_, proof) => proof.halo2.len(),
+    };
+    // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
+    (32usize << verifier.params.k()) + 32 * verifier.card.points.len() + 10 * halo2
+}
+
+fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
+    let prepared = parallel::map(chunk, |(verifier, candidate)| match candidate {
+        Candidate::One(expected, proof) => verifier.prepare(expected, proof),
+        Candidate::Runs(expected, proof) => verifier.prepare_runs(expected, proof),
+    });
+    let mut results = Vec::with_capacity(chunk.len());
+    let mut open = Vec::new();
+    let mut bytes = Vec::new();
+    for (index, prepared) in prepared.into_iter().enumerate() {
+        results.push(prepared.map(|(verdicts, equations)| {
+            bytes.extend_from_slice(&equations.digest.0);
+            open.push((index, equations));
+            verdicts
+        }));
+    }
+    let seed = Digest::of("zkinfer-batch", &bytes);
+    let open = parallel::map_into(open, |(index, mut equations)| {
+        equations.scale(weight(&seed, 2 * index), weight(&seed, 2 * index + 1));
+        (index, equations)
+    });
+    let (whole, broken): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, e)| e.is_complete());
+    for (index, equations) in &broken {
+        results[*index] = Err(equations.reason());
+    }
+    let mut rest: Vec<&(usize, Equations<'_>)> = whole.iter().collect();
+    while let Some((_, first)) = rest.first() {
+        let same = |e: &&(usize, Equations<'_>)| Arc::ptr_eq(e.1.params(), first.params());
+        let (group, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(same);
+        blame(&group, false, &mut |index, reason| {
+            results[index] = Err(reason)
+        });
+        rest = others;
+    }
+    results
+}
+
+/// Names the proofs of which not both sums are zero. `known`: there is one.
+fn blame(
+    group: &[&(usize, Equations<'_>)],
+    known: bool,
+    name: &mut impl FnMut(usize, Rejection),
+) -> bool {
+    let Some((_, first)) = group.first() else {
+        return false;
+    };
+    if !known {
+        let mut sum = Sum::new(first.verifier());
+        group.iter().for_each(|(_, equations)| sum.add(equations));
+        if sum.vanishes() {
+            return false;
+        }
+    }
+    if let [(index, equations)] = group {
+        name(*index, equations.reason());
+        return true;
+    }
+    let (left, right) = group.split_at(group.len() / 2);
+    let left = blame(left, false, name);
+    blame(right, !left, name);
+    true
+}

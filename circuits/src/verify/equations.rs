@@ -1,0 +1,384 @@
+//! What is left of a proof when everything but the group arithmetic is done: two sums of multiples of points, one from
+//! upstream's verifier and one from the link, that must be zero.
+//!
+//! Sums over one set of generators are added up, each with a weight that no prover could foresee, and evaluated at once:
+//! one that is not zero goes unnoticed with probability `1/|F|`. Lagrange generators never occur: a combination of them
+//! is, by an inverse transform of its coefficients, one of the generators that upstream's sum has anyway.
+
+use super::reading::{Decoded, ProofReader};
+use super::{Session, Verifier, instances};
+use crate::error::Rejection;
+use crate::fold::Coefficients;
+use crate::layout::Cell;
+use crate::link::{self, LinkProof, Target};
+use crate::statement::{Side, statement_digest};
+use crate::transcript::Digest;
+use crate::{C, F};
+use blake2b_simd::Params as Blake2b;
+use ff::{Field, FromUniformBytes, PrimeField};
+use group::{Curve, CurveAffine as _, GroupEncoding};
+use halo2_proofs::plonk::{Error, VerificationStrategy, verify_proof};
+use halo2_proofs::poly::commitment::{Guard, MSM, Params};
+use halo2_proofs::transcript::EncodedChallenge;
+use std::sync::Arc;
+
+/// What one proof leaves to check.
+pub(super) struct Equations<'a> {
+    verifier: &'a Verifier,
+    /// Upstream's sum, or why it was not reached.
+    circuit: Result<Opening<'a>, Rejection>,
+    link: link::Equation,
+    /// Of the statement and every byte of the proof.
+    pub digest: Digest,
+}
+
+/// Upstream's sum, without the part that is made of generators alone: `factor·Σ s_i·g_i`, where `s` are the coefficients
+/// of `Π_j (1 + u_{k−1−j}·X^(2^j))`.
+struct Opening<'a> {
+    sum: MSM<'a, C>,
+    u: Vec<F>,
+    factor: F,
+}
+
+impl Opening<'_> {
+    fn scale(&mut self, weight: F) {
+        self.sum.scale(weight);
+        self.factor *= weight;
+    }
+
+    /// `factor·s`.
+    fn generators(&self) -> Vec<F> {
+        let mut s = Vec::with_capacity(1 << self.u.len());
+        s.push(self.factor);
+        for u in self.u.iter().rev() {
+            for i in 0..s.len() {
+                s.push(s[i] * u);
+            }
+        }
+        s
+    }
+}
+
+/// Hands upstream's sum out instead of evaluating it, and the challenges `u`.
+struct Deferred<'a>(&'a Params<C>);
+
+impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
+    type Output = (MSM<'a, C>, Vec<F>);
+
+    fn process<E: EncodedChallenge<C>>(
+        self,
+        f: impl FnOnce(MSM<'a, C>) -> Result<Guard<'a, C, E>, Error>,
+    ) -> Result<Self::Output, Error> {
+        // Of the sum of generators upstream is told that it is zero, so that it adds nothing.
+        let (sum, accumulator) = f(MSM::new(self.0))?.use_g(C::identity());
+        let u = accumulator.u_packed.iter().map(E::get_scalar);
+        Ok((sum, u.collect()))
+    }
+}
+
+impl Verifier {
+    /// Everything but the group arithmetic.
+    pub(super) fn equations(
+        &self,
+        runs: &[(Side, Side)],
+        context: &[u8],
+        halo2: &[u8],
+        link: &LinkProof,
+    ) -> Result<Equations<'_>, Rejection> {
+        let malformed = |what| Rejection::Malformed { what };
+        if halo2.len() > self.limits.proof_bytes {
+            return Err(malformed("proof is longer than the limit"));
+        }
+        let statement = statement_digest(&self.digest, runs, context);
+        let layout = &self.plan.layout;
+        let columns = &layout.columns;
+        let advice = runs.len() * columns.advice();
+        if halo2.len() / 32 < advice {
+            return Err(malformed("proof is too short"));
+        }
+        // Behind the advice columns come upstream's random polynomial and the pieces of the quotient.
+        let head = advice + 1 + self.key.get_domain().get_quotient_poly_degree();
+        let decoded = Decoded::new(halo2, head, layout.k);
+        let Some(commitments) = decoded.first(advice) else {
+            return Err(malformed("invalid curve point"));
+        };
+        let of_runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
+        // Challenges and the link see the folded weights and free coefficients of the first run only.
+        let phase2 = columns.phase1()..columns.phase1() + columns.phase2();
+        let first = &of_runs[0][phase2.clone()];
+        if of_runs.iter().any(|run| run[phase2.clone()] != *first) {
+            return Err(malformed("runs have different fold columns"));
+        }
+        let identity = |_| malformed("commitment is the identity");
+        let phase1: Vec<C> = of_runs
+            .iter()
+            .flat_map(|run| run[..columns.phase1()].iter().copied())
+            .collect();
+        let mut session = Session::new(&statement);
+        let challenges = session.challenges(layout, &phase1).map_err(identity)?;
+        let late = session.late(layout, first).map_err(identity)?;
+        let coefficients =
+            Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
+
+        let linked = self.targets(&coefficients, runs, &of_runs);
+        let points = self.card.points.len();
+        let digest = digest(&statement, halo2, link);
+        let Ok(link) = link::equation(layout.k, points, &mut session.link(), &linked, link) else {
+            return Err(Rejection::Link);
+        };
+
+        let (kappa, beta) = coefficients.late(&late);
+        let instances = instances(layout, &challenges, &late, kappa, beta);
+        let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
+        let instances = vec![instances.as_slice(); runs.len()];
+        let mut reader = ProofReader::new(&decoded);
+        let strategy = Deferred(&self.params);
+        let circuit = verify_proof(&self.params, &self.key, strategy, &instances, &mut reader);
+        let circuit = match (circuit, reader.broken) {
+            // Upstream does not look behind the end of a proof.
+            (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
+            // The last scalars are the folded coefficient and its blind.
+            (Ok((sum, u)), _) => Ok(Opening {
+                sum,
+                u,
+                factor: -reader.last[0],
+            }),
+            (Err(_), Some(what)) => Err(malformed(what)),
+            (Err(_), None) => Err(Rejection::Circuit),
+        };
+        Ok(Equations {
+            verifier: self,
+            circuit,
+            link,
+            digest,
+        })
+    }
+
+    /// Commitments and targets of all linked columns: the [sides](super::Plan::side_lanes) of every run, then the
+    /// [folds](super::Plan::fold_columns).
+    fn targets(
+        &self,
+        coefficients: &Coefficients<'_>,
+        runs: &[(Side, Side)],
+        commitments: &[&[C]],
+    ) -> Vec<(C, Target)> {
+        let plan = &self.plan;
+        let mut targets = Vec::new();
+        for ((input, output), commitments) in runs.iter().zip(commitments) {
+            let inputs: Vec<usize> = plan.layout.input_lanes().map(|l| l.x).collect();
+            let cells = plan.layout.input_cells(&plan.program);
+            self.side_targets(input, &inputs, cells, commitments, &mut targets);
+            let outputs: Vec<usize> = plan.layout.output_lanes().map(|l| l.x).collect();
+            let cells = plan.layout.output_cells(&plan.program);
+            self.side_targets(output, &outputs, cells, commitments, &mut targets);
+        }
+        let columns = plan.fold_columns();
+        let mut folds: Vec<Target> = vec![Target::default(); columns.len()];
+        let mut point = 0;
+        for group in &plan.groups {
+            if let Some(i) = columns.iter().position(|c| *c == group.column) {
+                folds[i].card.push((point, coefficients.group(group)));
+            }
+            point += group.points;
+        }
+        targets.extend(columns.iter().map(|&c| commitments[0][c]).zip(folds));
+        targets
+    }
+
+    /// Commitments and targets of one side of one run.
+    fn side_targets(
+        &self,
+        side: &Side,
+        lanes: &[usize],
+        cells: impl Iterator<Item = Cell>,
+        commitments: &[C],
+        targets: &mut Vec<(C, Target)>,
+    ) {
+        let mut own = vec![Target::default(); lanes.len()];
+        match side {
+            Side::Public(values) => {
+                for (cell, &v) in cells.zip(values) {
+                    let column = self.plan.layout.ports[cell.port as usize].column;
+                    if let Some(i) = lanes.iter().position(|&lane| lane == column) {
+                        own[i].rows.push((cell.row as usize, F::from(u64::from(v))));
+                    }
+                }
+            }
+            Side::Committed(points) => {
+                for (target, point) in own.iter_mut().zip(points) {
+                    target.points.push((F::ONE, *point));
+                }
+            }
+        }
+        targets.extend(lanes.iter().map(|&lane| commitments[lane]).zip(own));
+    }
+}
+
+/// Binds the weights of a proof's sums to all of it.
+fn digest(statement: &Digest, halo2: &[u8], link: &LinkProof) -> Digest {
+    let mut bytes = Vec::with_capacity(halo2.len() + 300);
+    bytes.extend_from_slice(&statement.0);
+    bytes.extend_from_slice(link.commitment.to_bytes().as_ref());
+    for scalar in link.rows.iter().chain([&link.blind]) {
+        bytes.extend_from_slice(scalar.to_repr().as_ref());
+    }
+    bytes.extend_from_slice(halo2);
+    Digest::of("zkinfer-proof", &bytes)
+}
+
+/// A weight: uniform, and bound to `seed`.
+pub(super) fn weight(seed: &Digest, index: usize) -> F {
+    let hash = Blake2b::new()
+        .hash_length(64)
+        .personal(b"zkinfer-weight")
+        .to_state()
+        .update(&seed.0)
+        .update(&(index as u64).to_le_bytes())
+        .finalize();
+    let mut wide = [0; 64];
+    wide.copy_from_slice(hash.as_bytes());
+    F::from_uniform_bytes(&wide)
+}
+
+impl<'a> Equations<'a> {
+    /// The parameters that the sums are over.
+    pub fn params(&self) -> &'a Arc<Params<C>> {
+        &self.verifier.params
+    }
+
+    /// Whose proof it is.
+    pub fn verifier(&self) -> &'a Verifier {
+        self.verifier
+    }
+
+    /// Whether both equations can be evaluated.
+    pub fn is_complete(&self) -> bool {
+        self.circuit.is_ok()
+    }
+
+    /// Multiplies both sums by weights of their own.
+    pub fn scale(&mut self, circuit: F, link: F) {
+        if let Ok(opening) = &mut self.circuit {
+            opening.scale(circuit);
+        }
+        let equation = &mut self.link;
+        let rows = equation.rows.iter_mut().map(|(_, s)| s);
+        let points = equation.points.iter_mut().map(|(s, _)| s);
+        let all = rows.chain(points).chain(&mut equation.card);
+        all.for_each(|s| *s *= link);
+        equation.w *= link;
+    }
+
+    /// Why a proof of which not both sums are zero is rejected, the link first.
+    pub fn reason(&self) -> Rejection {
+        let mut sum = Sum::new(self.verifier);
+        sum.add_link(self);
+        if !sum.vanishes() {
+            return Rejection::Link;
+        }
+        self.circuit
+            .as_ref()
+            .err()
+            .cloned()
+            .unwrap_or(Rejection::Circuit)
+    }
+
+    /// Whether both sums are zero. Error `1/|F|`.
+    pub fn hold(mut self) -> Result<(), Rejection> {
+        if self.is_complete() {
+            let digest = self.digest;
+            self.scale(F::ONE, weight(&digest, 0));
+            let mut sum = Sum::new(self.verifier);
+            sum.add(&self);
+            if sum.vanishes() {
+                return Ok(());
+            }
+        }
+        Err(self.reason())
+    }
+}
+
+/// Sums of several proofs, over one set of parameters.
+pub(super) struct Sum<'a> {
+    first: &'a Verifier,
+    sum: MSM<'a, C>,
+    /// Coefficients of the generators.
+    generators: Vec<F>,
+    /// Coefficients of the Lagrange generators.
+    rows: Vec<F>,
+    /// Coefficients of the points of cards.
+    cards: Vec<(&'a Verifier, Vec<F>)>,
+}
+
+impl<'a> Sum<'a> {
+    /// Nothing yet. All that is added has to have this verifier's parameters.
+    pub fn new(verifier: &'a Verifier) -> Self {
+        let zeros = vec![F::ZERO; 1 << verifier.params.k()];
+        Sum {
+            first: verifier,
+            sum: MSM::new(&verifier.params),
+            generators: zeros.clone(),
+            rows: zeros,
+            cards: Vec::new(),
+        }
+    }
+
+    /// Adds both sums of a proof; one that was not reached is left out.
+    pub fn add(&mut self, equations: &Equations<'a>) {
+        if let Ok(opening) = &equations.circuit {
+            self.sum.add_msm(&opening.sum);
+            let sums = self.generators.iter_mut().zip(opening.generators());
+            sums.for_each(|(a, b)| *a += b);
+        }
+        self.add_link(equations);
+    }
+
+    fn add_link(&mut self, equations: &Equations<'a>) {
+        let link = &equations.link;
+        for (row, s) in &link.rows {
+            self.rows[*row] += s;
+        }
+        self.sum.add_to_w_scalar(link.w);
+        for (s, point) in &link.points {
+            self.sum.append_term(*s, *point);
+        }
+        let verifier = equations.verifier;
+        let known = self
+            .cards
+            .iter_mut()
+            .find(|(v, _)| std::ptr::eq(*v, verifier));
+        match known {
+            Some((_, sums)) => sums.iter_mut().zip(&link.card).for_each(|(a, b)| *a += b),
+            None => self.cards.push((verifier, link.card.clone())),
+        }
+    }
+
+    /// Whether everything adds up to zero.
+    pub fn vanishes(mut self) -> bool {
+        let domain = self.first.key.get_domain();
+        let rows = domain.lagrange_to_coeff(domain.lagrange_from_vec(self.rows));
+        let sums = self.generators.iter_mut().zip(rows.iter());
+        sums.for_each(|(a, b)| *a += b);
+        let points = &self.first.card.points;
+        let own = self
+            .cards
+            .iter()
+            .position(|(v, _)| std::ptr::eq(*v, self.first));
+        let own = own.map(|i| self.cards.swap_remove(i).1);
+        let own = own.unwrap_or_else(|| vec![F::ZERO; points.len()]);
+        let scalars = [self.generators.as_slice(), own.as_slice()];
+        match self.first.fixed.sum(&self.first.params, points, scalars) {
+            Some(point) => self.sum.append_term(F::ONE, point.to_affine()),
+            None => {
+                self.sum.add_to_g_scalars(&self.generators);
+                self.cards.push((self.first, own));
+            }
+        }
+        for (verifier, scalars) in &self.cards {
+            for (s, point) in scalars.iter().zip(&verifier.card.points) {
+                self.sum.append_term(*s, *point);
+            }
+        }
+        self.sum.eval()
+    }
+}

@@ -1,0 +1,167 @@
+//! What follows from a program and `k` alone.
+
+use super::Limits;
+use crate::circuit::PlanCircuit;
+use crate::error::CardError;
+use crate::fold::{Group, groups};
+use crate::gates::{Description, describe, fixed_columns};
+use crate::layout::{Cell, Lane, Layout};
+use crate::link::commit_rows;
+use crate::program::{Expanded, Program};
+use crate::{C, F};
+use ff::Field;
+use group::Curve;
+use halo2_proofs::poly::commitment::Params;
+use std::sync::Arc;
+
+/// Everything that follows from a program and `k` alone.
+#[derive(Clone, Debug)]
+pub struct Plan {
+    /// The architecture.
+    pub program: Program,
+    /// Its wiring.
+    pub expanded: Expanded,
+    /// Its layout.
+    pub layout: Layout,
+    /// Columns and gates.
+    pub description: Arc<Description>,
+    /// Fixed columns.
+    pub fixed: Arc<Vec<Vec<u32>>>,
+    /// Groups of the model commitment.
+    pub groups: Vec<Group>,
+}
+
+impl Plan {
+    /// Expands and places a program.
+    ///
+    /// # Errors
+    /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
+    pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
+        if k > limits.k {
+            return Err(CardError::Limit {
+                what: "k",
+                value: k as usize,
+                limit: limits.k as usize,
+            });
+        }
+        let expanded = program.expand(&limits.program)?;
+        crate::hints::check(&program, &expanded)?;
+        let layout = Layout::new(&program, &expanded, k)?;
+        if layout.columns.advice() > limits.columns {
+            return Err(CardError::Limit {
+                what: "columns",
+                value: layout.columns.advice(),
+                limit: limits.columns,
+            });
+        }
+        let groups = groups(&program, &layout);
+        let description = Arc::new(describe(&layout));
+        let fixed = Arc::new(fixed_columns(&program, &layout));
+        Ok(Plan {
+            program,
+            expanded,
+            layout,
+            description,
+            fixed,
+            groups,
+        })
+    }
+
+    /// The circuit without witness.
+    pub fn circuit(&self) -> PlanCircuit {
+        PlanCircuit::new(
+            self.description.clone(),
+            self.fixed.clone(),
+            self.layout.last + 1,
+        )
+    }
+
+    /// Number of points in the model commitment.
+    pub fn points(&self) -> usize {
+        self.groups.iter().map(|g| g.points).sum()
+    }
+
+    /// Advice columns of inputs, then outputs: linked in every run of a proof.
+    pub fn side_lanes(&self) -> Vec<usize> {
+        let layout = &self.layout;
+        let lanes = layout.input_lanes().chain(layout.output_lanes());
+        lanes.map(|l| l.x).collect()
+    }
+
+    /// Advice columns of folded weights: linked once in a proof, behind the sides of all runs.
+    pub fn fold_columns(&self) -> Vec<usize> {
+        let layout = &self.layout;
+        let direct = layout.ports.iter().filter_map(|p| p.direct);
+        let table = (0..layout.columns.table).map(|i| layout.table_column(i));
+        direct.chain(table).collect()
+    }
+
+    /// Advice columns whose content follows from weights and challenges alone, so that all runs of a proof hold the same:
+    /// folded weights, free coefficients and their running sum, challenges.
+    pub fn repeated_columns(&self) -> Vec<bool> {
+        let c = &self.layout.columns;
+        let same = c.phase1()..c.phase1() + c.phase2() + c.constants;
+        let h = self.description.sums.coefficients;
+        (0..c.advice())
+            .map(|i| same.contains(&i) || h == Some(i))
+            .collect()
+    }
+
+    /// Whether a commitment to this program's output is a commitment to the same values as `next`'s input: every element
+    /// stands in the same lane and row, and the parameters and ranges are the same. Without that a committed output that
+    /// is passed on as a committed input is read in another order.
+    pub fn feeds(&self, next: &Plan) -> bool {
+        let place = |plan: &Plan, cell: Cell, first: Option<&Lane>| {
+            let lane = plan.layout.ports[cell.port as usize].lane;
+            let first = first.and_then(|f| plan.layout.lanes.iter().position(|l| l.x == f.x));
+            (first.map(|first| lane - first), cell.row)
+        };
+        let outputs = self.layout.output_cells(&self.program);
+        let outputs = outputs.map(|c| place(self, c, self.layout.output_lanes().next()));
+        let inputs = next.layout.input_cells(&next.program);
+        let inputs = inputs.map(|c| place(next, c, next.layout.input_lanes().next()));
+        self.layout.k == next.layout.k
+            && self.layout.range_bits == next.layout.range_bits
+            && outputs.eq(inputs)
+    }
+
+    /// Commitments to an input or output, one per lane, with the given blinds.
+    pub fn commit_side(
+        &self,
+        params: &Params<C>,
+        cells: Vec<Cell>,
+        lanes: &[usize],
+        values: &[u16],
+        blinds: &[F],
+    ) -> Vec<C> {
+        let columns = self.side_columns(cells.into_iter(), values);
+        let empty = Vec::new();
+        let commit = |(lane, blind): (&usize, &F)| {
+            let values = columns
+                .iter()
+                .find(|(c, _)| c == lane)
+                .map_or(&empty, |(_, v)| v);
+            commit_rows(params, 0, values, *blind).to_affine()
+        };
+        lanes.iter().zip(blinds).map(commit).collect()
+    }
+
+    /// Values of an input or output by lane and row: `(lane's x column, first row of the slice, values)`.
+    pub fn side_columns(
+        &self,
+        cells: impl Iterator<Item = Cell>,
+        values: &[u16],
+    ) -> Vec<(usize, Vec<F>)> {
+        let mut columns: Vec<(usize, Vec<F>)> = Vec::new();
+        for (cell, &v) in cells.zip(values) {
+            let column = self.layout.ports[cell.port as usize].column;
+            let found = columns.iter().position(|(c, _)| *c == column);
+            let at = found.unwrap_or_else(|| {
+                columns.push((column, vec![F::ZERO; self.layout.rows()]));
+                columns.len() - 1
+            });
+            columns[at].1[cell.row as usize] = F::from(u64::from(v));
+        }
+        columns
+    }
+}

@@ -1,0 +1,78 @@
+//! The challenges of a proof, for prover and verifier alike.
+
+use crate::fold::{Challenges, LateChallenges};
+use crate::layout::Layout;
+use crate::transcript::{Digest, IdentityPoint, Transcript};
+use crate::{C, F};
+
+/// The Fiat–Shamir side of the two phases; prover and verifier run the same code.
+#[derive(Debug)]
+pub struct Session {
+    transcript: Transcript,
+}
+
+impl Session {
+    /// Begins with the digest of the statement.
+    pub fn new(statement: &Digest) -> Session {
+        let mut transcript = Transcript::new("zkinfer proof v1");
+        transcript.bytes(&statement.0);
+        Session { transcript }
+    }
+
+    /// Absorbs the commitments of phase 1 and yields the first challenges.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn challenges(
+        &mut self,
+        layout: &Layout,
+        phase1: &[C],
+    ) -> Result<Challenges, IdentityPoint> {
+        phase1.iter().try_for_each(|p| self.transcript.point(*p))?;
+        let alpha = self.transcript.challenge();
+        let theta = self.transcript.challenge();
+        let y = self.transcript.challenges(layout.y_weights.constants);
+        Ok(Challenges {
+            alpha,
+            theta: (layout.functions > 0).then_some(theta),
+            y,
+        })
+    }
+
+    /// Absorbs the commitments of phase 2 and yields the late challenges.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn late(&mut self, layout: &Layout, phase2: &[C]) -> Result<LateChallenges, IdentityPoint> {
+        phase2.iter().try_for_each(|p| self.transcript.point(*p))?;
+        let e = self
+            .transcript
+            .challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
+        Ok(LateChallenges { e })
+    }
+
+    /// The transcript that the link proof continues.
+    pub fn link(self) -> Transcript {
+        self.transcript
+    }
+}
+
+/// Instance columns: constants, `κ`, `β`.
+pub fn instances(
+    layout: &Layout,
+    challenges: &Challenges,
+    late: &LateChallenges,
+    kappa: F,
+    beta: Vec<Vec<F>>,
+) -> Vec<Vec<F>> {
+    let constants = [challenges.alpha].into_iter().chain(challenges.theta);
+    let constants = constants
+        .chain(challenges.y.iter().copied())
+        .chain(late.e.iter().copied());
+    let mut columns: Vec<Vec<F>> = constants.map(|c| vec![c]).collect();
+    if layout.columns.free > 0 {
+        columns.push(vec![kappa]);
+        columns.extend(beta);
+    }
+    columns
+}
