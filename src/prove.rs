@@ -124,8 +124,8 @@ impl Prover<'_> {
         &self,
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut impl Deviation,
-        rng: &mut impl CryptoRng,
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
@@ -156,8 +156,8 @@ impl Prover<'_> {
         repeated: &[bool],
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut impl Deviation,
-        rng: &mut impl CryptoRng,
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let plan = self.plan;
         let layout = &plan.layout;
@@ -229,7 +229,7 @@ impl Prover<'_> {
         let excess = self.excess(&coefficients, tasks, &proof);
         let halo2 = proof.finish(&instances)?;
         clock.lap(&mut timings.halo2);
-        let link = link::prove(self.params, &mut session.link(), &excess, rng)
+        let link = link::prove(self.params, &mut session.link(), &excess, &mut &mut *rng)
             .map_err(|_| ProveError::Unlucky)?;
         clock.lap(&mut timings.link);
         Ok((halo2, link, timings))

@@ -279,7 +279,7 @@ impl Secret {
         info: Vec<u8>,
         params: Arc<Params<C>>,
         weights: WeightVisibility,
-        rng: &mut impl CryptoRng,
+        rng: &mut dyn CryptoRng,
     ) -> Result<Secret, CommitError> {
         let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
         let blind = |rng: &mut _| match weights {
@@ -311,7 +311,7 @@ impl Secret {
             matrices: &matrices,
             blinds: &blinds,
         };
-        card.support = support::prove(&params, &digest, &plan.groups, &folder, rng)
+        card.support = support::prove(&params, &digest, &plan.groups, &folder, &mut &mut *rng)
             .map_err(|_| CommitError::Unlucky)?;
         Ok(Secret {
             model,
@@ -505,8 +505,8 @@ impl Secret {
         run: &Run,
         visibility: &Visibility,
         context: &[u8],
-        deviation: &mut impl Deviation,
-        rng: &mut impl CryptoRng,
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
     ) -> Result<Proven, ProveError> {
         let parts = self.prove_all(&[run], visibility, context, deviation, rng)?;
         let (mut sides, mut openings) = (parts.sides, parts.openings);
@@ -549,8 +549,8 @@ impl Secret {
         runs: &[Run],
         visibility: &Visibility,
         context: &[u8],
-        deviation: &mut impl Deviation,
-        rng: &mut impl CryptoRng,
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
         let runs: Vec<&Run> = runs.iter().collect();
         let parts = self.prove_all(&runs, visibility, context, deviation, rng)?;
@@ -575,8 +575,8 @@ impl Secret {
         runs: &[&Run],
         visibility: &Visibility,
         context: &[u8],
-        deviation: &mut impl Deviation,
-        rng: &mut impl CryptoRng,
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
     ) -> Result<Parts, ProveError> {
         if context.len() > MAX_CONTEXT {
             return Err(ProveError::Context {
@@ -639,7 +639,7 @@ impl Secret {
         &self,
         run: &Run,
         visibility: &Visibility,
-        rng: &mut impl CryptoRng,
+        rng: &mut dyn CryptoRng,
     ) -> Result<((Side, Side), Openings), ProveError> {
         let (layout, program) = (&self.plan.layout, &self.plan.program);
         let cells = layout.input_cells(program).collect();
@@ -659,7 +659,7 @@ impl Secret {
         values: &[u16],
         cells: Vec<Cell>,
         lanes: &[usize],
-        rng: &mut impl CryptoRng,
+        rng: &mut dyn CryptoRng,
     ) -> Result<(Side, Option<Opening>), ProveError> {
         let blinds = match visibility {
             SideVisibility::Public => return Ok((Side::Public(values.to_vec()), None)),
