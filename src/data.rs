@@ -287,6 +287,11 @@ impl Samples {
         }
         let labels = match find("labels") {
             None => None,
+            // Several labels per sample (one for every token of a text) are no class of the sample.
+            Some(array) if array.shape.len() > 1 && array.shape[0] == inputs.len() => {
+                (array.values.len() == inputs.len())
+                    .then(|| array.values.iter().map(|&v| v as i64).collect())
+            }
             Some(array) if array.values.len() != inputs.len() => {
                 let (expected, found) = (inputs.len(), array.values.len());
                 return Err(DataError::SampleCount {

@@ -77,6 +77,21 @@ pub enum Op {
         /// Elements per sum.
         group: usize,
     },
+    /// Sums of products of two activations, `y[o] = Σ_{i < group} left[o·group + i] · right[o·group + i]`: element-wise
+    /// products (`group` 1, broadcasting by the views), dot products and matrix products. Padded elements are zero.
+    Product {
+        /// How the first operand is read.
+        left: View,
+        /// How the second operand is read.
+        right: View,
+        /// Products per result.
+        group: usize,
+    },
+    /// Index of the first largest element of consecutive runs of `len` elements.
+    ArgMax {
+        /// Elements per run.
+        len: usize,
+    },
     /// Softmax over consecutive runs of `len` elements.
     Softmax {
         /// Elements per distribution.

@@ -16,8 +16,12 @@ mod linear;
 mod lower;
 mod pointwise;
 mod pool;
+mod probe;
+mod product;
 mod proto;
+mod recurrent;
 mod reference;
+mod rewrite;
 mod tensor;
 mod view;
 
@@ -128,6 +132,26 @@ pub enum ImportError {
     },
 }
 
+/// An imported model.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Import {
+    /// The model.
+    pub graph: Graph,
+    /// Outputs that are not numbers that can be proven (labels that are texts, for example), left out because others can.
+    pub dropped: Vec<DroppedOutput>,
+}
+
+/// An output of the ONNX model that the graph does not have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct DroppedOutput {
+    /// The node that yields it.
+    pub output: String,
+    /// Why it cannot be proven.
+    pub reason: String,
+}
+
 impl Graph {
     /// Imports an ONNX model with [`ImportOptions::default`].
     ///
@@ -142,10 +166,23 @@ impl Graph {
     /// # Errors
     /// See [`ImportError`]; an operator that is not supported is named with its node and opset.
     pub fn from_onnx_with(bytes: &[u8], options: &ImportOptions) -> Result<Graph, ImportError> {
+        Ok(Graph::import(bytes, options)?.graph)
+    }
+
+    /// Imports an ONNX model and says what was left out.
+    ///
+    /// # Errors
+    /// As [`Graph::from_onnx_with`].
+    pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Import, ImportError> {
         let model = proto::Model::read(bytes, options, proto::Purpose::Lower)?;
         let typed = model.typed()?;
-        let mut graph = lower::lower(&model, &typed, options)?;
+        let (mut graph, mut dropped) = lower::lower(&model, &typed, options)?;
+        let text = |output: &String| DroppedOutput {
+            output: output.clone(),
+            reason: "a text cannot be proven".into(),
+        };
+        dropped.extend(model.texts.iter().map(text));
         crate::graph::simplify(&mut graph);
-        Ok(graph)
+        Ok(Import { graph, dropped })
     }
 }

@@ -18,7 +18,7 @@ mod report;
 mod softmax;
 mod stats;
 mod value;
-mod wiring;
+pub(crate) mod wiring;
 
 pub use error::QuantizeError;
 pub use report::{EvaluateError, LayerReport, OutputReport, Report, evaluate};

@@ -178,6 +178,39 @@ impl Graph {
                         .map(|c| c.iter().map(|&v| f64::from(v)).sum::<f64>() as f32)
                         .collect()
                 }
+                Op::Product { left, right, group } => {
+                    let [a, b] = operands[..] else {
+                        return Err(fail("needs two operands"));
+                    };
+                    let left = left.indices(a.len()).map_err(view_fail)?;
+                    let right = right.indices(b.len()).map_err(view_fail)?;
+                    if *group == 0 || left.len() != right.len() || left.len() % *group != 0 {
+                        return Err(fail("the operands' views do not fit together"));
+                    }
+                    let read = |v: &[f32], i: Option<usize>| i.map_or(0.0, |i| f64::from(v[i]));
+                    let dot = |(l, r): (&[Option<usize>], &[Option<usize>])| {
+                        let products = l.iter().zip(r).map(|(&i, &j)| read(a, i) * read(b, j));
+                        products.sum::<f64>() as f32
+                    };
+                    left.chunks_exact(*group)
+                        .zip(right.chunks_exact(*group))
+                        .map(dot)
+                        .collect()
+                }
+                Op::ArgMax { len } => {
+                    let x = operand()?;
+                    if *len == 0 || x.len() % *len != 0 {
+                        return Err(fail("the length does not divide the operand"));
+                    }
+                    x.chunks_exact(*len)
+                        .map(|c| {
+                            let first = |best: usize, (i, v): (usize, &f32)| {
+                                if *v > c[best] { i } else { best }
+                            };
+                            c.iter().enumerate().fold(0, first) as f32
+                        })
+                        .collect()
+                }
                 Op::Softmax { len } => {
                     let x = operand()?;
                     if *len == 0 || x.len() % *len != 0 {

@@ -291,6 +291,9 @@ impl Lowering<'_> {
     }
 
     pub(super) fn gather(&mut self, op: &Gather, call: &Call) -> Result<Lazy, ImportError> {
+        if let (Some(table), Some(x)) = (call.constant(0), call.tensor(1).cloned()) {
+            return self.lookup(&table.clone(), op.axis, &x, &call.shape);
+        }
         let (Some(x), Some(indices)) = (call.tensor(0).cloned(), call.constant(1)) else {
             return Err(self.unsupported("indices that are not constant are not supported"));
         };

@@ -102,14 +102,11 @@ impl Lowering<'_> {
         if op.q_params.is_some() || call.inputs.len() != 2 {
             return Err(self.unsupported("an Einsum of other than two float operands"));
         }
-        let (xs, w) =
-            match (call.constant(0), call.constant(1)) {
-                (Some(w), None) => (1, w),
-                (None, Some(w)) => (0, w),
-                _ => return Err(self.unsupported(
-                    "a product of two activations is not supported; one operand must be constant",
-                )),
-            };
+        let (xs, w) = match (call.constant(0), call.constant(1)) {
+            (Some(w), None) => (1, w),
+            (None, Some(w)) => (0, w),
+            _ => return self.einsum_tensors(op, call),
+        };
         let x = call
             .tensor(xs)
             .cloned()

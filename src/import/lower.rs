@@ -6,7 +6,7 @@ use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{DatumType, OutletId, TypedModel};
 use tract_onnx::tract_core::internal::{AxisOp, IntoArcTensor, IntoTValue, TypedNode};
 use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, Pad, Slice, StridedSlice, Tile, TypedConcat,
+    Gather, MultiBroadcastTo, OneHot, Pad, Slice, StridedSlice, Tile, TypedConcat,
 };
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
@@ -22,8 +22,8 @@ use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::proto::{Model, Origin, guarded};
 use super::tensor::{Lazy, Lowering, Value};
-use super::{ImportError, ImportOptions};
-use crate::graph::{Graph, Op, ScalarFn};
+use super::{DroppedOutput, ImportError, ImportOptions};
+use crate::graph::{BinaryOp, Graph, Op, ScalarFn, ScalarOp};
 
 /// A tract node with its operands.
 pub(super) struct Call<'n> {
@@ -55,12 +55,12 @@ fn is_real(datum_type: DatumType) -> bool {
     matches!(datum_type, DatumType::F16 | DatumType::F32 | DatumType::F64)
 }
 
-/// Lowers a typed model.
+/// Lowers a typed model; also the outputs that were left out.
 pub(super) fn lower(
     model: &Model,
     typed: &TypedModel,
     options: &ImportOptions,
-) -> Result<Graph, ImportError> {
+) -> Result<(Graph, Vec<DroppedOutput>), ImportError> {
     let inference = |reason| ImportError::Inference { reason };
     let mut lowering = Lowering::new(options);
     let mut values: HashMap<OutletId, Value> = HashMap::new();
@@ -76,68 +76,13 @@ pub(super) fn lower(
         };
         let shape = concrete(&lowering, typed, input)?;
         let x = lowering.emit_lazy(Op::Input, Vec::new(), shape)?;
+        let datum_type = typed.outlet_fact(input).map(|f| f.datum_type);
+        lowering.whole[x.node] = datum_type.is_ok_and(|t| !is_real(t));
         lowering.graph.inputs.push(x.node);
         values.insert(input, Value::Tensor(x));
     }
-    for id in guarded(|| typed.eval_order()).map_err(inference)? {
-        let node = &typed.nodes[id];
-        if node.op_is::<TypedSource>() {
-            continue;
-        }
-        if let Some(constant) = node.op_as::<Const>() {
-            values.insert(id.into(), Value::Constant(constant.val().clone()));
-            continue;
-        }
-        let unknown = || Origin {
-            node: node.name.clone(),
-            op: node.op.name().to_string(),
-            opset: 0,
-        };
-        lowering.origin = model.origin(&node.name).cloned().unwrap_or_else(unknown);
-        let inputs = node
-            .inputs
-            .iter()
-            .map(|i| values.get(i).cloned())
-            .collect::<Option<Vec<_>>>();
-        let inputs = inputs
-            .ok_or_else(|| lowering.unsupported("uses a second result that is not supported"))?;
-        let shape = concrete(&lowering, typed, id.into())?;
-        lowering.bound("the number of elements", &shape)?;
-        if let Some(constants) = constants(&inputs) {
-            let results = guarded(|| node.op.eval_out_of_plan(constants))
-                .map_err(|e| lowering.unsupported(e))?;
-            let results =
-                results.ok_or_else(|| lowering.unsupported("depends on run-time state"))?;
-            for (slot, result) in results.into_iter().enumerate() {
-                values.insert(
-                    OutletId::new(id, slot),
-                    Value::Constant(result.into_arc_tensor()),
-                );
-            }
-            continue;
-        }
-        let types = node
-            .inputs
-            .iter()
-            .map(|&i| typed.outlet_fact(i).map(|f| f.datum_type));
-        let types = types
-            .collect::<Result<_, _>>()
-            .map_err(|e| inference(e.to_string()))?;
-        let call = Call {
-            node,
-            inputs,
-            types,
-            shape,
-        };
-        let result = lowering.node(&call)?;
-        if result.shape != call.shape {
-            return Err(lowering.unsupported(format!(
-                "lowered to shape {:?}, expected {:?}",
-                result.shape, call.shape
-            )));
-        }
-        values.insert(id.into(), Value::Tensor(result));
-    }
+    lowering.run(Some(model), typed, &mut values)?;
+    let (mut dropped, mut first) = (Vec::new(), None);
     for output in &typed.outputs {
         let name = &typed.nodes[output.node].name;
         let unknown = || Origin {
@@ -150,11 +95,131 @@ pub(super) fn lower(
             .get(output)
             .cloned()
             .ok_or_else(|| lowering.unsupported("the output is not supported"))?;
-        let x = lowering.tensor(&value)?;
-        let node = lowering.plain(&x)?;
-        lowering.graph.outputs.push(node);
+        let real = typed
+            .outlet_fact(*output)
+            .is_ok_and(|f| is_real(f.datum_type));
+        match value {
+            // A label beside scores: whoever has the scores has the label.
+            Value::Failed(error) if !real => {
+                dropped.push(DroppedOutput {
+                    output: name.clone(),
+                    reason: error.to_string(),
+                });
+                first.get_or_insert(error);
+            }
+            value => {
+                let x = lowering.tensor(&value)?;
+                let node = lowering.plain(&x)?;
+                lowering.graph.outputs.push(node);
+            }
+        }
     }
-    Ok(lowering.graph)
+    match first {
+        Some(error) if lowering.graph.outputs.is_empty() => Err((*error).clone()),
+        _ => Ok((lowering.graph, dropped)),
+    }
+}
+
+impl Lowering<'_> {
+    /// Lowers all nodes of a model whose inputs are in `values`; `model` is there unless it is the body of a loop, whose
+    /// nodes belong to the loop.
+    pub(super) fn run(
+        &mut self,
+        model: Option<&Model>,
+        typed: &TypedModel,
+        values: &mut HashMap<OutletId, Value>,
+    ) -> Result<(), ImportError> {
+        let inference = |reason| ImportError::Inference { reason };
+        for id in guarded(|| typed.eval_order()).map_err(inference)? {
+            let node = &typed.nodes[id];
+            if node.op_is::<TypedSource>() {
+                continue;
+            }
+            if let Some(constant) = node.op_as::<Const>() {
+                values.insert(id.into(), Value::Constant(constant.val().clone()));
+                continue;
+            }
+            if let Some(model) = model {
+                let unknown = || Origin {
+                    node: node.name.clone(),
+                    op: node.op.name().to_string(),
+                    opset: 0,
+                };
+                self.origin = model.origin(&node.name).cloned().unwrap_or_else(unknown);
+            }
+            let results = match self.results(typed, id, values) {
+                Err(error @ ImportError::Unsupported { .. }) => {
+                    vec![Value::Failed(error.into()); node.outputs.len().max(1)]
+                }
+                results => results?,
+            };
+            for (slot, result) in results.into_iter().enumerate() {
+                values.insert(OutletId::new(id, slot), result);
+            }
+        }
+        Ok(())
+    }
+
+    /// The results of one node.
+    fn results(
+        &mut self,
+        typed: &TypedModel,
+        id: usize,
+        values: &HashMap<OutletId, Value>,
+    ) -> Result<Vec<Value>, ImportError> {
+        let node = &typed.nodes[id];
+        let inputs = node
+            .inputs
+            .iter()
+            .map(|i| values.get(i).cloned())
+            .collect::<Option<Vec<_>>>();
+        let inputs =
+            inputs.ok_or_else(|| self.unsupported("uses a second result that is not supported"))?;
+        let failed = inputs.iter().find_map(|v| match v {
+            Value::Failed(error) => Some(error.clone()),
+            _ => None,
+        });
+        if let Some(error) = failed {
+            return Ok(vec![Value::Failed(error); node.outputs.len().max(1)]);
+        }
+        let shape = concrete(self, typed, id.into())?;
+        if let Some(constants) = constants(&inputs) {
+            let results =
+                guarded(|| node.op.eval_out_of_plan(constants)).map_err(|e| self.unsupported(e))?;
+            let results = results.ok_or_else(|| self.unsupported("depends on run-time state"))?;
+            return Ok(results
+                .into_iter()
+                .map(|r| Value::Constant(r.into_arc_tensor()))
+                .collect());
+        }
+        self.bound("the number of elements", &shape)?;
+        let types = node
+            .inputs
+            .iter()
+            .map(|&i| typed.outlet_fact(i).map(|f| f.datum_type));
+        let types = types
+            .collect::<Result<_, _>>()
+            .map_err(|e| ImportError::Inference {
+                reason: e.to_string(),
+            })?;
+        let call = Call {
+            node,
+            inputs,
+            types,
+            shape,
+        };
+        if let Some(results) = self.several(&call)? {
+            return Ok(results);
+        }
+        let result = self.node(&call)?;
+        if result.shape != call.shape {
+            return Err(self.unsupported(format!(
+                "lowered to shape {:?}, expected {:?}",
+                result.shape, call.shape
+            )));
+        }
+        Ok(vec![Value::Tensor(result)])
+    }
 }
 
 fn concrete(
@@ -177,7 +242,7 @@ fn concrete(
 fn constants(inputs: &[Value]) -> Option<tract_onnx::prelude::TVec<tract_onnx::prelude::TValue>> {
     let constant = |v: &Value| match v {
         Value::Constant(t) => Some(t.clone().into_tvalue()),
-        Value::Tensor(_) => None,
+        Value::Tensor(_) | Value::Failed(_) => None,
     };
     inputs.iter().map(constant).collect()
 }
@@ -187,11 +252,9 @@ impl Lowering<'_> {
     fn node(&mut self, call: &Call) -> Result<Lazy, ImportError> {
         let node = call.node;
         if let Some(op) = node.op_as::<ElementWiseOp>() {
-            self.reals(call)?;
             return self.unary(op, call);
         }
         if let Some(op) = node.op_as::<TypedBinOp>() {
-            self.reals(call)?;
             return self.binary(op, call);
         }
         if node.op_is::<Iff>() {
@@ -219,7 +282,6 @@ impl Lowering<'_> {
             return self.downsample(op, call);
         }
         if let Some(op) = node.op_as::<Pad>() {
-            self.reals(call)?;
             return self.pad(op, call);
         }
         if let Some(op) = node.op_as::<TypedConcat>() {
@@ -240,9 +302,7 @@ impl Lowering<'_> {
         if let Some(op) = node.op_as::<Gather>() {
             return self.gather(op, call);
         }
-        // From here on the result depends on what a number is.
         if let Some(op) = node.op_as::<EinSum>() {
-            self.reals(call)?;
             return self.einsum(op, call);
         }
         if let Some(op) = node.op_as::<Conv>() {
@@ -254,7 +314,6 @@ impl Lowering<'_> {
             return self.deconv(op, call);
         }
         if let Some(op) = node.op_as::<MaxPool>() {
-            self.reals(call)?;
             return self.max_pool(op, call);
         }
         if let Some(op) = node.op_as::<SumPool>() {
@@ -262,12 +321,17 @@ impl Lowering<'_> {
             return self.sum_pool(op, call);
         }
         if let Some(op) = node.op_as::<Reduce>() {
-            self.reals(call)?;
             return self.reduce(op, call);
         }
         if let Some(op) = node.op_as::<Softmax>() {
             self.reals(call)?;
             return self.softmax(op, call);
+        }
+        if let Some(op) = node.op_as::<OneHot>() {
+            return self.one_hot(op, call);
+        }
+        if let Some(result) = self.probe(call)? {
+            return Ok(result);
         }
         Err(self.unsupported(format!("needs {}, which is not supported", node.op.name())))
     }
@@ -305,25 +369,27 @@ impl Lowering<'_> {
     fn cast(&mut self, op: &Cast, call: &Call) -> Result<Lazy, ImportError> {
         let from = call.types.first().copied().unwrap_or(DatumType::F32);
         let x = self.first(call)?;
-        let exact = is_real(op.to)
-            || from == op.to
-            || (from.is_integer() && op.to.is_integer() && op.to.size_of() >= from.size_of());
-        if exact || (from == DatumType::Bool && op.to != DatumType::String) {
+        if op.to == DatumType::String || from == DatumType::String {
+            return Err(self.unsupported("texts are not supported"));
+        }
+        let same = is_real(op.to) || from == op.to || from == DatumType::Bool;
+        if same || (self.is_whole(&x) && op.to != DatumType::Bool) {
+            // Integers that wrap around are beyond what any scale could hold.
             return Ok(x);
         }
-        if op.to == DatumType::Bool && is_real(from) {
-            let f = x.f.clone();
-            let one = || Box::new(ScalarFn::Const(1.0));
-            let squared = ScalarFn::Apply(crate::graph::ScalarOp::Abs, Box::new(f));
-            return Ok(x.with(ScalarFn::Select(
-                Box::new(squared),
-                one(),
-                Box::new(ScalarFn::Const(0.0)),
-            )));
+        if op.to != DatumType::Bool {
+            // Towards zero.
+            let part = |f: ScalarFn, op| {
+                ScalarFn::select(f.clone(), f.clone().apply(ScalarOp::Floor), f.apply(op))
+            };
+            let f = part(x.f.clone(), ScalarOp::Ceil);
+            return Ok(x.with(f));
         }
-        Err(self.unsupported(format!(
-            "a cast from {from:?} to {:?} is not supported",
-            op.to
-        )))
+        let mut size = x.f.clone().apply(ScalarOp::Abs);
+        if self.is_whole(&x) {
+            size = size.combine(BinaryOp::Sub, ScalarFn::Const(0.5));
+        }
+        let (one, zero) = (ScalarFn::Const(1.0), ScalarFn::Const(0.0));
+        Ok(x.with(ScalarFn::select(size, one, zero)))
     }
 }

@@ -12,6 +12,9 @@ use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
 use super::view::Builder;
 use crate::graph::{Activation, BinaryOp, Op, ScalarFn, ScalarOp};
 
+/// What infinities in masks become.
+const LARGE: f32 = 1e9;
+
 /// A binary operator of tract.
 #[derive(Clone, Copy)]
 enum Binary {
@@ -20,11 +23,21 @@ enum Binary {
     Greater(bool),
     /// `|a − b| > 0`, or with the flag its negation.
     Differs(bool),
+    /// `a + b` is more than this, for two truths.
+    Truth(f64),
 }
 
 impl Binary {
     /// The expression for two expressions; comparisons yield 0 or 1.
-    fn combine(self, a: ScalarFn, b: ScalarFn) -> ScalarFn {
+    fn combine(self, a: ScalarFn, b: ScalarFn, whole: bool) -> ScalarFn {
+        // Whole numbers that differ do so by one: half of that leaves room for rounding.
+        let room = |f: ScalarFn| {
+            if whole {
+                f.combine(BinaryOp::Sub, ScalarFn::Const(0.5))
+            } else {
+                f
+            }
+        };
         let truth = |condition, negated| {
             let (one, zero) = (ScalarFn::Const(1.0), ScalarFn::Const(0.0));
             if negated {
@@ -38,10 +51,16 @@ impl Binary {
                 a.apply(ScalarOp::Square)
             }
             Binary::Arithmetic(op) => a.combine(op, b),
-            Binary::Greater(negated) => truth(a.combine(BinaryOp::Sub, b), negated),
+            Binary::Greater(negated) => truth(room(a.combine(BinaryOp::Sub, b)), negated),
             Binary::Differs(negated) => {
-                truth(a.combine(BinaryOp::Sub, b).apply(ScalarOp::Abs), negated)
+                let distance = a.combine(BinaryOp::Sub, b).apply(ScalarOp::Abs);
+                truth(room(distance), negated)
             }
+            Binary::Truth(least) => truth(
+                a.combine(BinaryOp::Add, b)
+                    .combine(BinaryOp::Sub, ScalarFn::Const(least)),
+                false,
+            ),
         }
     }
 }
@@ -62,6 +81,9 @@ fn binary_of(name: &str) -> Option<(Binary, bool)> {
         "CompLT" | "LT" => Some((Binary::Greater(false), true)),
         "CompGTE" | "GTE" => Some((Binary::Greater(true), true)),
         "CompLTE" | "LTE" => Some((Binary::Greater(true), false)),
+        "And" => Some((Binary::Truth(1.5), false)),
+        "Or" => Some((Binary::Truth(0.5), false)),
+        "Xor" => Some((Binary::Differs(false), false)),
         "CompNE" | "NE" => Some((Binary::Differs(false), false)),
         "CompEq" | "Eq" => Some((Binary::Differs(true), false)),
         _ => None,
@@ -154,27 +176,30 @@ impl Lowering<'_> {
         let x = self.first(call)?;
         let x = self.modest(&x)?;
         let f = x.f.clone();
-        let f = if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
-            let scaled = f
-                .clone()
-                .combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
-            ScalarFn::select(f.clone(), f, scaled)
-        } else if op
-            .0
-            .downcast_ref::<GeluApproximate>()
-            .is_some_and(|g| !g.fast_impl)
-        {
-            tanh_gelu(f)
-        } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
-            Binary::Arithmetic(BinaryOp::Pow).combine(f, ScalarFn::Const(f64::from(pow.exponent)))
-        } else {
-            let name = op.0.name();
-            f.apply(
-                unary_of(&name).ok_or_else(|| {
+        if op.0.name() == "Not" {
+            return Ok(self.mapped(&x, -1.0, 1.0));
+        }
+        let f =
+            if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
+                let scaled = f
+                    .clone()
+                    .combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
+                ScalarFn::select(f.clone(), f, scaled)
+            } else if op
+                .0
+                .downcast_ref::<GeluApproximate>()
+                .is_some_and(|g| !g.fast_impl)
+            {
+                tanh_gelu(f)
+            } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
+                let exponent = ScalarFn::Const(f64::from(pow.exponent));
+                Binary::Arithmetic(BinaryOp::Pow).combine(f, exponent, false)
+            } else {
+                let name = op.0.name();
+                f.apply(unary_of(&name).ok_or_else(|| {
                     self.unsupported(format!("the function {name} is not supported"))
-                })?,
-            )
-        };
+                })?)
+            };
         Ok(x.with(f))
     }
 
@@ -187,13 +212,15 @@ impl Lowering<'_> {
             return Err(self.unsupported("needs two operands"));
         };
         let (a, b) = if swapped { (b, a) } else { (a, b) };
+        let whole = call.types.iter().all(|t| t.is_integer());
+        if whole && matches!(op, Binary::Arithmetic(BinaryOp::Div | BinaryOp::Pow)) {
+            return Err(self.unsupported("a division or power of integers"));
+        }
         match (a, b) {
-            (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, call),
+            (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, &call.shape),
             (Value::Tensor(a), Value::Constant(c)) => self.with_constant(op, a, c, false, call),
             (Value::Constant(c), Value::Tensor(a)) => self.with_constant(op, a, c, true, call),
-            (Value::Constant(_), Value::Constant(_)) => {
-                Err(self.unsupported("constants that were not folded"))
-            }
+            _ => Err(self.unsupported("constants that were not folded")),
         }
     }
 
@@ -206,9 +233,14 @@ impl Lowering<'_> {
         constant_first: bool,
         call: &Call,
     ) -> Result<Lazy, ImportError> {
-        let values = self.any_floats(c)?;
+        let mut values = self.any_floats(c)?;
+        if let Binary::Arithmetic(BinaryOp::Add) = op {
+            // Masks.
+            values.iter_mut().for_each(|v| *v = v.clamp(-LARGE, LARGE));
+        }
         let x = self.broadcast(x, &call.shape)?;
         let x = self.modest(&x)?;
+        let whole = self.is_whole(&x) && values.iter().all(|v| v.fract() == 0.0);
         let extremum = matches!(op, Binary::Arithmetic(BinaryOp::Min | BinaryOp::Max));
         if let Some(bad) = values
             .iter()
@@ -220,9 +252,9 @@ impl Lowering<'_> {
         if let Some(&value) = uniform {
             let (f, c) = (x.f.clone(), ScalarFn::Const(f64::from(value)));
             let f = if constant_first {
-                op.combine(c, f)
+                op.combine(c, f, whole)
             } else {
-                op.combine(f, c)
+                op.combine(f, c, whole)
             };
             return Ok(x.with(f));
         }
@@ -269,10 +301,14 @@ impl Lowering<'_> {
                 let y = self.affine_elements(&x, vec![1.0], negated())?;
                 let (a, b) = (ScalarFn::X, ScalarFn::Const(0.0));
                 Ok(y.with(if constant_first {
-                    op.combine(b, a)
+                    op.combine(b, a, whole)
                 } else {
-                    op.combine(a, b)
+                    op.combine(a, b, whole)
                 }))
+            }
+            (Binary::Truth(_), _) => {
+                let y = self.affine_elements(&x, vec![1.0], c)?;
+                Ok(y.with(op.combine(ScalarFn::X, ScalarFn::Const(0.0), true)))
             }
         }
     }
@@ -329,19 +365,17 @@ impl Lowering<'_> {
         op: Binary,
         a: &Lazy,
         b: &Lazy,
-        call: &Call,
+        shape: &[usize],
     ) -> Result<Lazy, ImportError> {
-        let (a, b) = (
-            self.broadcast(a, &call.shape)?,
-            self.broadcast(b, &call.shape)?,
-        );
+        let (a, b) = (self.broadcast(a, shape)?, self.broadcast(b, shape)?);
+        let whole = self.is_whole(&a) && self.is_whole(&b);
         let (a, b) = if a.f.size() + b.f.size() > MAX_EXPRESSION {
             (self.resolve(&a)?, self.resolve(&b)?)
         } else {
             (a, b)
         };
         if a.same_source(&b) {
-            let f = op.combine(a.f.clone(), b.f);
+            let f = op.combine(a.f.clone(), b.f, whole);
             return Ok(a.with(f));
         }
         let negative = |x: Lazy| {
@@ -355,24 +389,25 @@ impl Lowering<'_> {
             Binary::Arithmetic(BinaryOp::Min) => {
                 Ok(negative(self.maximum(&negative(a), &negative(b))?))
             }
-            Binary::Arithmetic(BinaryOp::Mul) => {
-                Err(self.unsupported("a product of two activations is not supported"))
-            }
-            Binary::Arithmetic(BinaryOp::Div) => {
-                Err(self.unsupported("a quotient of two activations is not supported"))
-            }
+            Binary::Arithmetic(BinaryOp::Mul) => self.times(&a, &b, shape),
+            Binary::Arithmetic(BinaryOp::Div) => self.divided(&a, &b, shape),
             Binary::Arithmetic(BinaryOp::Pow) => {
                 Err(self.unsupported("a power with two activations is not supported"))
             }
             Binary::Greater(_) | Binary::Differs(_) => {
                 let difference = self.sum(&a, &negative(b))?;
-                let f = op.combine(difference.f.clone(), ScalarFn::Const(0.0));
+                let f = op.combine(difference.f.clone(), ScalarFn::Const(0.0), whole);
                 Ok(difference.with(f))
+            }
+            Binary::Truth(_) => {
+                let both = self.sum(&a, &b)?;
+                let f = op.combine(both.f.clone(), ScalarFn::Const(0.0), true);
+                Ok(both.with(f))
             }
         }
     }
 
-    fn sum(&mut self, a: &Lazy, b: &Lazy) -> Result<Lazy, ImportError> {
+    pub(super) fn sum(&mut self, a: &Lazy, b: &Lazy) -> Result<Lazy, ImportError> {
         let (a, b) = (self.resolve(a)?, self.resolve(b)?);
         // The same permutation of both: add below it.
         let aligned = a.view == b.view
@@ -404,8 +439,10 @@ impl Lowering<'_> {
         let [condition, then, otherwise] = call.inputs.as_slice() else {
             return Err(self.unsupported("needs three operands"));
         };
-        let Value::Tensor(x) = condition else {
-            return Err(self.unsupported("a choice by a constant mask is not supported"));
+        let x = match condition {
+            Value::Tensor(x) => x,
+            Value::Constant(mask) => return self.masked(&mask.clone(), then, otherwise, call),
+            Value::Failed(error) => return Err((**error).clone()),
         };
         let x = self.broadcast(x, &call.shape)?;
         // Undo the 0-or-1 form of a comparison.
@@ -420,42 +457,136 @@ impl Lowering<'_> {
             {
                 ((**c).clone(), otherwise, then)
             }
-            f => (f.clone(), then, otherwise),
+            f => {
+                let half = ScalarFn::Const(0.5);
+                (f.clone().combine(BinaryOp::Sub, half), then, otherwise)
+            }
         };
         if let (Value::Tensor(a), Value::Tensor(b)) = (then, otherwise)
             && let Some(leaky) = self.prelu(&x, &c, a, b)?
         {
             return Ok(leaky);
         }
-        let then = self.branch(&x, then, call)?;
-        let otherwise = self.branch(&x, otherwise, call)?;
+        let (yes, no) = (then, otherwise);
+        let (Some(then), Some(otherwise)) = (
+            self.branch(&x, then, call)?,
+            self.branch(&x, otherwise, call)?,
+        ) else {
+            return self.chosen(&x, c, yes, no, call);
+        };
         if c.size() + then.size() + otherwise.size() > 2 * MAX_EXPRESSION {
             return Err(self.unsupported("the expression is too large"));
         }
         Ok(x.with(ScalarFn::select(c, then, otherwise)))
     }
 
-    /// A branch of a choice as a function of the condition's tensor.
-    fn branch(&mut self, x: &Lazy, value: &Value, call: &Call) -> Result<ScalarFn, ImportError> {
+    /// A branch of a choice as a function of the condition's tensor, if it is one.
+    fn branch(
+        &mut self,
+        x: &Lazy,
+        value: &Value,
+        call: &Call,
+    ) -> Result<Option<ScalarFn>, ImportError> {
         match value {
             Value::Constant(t) => {
-                let values = self.floats(t)?;
-                match values.first().filter(|f| values.iter().all(|v| v == *f)) {
-                    Some(&v) => Ok(ScalarFn::Const(f64::from(v))),
-                    None => {
-                        Err(self.unsupported("a choice of different constants is not supported"))
-                    }
-                }
+                let values = self.saturated(t)?;
+                let same = values.first().filter(|f| values.iter().all(|v| v == *f));
+                Ok(same.map(|&v| ScalarFn::Const(f64::from(v))))
             }
             Value::Tensor(y) => {
                 let y = self.broadcast(y, &call.shape)?;
-                if y.same_source(x) {
-                    Ok(y.f)
-                } else {
-                    Err(self.unsupported("a choice between different tensors is not supported"))
+                Ok(y.same_source(x).then_some(y.f))
+            }
+            Value::Failed(error) => Err((**error).clone()),
+        }
+    }
+
+    /// A constant's elements; infinities are large numbers instead (masks).
+    fn saturated(&self, tensor: &Tensor) -> Result<Vec<f32>, ImportError> {
+        let values = self.any_floats(tensor)?;
+        if values.iter().any(|v| v.is_nan()) {
+            return Err(self.unsupported("a constant holds NaN"));
+        }
+        Ok(values.iter().map(|v| v.clamp(-LARGE, LARGE)).collect())
+    }
+
+    /// A value as a tensor of the result's shape.
+    fn full(&mut self, value: &Value, call: &Call) -> Result<Lazy, ImportError> {
+        let x = match value {
+            Value::Constant(t) => {
+                let values = self.saturated(t)?;
+                self.emit_lazy(Op::Constant(values), Vec::new(), t.shape().to_vec())?
+            }
+            value => self.tensor(value)?,
+        };
+        self.broadcast(&x, &call.shape)
+    }
+
+    /// A choice by a constant mask: each branch times its part of the mask.
+    fn masked(
+        &mut self,
+        mask: &Tensor,
+        then: &Value,
+        otherwise: &Value,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let given = self.any_floats(mask)?;
+        let mask = spread(&given, mask.shape(), &call.shape)
+            .ok_or_else(|| self.unsupported("a mask that does not fit"))?;
+        let inverse: Vec<f32> = mask.iter().map(|m| 1.0 - m).collect();
+        let mut parts = Vec::new();
+        let mut shift = vec![0.0f32; mask.len()];
+        for (value, mask) in [(then, mask), (otherwise, inverse)] {
+            match value {
+                Value::Constant(t) => {
+                    let values = spread(&self.saturated(t)?, t.shape(), &call.shape)
+                        .ok_or_else(|| self.unsupported("a constant that does not fit"))?;
+                    for (s, (v, m)) in shift.iter_mut().zip(values.iter().zip(&mask)) {
+                        *s += v * m;
+                    }
+                }
+                value => {
+                    let x = self.full(value, call)?;
+                    parts.push(self.affine_elements(&x, mask, vec![0.0])?);
                 }
             }
         }
+        let sum = match parts.as_slice() {
+            [one] => one.clone(),
+            [a, b] => self.sum(a, b)?,
+            _ => return Err(self.unsupported("constants that were not folded")),
+        };
+        if shift.iter().all(|&s| s == 0.0) {
+            return Ok(sum);
+        }
+        self.affine_elements(&sum, vec![1.0], shift)
+    }
+
+    /// A choice between any tensors: `otherwise + truth·(then − otherwise)`.
+    fn chosen(
+        &mut self,
+        x: &Lazy,
+        condition: ScalarFn,
+        then: &Value,
+        otherwise: &Value,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let (one, zero) = (ScalarFn::Const(1.0), ScalarFn::Const(0.0));
+        let truth = x.clone().with(ScalarFn::select(condition, one, zero));
+        if let (Value::Constant(a), Value::Constant(b)) = (then, otherwise) {
+            let fit = |v: Vec<f32>, t: &Tensor| spread(&v, t.shape(), &call.shape);
+            let (a, b) = (fit(self.saturated(a)?, a), fit(self.saturated(b)?, b));
+            let (Some(a), Some(b)) = (a, b) else {
+                return Err(self.unsupported("a constant that does not fit"));
+            };
+            let difference = a.iter().zip(&b).map(|(a, b)| a - b).collect();
+            return self.affine_elements(&truth, difference, b);
+        }
+        let (then, otherwise) = (self.full(then, call)?, self.full(otherwise, call)?);
+        let negative = self.mapped(&otherwise, -1.0, 0.0);
+        let difference = self.sum(&then, &negative)?;
+        let change = self.times(&truth, &difference, &call.shape)?;
+        self.sum(&otherwise, &change)
     }
 
     /// `0 > x ? slopes · x : x`, which is how tract writes a PRelu with a slope per channel.

@@ -11,6 +11,9 @@ use super::tensor::{Lazy, Lowering};
 use super::view::Builder;
 use crate::graph::{Op, ScalarFn, ScalarOp};
 
+/// Most factors of a product along axes.
+const MAX_FACTORS: usize = 32;
+
 /// `[result…][window]` over an operand with these dimensions.
 fn pool_view(dims: &[usize], w: &Windows) -> View {
     let mut view = Builder::new(dims);
@@ -148,6 +151,28 @@ impl Lowering<'_> {
                     self.sum_over(&function(x, ScalarOp::Square), &view, group, &call.shape)?;
                 self.scaled(&sum, vec![1.0 / group as f32])
             }
+            Reducer::ArgMax(last) => self.arg_max(x, &view, group, last, &call.shape),
+            Reducer::ArgMin(last) => {
+                let negated = function(x, ScalarOp::Neg);
+                self.arg_max(negated, &view, group, last, &call.shape)
+            }
+            Reducer::Prod if group <= MAX_FACTORS => {
+                let mut long = call.shape.clone();
+                long.push(group);
+                let factors = self.map(&x, &view, &long)?;
+                let mut product = self.window(&factors, long.len() - 1, 0, 1, 1)?;
+                for at in 1..group as i64 {
+                    let factor = self.window(&factors, long.len() - 1, at, 1, 1)?;
+                    let shape = product.shape.clone();
+                    product = self.times(&product, &factor, &shape)?;
+                }
+                Ok(product.reshaped(&call.shape))
+            }
+            Reducer::Any => self.max_over(&x, &view, group, &call.shape),
+            Reducer::All => {
+                let max = self.max_over(&function(x, ScalarOp::Neg), &view, group, &call.shape)?;
+                Ok(function(max, ScalarOp::Neg))
+            }
             Reducer::Max => self.max_over(&x, &view, group, &call.shape),
             Reducer::Min => {
                 let max = self.max_over(&function(x, ScalarOp::Neg), &view, group, &call.shape)?;
@@ -155,6 +180,31 @@ impl Lowering<'_> {
             }
             other => Err(self.unsupported(format!("the reduction {other:?} is not supported"))),
         }
+    }
+
+    /// Index of the first (or last) largest element of every window.
+    fn arg_max(
+        &mut self,
+        x: Lazy,
+        view: &View,
+        len: usize,
+        last: bool,
+        shape: &[usize],
+    ) -> Result<Lazy, ImportError> {
+        let mut long = shape.to_vec();
+        long.push(len);
+        let mut y = self.map(&x, view, &long)?;
+        if last {
+            y = self.window(&y, shape.len(), len as i64 - 1, -1, len)?;
+        }
+        let node = self.plain(&y)?;
+        let index = self.emit_lazy(Op::ArgMax { len }, vec![node], shape.to_vec())?;
+        if !last {
+            return Ok(index);
+        }
+        let f =
+            ScalarFn::Const(len as f64 - 1.0).combine(crate::graph::BinaryOp::Sub, index.f.clone());
+        Ok(index.with(f))
     }
 
     pub(super) fn softmax(&mut self, op: &Softmax, call: &Call) -> Result<Lazy, ImportError> {

@@ -4,17 +4,15 @@ use std::collections::HashMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
-use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, type_proto};
+use tract_onnx::pb::{
+    GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorProto, type_proto,
+};
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
 use super::{ImportError, ImportOptions};
 
 /// Operators that are refused before tract sees them, with the reason.
 const REFUSED: &[(&[&str], &str)] = &[
-    (
-        &["LSTM", "GRU", "RNN"],
-        "recurrent operators are not supported",
-    ),
     (
         &["If", "Loop", "Scan", "SequenceMap"],
         "control flow is not supported",
@@ -25,7 +23,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "TreeEnsembleRegressor",
             "TreeEnsemble",
         ],
-        "decision trees are not supported",
+        "decision trees of this form are not supported",
     ),
     (
         &[
@@ -37,7 +35,7 @@ const REFUSED: &[(&[&str], &str)] = &[
             "ConvInteger",
             "MatMulInteger",
         ],
-        "models that are quantized already are not supported; import the float model",
+        "this use of a quantized operator is not supported; scales and zero points have to be constant",
     ),
     (
         &[
@@ -98,6 +96,8 @@ pub(super) struct Model {
     proto: ModelProto,
     /// By the name that tract gives to the node.
     origins: HashMap<String, Origin>,
+    /// Outputs that were removed because they are texts.
+    pub(super) texts: Vec<String>,
 }
 
 /// Runs tract code, which may panic on malformed models.
@@ -135,7 +135,7 @@ impl Model {
         }
         let decoded = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
         let mut proto = decoded.map_err(|reason| ImportError::Malformed { reason })?;
-        let opsets: HashMap<String, i64> = proto
+        let mut opsets: HashMap<String, i64> = proto
             .opset_import
             .iter()
             .map(|o| (o.domain.clone(), o.version))
@@ -151,6 +151,18 @@ impl Model {
             });
         }
         repair(graph);
+        let mut texts = Vec::new();
+        if purpose == Purpose::Lower {
+            texts = super::rewrite::rewrite(graph);
+            if !opsets.contains_key("") && !opsets.contains_key("ai.onnx") {
+                // A model of nothing but machine-learning operators; they are others now.
+                proto.opset_import.push(OperatorSetIdProto {
+                    domain: String::new(),
+                    version: 13,
+                });
+                opsets.insert(String::new(), 13);
+            }
+        }
         let origins = check(graph, &opsets, options, purpose)?;
         fix_inputs(graph, options)?;
         if !opsets.contains_key("") && !opsets.contains_key("ai.onnx") {
@@ -158,7 +170,11 @@ impl Model {
                 reason: "no version of the ONNX operator set".into(),
             });
         }
-        Ok(Model { proto, origins })
+        Ok(Model {
+            proto,
+            origins,
+            texts,
+        })
     }
 
     /// Shape inference and constant folding.

@@ -9,7 +9,7 @@ use zkinfer_circuits::program::View;
 use super::proto::Origin;
 use super::view::{self, Builder};
 use super::{ImportError, ImportOptions};
-use crate::graph::{Activation, Graph, GraphNode, NodeId, Op, ScalarFn, Shape};
+use crate::graph::{Activation, BinaryOp, Graph, GraphNode, NodeId, Op, ScalarFn, ScalarOp, Shape};
 
 /// Most loops or axes a view may have.
 const MAX_LOOPS: usize = 16;
@@ -21,6 +21,8 @@ pub(super) const MAX_EXPRESSION: usize = 200;
 pub(super) enum Value {
     Constant(Arc<Tensor>),
     Tensor(Lazy),
+    /// A result that could not be lowered. It matters only if an output needs it.
+    Failed(Arc<ImportError>),
 }
 
 /// `f`, element by element, of a node seen through a view (`None`: as it is).
@@ -76,6 +78,50 @@ pub(super) struct Lowering<'a> {
     /// The ONNX node that is being lowered.
     pub(super) origin: Origin,
     derived: HashMap<NodeId, Vec<(Derived, NodeId)>>,
+    /// Per node: whether all its values are whole numbers, whatever the input.
+    pub(super) whole: Vec<bool>,
+}
+
+/// Whether a function of whole (or any) numbers is a whole number.
+fn whole_function(f: &ScalarFn, x: bool) -> bool {
+    match f {
+        ScalarFn::X => x,
+        ScalarFn::Const(c) => c.fract() == 0.0,
+        ScalarFn::Apply(op, f) => match op {
+            ScalarOp::Floor | ScalarOp::Ceil | ScalarOp::Round | ScalarOp::Sign => true,
+            ScalarOp::Neg | ScalarOp::Abs | ScalarOp::Relu | ScalarOp::Square => {
+                whole_function(f, x)
+            }
+            _ => false,
+        },
+        ScalarFn::Combine(op, f, g) => {
+            !matches!(op, BinaryOp::Div | BinaryOp::Pow)
+                && whole_function(f, x)
+                && whole_function(g, x)
+        }
+        ScalarFn::Select(_, f, g) => whole_function(f, x) && whole_function(g, x),
+    }
+}
+
+/// Whether an operation on whole (or any) numbers yields whole numbers.
+fn whole_result(op: &Op, inputs: bool) -> bool {
+    let ints = |v: &[f32]| v.iter().all(|x| x.fract() == 0.0);
+    match op {
+        Op::Input | Op::Softmax { .. } => false,
+        Op::Constant(v) => ints(v),
+        Op::ArgMax { .. } => true,
+        Op::View(_) | Op::Concat | Op::Add | Op::Max { .. } | Op::Sum { .. } => inputs,
+        Op::Product { .. } => inputs,
+        Op::Linear(l) => inputs && ints(&l.weights) && ints(&l.bias),
+        Op::Affine { scale, shift } => inputs && ints(scale) && ints(shift),
+        Op::Activation(Activation::Relu) => inputs,
+        Op::Activation(Activation::LeakyRelu(v)) => inputs && ints(v),
+        Op::Activation(Activation::Clip { low, high }) => {
+            let bound = |v: &f32| v.is_infinite() || v.fract() == 0.0;
+            inputs && bound(low) && bound(high)
+        }
+        Op::Activation(Activation::Scalar(f)) => whole_function(f, inputs),
+    }
 }
 
 impl<'a> Lowering<'a> {
@@ -95,7 +141,13 @@ impl<'a> Lowering<'a> {
             options,
             origin,
             derived: HashMap::new(),
+            whole: Vec::new(),
         }
+    }
+
+    /// Whether all values of a tensor are whole numbers.
+    pub(super) fn is_whole(&self, x: &Lazy) -> bool {
+        whole_function(&x.f, self.whole.get(x.node) == Some(&true))
     }
 
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
@@ -131,6 +183,8 @@ impl<'a> Lowering<'a> {
         shape: Vec<usize>,
     ) -> Result<NodeId, ImportError> {
         self.bound("the number of elements", &shape)?;
+        let inputs_whole = inputs.iter().all(|&i| self.whole.get(i) == Some(&true));
+        self.whole.push(whole_result(&op, inputs_whole));
         self.graph.nodes.push(GraphNode {
             name: self.origin.node.clone(),
             op,
@@ -236,13 +290,19 @@ impl<'a> Lowering<'a> {
         seen.iter().all(|&s| s)
     }
 
+    /// Whether a view reads a node without padding and at least as often as it has elements (broadcasting).
+    fn repeats(&self, node: NodeId, view: &View) -> bool {
+        let read = view.loops.iter().map(|&l| l as usize).product::<usize>();
+        view::in_range(view) && read >= self.graph.nodes[node].len()
+    }
+
     /// The same tensor without a pending expression. The expression moves below the view where nothing is lost.
     pub(super) fn resolve(&mut self, x: &Lazy) -> Result<Lazy, ImportError> {
         if x.f == ScalarFn::X {
             return Ok(x.clone());
         }
         let (node, view) = match &x.view {
-            Some(view) if !self.permutes(x.node, view) => {
+            Some(view) if !self.permutes(x.node, view) && !self.repeats(x.node, view) => {
                 (self.view_node(x.node, view, &x.shape)?, None)
             }
             view => (x.node, view.clone()),
@@ -367,6 +427,7 @@ impl<'a> Lowering<'a> {
                 let values = self.floats(t)?;
                 self.emit_lazy(Op::Constant(values), Vec::new(), t.shape().to_vec())
             }
+            Value::Failed(error) => Err((**error).clone()),
         }
     }
 }

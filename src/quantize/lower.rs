@@ -7,13 +7,20 @@ use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::wiring::{fit_view, is_identity};
 use super::{QuantizeError, QuantizeOptions};
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Graph, NodeId, Op, ScalarFn};
 use crate::model::{QuantizedModel, TensorInterface};
 
 mod activation;
 mod add;
+mod argmax;
 mod linear;
 mod maximum;
+mod product;
+
+/// Most elements of an input that are looked at one by one.
+const MAX_FEATURES: usize = 512;
+/// Features whose ranges differ by more than this have scales of their own.
+const UNEVEN: f64 = 16.0;
 
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
@@ -24,6 +31,8 @@ pub(super) struct Lowering<'a> {
     values: Vec<Option<Value>>,
     /// Inputs that are another model's outputs.
     chained: Vec<TensorInterface>,
+    /// Functions that were looked at, and what all their uses share.
+    functions: Vec<(ScalarFn, Option<activation::Shared>)>,
 }
 
 impl<'a> Lowering<'a> {
@@ -57,6 +66,7 @@ impl<'a> Lowering<'a> {
             uses,
             values: vec![None; graph.nodes.len()],
             chained: options.inputs.clone(),
+            functions: Vec::new(),
         }
     }
 
@@ -157,6 +167,25 @@ impl<'a> Lowering<'a> {
                 out.push(interface);
                 continue;
             }
+            let (name, shape) = (node.name.clone(), node.shape.clone());
+            if let Some(scales) = self.feature_scales(id) {
+                let (scale, zero): (Vec<f64>, Vec<f64>) = scales.into_iter().unzip();
+                let offset = scale.iter().zip(&zero).map(|(s, z)| -s * z).collect();
+                self.values[id] = Some(Value::Act(Act {
+                    planes: vec![Plane {
+                        value,
+                        scale: scale.clone(),
+                    }],
+                    offset,
+                }));
+                out.push(TensorInterface {
+                    name,
+                    shape,
+                    scale: shorten(scale),
+                    zero_point: shorten(zero),
+                });
+                continue;
+            }
             let (scale, zero) = self.input_scale(id);
             self.values[id] = Some(Value::Act(Act {
                 planes: vec![Plane {
@@ -165,7 +194,6 @@ impl<'a> Lowering<'a> {
                 }],
                 offset: vec![-scale * zero; len],
             }));
-            let (name, shape) = (node.name.clone(), node.shape.clone());
             out.push(TensorInterface {
                 name,
                 shape,
@@ -174,6 +202,50 @@ impl<'a> Lowering<'a> {
             });
         }
         Ok(out)
+    }
+
+    /// Step and zero point of every element of an input that is a list of features of very different ranges (a table's
+    /// columns). Not for images and other inputs whose elements are alike.
+    fn feature_scales(&self, id: NodeId) -> Option<Vec<(f64, f64)>> {
+        let node = &self.graph.nodes[id];
+        let len = node.len();
+        let flat = node.shape.iter().filter(|&&l| l > 1).count() <= 1;
+        let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        if !flat || !(2..=MAX_FEATURES).contains(&len) || (low_is_hard && high_is_hard) {
+            return None;
+        }
+        let feature = |i: usize| {
+            let only = |e: usize| if e == i { 0 } else { usize::MAX };
+            let seen = self.stats.element(id, i);
+            let likely = self.stats.channels(id, 1, only);
+            let (low, high) = likely.first().copied().unwrap_or(seen);
+            (seen, (low, high))
+        };
+        let features: Vec<_> = (0..len).map(feature).collect();
+        let mut widths: Vec<f64> = features.iter().map(|(seen, _)| seen.1 - seen.0).collect();
+        widths.sort_by(f64::total_cmp);
+        let largest = *widths.last()?;
+        if widths[len / 4] <= 0.0 || widths[len / 4] * UNEVEN > largest {
+            return None;
+        }
+        let top = self.network.top();
+        let one = |&(seen, (low, high)): &((f64, f64), (f64, f64))| {
+            let middle = (seen.0 + seen.1) / 2.0;
+            let widened = |v: f64| middle + (v - middle) * (1.0 + self.network.headroom);
+            let (mut a, b) = (widened(low), widened(high));
+            if seen.0 >= 0.0 && a <= 0.25 * b {
+                a = 0.0;
+            }
+            let least = (a.abs().max(b.abs()) * 1e-3).max(largest * 1e-9);
+            let (a, b) = if b - a < least {
+                (a - least, b + least)
+            } else {
+                (a, b)
+            };
+            let scale = (b - a) / (top - 1.0);
+            (scale, (-a / scale - 1e-9).ceil() + 0.0)
+        };
+        Some(features.iter().map(one).collect())
     }
 
     /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
@@ -213,7 +285,11 @@ impl<'a> Lowering<'a> {
             (a, b) = (a - least, b + least);
         }
         // One step to spare: with a whole zero point both ends stay inside, wherever zero is.
-        let scale = (b - a) / (self.network.top() - 1.0);
+        let mut scale = (b - a) / (self.network.top() - 1.0);
+        if self.stats.whole.get(id) == Some(&true) && scale <= 1.0 {
+            // Indices and counts: whole numbers stay exact.
+            scale = 1.0 / (1.0 / scale).floor();
+        }
         // (Adding zero turns −0 into 0.)
         let zero = (-a / scale - 1e-9).ceil() + 0.0;
         (scale, zero)
@@ -249,6 +325,11 @@ impl<'a> Lowering<'a> {
             Op::Max { windows, window } => self.maximum(id, input?, windows, *window)?,
             Op::Sum { group } => Value::Act(self.sum(id, input?, *group)?),
             Op::Softmax { len } => Value::Act(self.softmax(id, input?, *len)?),
+            Op::ArgMax { len } => Value::Act(self.argmax(id, input?, *len)?),
+            Op::Product { left, right, group } => {
+                let (left, right) = (left.clone(), right.clone());
+                Value::Act(self.product(id, (&left, &right), *group)?)
+            }
         })
     }
 
@@ -339,7 +420,11 @@ impl<'a> Lowering<'a> {
         let net = &mut self.network;
         let mut ranges = acc.range.clone();
         if tied || !net.per_channel {
-            ranges.fill(acc.total_range());
+            let total = |a: (f64, f64), r: &(f64, f64)| (a.0.min(r.0), a.1.max(r.1));
+            let total = ranges
+                .iter()
+                .fold((f64::INFINITY, f64::NEG_INFINITY), total);
+            ranges.fill(total);
         }
         let mut scales: Vec<f64> = ranges
             .iter()
@@ -392,6 +477,13 @@ impl<'a> Lowering<'a> {
     /// A quantized tensor `id` as an accumulator, one input per plane: for what cannot be absorbed. Elements of equal scales
     /// and offsets share weights.
     pub fn elementwise(&mut self, id: NodeId, act: &Act) -> Result<Acc, QuantizeError> {
+        let mut acc = self.rescaling(id, act)?;
+        self.measure(id, &mut acc);
+        Ok(acc)
+    }
+
+    /// [`Self::elementwise`] without ranges; `id` is for errors.
+    pub fn rescaling(&self, id: NodeId, act: &Act) -> Result<Acc, QuantizeError> {
         let len = act.len();
         if len == 0 {
             return Err(self.shape_error(id, "is empty"));
@@ -455,7 +547,7 @@ impl<'a> Lowering<'a> {
             inputs: 1,
             weights: (0..groups).map(|c| p.scale[first(c)]).collect(),
         };
-        let mut acc = Acc {
+        Ok(Acc {
             groups,
             outputs: 1,
             positions,
@@ -466,9 +558,7 @@ impl<'a> Lowering<'a> {
             spread: None,
             low: false,
             post,
-        };
-        self.measure(id, &mut acc);
-        Ok(acc)
+        })
     }
 
     /// Sets an accumulator's ranges to what calibration saw of tensor `id`, whose elements it holds.
@@ -578,6 +668,11 @@ impl<'a> Lowering<'a> {
                 offset: vec![offset; act.len()],
             };
         }
+        Ok(self.sum_act(&act, group))
+    }
+
+    /// Sums of `group` consecutive elements, whose scales agree within every group.
+    pub fn sum_act(&mut self, act: &Act, group: usize) -> Act {
         let mut planes = Vec::with_capacity(act.planes.len());
         for p in &act.planes {
             let value = self.network.push(Node::Sum {
@@ -593,10 +688,10 @@ impl<'a> Lowering<'a> {
                     .collect(),
             });
         }
-        Ok(Act {
+        Act {
             planes,
             offset: act.offset.chunks(group).map(|c| c.iter().sum()).collect(),
-        })
+        }
     }
 
     /// The node that yields output `id`, with scales and zero points.

@@ -11,7 +11,48 @@ use crate::run::HintSolver;
 /// Logits further than this below the normaliser count as probability zero.
 const DEPTH: f64 = 12.0;
 
+/// Logits that were further than this below another one in every sample are masked.
+const MASKED: f64 = 24.0;
+
 impl Lowering<'_> {
+    /// Masked logits (−∞, −10⁹ and the like) become just low enough to count as probability zero: otherwise they would take the
+    /// whole range for themselves.
+    fn mask(&mut self, input: NodeId, len: usize) -> Result<(), QuantizeError> {
+        let total = self.graph.nodes[input].len();
+        let mut floor: Vec<Option<f64>> = Vec::with_capacity(total);
+        for start in (0..total).step_by(len) {
+            let run = start..start + len;
+            let sure = run
+                .clone()
+                .map(|i| self.stats.element(input, i).0)
+                .fold(f64::NEG_INFINITY, f64::max);
+            let masked = |i: usize| self.stats.element(input, i).1 < sure - MASKED;
+            floor.extend(run.map(|i| masked(i).then_some(sure - DEPTH - 2.0)));
+        }
+        if floor.iter().all(Option::is_none) {
+            return Ok(());
+        }
+        let mut act = self.act(input)?;
+        let mut range = (f64::INFINITY, f64::NEG_INFINITY);
+        for (i, floor) in floor.iter().enumerate() {
+            let (low, high) = match floor {
+                Some(floor) => {
+                    act.planes.iter_mut().for_each(|p| p.scale[i] = 0.0);
+                    act.offset[i] = *floor;
+                    (*floor, *floor)
+                }
+                None => self.stats.element(input, i),
+            };
+            range = (range.0.min(low), range.1.max(high));
+        }
+        let margin = (range.1 - range.0) / (self.stats.samples() as f64).sqrt();
+        let mut acc = self.rescaling(input, &act)?;
+        acc.range = vec![(range.0 - margin, range.1 + margin); acc.channels()];
+        let act = self.materialize(acc, true, input)?;
+        self.replace(input, &act);
+        Ok(())
+    }
+
     pub(super) fn softmax(
         &mut self,
         id: NodeId,
@@ -29,6 +70,7 @@ impl Lowering<'_> {
                 reason: "softmax over 2^T elements or more; raise range_bits",
             });
         }
+        self.mask(input, len)?;
         // A common offset does not change the result.
         let (mut logits, mut scale, _) = self.uniform(input)?;
         if self.width(logits) > 1 {

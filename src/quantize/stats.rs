@@ -21,6 +21,8 @@ pub(super) struct Stats {
     samples: usize,
     /// Least and greatest value of every sample, for the model's inputs.
     extremes: Vec<Vec<(f32, f32)>>,
+    /// Whether all values of a model's input are whole numbers.
+    pub whole: Vec<bool>,
     /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
@@ -39,6 +41,7 @@ impl Stats {
             moments: vec![Vec::new(); n],
             samples: samples.len(),
             extremes: vec![Vec::new(); n],
+            whole: vec![true; n],
         };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
@@ -65,6 +68,7 @@ impl Stats {
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
                 if matches!(graph.nodes[id].op, Op::Input) {
+                    stats.whole[id] &= v.iter().all(|x| x.fract() == 0.0);
                     let fold = |e: (f32, f32), &x: &f32| (e.0.min(x), e.1.max(x));
                     stats.extremes[id]
                         .push(v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold));

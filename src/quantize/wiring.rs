@@ -54,7 +54,7 @@ pub(super) fn fit(points: &[i64], dims: usize) -> Option<Fit> {
 }
 
 /// A view of a flat array of `extent` elements that reads `indices` in order.
-pub(super) fn fit_view(indices: &[usize], extent: usize) -> Option<View> {
+pub(crate) fn fit_view(indices: &[usize], extent: usize) -> Option<View> {
     let points: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
     let mut f = fit(&points, 1)?;
     let axis = Axis {

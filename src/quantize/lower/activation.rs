@@ -2,8 +2,8 @@
 
 use zkinfer_circuits::program::{Unit, ValueRef};
 
-use super::{Acc, Act, Lowering, Value, common, wide};
-use crate::graph::{Activation, NodeId, ScalarFn};
+use super::{Acc, AccTerm, Act, Lowering, Value, common, wide};
+use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
 
 impl Lowering<'_> {
@@ -47,7 +47,10 @@ impl Lowering<'_> {
             Activation::Clip { low, high } => {
                 self.clip(id, input, f64::from(*low), f64::from(*high))
             }
-            Activation::Scalar(f) => self.table(id, input, f),
+            Activation::Scalar(f) => match step(f) {
+                Some(step) => self.step(id, input, step),
+                None => self.table(id, input, f),
+            },
         }
     }
 
@@ -151,12 +154,109 @@ impl Lowering<'_> {
         Ok(Value::Act(act))
     }
 
+    /// A range that is not so narrow that the rounding of what an accumulator reads would leave it (a sum of probabilities is
+    /// always one in floats).
+    pub(in crate::quantize) fn beyond_noise(&self, acc: &Acc, range: (f64, f64)) -> (f64, f64) {
+        let noise = (0..acc.channels())
+            .map(|c| {
+                let term = |t: &AccTerm| {
+                    let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
+                    row.iter().map(|w| w * w).sum::<f64>() * self.width(t.source) as f64
+                };
+                acc.terms.iter().map(term).sum::<f64>().sqrt()
+            })
+            .fold(0.0, f64::max);
+        if noise.is_finite() && range.1 - range.0 < noise {
+            (range.0 - 8.0 * noise, range.1 + 8.0 * noise)
+        } else {
+            range
+        }
+    }
+
+    /// The ranges that all uses of a function have together, if there are many (steps of a recurrence): they share a table.
+    fn shared(&mut self, f: &ScalarFn) -> Option<Shared> {
+        if let Some((_, known)) = self.functions.iter().find(|(g, _)| g == f) {
+            return known.clone();
+        }
+        let table = |n: &&GraphNode| matches!(n.op, Op::Activation(Activation::Scalar(_)));
+        let crowded = self.graph.nodes.iter().filter(table).count() > CROWDED;
+        let same = |op: &Op| matches!(op, Op::Activation(Activation::Scalar(g)) if g == f);
+        let uses = self.graph.nodes.iter().enumerate();
+        let uses: Vec<(NodeId, NodeId)> = uses
+            .filter(|(_, n)| same(&n.op))
+            .filter_map(|(id, n)| Some((id, *n.inputs.first()?)))
+            .collect();
+        let join = |ranges: &mut dyn Iterator<Item = (f64, f64)>| {
+            ranges.fold((f64::INFINITY, f64::NEG_INFINITY), |a, r| {
+                (a.0.min(r.0), a.1.max(r.1))
+            })
+        };
+        let stats = self.stats;
+        let likely = |id: NodeId| stats.channels(id, 1, |_| 0)[0];
+        let shared = (crowded && uses.len() >= MANY).then(|| Shared {
+            likely: join(&mut uses.iter().map(|u| likely(u.1))),
+            seen: join(&mut uses.iter().map(|u| stats.tensor(u.1))),
+            results: join(&mut uses.iter().map(|u| stats.tensor(u.0))),
+        });
+        self.functions.push((f.clone(), shared.clone()));
+        shared
+    }
+
+    /// One value where `k·x + d > 0`, another elsewhere. The argument is not rounded: `x = max(0, ⌊(y − 1)/2^T⌋ + 1)` is positive
+    /// exactly where the accumulator `y` is, so the comparison is as exact as the integers it compares.
+    fn step(&mut self, id: NodeId, input: NodeId, step: Step) -> Result<Value, QuantizeError> {
+        let mut acc = self.plain(input)?;
+        acc.affine(&[step.slope], &[step.shift]);
+        let (top, range) = (self.network.top(), self.network.range());
+        let room = f64::from(i32::MAX) - 2.0 * range * range;
+        // Every channel has a scale of its own: only its sign matters.
+        let scale: Vec<f64> = acc
+            .range
+            .iter()
+            .enumerate()
+            .map(|(c, (low, high))| {
+                let seen = low.abs().max(high.abs()) * (1.0 + self.network.headroom);
+                let weights = || {
+                    let row = |t: &'_ AccTerm| c * t.inputs..(c + 1) * t.inputs;
+                    acc.terms.iter().flat_map(move |t| &t.weights[row(t)])
+                };
+                let largest = weights().fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
+                // No integers that are in range lead beyond these; where few are summed that is the tighter bound.
+                let (low, high) = weights().fold((acc.bias[c], acc.bias[c]), |(a, b), w| {
+                    (a + (w * top).min(0.0), b + (w * top).max(0.0))
+                });
+                let reach = seen.min(low.abs().max(high.abs()));
+                (reach / (top - 2.0)).max(largest * range / room).max(1e-30)
+            })
+            .collect();
+        let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
+        entries[0] = 0;
+        let table = self.network.table(entries);
+        let unit = Unit {
+            tables: vec![table],
+            ..Unit::RELU
+        };
+        let half = self.network.range() / 2.0;
+        let zero = vec![(half - 1.0) / self.network.range(); scale.len()];
+        let node = self
+            .network
+            .emit(&acc, unit, &scale, 0.0, &zero, self.origin(id))?;
+        let out = vec![(step.above - step.below) / top; scale.len()];
+        let offset = vec![step.below; scale.len()];
+        let value = ValueRef { node, port: 2 };
+        let act = self.network.results(&acc, &[(value, out)], &offset)?;
+        self.network.decode(&act);
+        Ok(Value::Act(act))
+    }
+
     /// A function by table: the argument is requantized over its calibrated range. On a side where the function is flat it
     /// saturates; elsewhere an argument beyond the range is an error of the run. Between calibrated arguments the table is
     /// only as good as the function is smooth: near a pole inside the range entries saturate.
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
         let acc = self.plain(input)?;
-        let (min, max) = acc.total_range();
+        let shared = self.shared(f);
+        let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
+        let (min, max) = self.beyond_noise(&acc, (min, max));
         let mut span = max - min;
         if span <= 0.0 {
             span = (max.abs() * 1e-3).max(1e-6);
@@ -167,7 +267,10 @@ impl Lowering<'_> {
         // What calibration saw, without margins, decides how large results may become: their range may grow as much as the
         // argument's. Functions that grow faster (exponentials, powers, poles) would otherwise spend their integers on
         // values that never occur.
-        let (seen, results) = (self.stats.tensor(input), self.stats.tensor(id));
+        let (seen, results) = shared.map_or_else(
+            || (self.stats.tensor(input), self.stats.tensor(id)),
+            |s| (s.seen, s.results),
+        );
         let growth = (2.0 * reach / (seen.1 - seen.0).max(span * 1e-3)).max(1.0);
         let least = results.0.abs().max(results.1.abs()).max(1e-6) * 1e-3;
         let room = growth * (results.1 - results.0).max(least);
@@ -221,6 +324,103 @@ impl Lowering<'_> {
         debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
         Ok(Value::Act(act))
     }
+}
+
+/// From this many uses on a function has one table for all of them.
+const MANY: usize = 6;
+/// Up to this many functions every use has a table of its own, which is more precise.
+const CROWDED: usize = 48;
+
+/// Ranges of all arguments and results of a function.
+#[derive(Clone)]
+pub(in crate::quantize) struct Shared {
+    likely: (f64, f64),
+    seen: (f64, f64),
+    results: (f64, f64),
+}
+
+/// `above` where `slope·x + shift > 0`, else `below`.
+#[derive(Clone, Copy)]
+struct Step {
+    slope: f64,
+    shift: f64,
+    above: f64,
+    below: f64,
+}
+
+/// A function with one value or two.
+#[derive(Clone)]
+enum Flat {
+    Constant(f64),
+    Step(Step),
+}
+
+impl Flat {
+    /// A function of two such values, if both change at the same place.
+    fn with(self, other: Flat, f: impl Fn(f64, f64) -> f64) -> Option<Flat> {
+        Some(match (self, other) {
+            (Flat::Constant(a), Flat::Constant(b)) => Flat::Constant(f(a, b)),
+            (Flat::Step(s), Flat::Constant(c)) => Flat::Step(Step {
+                above: f(s.above, c),
+                below: f(s.below, c),
+                ..s
+            }),
+            (Flat::Constant(c), Flat::Step(s)) => Flat::Step(Step {
+                above: f(c, s.above),
+                below: f(c, s.below),
+                ..s
+            }),
+            (Flat::Step(a), Flat::Step(b)) if (a.slope, a.shift) == (b.slope, b.shift) => {
+                Flat::Step(Step {
+                    above: f(a.above, b.above),
+                    below: f(a.below, b.below),
+                    ..a
+                })
+            }
+            _ => return None,
+        })
+    }
+}
+
+fn flat_function(f: &ScalarFn) -> Option<Flat> {
+    match f {
+        ScalarFn::X => None,
+        ScalarFn::Const(c) => Some(Flat::Constant(*c)),
+        ScalarFn::Apply(op, g) => flat_function(g)?.with(Flat::Constant(0.0), |v, _| op.eval(v)),
+        ScalarFn::Combine(op, g, h) => {
+            flat_function(g)?.with(flat_function(h)?, |a, b| op.eval(a, b))
+        }
+        ScalarFn::Select(condition, g, h) => {
+            let (g, h) = (flat_function(g)?, flat_function(h)?);
+            let condition = match flat_function(condition) {
+                Some(c) => c,
+                None => {
+                    let (slope, shift) = condition.affine()?;
+                    Flat::Step(Step {
+                        slope,
+                        shift,
+                        above: 1.0,
+                        below: -1.0,
+                    })
+                }
+            };
+            // Both branches where the condition is what it is.
+            let yes = condition
+                .clone()
+                .with(g, |c, v| if c > 0.0 { v } else { f64::NAN })?;
+            let no = condition.with(h, |c, v| if c > 0.0 { f64::NAN } else { v })?;
+            yes.with(no, |a, b| if a.is_nan() { b } else { a })
+        }
+    }
+}
+
+/// Whether a function is a comparison with a constant, or a function of one.
+fn step(f: &ScalarFn) -> Option<Step> {
+    let Some(Flat::Step(step)) = flat_function(f) else {
+        return None;
+    };
+    let finite = step.above.is_finite() && step.below.is_finite();
+    (step.slope != 0.0 && step.above != step.below && finite).then_some(step)
 }
 
 /// Points at which a table's margins are examined, per side.

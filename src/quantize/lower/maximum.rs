@@ -69,7 +69,7 @@ impl Lowering<'_> {
     }
 
     /// Neurons `max` over consecutive runs of `window` elements; padding is the integer 0, the lowest there is.
-    fn compare(
+    pub(super) fn compare(
         &mut self,
         id: NodeId,
         patches: ValueRef,

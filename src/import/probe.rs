@@ -1,0 +1,375 @@
+//! Operators that are linear in their one operand that is not constant, lowered by trying them out.
+//!
+//! Gathers and scatters with constant indices, triangles, cumulative sums, resizing, depth to space: tract computes them for
+//! chosen operands, and what they do is read off. `f(x) = M·x + c`: `c = f(0)`; if every element of `f(1, 2, 3, …) − c` is an
+//! element of the operand or zero it is an index map, which costs nothing; otherwise the columns of `M` are `f(e_j) − c`.
+//! Random operands confirm what was read off.
+
+use tract_onnx::prelude::{DatumType, TValue, Tensor, tvec};
+use tract_onnx::tract_core::internal::{IntoTValue, bail};
+use tract_onnx::tract_core::ops::array::{GatherElements, OneHot};
+
+use super::ImportError;
+use super::lower::Call;
+use super::proto::guarded;
+use super::tensor::{Lazy, Lowering, Value};
+use super::view::Builder;
+use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
+use crate::quantize::wiring::fit_view;
+use zkinfer_circuits::program::{Axis, View};
+
+/// tract's names of operators that are linear in the operand at this place.
+const LINEAR: &[(&str, usize)] = &[
+    ("GatherElements", 0),
+    ("GatherNd", 0),
+    ("ScatterElements", 0),
+    ("ScatterElements", 2),
+    ("ScatterNd", 0),
+    ("ScatterNd", 2),
+    ("Trilu", 0),
+    ("CumSum", 0),
+    ("Resize", 0),
+    ("OnnxResize", 0),
+    ("NearestUpsample", 0),
+    ("Compress", 0),
+    ("DynSlice", 0),
+    ("DynTile", 0),
+    ("Reverse", 0),
+    ("GridSample", 0),
+    ("Tile", 0),
+    ("Gather", 0),
+    ("GatherNdDyn", 0),
+];
+/// Largest operand whose elements are counted exactly in floats.
+const MAX_ELEMENTS: usize = 1 << 20;
+/// Largest matrix that is read off column by column, in elements.
+const MAX_MATRIX: usize = 1 << 22;
+/// Most pieces an irregular index map is cut into.
+const MAX_PIECES: usize = 2048;
+
+impl Lowering<'_> {
+    /// The result of an operator that is linear in its one free operand, if this is one.
+    pub(super) fn probe(&mut self, call: &Call) -> Result<Option<Lazy>, ImportError> {
+        if let Some(op) = call.node.op_as::<GatherElements>()
+            && let Some(y) = self.gather_elements(op.axis, call)?
+        {
+            return Ok(Some(y));
+        }
+        let name = call.node.op.name();
+        let free: Vec<usize> = (0..call.inputs.len())
+            .filter(|&i| call.tensor(i).is_some())
+            .collect();
+        let &[at] = free.as_slice() else {
+            return Ok(None);
+        };
+        if !LINEAR.iter().any(|(n, i)| name == *n && at == *i) {
+            return Ok(None);
+        }
+        let Some(x) = call.tensor(at).cloned() else {
+            return Ok(None);
+        };
+        let len = x.len();
+        if len > MAX_ELEMENTS {
+            return Err(self.unsupported("an irregular operator on so large a tensor"));
+        }
+        let zero = self.tried(call, at, &x.shape, &vec![0.0; len])?;
+        let outputs: usize = call.shape.iter().product();
+        if zero.len() != outputs {
+            return Err(self.unsupported("a result of another size than announced"));
+        }
+        let counted: Vec<f32> = (0..len).map(|i| (i + 1) as f32).collect();
+        let counted = self.tried(call, at, &x.shape, &counted)?;
+        let mut state = 1u64;
+        let mut random = || {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 48) as f32 - 32768.0
+        };
+        let test: Vec<f32> = (0..len).map(|_| random()).collect();
+        let tested = self.tried(call, at, &x.shape, &test)?;
+        let picked = |i: usize| {
+            let v = counted[i] - zero[i];
+            if v == 0.0 && tested[i] == zero[i] {
+                return Some(None);
+            }
+            let j = (v as usize).checked_sub(1).filter(|j| *j < len)?;
+            (v.fract() == 0.0 && zero[i] == 0.0 && tested[i] == test[j]).then_some(Some(j))
+        };
+        let constant = |y: Lazy, lowering: &mut Self| {
+            if zero.iter().all(|&z| z == 0.0) {
+                return Ok(y);
+            }
+            if zero.iter().any(|z| !z.is_finite()) {
+                return Err(lowering.unsupported("a constant that is not finite"));
+            }
+            lowering.affine_elements(&y, vec![1.0], zero.clone())
+        };
+        if let Some(map) = (0..outputs).map(picked).collect::<Option<Vec<_>>>()
+            && let Some(y) = self.picked(&x, &map, &call.shape)?
+        {
+            return constant(y, self).map(Some);
+        }
+        if len.saturating_mul(outputs) > MAX_MATRIX {
+            return Err(self.unsupported(format!(
+                "a linear map of {len} to {outputs} elements without a shape that could be used"
+            )));
+        }
+        let mut weights = vec![0.0f32; len * outputs];
+        let mut unit = vec![0.0f32; len];
+        for j in 0..len {
+            unit[j] = 1.0;
+            let column = self.tried(call, at, &x.shape, &unit)?;
+            unit[j] = 0.0;
+            for (o, (c, z)) in column.iter().zip(&zero).enumerate() {
+                weights[o * len + j] = c - z;
+            }
+        }
+        let matches = (0..outputs).all(|o| {
+            let row = weights[o * len..(o + 1) * len].iter().zip(&test);
+            let sum: f64 = row.map(|(w, t)| f64::from(*w) * f64::from(*t)).sum();
+            (sum + f64::from(zero[o] - tested[o])).abs() <= 1.0 + 1e-3 * f64::from(tested[o].abs())
+        });
+        if !matches || weights.iter().any(|w| !w.is_finite()) {
+            return Err(self.unsupported("the operator is not linear with these operands"));
+        }
+        let layer = Linear {
+            groups: 1,
+            outputs,
+            positions: 1,
+            inputs: len,
+            patches: View::identity(len),
+            weights,
+            bias: Vec::new(),
+        };
+        let node = self.plain(&x)?;
+        let y = self.emit_lazy(Op::Linear(layer), vec![node], call.shape.clone())?;
+        constant(y, self).map(Some)
+    }
+
+    /// The operator's first result for these values of its free operand.
+    fn tried(
+        &self,
+        call: &Call,
+        at: usize,
+        shape: &[usize],
+        values: &[f32],
+    ) -> Result<Vec<f32>, ImportError> {
+        let datum_type = call.types.get(at).copied().unwrap_or(DatumType::F32);
+        let result = guarded(|| {
+            let mut operands: tract_onnx::prelude::TVec<TValue> = tvec!();
+            for (i, value) in call.inputs.iter().enumerate() {
+                operands.push(match value {
+                    Value::Constant(t) => t.clone().into_tvalue(),
+                    _ if i == at => {
+                        let tensor = Tensor::from_shape(shape, values)?;
+                        tensor.cast_to_dt(datum_type)?.into_owned().into()
+                    }
+                    _ => bail!("an operand is not constant"),
+                });
+            }
+            let results = call.node.op.eval_out_of_plan(operands)?;
+            let Some(result) = results.as_ref().and_then(|r| r.first()) else {
+                bail!("depends on run-time state");
+            };
+            let floats = result.cast_to::<f32>()?;
+            Ok(floats.try_as_plain_ram()?.as_slice::<f32>()?.to_vec())
+        });
+        result.map_err(|e| self.unsupported(e))
+    }
+
+    /// A tensor of elements of another one (or zeros), in any order; `None` if that takes too many pieces.
+    fn picked(
+        &mut self,
+        x: &Lazy,
+        map: &[Option<usize>],
+        shape: &[usize],
+    ) -> Result<Option<Lazy>, ImportError> {
+        let len = x.len();
+        let flat = x.clone().reshaped(&[len]);
+        if let Some(all) = map.iter().copied().collect::<Option<Vec<usize>>>()
+            && let Some(view) = fit_view(&all, len)
+        {
+            return self.map(&flat, &view, shape).map(Some);
+        }
+        // Arithmetic progressions and runs of zeros.
+        let mut runs: Vec<(i64, i64, usize)> = Vec::new();
+        let mut at = 0;
+        while at < map.len() {
+            let run = match map[at] {
+                None => {
+                    let zeros = map[at..].iter().take_while(|m| m.is_none()).count();
+                    (-1, 0, zeros)
+                }
+                Some(first) => {
+                    let next = map.get(at + 1).copied().flatten();
+                    let step = next.map_or(0, |n| n as i64 - first as i64);
+                    let place = |n: usize| first as i64 + n as i64 * step;
+                    let run = map[at..].iter().enumerate();
+                    let run = run.take_while(|(n, m)| m.is_some_and(|m| m as i64 == place(*n)));
+                    (first as i64, step, run.count())
+                }
+            };
+            at += run.2;
+            runs.push(run);
+            if runs.len() > MAX_PIECES {
+                return Ok(None);
+            }
+        }
+        let x = self.resolve(&flat)?;
+        let mut parts = Vec::new();
+        for (first, step, count) in runs {
+            let axis = Axis {
+                extent: len as u32,
+                offset: first,
+                strides: vec![step],
+            };
+            let view = View {
+                loops: vec![count as u32],
+                axes: vec![axis],
+            };
+            parts.push(self.map(&x, &view, &[count])?);
+        }
+        Ok(Some(self.concat_axis(&parts, 0)?.reshaped(shape)))
+    }
+
+    /// One where the operand is this whole number, else zero: `[operand…][count]` of them.
+    pub(super) fn indicators(&mut self, x: &Lazy, count: usize) -> Result<Lazy, ImportError> {
+        let len = x.len();
+        self.bound("the number of indicators", &[len, count])?;
+        let layer = Linear {
+            groups: 1,
+            outputs: count,
+            positions: len,
+            inputs: 1,
+            patches: View::identity(len),
+            weights: vec![1.0; count],
+            bias: (0..count).map(|v| -(v as f32)).collect(),
+        };
+        let node = self.plain(x)?;
+        let y = self.emit_lazy(Op::Linear(layer), vec![node], vec![count, len])?;
+        // A negative index counts from the end.
+        let near = |by: usize| {
+            let distance = ScalarFn::X.combine(BinaryOp::Add, ScalarFn::Const(by as f64));
+            ScalarFn::Const(0.5).combine(BinaryOp::Sub, distance.apply(ScalarOp::Abs))
+        };
+        let (one, zero) = (ScalarFn::Const(1.0), ScalarFn::Const(0.0));
+        let turned = ScalarFn::select(near(count), one.clone(), zero);
+        let y = y.with(ScalarFn::select(near(0), one, turned));
+        let mut shape = x.shape.clone();
+        shape.push(count);
+        Ok(self.permuted(&y, &[1, 0])?.reshaped(&shape))
+    }
+
+    pub(super) fn one_hot(&mut self, op: &OneHot, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let (off, on) = (self.floats(&op.off)?, self.floats(&op.on)?);
+        let (&[off], &[on]) = (off.as_slice(), on.as_slice()) else {
+            return Err(self.unsupported("more than one value"));
+        };
+        let hot = self.indicators(&x, op.dim)?;
+        let scaled = hot
+            .f
+            .clone()
+            .combine(
+                BinaryOp::Mul,
+                ScalarFn::Const(f64::from(on) - f64::from(off)),
+            )
+            .combine(BinaryOp::Add, ScalarFn::Const(f64::from(off)));
+        let hot = hot.with(scaled);
+        let rank = x.shape.len();
+        let mut order: Vec<usize> = (0..rank).collect();
+        order.insert(op.axis.min(rank), rank);
+        Ok(self.permuted(&hot, &order)?.reshaped(&call.shape))
+    }
+
+    /// Elements along an axis chosen by an activation, for every place by its own index: `Σ_r [index = r]·data_r`.
+    pub(super) fn gather_elements(
+        &mut self,
+        axis: usize,
+        call: &Call,
+    ) -> Result<Option<Lazy>, ImportError> {
+        let Some(index) = call.tensor(1).cloned() else {
+            return Ok(None);
+        };
+        let dims = match call.inputs.first() {
+            Some(Value::Constant(t)) => t.shape().to_vec(),
+            Some(Value::Tensor(x)) => x.shape.clone(),
+            _ => return Ok(None),
+        };
+        if axis >= dims.len() || dims.len() != index.shape.len() {
+            return Err(self.unsupported("the axis does not exist"));
+        }
+        let rows = dims[axis];
+        let hot = self.indicators(&index, rows)?;
+        let mut view = Builder::new(&dims);
+        for (d, &len) in index.shape.iter().enumerate() {
+            view = view.walk(len, &[(d, i64::from(d != axis))]);
+        }
+        let view = view.walk(rows, &[(axis, 1)]).build();
+        let products = match call.inputs.first() {
+            Some(Value::Constant(t)) => {
+                let values = self.floats(t)?;
+                let places = view
+                    .indices(values.len())
+                    .map_err(|e| self.unsupported(e.to_string()))?;
+                let factors = places
+                    .iter()
+                    .map(|i| i.map_or(0.0, |i| values[i]))
+                    .collect();
+                self.affine_elements(&hot, factors, vec![0.0])?
+            }
+            Some(Value::Tensor(x)) => {
+                let shape = hot.shape.clone();
+                let data = self.map(&x.clone(), &view, &shape)?;
+                self.times(&hot, &data, &shape)?
+            }
+            _ => return Ok(None),
+        };
+        let node = self.plain(&products)?;
+        self.emit_lazy(Op::Sum { group: rows }, vec![node], call.shape.clone())
+            .map(Some)
+    }
+
+    /// Rows of a constant table chosen by an activation: indicators times the table.
+    pub(super) fn lookup(
+        &mut self,
+        table: &Tensor,
+        axis: usize,
+        x: &Lazy,
+        shape: &[usize],
+    ) -> Result<Lazy, ImportError> {
+        let dims = table.shape().to_vec();
+        let values = self.floats(table)?;
+        let Some(&rows) = dims.get(axis) else {
+            return Err(self.unsupported("the axis does not exist"));
+        };
+        let before: usize = dims[..axis].iter().product();
+        let after: usize = dims[axis + 1..].iter().product();
+        let hot = self.indicators(x, rows)?;
+        let len = x.len();
+        let mut weights = Vec::with_capacity(values.len());
+        for b in 0..before {
+            for a in 0..after {
+                weights.extend((0..rows).map(|r| values[(b * rows + r) * after + a]));
+            }
+        }
+        let flat = hot.reshaped(&[len, rows]);
+        let view = Builder::new(&[len, rows])
+            .walk(len, &[(0, 1)])
+            .walk(rows, &[(1, 1)])
+            .build();
+        let (node, patches) = self.read(&flat, &view, false)?;
+        let layer = Linear {
+            groups: 1,
+            outputs: before * after,
+            positions: len,
+            inputs: rows,
+            patches,
+            weights,
+            bias: Vec::new(),
+        };
+        let y = self.emit_lazy(Op::Linear(layer), vec![node], vec![before, after, len])?;
+        Ok(self.permuted(&y, &[0, 2, 1])?.reshaped(shape))
+    }
+}

@@ -1,0 +1,255 @@
+//! Operators written out in plainer ones before the model is typed: quantized operators in floats, decision trees as
+//! comparisons and matrix products, scalers.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
+
+mod integers;
+mod trees;
+
+/// A constant's elements and shape.
+#[derive(Clone, Debug)]
+struct Known {
+    values: Vec<f64>,
+    dims: Vec<i64>,
+    data_type: i32,
+}
+
+/// The elements of a tensor of a type that quantized models and indices use.
+fn decode(tensor: &TensorProto) -> Option<Known> {
+    let raw = tensor.raw_data.as_slice();
+    let ints = || {
+        tensor
+            .int32_data
+            .iter()
+            .map(|&v| f64::from(v))
+            .collect::<Vec<_>>()
+    };
+    let values: Vec<f64> = match (tensor.data_type, raw.is_empty()) {
+        (1, false) => raw
+            .chunks_exact(4)
+            .map(|c| f64::from(f32::from_le_bytes(c.try_into().unwrap_or_default())))
+            .collect(),
+        (1, true) => tensor.float_data.iter().map(|&v| f64::from(v)).collect(),
+        (2, false) => raw.iter().map(|&v| f64::from(v)).collect(),
+        (3, false) => raw.iter().map(|&v| f64::from(v as i8)).collect(),
+        (6, false) => raw
+            .chunks_exact(4)
+            .map(|c| f64::from(i32::from_le_bytes(c.try_into().unwrap_or_default())))
+            .collect(),
+        (2 | 3 | 6, true) => ints(),
+        _ => return None,
+    };
+    let len = tensor.dims.iter().fold(1i64, |p, &d| p.saturating_mul(d));
+    (values.len() as i64 == len).then(|| Known {
+        values,
+        dims: tensor.dims.clone(),
+        data_type: tensor.data_type,
+    })
+}
+
+/// New nodes and constants in place of one node.
+struct Writer<'a> {
+    name: String,
+    count: usize,
+    nodes: Vec<NodeProto>,
+    constants: &'a mut Vec<TensorProto>,
+}
+
+impl Writer<'_> {
+    fn fresh(&mut self) -> String {
+        self.count += 1;
+        // tract appends `.part` in the same way; errors strip it.
+        format!("{}.{}", self.name, self.count)
+    }
+
+    /// A constant of floats.
+    fn floats(&mut self, values: Vec<f32>, dims: &[usize]) -> String {
+        let name = self.fresh();
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            data_type: 1,
+            dims: dims.iter().map(|&d| d as i64).collect(),
+            float_data: values,
+            ..TensorProto::default()
+        });
+        name
+    }
+
+    /// A constant of whole numbers.
+    fn indices(&mut self, values: Vec<i64>) -> String {
+        let name = self.fresh();
+        self.constants.push(TensorProto {
+            name: name.clone(),
+            data_type: 7,
+            dims: vec![values.len() as i64],
+            int64_data: values,
+            ..TensorProto::default()
+        });
+        name
+    }
+
+    fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
+        let name = self.fresh();
+        self.nodes.push(NodeProto {
+            name,
+            op_type: op.into(),
+            input: inputs.iter().map(|s| (*s).to_string()).collect(),
+            output: vec![output.to_string()],
+            attribute,
+            ..NodeProto::default()
+        });
+    }
+
+    fn op(&mut self, op: &str, inputs: &[&str]) -> String {
+        self.op_with(op, inputs, Vec::new())
+    }
+
+    fn op_with(&mut self, op: &str, inputs: &[&str], attribute: Vec<AttributeProto>) -> String {
+        let output = self.fresh();
+        self.node(op, inputs, &output, attribute);
+        output
+    }
+
+    fn cast(&mut self, x: &str) -> String {
+        self.op_with("Cast", &[x], vec![int("to", 1)])
+    }
+}
+
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: 2,
+        i: value,
+        ..AttributeProto::default()
+    }
+}
+
+fn attribute<'n>(node: &'n NodeProto, name: &str) -> Option<&'n AttributeProto> {
+    node.attribute.iter().find(|a| a.name == name)
+}
+
+fn text(node: &NodeProto, name: &str) -> String {
+    attribute(node, name)
+        .map(|a| String::from_utf8_lossy(&a.s).into_owned())
+        .unwrap_or_default()
+}
+
+/// Outputs of the graph that are texts and cannot be kept, by name.
+pub(super) type Texts = Vec<String>;
+
+/// Rewrites what can be; nodes that cannot stay as they are and are refused later.
+pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
+    let mut known: HashMap<String, Known> = HashMap::new();
+    for tensor in &graph.initializer {
+        known.extend(decode(tensor).map(|k| (tensor.name.clone(), k)));
+    }
+    for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
+        let tensor = attribute(node, "value").and_then(|a| a.t.as_ref());
+        if let (Some(k), Some(name)) = (tensor.and_then(decode), node.output.first()) {
+            known.insert(name.clone(), k);
+        }
+    }
+    let mut readers: HashMap<String, Vec<String>> = HashMap::new();
+    for node in &graph.node {
+        for input in &node.input {
+            readers
+                .entry(input.clone())
+                .or_default()
+                .push(node.op_type.clone());
+        }
+    }
+    for output in &graph.output {
+        readers
+            .entry(output.name.clone())
+            .or_default()
+            .push("output".into());
+    }
+    let mut texts = Vec::new();
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        let first = node.output.iter().find(|o| !o.is_empty());
+        let name = if node.name.is_empty() {
+            first.cloned().unwrap_or_default()
+        } else {
+            node.name.clone()
+        };
+        let mut writer = Writer {
+            name,
+            count: 0,
+            nodes: Vec::new(),
+            constants: &mut graph.initializer,
+        };
+        let done = match node.op_type.as_str() {
+            "QuantizeLinear"
+            | "DequantizeLinear"
+            | "QLinearConv"
+            | "QLinearMatMul"
+            | "ConvInteger"
+            | "MatMulInteger"
+            | "DynamicQuantizeLinear" => {
+                integers::rewrite(&node, &mut writer, &mut known, &readers)
+            }
+            "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+                trees::rewrite(&node, &mut writer, &mut texts)
+            }
+            "Scaler" => scaler(&node, &mut writer),
+            "ArrayFeatureExtractor" => features(&node, &mut writer),
+            "ZipMap" => identity(&node, &mut writer),
+            _ => None,
+        };
+        match done {
+            Some(()) => nodes.append(&mut writer.nodes),
+            None => nodes.push(node),
+        }
+    }
+    graph.node = nodes;
+    let total = graph.output.len();
+    texts.retain(|t| graph.output.iter().any(|o| o.name == *t));
+    if texts.len() < total {
+        graph.output.retain(|o| !texts.contains(&o.name));
+    }
+    texts
+}
+
+/// `(x − offset) · scale`
+fn scaler(node: &NodeProto, w: &mut Writer) -> Option<()> {
+    let (x, y) = (node.input.first()?, node.output.first()?);
+    let of = |name| {
+        attribute(node, name)
+            .map(|a| a.floats.clone())
+            .unwrap_or_default()
+    };
+    let (offset, scale) = (of("offset"), of("scale"));
+    let mut at = x.clone();
+    if !offset.is_empty() {
+        let len = offset.len();
+        let offset = w.floats(offset, &[len]);
+        at = w.op("Sub", &[&at, &offset]);
+    }
+    let scale = if scale.is_empty() { vec![1.0] } else { scale };
+    let len = scale.len();
+    let scale = w.floats(scale, &[len]);
+    w.node("Mul", &[&at, &scale], y, Vec::new());
+    Some(())
+}
+
+/// Elements of the last axis.
+fn features(node: &NodeProto, w: &mut Writer) -> Option<()> {
+    let ([x, indices], y) = (node.input.as_slice(), node.output.first()?) else {
+        return None;
+    };
+    w.node("Gather", &[x, indices], y, vec![int("axis", -1)]);
+    Some(())
+}
+
+fn identity(node: &NodeProto, w: &mut Writer) -> Option<()> {
+    w.node(
+        "Identity",
+        &[node.input.first()?],
+        node.output.first()?,
+        Vec::new(),
+    );
+    Some(())
+}
