@@ -33,7 +33,7 @@ impl Default for PlanOptions {
             min_k: 7,
             max_k: 15,
             verify_weight: 1.0,
-            size_weight: 10.0,
+            size_weight: 20.0,
         }
     }
 }
