@@ -1,5 +1,6 @@
 //! Random small networks: whatever the shapes, strides, groups, signs and units, circuit and integer run agree.
 
+use super::engine::Engine;
 use super::zoo::{params, violated};
 use super::*;
 use crate::model::{QuantizedModel, WeightTensor};
@@ -357,6 +358,7 @@ proptest! {
         let run = secret.infer_integers(&[input]).unwrap();
         let mut filled = Filled::default();
         let visibility = Visibility { attach_input: true, ..Visibility::default() };
+        let same = rng.clone();
         let proven = secret.prove_with(&run, &visibility, b"", &mut filled, &mut rng).unwrap();
         prop_assert_eq!(violated(secret.plan(), &filled.0, &filled.1), Vec::<String>::new());
         if seed % 4 == 0 {
@@ -365,7 +367,15 @@ proptest! {
             let mock = with_description(circuit.description(), || MockProver::run(k, &circuit, filled.1).unwrap());
             prop_assert_eq!(mock.verify(), Ok(()));
         }
-        let verifier = Verifier::new(secret.card().clone(), params(k), &Limits::default()).unwrap();
+        // All engines make the same proof of every plan.
+        let card = secret.card().clone();
+        let mut secret = secret;
+        for engine in Engine::available() {
+            secret = secret.with_engine(engine);
+            let again = secret.prove(&run, &visibility, b"", &mut same.clone()).unwrap();
+            prop_assert!(again.proof == proven.proof, "{} differs", engine);
+        }
+        let verifier = Verifier::new(card, params(k), &Limits::default()).unwrap();
         let verdict = verifier.verify(&Expected::default(), &proven.proof).unwrap();
         let first = expanded.first_slot[program.outputs[0] as usize] as usize;
         let output: Vec<u16> = trace.slots[first..first + program.output_len()].iter().map(|&v| v as u16).collect();
