@@ -3,7 +3,7 @@
 mod cards;
 mod health;
 mod proofs;
-mod schema;
+pub mod schema;
 
 use crate::body::Memory;
 use crate::cache::Cache;
@@ -133,14 +133,23 @@ fn add_common(description: &mut OpenApi) {
             .into()
     };
     let always = [
-        ("429", "This client has too many requests open: `too_many_requests`. Try again after `Retry-After` seconds."),
+        (
+            "429",
+            "This client has too many requests open: `too_many_requests`. Try again after `Retry-After` seconds.",
+        ),
         ("500", "`internal`: the service's log says more."),
-        ("503", "Too much to do: `overloaded`, `timeout`. Try again after `Retry-After` seconds."),
+        (
+            "503",
+            "Too much to do: `overloaded`, `timeout`. Try again after `Retry-After` seconds.",
+        ),
     ];
     let with_body = [
         ("408", "`body_timeout`: the body did not arrive in time."),
         ("413", "`too_large`: the body is longer than the limit."),
-        ("415", "`unsupported_media_type`: the body is declared to be something else."),
+        (
+            "415",
+            "`unsupported_media_type`: the body is declared to be something else.",
+        ),
     ];
     for (path, item) in &mut description.paths.paths {
         let operations = [&mut item.get, &mut item.post, &mut item.put];

@@ -55,7 +55,9 @@ pub async fn read(
         )
     };
     let collected = collect(request.into_body(), memory, limit);
-    tokio::time::timeout(time, collected).await.map_err(|_| late())?
+    tokio::time::timeout(time, collected)
+        .await
+        .map_err(|_| late())?
 }
 
 /// Memory is taken as data arrive, not as they are announced.

@@ -4,6 +4,7 @@ use crate::api::App;
 use crate::problem::Problem;
 use lru::LruCache;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use zkinfer::params::ParamsError;
 use zkinfer::verifier::LoadError;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::error::{CardError, LayoutError};
@@ -11,7 +12,6 @@ use zkinfer_circuits::program::{Node, Weights};
 use zkinfer_circuits::receipt::Refusal;
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Verifier};
-use zkinfer::params::ParamsError;
 
 /// Cards that are loaded at the same time, at most.
 const STRIPES: usize = 64;
@@ -59,8 +59,7 @@ impl Cache {
             ready.bytes -= before;
         }
         ready.bytes += size;
-        while ready.cards.len() > 1
-            && (ready.cards.len() > self.cards || ready.bytes > self.bytes)
+        while ready.cards.len() > 1 && (ready.cards.len() > self.cards || ready.bytes > self.bytes)
         {
             let Some((_, (_, size))) = ready.cards.pop_lru() else {
                 break;

@@ -53,7 +53,11 @@ impl Clients {
 
 impl Drop for Visit {
     fn drop(&mut self) {
-        let mut requests = self.0.requests.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut requests = self
+            .0
+            .requests
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner);
         if let Some(count) = requests.get_mut(&self.1) {
             *count -= 1;
             if *count == 0 {
@@ -69,12 +73,21 @@ fn client(request: &Request, forwarded: bool) -> IpAddr {
     let peer = request.extensions().get::<Peer>();
     let peer = peer.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |p| p.0.ip());
     let told = || {
-        let header = request.headers().get_all("x-forwarded-for").iter().next_back()?;
+        let header = request
+            .headers()
+            .get_all("x-forwarded-for")
+            .iter()
+            .next_back()?;
         let last = header.to_str().ok()?.rsplit(',').next()?.trim();
         let socket = || last.parse::<SocketAddr>().ok().map(|s| s.ip());
         last.parse().ok().or_else(socket)
     };
-    match forwarded.then(told).flatten().unwrap_or(peer).to_canonical() {
+    match forwarded
+        .then(told)
+        .flatten()
+        .unwrap_or(peer)
+        .to_canonical()
+    {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
             IpAddr::V6(Ipv6Addr::from(network))

@@ -15,6 +15,7 @@
 //! | `guard` | what happens around every request: identity, log line, limits, time-outs |
 //! | `body` | reading bodies, bounded in bytes and time |
 //! | `api` | the endpoints and their description |
+//! | `ask` | requests as they are sent, and what they mean to the library |
 //! | `task` | from a request to a verdict |
 //! | `cache` | checked cards in memory |
 //! | `lane` | processor time, bounded, off the threads that do the networking |
@@ -25,6 +26,7 @@
 //! The user's guide is `docs/server.md`.
 
 mod api;
+mod ask;
 mod body;
 mod cache;
 pub mod config;

@@ -87,31 +87,94 @@ impl Metrics {
             registry: Registry::default(),
         };
         let r = &mut registry;
-        r.register("http_requests", "Answered requests; status 499: the client left", metrics.requests.clone());
-        r.register_with_unit("http_request_duration", "Time to answer", Unit::Seconds, metrics.seconds.clone());
-        r.register("http_requests_in_flight", "Requests that are worked on", metrics.in_flight.clone());
-        r.register("connections", "Open connections", metrics.connections.clone());
-        r.register("proofs", "Proofs by what came out: accepted, or the code of the reason to refuse", metrics.verdicts.clone());
+        r.register(
+            "http_requests",
+            "Answered requests; status 499: the client left",
+            metrics.requests.clone(),
+        );
+        r.register_with_unit(
+            "http_request_duration",
+            "Time to answer",
+            Unit::Seconds,
+            metrics.seconds.clone(),
+        );
+        r.register(
+            "http_requests_in_flight",
+            "Requests that are worked on",
+            metrics.in_flight.clone(),
+        );
+        r.register(
+            "connections",
+            "Open connections",
+            metrics.connections.clone(),
+        );
+        r.register(
+            "proofs",
+            "Proofs by what came out: accepted, or the code of the reason to refuse",
+            metrics.verdicts.clone(),
+        );
         r.register("batch_proofs", "Proofs in a batch", metrics.batch.clone());
-        r.register("cache_hits", "Proofs whose card was in memory", metrics.cache_hits.clone());
-        r.register("cache_misses", "Proofs whose card had to be loaded", metrics.cache_misses.clone());
+        r.register(
+            "cache_hits",
+            "Proofs whose card was in memory",
+            metrics.cache_hits.clone(),
+        );
+        r.register(
+            "cache_misses",
+            "Proofs whose card had to be loaded",
+            metrics.cache_misses.clone(),
+        );
         r.register("lane_running", "Jobs that run", metrics.running.clone());
         r.register("lane_waiting", "Jobs that wait", metrics.waiting.clone());
-        r.register("cache_cards", "Cards in memory", metrics.cache_cards.clone());
-        r.register_with_unit("cache", "Memory of these cards, about", Unit::Bytes, metrics.cache_bytes.clone());
-        r.register("store_cards", "Cards in the store", metrics.store_cards.clone());
-        r.register_with_unit("store_card", "Size of these cards", Unit::Bytes, metrics.store_bytes.clone());
-        r.register("store_contexts", "Used contexts in the store", metrics.store_contexts.clone());
-        r.register_with_unit("resident_memory", "Memory of the process (Linux)", Unit::Bytes, metrics.memory.clone());
-        Metrics { registry, ..metrics }
+        r.register(
+            "cache_cards",
+            "Cards in memory",
+            metrics.cache_cards.clone(),
+        );
+        r.register_with_unit(
+            "cache",
+            "Memory of these cards, about",
+            Unit::Bytes,
+            metrics.cache_bytes.clone(),
+        );
+        r.register(
+            "store_cards",
+            "Cards in the store",
+            metrics.store_cards.clone(),
+        );
+        r.register_with_unit(
+            "store_card",
+            "Size of these cards",
+            Unit::Bytes,
+            metrics.store_bytes.clone(),
+        );
+        r.register(
+            "store_contexts",
+            "Used contexts in the store",
+            metrics.store_contexts.clone(),
+        );
+        r.register_with_unit(
+            "resident_memory",
+            "Memory of the process (Linux)",
+            Unit::Bytes,
+            metrics.memory.clone(),
+        );
+        Metrics {
+            registry,
+            ..metrics
+        }
     }
 
     /// The text that Prometheus reads.
     pub fn text(&self, app: &App) -> Result<String, std::fmt::Error> {
         for lane in [&app.proofs, &app.cards, &app.loads] {
             let labels = LaneLabels { lane: lane.name() };
-            self.running.get_or_create(&labels).set(lane.running() as i64);
-            self.waiting.get_or_create(&labels).set(lane.waiting() as i64);
+            self.running
+                .get_or_create(&labels)
+                .set(lane.running() as i64);
+            self.waiting
+                .get_or_create(&labels)
+                .set(lane.waiting() as i64);
         }
         let (cards, bytes) = app.cache.totals();
         self.cache_cards.set(cards as i64);

@@ -1,5 +1,6 @@
 //! Answers that are not results: problem details (RFC 9457) with a stable code.
 
+use crate::api::schema;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
@@ -22,6 +23,10 @@ pub struct Problem {
     /// Stable code: never reused for something else.
     #[schema(value_type = String, pattern = "^[a-z][a-z0-9_]*$", example = "unknown_card")]
     pub code: &'static str,
+    /// Kind of reason, where a file was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Class>, nullable = false)]
+    pub class: Option<Class>,
     /// For people; may change.
     pub detail: String,
 }
@@ -32,6 +37,7 @@ impl Problem {
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or("error").into(),
             code,
+            class: None,
             detail: detail.into(),
         }
     }
@@ -72,7 +78,10 @@ impl Problem {
     /// A file that cannot be used, and is not judged as a proof.
     pub fn refused(refusal: &Refusal) -> Problem {
         let status = status(refusal.class(), refusal.code());
-        Problem::new(status, refusal.code(), refusal.to_string())
+        Problem {
+            class: Some(refusal.class()),
+            ..Problem::new(status, refusal.code(), refusal.to_string())
+        }
     }
 
     pub fn status(&self) -> StatusCode {
@@ -96,19 +105,16 @@ impl IntoResponse for Problem {
         let body = serde_json::to_vec(&self).unwrap_or_default();
         let mut response = (status, body).into_response();
         let headers = response.headers_mut();
-        headers.insert(
-            header::CONTENT_TYPE,
-            HeaderValue::from_static(PROBLEM_JSON),
-        );
-        let busy = [StatusCode::TOO_MANY_REQUESTS, StatusCode::SERVICE_UNAVAILABLE];
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        let busy = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
         if busy.contains(&status) {
             headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
         }
         if status == StatusCode::UNAUTHORIZED {
-            headers.insert(
-                header::WWW_AUTHENTICATE,
-                HeaderValue::from_static("Bearer"),
-            );
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(Code(self.code));
         response

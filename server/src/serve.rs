@@ -17,7 +17,6 @@ use hyper_util::rt::{TokioIo, TokioTimer};
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
-use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
@@ -155,8 +154,14 @@ impl Server {
         // Nobody has to be there to hear it.
         let _ = draining.send(());
         let all = async { while open.join_next().await.is_some() {} };
-        if tokio::time::timeout(app.config.drain_timeout, all).await.is_err() {
-            tracing::warn!(connections = open.len(), "not everybody was answered in time");
+        if tokio::time::timeout(app.config.drain_timeout, all)
+            .await
+            .is_err()
+        {
+            tracing::warn!(
+                connections = open.len(),
+                "not everybody was answered in time"
+            );
         }
         open.shutdown().await;
         purge.abort();
@@ -216,7 +221,7 @@ async fn connection(
             // An error says that whoever could tell is gone: that is the end, too.
             _ = draining.changed(), if !stopping => {
                 stopping = true;
-                Pin::new(&mut connection).graceful_shutdown();
+                std::pin::Pin::new(&mut connection).graceful_shutdown();
             }
         }
     }

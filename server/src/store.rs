@@ -194,7 +194,9 @@ impl Store {
     /// Whether a context is used up at `now`, in seconds of the Unix epoch.
     pub fn is_used(&self, key: &ContextKey, now: u64) -> Result<bool, StoreError> {
         let contexts = self.database.begin_read()?.open_table(CONTEXTS)?;
-        Ok(contexts.get(key.0)?.is_some_and(|until| until.value() > now))
+        Ok(contexts
+            .get(key.0)?
+            .is_some_and(|until| until.value() > now))
     }
 
     /// Uses up contexts until `until`, all in one transaction; true for each one that was not used up before. One that
@@ -292,4 +294,3 @@ pub fn now() -> u64 {
     let now = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH);
     now.map_or(0, |d| d.as_secs())
 }
-

@@ -9,7 +9,9 @@ use std::time::{Duration, Instant};
 
 /// After all of that it still works.
 fn still_works(service: &Service) {
-    service.verify(&question("digits", "digits_0.proof")).expect(200, "accepted");
+    service
+        .verify(&question("digits", "digits_0.proof"))
+        .expect(200, "accepted");
 }
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
@@ -22,7 +24,11 @@ fn heads_that_do_not_end() {
     assert_eq!(service.raw(b"", false), b"");
     service.raw(b"POST /v1/verify HTTP/1.1\r\nhost: te", false);
     let mut stream = service.connect();
-    for byte in b"GET /health/live HTTP/1.1\r\nx: ".iter().cycle().take(100_000) {
+    for byte in b"GET /health/live HTTP/1.1\r\nx: "
+        .iter()
+        .cycle()
+        .take(100_000)
+    {
         if stream.write_all(&[*byte]).is_err() {
             break;
         }
@@ -43,7 +49,11 @@ fn idle_connections_are_closed() {
 #[test]
 fn bodies_that_do_not_end() {
     let service = Service::with_cards(|c| c.body_timeout = Duration::from_millis(300));
-    let head = |path: &str, method: &str, kind: &str| format!("{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{{");
+    let head = |path: &str, method: &str, kind: &str| {
+        format!(
+            "{method} {path} HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: 1000\r\nconnection: close\r\n\r\n{{"
+        )
+    };
     let card = format!("/v1/cards/{}", digest("digits"));
     for (method, path, kind) in [
         ("POST", "/v1/verify", "application/json"),
@@ -54,8 +64,13 @@ fn bodies_that_do_not_end() {
         Answer::parse(&answer).expect(408, "body_timeout");
     }
     // A client that leaves in the middle is written down, and forgotten.
-    service.raw(head("/v1/verify", "POST", "application/json").as_bytes(), true);
-    service.wait("requests are given up", |s| s.metric("zkinfer_http_requests_in_flight") <= 1.0);
+    service.raw(
+        head("/v1/verify", "POST", "application/json").as_bytes(),
+        true,
+    );
+    service.wait("requests are given up", |s| {
+        s.metric("zkinfer_http_requests_in_flight") <= 1.0
+    });
     still_works(&service);
 }
 
@@ -65,10 +80,14 @@ fn answers_that_nobody_reads() {
     let path = format!("/v1/cards/{}", digest("cnn"));
     let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").repeat(20_000);
     let mut stream = service.connect();
-    stream.set_write_timeout(Some(Duration::from_secs(5))).unwrap();
+    stream
+        .set_write_timeout(Some(Duration::from_secs(5)))
+        .unwrap();
     // 280 MB of answers would fit no buffer: the service stops reading, and then closes.
     let _ = stream.write_all(request.as_bytes());
-    service.wait("the connection is closed", |s| s.metric("zkinfer_connections") <= 1.0);
+    service.wait("the connection is closed", |s| {
+        s.metric("zkinfer_connections") <= 1.0
+    });
     still_works(&service);
 }
 
@@ -79,11 +98,19 @@ fn too_large() {
         c.batch_bytes = 300_000;
     });
     let body = vec![b' '; 300_001];
-    service.send("POST", "/v1/verify", &JSON, &body[..100_001]).expect(413, "too_large");
-    service.send("POST", "/v1/verify", &JSON, &body[..100_000]).expect(400, "malformed_request");
-    service.send("POST", "/v1/verify/batch", &JSON, &body).expect(413, "too_large");
+    service
+        .send("POST", "/v1/verify", &JSON, &body[..100_001])
+        .expect(413, "too_large");
+    service
+        .send("POST", "/v1/verify", &JSON, &body[..100_000])
+        .expect(400, "malformed_request");
+    service
+        .send("POST", "/v1/verify/batch", &JSON, &body)
+        .expect(413, "too_large");
     let card = format!("/v1/cards/{}", digest("digits"));
-    service.send("PUT", &card, &[], &vec![0; (1 << 23) + 1]).expect(413, "too_large");
+    service
+        .send("PUT", &card, &[], &vec![0; (1 << 23) + 1])
+        .expect(413, "too_large");
 
     // Announced, but never sent.
     let huge = b"POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\nconnection: close\r\n\r\n";
@@ -107,12 +134,24 @@ fn too_large() {
 #[test]
 fn heads_that_are_too_long() {
     let service = Service::with_cards(|_| {});
-    let long = format!("GET /health/live HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n", "a".repeat(1 << 17));
-    let many = format!("GET /health/live HTTP/1.1\r\nhost: test\r\n{}\r\n", "x: a\r\n".repeat(1000));
+    let long = format!(
+        "GET /health/live HTTP/1.1\r\nhost: test\r\nx: {}\r\n\r\n",
+        "a".repeat(1 << 17)
+    );
+    let many = format!(
+        "GET /health/live HTTP/1.1\r\nhost: test\r\n{}\r\n",
+        "x: a\r\n".repeat(1000)
+    );
     for request in [long, many] {
-        assert_eq!(Answer::parse(&service.raw(request.as_bytes(), false)).status, 431);
+        assert_eq!(
+            Answer::parse(&service.raw(request.as_bytes(), false)).status,
+            431
+        );
     }
-    let path = format!("GET /{} HTTP/1.1\r\nhost: test\r\n\r\n", "a".repeat(1 << 17));
+    let path = format!(
+        "GET /{} HTTP/1.1\r\nhost: test\r\n\r\n",
+        "a".repeat(1 << 17)
+    );
     let answer = Answer::parse(&service.raw(path.as_bytes(), false));
     assert!([414, 431].contains(&answer.status));
     still_works(&service);
@@ -126,11 +165,19 @@ fn deep_json() {
         "{\"proofs\":".repeat(200_000),
         "{\"card\":{\"a\":".repeat(100_000),
         format!("{{\"expected\":{}", "[".repeat(1_000_000)),
-        format!("{{\"expected\":[{{\"input\":{{\"real\":{}", "[".repeat(1_000_000)),
-        format!("{{\"proofs\":[{{\"expected\":[{}", "{\"input\":".repeat(100_000)),
+        format!(
+            "{{\"expected\":[{{\"input\":{{\"real\":{}",
+            "[".repeat(1_000_000)
+        ),
+        format!(
+            "{{\"proofs\":[{{\"expected\":[{}",
+            "{\"input\":".repeat(100_000)
+        ),
     ] {
         for path in ["/v1/verify", "/v1/verify/batch"] {
-            service.send("POST", path, &JSON, body.as_bytes()).expect(400, "malformed_request");
+            service
+                .send("POST", path, &JSON, body.as_bytes())
+                .expect(400, "malformed_request");
         }
     }
     still_works(&service);
@@ -152,16 +199,31 @@ fn nonsense() {
         assert!(answer.is_empty() || Answer::parse(&answer).status >= 400, "{:?}", String::from_utf8_lossy(&answer));
     }
     let json = [("content-type", "application/json")];
-    for body in [&b"\xff\xfe"[..], b"\"\\ud800\"", b"{\"card\":\"\xff\"}", b"{} {}", b"NaN", b""] {
-        service.send("POST", "/v1/verify", &json, body).expect(400, "malformed_request");
+    for body in [
+        &b"\xff\xfe"[..],
+        b"\"\\ud800\"",
+        b"{\"card\":\"\xff\"}",
+        b"{} {}",
+        b"NaN",
+        b"",
+    ] {
+        service
+            .send("POST", "/v1/verify", &json, body)
+            .expect(400, "malformed_request");
     }
     service.get("/v1/nothing").expect(404, "not_found");
     service.get("/").expect(404, "not_found");
     service.get("/../../etc/passwd").expect(404, "not_found");
-    service.send("DELETE", &format!("/v1/cards/{}", digest("cnn")), &[], b"").expect(405, "method_not_allowed");
+    service
+        .send("DELETE", &format!("/v1/cards/{}", digest("cnn")), &[], b"")
+        .expect(405, "method_not_allowed");
     service.get("/v1/verify").expect(405, "method_not_allowed");
-    service.send("TRACE", "/health/live", &[], b"").expect(405, "method_not_allowed");
-    service.send("BREW", "/health/live", &[], b"").expect(405, "method_not_allowed");
+    service
+        .send("TRACE", "/health/live", &[], b"")
+        .expect(405, "method_not_allowed");
+    service
+        .send("BREW", "/health/live", &[], b"")
+        .expect(405, "method_not_allowed");
     still_works(&service);
 }
 
@@ -178,13 +240,19 @@ fn one_client_with_too_many_requests() {
     let refused = service.get(&card);
     refused.expect(429, "too_many_requests");
     assert_eq!(refused.header("retry-after"), Some("1"));
-    service.verify(&question("digits", "digits_0.proof")).expect(429, "too_many_requests");
+    service
+        .verify(&question("digits", "digits_0.proof"))
+        .expect(429, "too_many_requests");
     service.put("digits").expect(429, "too_many_requests");
-    service.post("/v1/verify/batch", &json!({})).expect(429, "too_many_requests");
+    service
+        .post("/v1/verify/batch", &json!({}))
+        .expect(429, "too_many_requests");
     // Whoever watches is not refused.
     assert_eq!(service.get("/health/ready").status, 200);
     drop(open);
-    service.wait("the client is welcome again", |s| s.get(&card).status == 200);
+    service.wait("the client is welcome again", |s| {
+        s.get(&card).status == 200
+    });
 }
 
 #[test]
@@ -218,10 +286,14 @@ fn more_than_can_be_done() {
 #[test]
 fn no_memory_for_bodies() {
     let service = Service::with_cards(|c| c.body_bytes = 100_000);
-    service.send("POST", "/v1/verify", &JSON, &vec![b' '; 200_000]).expect(503, "overloaded");
+    service
+        .send("POST", "/v1/verify", &JSON, &vec![b' '; 200_000])
+        .expect(503, "overloaded");
     // What was taken is given back.
     for _ in 0..10 {
-        service.send("POST", "/v1/verify", &JSON, &vec![b' '; 90_000]).expect(400, "malformed_request");
+        service
+            .send("POST", "/v1/verify", &JSON, &vec![b' '; 90_000])
+            .expect(400, "malformed_request");
     }
     still_works(&service);
 }
@@ -232,9 +304,13 @@ fn answers_that_take_too_long() {
     let service = Service::again(folder, |c| c.request_timeout = Duration::ZERO);
     let good = question("digits", "digits_0.proof");
     service.verify(&good).expect(503, "timeout");
-    service.post("/v1/verify/batch", &json!({ "proofs": [good] })).expect(503, "timeout");
+    service
+        .post("/v1/verify/batch", &json!({ "proofs": [good] }))
+        .expect(503, "timeout");
     service.put("digits").expect(503, "timeout");
-    service.get(&format!("/v1/cards/{}", digest("digits"))).expect(503, "timeout");
+    service
+        .get(&format!("/v1/cards/{}", digest("digits")))
+        .expect(503, "timeout");
 }
 
 #[test]

@@ -16,21 +16,20 @@ fn accepted_with_everything_stated_or_nothing() {
         assert_eq!(receipt["result"]["context"], "646967697473");
 
         // What was reported is what can be stated.
-        let known = |side: &Value| match side["kind"].as_str() {
-            Some("public") => json!({ "public": side["values"] }),
-            _ => json!({ "committed": side["points"] }),
-        };
-        let runs = receipt["result"]["runs"].as_array().unwrap();
-        let runs: Vec<Value> = runs
-            .iter()
-            .map(|r| json!({ "input": known(&r["input"]), "output": known(&r["output"]) }))
-            .collect();
+        let runs = &receipt["result"]["runs"];
         let stated = with(question("digits", file), json!({ "expected": runs }));
-        assert_eq!(service.verify(&stated).expect(200, "accepted").json(), receipt);
+        assert_eq!(
+            service.verify(&stated).expect(200, "accepted").json(),
+            receipt
+        );
     }
     let hex = json!({ "context": "646967697473", "context_text": null });
-    service.verify(&with(question("digits", "digits_0.proof"), hex)).expect(200, "accepted");
-    service.verify(&question("cnn", "cnn_0.proof")).expect(200, "accepted");
+    service
+        .verify(&with(question("digits", "digits_0.proof"), hex))
+        .expect(200, "accepted");
+    service
+        .verify(&question("cnn", "cnn_0.proof"))
+        .expect(200, "accepted");
 }
 
 #[test]
@@ -45,15 +44,20 @@ fn real_numbers_are_read_by_the_cards_scales() {
         list[if list.len() == 1 { 0 } else { i }].as_f64().unwrap()
     };
     let receipt = service.verify(&question("digits", "digits_0.proof")).json();
-    let integers = receipt["result"]["runs"][0]["input"]["values"].as_array().unwrap();
+    let integers = receipt["result"]["runs"][0]["input"]["values"]
+        .as_array()
+        .unwrap();
     let reals: Vec<f64> = integers
         .iter()
         .enumerate()
         .map(|(i, q)| at(&input["scale"], i) * (q.as_f64().unwrap() - at(&input["zero_point"], i)))
         .collect();
     let state = |reals: &[f64]| {
-        let run = json!([{ "input": { "real": [reals] } }]);
-        service.verify(&with(question("digits", "digits_0.proof"), json!({ "expected": run })))
+        let run = json!([{ "input": { "kind": "real", "tensors": [reals] } }]);
+        service.verify(&with(
+            question("digits", "digits_0.proof"),
+            json!({ "expected": run }),
+        ))
     };
     state(&reals).expect(200, "accepted");
     let mut other = reals.clone();
@@ -72,24 +76,92 @@ fn rejected_for_every_reason() {
     version[8] = 9;
     let mut damaged = fixture("digits_0.proof");
     damaged[200] ^= 1;
-    let zeros = json!([{ "input": { "public": vec![0; 64] } }]);
-    let output = json!([{ "output": { "public": vec![0; 10] } }]);
+    let zeros = json!([{ "input": { "kind": "public", "values": vec![0; 64] } }]);
+    let output = json!([{ "output": { "kind": "public", "values": vec![0; 10] } }]);
     for (class, status, expected, request) in [
-        ("malformed", 400, "not_zkinfer", asking("digits", b"no proof at all")),
+        (
+            "malformed",
+            400,
+            "not_zkinfer",
+            asking("digits", b"no proof at all"),
+        ),
         ("malformed", 400, "truncated", asking("digits", b"")),
         ("malformed", 400, "damaged", asking("digits", &damaged)),
-        ("malformed", 400, "wrong_kind", asking("digits", &fixture("digits.card"))),
-        ("malformed", 413, "too_large", asking("digits", &vec![0; (1 << 20) + 1])),
-        ("wrong_version", 400, "wrong_version", asking("digits", &version)),
-        ("unknown_model", 422, "unknown_model", with(question("cnn", "digits_0.proof"), json!({ "context_text": "digits" }))),
-        ("statement_mismatch", 422, "other_context", with(good(), json!({ "context_text": "another" }))),
-        ("statement_mismatch", 422, "other_context", with(good(), json!({ "context_text": null }))),
-        ("statement_mismatch", 422, "other_input", with(good(), json!({ "expected": zeros }))),
-        ("statement_mismatch", 422, "other_output", with(good(), json!({ "expected": output }))),
-        ("statement_mismatch", 422, "input_needed", question("digits", "digits_digest.proof")),
-        ("statement_mismatch", 422, "other_runs", with(good(), json!({ "expected": [{}, {}] }))),
-        ("statement_mismatch", 422, "other_runs", with(good(), json!({ "expected": [] }))),
-        ("invalid_proof", 422, "invalid_computation", asking("digits", &forged("digits_0.proof"))),
+        (
+            "malformed",
+            400,
+            "wrong_kind",
+            asking("digits", &fixture("digits.card")),
+        ),
+        (
+            "malformed",
+            413,
+            "too_large",
+            asking("digits", &vec![0; (1 << 20) + 1]),
+        ),
+        (
+            "wrong_version",
+            400,
+            "wrong_version",
+            asking("digits", &version),
+        ),
+        (
+            "unknown_model",
+            422,
+            "unknown_model",
+            with(
+                question("cnn", "digits_0.proof"),
+                json!({ "context_text": "digits" }),
+            ),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_context",
+            with(good(), json!({ "context_text": "another" })),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_context",
+            with(good(), json!({ "context_text": null })),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_input",
+            with(good(), json!({ "expected": zeros })),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_output",
+            with(good(), json!({ "expected": output })),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "input_needed",
+            question("digits", "digits_digest.proof"),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_runs",
+            with(good(), json!({ "expected": [{}, {}] })),
+        ),
+        (
+            "statement_mismatch",
+            422,
+            "other_runs",
+            with(good(), json!({ "expected": [] })),
+        ),
+        (
+            "invalid_proof",
+            422,
+            "invalid_computation",
+            asking("digits", &forged("digits_0.proof")),
+        ),
     ] {
         let answer = service.verify(&request);
         answer.expect(status, expected);
@@ -116,20 +188,56 @@ fn requests_that_are_none() {
         with(good(), json!({ "context": "zz", "context_text": null })),
         with(good(), json!({ "once": "yes" })),
         with(good(), json!({ "once": true, "context_text": "" })),
-        with(good(), json!({ "expected": [{ "input": { "public": [70000] } }] })),
-        with(good(), json!({ "expected": [{ "input": { "public": [-1] } }] })),
-        with(good(), json!({ "expected": [{ "input": { "secret": [1] } }] })),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "public", "values": [70000] } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "public", "values": [-1] } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "secret", "values": [1] } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "public" } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "public", "points": [] } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "real", "values": [1], "tensors": [[1]] } }] }),
+        ),
+        with(good(), json!({ "expected": [{ "context": "0" }] })),
+        with(good(), json!({ "context_text": "x".repeat(4097) })),
+        with(
+            good(),
+            json!({ "once": true, "expected": [{ "context": "" }] }),
+        ),
         with(good(), json!({ "expected": vec![json!({}); 5000] })),
     ];
     for request in malformed {
         service.verify(&request).expect(400, "malformed_request");
     }
-    let points = |points: Value| with(good(), json!({ "expected": [{ "input": { "committed": points } }] }));
+    let points = |points: Value| {
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "committed", "points": points } }] }),
+        )
+    };
     let unusable = [
         points(json!(["00"])),
         points(json!(["ff".repeat(32)])),
         points(json!(vec!["00".repeat(32); 2000])),
         with(good(), json!({ "expected": vec![json!({}); 300] })),
+        with(
+            good(),
+            json!({ "expected": [{ "output": { "kind": "public", "values": [1], "digest": "0".repeat(64) } }] }),
+        ),
     ];
     for request in unusable {
         service.verify(&request).expect(400, "unusable_statement");
@@ -138,13 +246,27 @@ fn requests_that_are_none() {
     service.verify(&nobody).expect(404, "unknown_card");
 
     let body = good().to_string();
-    for kind in ["text/plain", "application/x-www-form-urlencoded", "application/jsonx", ""] {
-        let answer = service.send("POST", "/v1/verify", &[("content-type", kind)], body.as_bytes());
+    for kind in [
+        "text/plain",
+        "application/x-www-form-urlencoded",
+        "application/jsonx",
+        "",
+    ] {
+        let answer = service.send(
+            "POST",
+            "/v1/verify",
+            &[("content-type", kind)],
+            body.as_bytes(),
+        );
         answer.expect(415, "unsupported_media_type");
     }
-    service.send("POST", "/v1/verify", &[], body.as_bytes()).expect(415, "unsupported_media_type");
+    service
+        .send("POST", "/v1/verify", &[], body.as_bytes())
+        .expect(415, "unsupported_media_type");
     let parameters = [("content-type", "Application/JSON; charset=utf-8")];
-    service.send("POST", "/v1/verify", &parameters, body.as_bytes()).expect(200, "accepted");
+    service
+        .send("POST", "/v1/verify", &parameters, body.as_bytes())
+        .expect(200, "accepted");
 }
 
 #[test]
@@ -152,16 +274,49 @@ fn a_batch_of_everything() {
     let service = Service::with_cards(|_| {});
     let mut items = vec![
         (200, "accepted", question("digits", "digits_0.proof")),
-        (422, "invalid_computation", asking("digits", &forged("digits_1.proof"))),
+        (
+            422,
+            "invalid_computation",
+            asking("digits", &forged("digits_1.proof")),
+        ),
         (200, "accepted", question("cnn", "cnn_1.proof")),
-        (404, "unknown_card", with(question("cnn", "cnn_1.proof"), json!({ "card": "0".repeat(64) }))),
+        (
+            404,
+            "unknown_card",
+            with(
+                question("cnn", "cnn_1.proof"),
+                json!({ "card": "0".repeat(64) }),
+            ),
+        ),
         (400, "not_zkinfer", asking("cnn", b"?")),
         (200, "accepted", question("digits", "digits_3.runs")),
-        (422, "other_context", with(question("digits", "digits_1.proof"), json!({ "context_text": "x" }))),
-        (400, "malformed_request", with(question("digits", "digits_1.proof"), json!({ "proof": "!" }))),
-        (422, "input_needed", question("digits", "digits_digest.proof")),
+        (
+            422,
+            "other_context",
+            with(
+                question("digits", "digits_1.proof"),
+                json!({ "context_text": "x" }),
+            ),
+        ),
+        (
+            400,
+            "malformed_request",
+            with(
+                question("digits", "digits_1.proof"),
+                json!({ "proof": "!" }),
+            ),
+        ),
+        (
+            422,
+            "input_needed",
+            question("digits", "digits_digest.proof"),
+        ),
         (200, "accepted", question("digits", "digits_hidden.proof")),
-        (422, "invalid_computation", asking("cnn", &forged("cnn_3.runs"))),
+        (
+            422,
+            "invalid_computation",
+            asking("cnn", &forged("cnn_3.runs")),
+        ),
     ];
     items.extend((0..20).map(|_| (200, "accepted", question("digits", "digits_1.proof"))));
     let requests: Vec<&Value> = items.iter().map(|(_, _, request)| request).collect();
@@ -171,7 +326,11 @@ fn a_batch_of_everything() {
     let results = answer["results"].as_array().unwrap();
     assert_eq!(results.len(), items.len());
     for (result, (status, expected, request)) in results.iter().zip(&items) {
-        let part = if result.get("receipt").is_some() { "receipt" } else { "problem" };
+        let part = if result.get("receipt").is_some() {
+            "receipt"
+        } else {
+            "problem"
+        };
         assert_eq!(result["status"], *status, "{result}");
         assert_eq!(code(&result[part]), *expected);
         // One by one it is the same.
@@ -204,20 +363,38 @@ fn a_context_is_accepted_once_where_asked() {
     let service = Service::with_cards(|_| {});
     let once = |file: &str| with(question("digits", file), json!({ "once": true }));
     // A proof that is rejected uses up nothing.
-    let lie = with(asking("digits", &forged("digits_0.proof")), json!({ "once": true }));
+    let lie = with(
+        asking("digits", &forged("digits_0.proof")),
+        json!({ "once": true }),
+    );
     service.verify(&lie).expect(422, "invalid_computation");
-    service.verify(&once("digits_0.proof")).expect(200, "accepted");
-    service.verify(&once("digits_0.proof")).expect(409, "replayed");
+    service
+        .verify(&once("digits_0.proof"))
+        .expect(200, "accepted");
+    service
+        .verify(&once("digits_0.proof"))
+        .expect(409, "replayed");
     // The context counts, not the proof; and the model.
-    service.verify(&once("digits_1.proof")).expect(409, "replayed");
-    service.verify(&with(question("cnn", "cnn_0.proof"), json!({ "once": true }))).expect(200, "accepted");
+    service
+        .verify(&once("digits_1.proof"))
+        .expect(409, "replayed");
+    service
+        .verify(&with(
+            question("cnn", "cnn_0.proof"),
+            json!({ "once": true }),
+        ))
+        .expect(200, "accepted");
     // Who does not ask is not refused.
-    service.verify(&question("digits", "digits_0.proof")).expect(200, "accepted");
+    service
+        .verify(&question("digits", "digits_0.proof"))
+        .expect(200, "accepted");
 
     // It survives a restart.
     let folder = service.stop();
     let service = Service::again(folder, |_| {});
-    service.verify(&once("digits_0.proof")).expect(409, "replayed");
+    service
+        .verify(&once("digits_0.proof"))
+        .expect(409, "replayed");
     let batch = json!({ "proofs": [once("digits_0.proof"), question("digits", "digits_0.proof")] });
     let results = service.post("/v1/verify/batch", &batch).json();
     assert_eq!(results["results"][0]["status"], 409);
@@ -228,17 +405,30 @@ fn a_context_is_accepted_once_where_asked() {
 #[test]
 fn of_many_at_once_one_is_accepted() {
     let service = Service::with_cards(|_| {});
-    let once = with(question("digits", "digits_0.proof"), json!({ "once": true }));
+    let once = with(
+        question("digits", "digits_0.proof"),
+        json!({ "once": true }),
+    );
     let statuses: Vec<u16> = std::thread::scope(|scope| {
         let ask = || service.verify(&once).status;
         let threads: Vec<_> = (0..16).map(|_| scope.spawn(ask)).collect();
         threads.into_iter().map(|t| t.join().unwrap()).collect()
     });
-    assert_eq!(statuses.iter().filter(|s| **s == 200).count(), 1, "{statuses:?}");
-    assert_eq!(statuses.iter().filter(|s| **s == 409).count(), 15, "{statuses:?}");
+    assert_eq!(
+        statuses.iter().filter(|s| **s == 200).count(),
+        1,
+        "{statuses:?}"
+    );
+    assert_eq!(
+        statuses.iter().filter(|s| **s == 409).count(),
+        15,
+        "{statuses:?}"
+    );
 
     let again = with(question("cnn", "cnn_0.proof"), json!({ "once": true }));
-    let answer = service.post("/v1/verify/batch", &json!({ "proofs": vec![&again; 8] })).json();
+    let answer = service
+        .post("/v1/verify/batch", &json!({ "proofs": vec![&again; 8] }))
+        .json();
     let statuses: Vec<u64> = answer["results"]
         .as_array()
         .unwrap()
@@ -254,11 +444,20 @@ fn used_contexts_are_forgotten_in_time() {
         config.once_for = std::time::Duration::from_secs(1);
         config.contexts = 1;
     });
-    let once = |name: &str| with(question(name, &format!("{name}_0.proof")), json!({ "once": true }));
+    let once = |name: &str| {
+        with(
+            question(name, &format!("{name}_0.proof")),
+            json!({ "once": true }),
+        )
+    };
     service.verify(&once("digits")).expect(200, "accepted");
-    service.wait("the context is forgotten", |s| s.verify(&once("digits")).status == 200);
+    service.wait("the context is forgotten", |s| {
+        s.verify(&once("digits")).status == 200
+    });
     // There is room for one only, and the other is not forgotten early for it.
     service.verify(&once("cnn")).expect(507, "store_full");
-    let batch = service.post("/v1/verify/batch", &json!({ "proofs": [once("cnn")] })).json();
+    let batch = service
+        .post("/v1/verify/batch", &json!({ "proofs": [once("cnn")] }))
+        .json();
     assert_eq!(batch["results"][0]["status"], 507);
 }

@@ -68,7 +68,9 @@ pub async fn put_card(
         return describe(StatusCode::OK, &verifier, received.bytes.len());
     }
     let shared = app.clone();
-    let checked = app.cards.run(move || add(&shared, Some(&wanted), &received.bytes));
+    let checked = app
+        .cards
+        .run(move || add(&shared, Some(&wanted), &received.bytes));
     let (verifier, size, new) = checked.await??;
     let status = if new {
         StatusCode::CREATED
@@ -149,7 +151,9 @@ pub async fn card(
 
 fn wants_json(headers: &HeaderMap) -> bool {
     let accept = headers.get_all(header::ACCEPT).iter();
-    let mut ranges = accept.filter_map(|v| v.to_str().ok()).flat_map(|v| v.split(','));
+    let mut ranges = accept
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
     ranges.any(|range| {
         let essence = range.split(';').next().unwrap_or_default().trim();
         essence.eq_ignore_ascii_case("application/json")
@@ -160,9 +164,8 @@ fn parse(digest: &str) -> Result<Digest, Problem> {
     use serde::Deserialize;
     use serde::de::value::{BorrowedStrDeserializer, Error};
     let text = BorrowedStrDeserializer::<Error>::new(digest);
-    Digest::deserialize(text).map_err(|e| {
-        Problem::new(StatusCode::BAD_REQUEST, "malformed_digest", e.to_string())
-    })
+    Digest::deserialize(text)
+        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "malformed_digest", e.to_string()))
 }
 
 /// Whether the sender may add cards.
@@ -177,7 +180,9 @@ fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let Some(token) = &app.config.token else {
         return Ok(());
     };
-    let given = headers.get(header::AUTHORIZATION).and_then(|v| v.to_str().ok());
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
     let given = given.and_then(|v| v.split_once(' '));
     let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     // Hashes, so that the time of the comparison says nothing about the token.

@@ -1,10 +1,11 @@
 //! `/v1/verify`, `/v1/verify/batch`.
 
 use super::{App, Shared, schema};
+use crate::ask::{BatchRequest, VerifyRequest};
 use crate::body::{declared, read, unsupported};
 use crate::lane::aside;
 use crate::problem::{Code, Problem};
-use crate::task::{self, BatchRequest, VerifyRequest, receipt_status};
+use crate::task::{self, receipt_status};
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};

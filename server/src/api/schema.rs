@@ -132,3 +132,32 @@ pub struct Tensor {
     /// The integer that stands for 0.
     zero_point: Vec<f64>,
 }
+
+/// An input or an output that the caller knows. A digest may stand beside it, and has to be the right one then.
+#[derive(ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ExpectedSide {
+    /// The integers of the statement.
+    Public {
+        /// All tensors concatenated.
+        values: Vec<u16>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+    /// Commitments to them.
+    Committed {
+        /// Compressed points in hexadecimal digits.
+        #[schema(max_items = 4096)]
+        points: Vec<String>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+    /// Real numbers: the card says which integers stand for them.
+    Real {
+        /// One list for each tensor.
+        #[schema(max_items = 1024)]
+        tensors: Vec<Vec<f32>>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+}

@@ -144,7 +144,9 @@ impl Service {
     /// The value of a metric, labels included in the name.
     pub fn metric(&self, name: &str) -> f64 {
         let text = String::from_utf8(self.get("/metrics").body).unwrap();
-        let line = text.lines().find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
+        let line = text
+            .lines()
+            .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |v| v.parse().unwrap())
     }
 
@@ -247,19 +249,23 @@ impl Answer {
 
     /// Compares the answer with the description, and remembers that it was seen.
     #[track_caller]
-    fn check(&self, method: &str, path: &str) {
+    pub fn check(&self, method: &str, path: &str) {
         assert_eq!(self.header("x-content-type-options"), Some("nosniff"));
         assert!(self.header("content-security-policy").is_some());
         assert!(self.header("x-request-id").is_some());
         let method = method.to_lowercase();
-        let Some(template) = template(path).filter(|t| description()["paths"][t].get(&method).is_some())
+        let Some(template) =
+            template(path).filter(|t| description()["paths"][t].get(&method).is_some())
         else {
             return;
         };
         let status = self.status.to_string();
         let responses = &description()["paths"][template][&method]["responses"];
         let Some(content) = responses[&status]["content"].get(self.kind()) else {
-            panic!("{method} {template}: {status} {} is not described", self.kind());
+            panic!(
+                "{method} {template}: {status} {} is not described",
+                self.kind()
+            );
         };
         if self.kind().ends_with("json") {
             conforms(&content["schema"], &self.json());
@@ -286,7 +292,13 @@ pub fn code(answer: &Value) -> String {
 /// The described path that a path belongs to.
 pub fn template(path: &str) -> Option<&'static str> {
     let path = path.split('?').next().unwrap();
-    let known = ["/v1/verify", "/v1/verify/batch", "/health/live", "/health/ready", "/metrics"];
+    let known = [
+        "/v1/verify",
+        "/v1/verify/batch",
+        "/health/live",
+        "/health/ready",
+        "/metrics",
+    ];
     if let Some(known) = known.into_iter().find(|k| *k == path) {
         return Some(known);
     }
@@ -321,7 +333,9 @@ pub fn fits(schema: &Value, value: &Value) -> bool {
 }
 
 fn path(file: &str) -> PathBuf {
-    Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures").join(file)
+    Path::new(env!("CARGO_MANIFEST_DIR"))
+        .join("../tests/fixtures")
+        .join(file)
 }
 
 /// Bytes of a fixture.
@@ -332,7 +346,10 @@ pub fn fixture(file: &str) -> Vec<u8> {
 /// Digest of a fixture's card.
 pub fn digest(name: &str) -> String {
     let bytes = fixture(&format!("{name}.card"));
-    Card::from_bytes(&bytes, 1 << 20).unwrap().digest().to_string()
+    Card::from_bytes(&bytes, 1 << 20)
+        .unwrap()
+        .digest()
+        .to_string()
 }
 
 pub fn base64(bytes: &[u8]) -> String {
