@@ -184,8 +184,10 @@ fn memory(verifier: &Verifier) -> usize {
     });
     // Program and plan hold a copy each of what is public.
     let public = 2 * public.sum::<usize>();
+    let cells = 8 * plan.layout.slots.len();
+    let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
     let points = (1usize << card.k) + 2 * card.points.len();
-    wires + fixed + public + card.info.len() + POINT * points + (1 << 17)
+    wires + fixed + public + cells + rows + card.info.len() + POINT * points + BASE
 }
 
 /// Memory that a prepared point takes.

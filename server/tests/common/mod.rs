@@ -2,6 +2,8 @@
 
 #![allow(dead_code, reason = "not every test needs everything")]
 
+mod schema;
+
 use base64::Engine;
 use serde_json::{Value, json};
 use std::collections::BTreeSet;
@@ -315,21 +317,14 @@ pub fn description() -> &'static Value {
 /// Checks a value against a schema of the description.
 #[track_caller]
 pub fn conforms(schema: &Value, value: &Value) {
-    let schema = json!({
-        "$schema": "https://json-schema.org/draft/2020-12/schema",
-        "components": description()["components"],
-        "allOf": [schema],
-    });
-    let validator = jsonschema::validator_for(&schema).unwrap();
-    if let Err(error) = validator.validate(value) {
-        panic!("{error}\n{value:#}");
+    if let Err(reason) = schema::check(description(), schema, value, "") {
+        panic!("{reason}\n{value:#}");
     }
 }
 
 /// Whether a value fits a schema of the description.
 pub fn fits(schema: &Value, value: &Value) -> bool {
-    let schema = json!({ "components": description()["components"], "allOf": [schema] });
-    jsonschema::validator_for(&schema).unwrap().is_valid(value)
+    schema::check(description(), schema, value, "").is_ok()
 }
 
 fn path(file: &str) -> PathBuf {
