@@ -192,3 +192,5 @@ fn memory(verifier: &Verifier) -> usize {
 
 /// Memory that a prepared point takes.
 const POINT: usize = 160;
+/// Memory that everything else takes.
+const BASE: usize = 1 << 17;

@@ -115,14 +115,14 @@ fn too_large() {
     // Announced, but never sent.
     let huge = b"POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\nconnection: close\r\n\r\n";
     Answer::parse(&service.raw(huge, false)).expect(413, "too_large");
-    // Sent, but never announced: 50 MB in chunks; the answer arrives all the same.
+    // Sent, but never announced: 6 MB in chunks; the answer arrives all the same.
     let mut stream = service.connect();
     let head = b"POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ntransfer-encoding: chunked\r\n\r\n";
     stream.write_all(head).unwrap();
     let mut chunk = b"10000\r\n".to_vec();
     chunk.extend(vec![b' '; 1 << 16]);
     chunk.extend(b"\r\n");
-    for _ in 0..800 {
+    for _ in 0..100 {
         if stream.write_all(&chunk).is_err() {
             break;
         }
