@@ -16,6 +16,7 @@ mod argmax;
 mod linear;
 mod maximum;
 mod product;
+mod select;
 
 /// Most elements of an input that are looked at one by one.
 const MAX_FEATURES: usize = 512;
@@ -326,6 +327,8 @@ impl<'a> Lowering<'a> {
             Op::Sum { group } => Value::Act(self.sum(id, input?, *group)?),
             Op::Softmax { len } => Value::Act(self.softmax(id, input?, *len)?),
             Op::ArgMax { len } => Value::Act(self.argmax(id, input?, *len)?),
+            Op::TopK { len, count } => Value::Act(self.top_k(id, input?, *len, *count)?),
+            Op::Gate => Value::Act(self.gate(id)?),
             Op::Product { left, right, group } => {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)

@@ -5,7 +5,7 @@ use zkinfer_circuits::program::{
 };
 
 use super::QuantizeError;
-use super::value::{ANY, Acc, Act, Plane};
+use super::value::{ANY, Acc, AccTerm, Act, Plane};
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -33,6 +33,9 @@ pub(super) struct Origin<'a> {
 /// they can do.
 const QUIET: f64 = 1.0 / 4.0;
 
+/// The range of a neuron is at least this many roundings of its operands wide.
+const NOISE: f64 = 16.0;
+
 impl Network {
     /// `2^T`.
     pub fn range(&self) -> f64 {
@@ -42,6 +45,20 @@ impl Network {
     /// Largest integer of a cell, `2^T − 1`.
     pub fn top(&self) -> f64 {
         self.range() - 1.0
+    }
+
+    /// Largest number of slots that one element of a value sums.
+    pub fn width(&self, value: ValueRef) -> usize {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.width(*source),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.width(*s)).max().unwrap_or(1)
+            }
+            Some(Node::Sum { source, group }) => {
+                self.width(*source).saturating_mul(*group as usize)
+            }
+            _ => 1,
+        }
     }
 
     pub fn push(&mut self, node: Node) -> ValueRef {
@@ -100,8 +117,30 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
+        let widths: Vec<f64> = acc
+            .terms
+            .iter()
+            .map(|t| self.width(t.source) as f64)
+            .collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
+            // No finer than what roundings of the operands make of a value that calibration saw to be constant.
+            let row = |t: &AccTerm| {
+                t.weights[c * t.inputs..(c + 1) * t.inputs]
+                    .iter()
+                    .map(|w| w * w)
+                    .sum::<f64>()
+            };
+            let noise = acc
+                .terms
+                .iter()
+                .zip(&widths)
+                .map(|(t, w)| row(t) * w)
+                .sum::<f64>()
+                .sqrt();
+            if noise.is_finite() {
+                *s = s.max(NOISE * noise / self.top());
+            }
             let weights = acc
                 .terms
                 .iter()

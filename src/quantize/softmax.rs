@@ -11,6 +11,9 @@ use crate::run::HintSolver;
 /// Logits further than this below the normaliser count as probability zero.
 const DEPTH: f64 = 12.0;
 
+/// Largest step of logits: beyond, probabilities would be off by more than a factor of `√e`.
+const COARSEST: f64 = 1.0;
+
 /// Logits that were further than this below another one in every sample are masked.
 const MASKED: f64 = 24.0;
 
@@ -80,6 +83,13 @@ impl Lowering<'_> {
             (logits, scale, _) = act
                 .uniform()
                 .ok_or_else(|| self.shape_error(id, "has no element"))?;
+        }
+        if scale > COARSEST {
+            let layer = self.graph.nodes[id].name.clone();
+            return Err(QuantizeError::Unsupported {
+                layer,
+                reason: "a softmax of logits whose integers are more than 1 apart; subtract what is common to them before the model, or raise range_bits",
+            });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);
         // Twice the depth covers the logits' whole range, so what the upper clamp cuts off always fits.
