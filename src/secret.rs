@@ -4,7 +4,7 @@ use crate::error::{CommitError, InferError, ProveError};
 use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
-use crate::prove::engine::{AnyGenerators, Engine, Keys};
+use crate::prove::engine::{Engine, Keys, generators};
 use crate::prove::fold::{Folder, Matrix};
 use crate::prove::{Deviation, Honest, Prover, SideBlinds, Task, Timings};
 use crate::run::Trace;
@@ -120,7 +120,7 @@ impl std::fmt::Debug for Secret {
 /// An exact run of the quantized model on one input.
 #[derive(Clone)]
 pub struct Run {
-    trace: Trace,
+    pub(crate) trace: Trace,
     input: Vec<u16>,
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,
@@ -292,8 +292,7 @@ impl Secret {
             .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
             .collect();
         let matrices = collect_matrices(&plan, &model)?;
-        let generators =
-            AnyGenerators::load(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
+        let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
         let points: Vec<C> = groups
             .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
@@ -375,8 +374,7 @@ impl Secret {
         if card.program != self.model.program || card.k != self.card.k {
             return Ok(false);
         }
-        let generators =
-            AnyGenerators::load(self.engine, &self.params).map_err(|_| CommitError::Params)?;
+        let generators = generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
         let groups = self
             .plan
             .groups
@@ -620,7 +618,7 @@ impl Secret {
             plan: &self.plan,
             params: &self.params,
             keys: self.keys()?,
-            generators: &AnyGenerators::load(self.engine, &self.params)?,
+            generators: &generators(self.engine, &self.params)?,
             matrices: &self.matrices,
             blinds: &self.blinds,
         };

@@ -14,6 +14,7 @@ mod activation;
 mod add;
 mod argmax;
 mod linear;
+mod matmul;
 mod maximum;
 mod product;
 mod select;
@@ -333,6 +334,7 @@ impl<'a> Lowering<'a> {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)
             }
+            Op::MatMul(product) => Value::Act(self.matmul(id, product)?),
         })
     }
 
