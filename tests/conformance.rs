@@ -13,12 +13,27 @@ use std::collections::BTreeMap;
 use conformance::{Case, Loaded, NotLoaded};
 use rayon::prelude::*;
 use zkinfer::import::ImportError;
+use zkinfer::import::operators::{self, Support};
 use zkinfer::quantize::QuantizeError;
 use zkinfer::{Graph, QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::ProgramLimits;
 
-/// Largest distance of an output from the accepted values, over the largest magnitude of that output.
-const TOLERANCE: f64 = 0.01;
+/// Largest distance of an output from the accepted values, over the largest magnitude of that output: 0.1 % for every value
+/// that the operator's construction rounds one after the other, which is half a step of a range of ten standard deviations
+/// with 30 % headroom in twelve bits. Models of several operators are judged by the loosest of them.
+fn tolerance(ops: &[String]) -> f64 {
+    let roundings = |op: &String| {
+        let (domain, name) = op.rsplit_once('.').unwrap_or(("", op));
+        match operators::find(domain, name).map(|o| o.support) {
+            Some(Support::Built { by, .. }) => by.roundings(),
+            _ => 0,
+        }
+    };
+    // Inputs and outputs of models of one's own are rounded too; several operators in a row add up.
+    let worst = ops.iter().map(roundings).max().unwrap_or(0).max(1);
+    let chain = ops.len().saturating_sub(1).min(6) as u32;
+    f64::from(worst + chain) * 1e-3
+}
 
 /// How often the case's input is given for calibration. A single sample gets margins of sixteen standard deviations,
 /// because it says little about others; here there are no others, and the subject is the operator.
@@ -40,7 +55,7 @@ enum Outcome {
 ///
 /// An integer input differs from the real one by up to half a step, and the argument of a table by as much again. What a
 /// function makes of that is no error of the quantization: a step function may change its value, a steep one moves far,
-/// and a sum of inputs of the same sign moves by the sum. [`TOLERANCE`] is for everything else: rounded weights and the
+/// and a sum of inputs of the same sign moves by the sum. [`tolerance`] is for everything else: rounded weights and the
 /// rounding of results, whose step is the calibrated range with 30 % headroom over 2^12 (0.02 % to 0.1 % of the largest
 /// magnitude), a few times over where a case is several layers deep.
 fn accepted(
@@ -80,7 +95,7 @@ fn accepted(
 }
 
 /// Quantizes a case with its own input and compares with the stored outputs.
-fn quantized(case: &Loaded) -> Result<(QuantizedModel, Outcome), Outcome> {
+fn quantized(case: &Loaded, tolerance: f64) -> Result<(QuantizedModel, Outcome), Outcome> {
     let Loaded {
         graph,
         inputs,
@@ -149,7 +164,7 @@ fn quantized(case: &Loaded) -> Result<(QuantizedModel, Outcome), Outcome> {
             outputs.len()
         )));
     }
-    if beyond > TOLERANCE {
+    if beyond > tolerance {
         if std::env::var_os("ZKINFER_LAYERS").is_some() {
             let report = zkinfer::quantize::evaluate(graph, &model, &[inputs.clone()], &[]);
             for layer in report.iter().flat_map(|r| &r.layers) {
@@ -162,7 +177,12 @@ fn quantized(case: &Loaded) -> Result<(QuantizedModel, Outcome), Outcome> {
 }
 
 /// Quantizes a case, and proves and verifies it.
-fn judge(Case { name, folder, .. }: &Case, prove: bool) -> Outcome {
+fn judge(
+    Case {
+        name, folder, ops, ..
+    }: &Case,
+    prove: bool,
+) -> Outcome {
     let case = match conformance::load(folder) {
         Err(NotLoaded::Tensors) => return Outcome::Unsupported("tensors of strings".into()),
         Err(NotLoaded::Import(ImportError::Unsupported { reason, .. })) => {
@@ -171,7 +191,7 @@ fn judge(Case { name, folder, .. }: &Case, prove: bool) -> Outcome {
         Err(NotLoaded::Import(error)) => return Outcome::Unsupported(error.to_string()),
         Ok(case) => case,
     };
-    let (model, outcome) = match quantized(&case) {
+    let (model, outcome) = match quantized(&case, tolerance(ops)) {
         Ok(quantized) => quantized,
         Err(outcome) => return outcome,
     };

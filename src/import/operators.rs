@@ -61,8 +61,10 @@ pub enum Construction {
     Logic,
     /// An element, or zero, by a truth.
     Gate,
-    /// Products of two activations.
+    /// Products of two activations, element by element.
     Product,
+    /// Matrix products.
+    Matrix,
     /// Sums, squares, roots and quotients.
     Norm,
     /// Normalised exponentials.
@@ -97,6 +99,7 @@ impl Construction {
         Construction::Logic,
         Construction::Gate,
         Construction::Product,
+        Construction::Matrix,
         Construction::Norm,
         Construction::Softmax,
         Construction::LogSoftmax,
@@ -121,6 +124,7 @@ impl Construction {
             Construction::Logic => "logic",
             Construction::Gate => "gate",
             Construction::Product => "product",
+            Construction::Matrix => "matrix product",
             Construction::Norm => "norm",
             Construction::Softmax => "softmax",
             Construction::LogSoftmax => "log-softmax",
@@ -155,7 +159,12 @@ impl Construction {
             Construction::Gate => {
                 "`max(0, v − (2^T − 1)·(1 − c))` for a truth `c` and an integer `v`: exact"
             }
-            Construction::Product => "see below",
+            Construction::Product => {
+                "squares by one shared table, see below; a quotient is a product with the inverse by table"
+            }
+            Construction::Matrix => {
+                "a linear map where one operand is constant; else one whose coefficients are activations, tied to them by a random projection inside the circuit"
+            }
             Construction::Norm => "written out in sums, products and tables",
             Construction::Softmax => {
                 "a normaliser by a pinned hint; masked logits (24 below another one in all calibration samples) saturate"
@@ -187,7 +196,8 @@ impl Construction {
             Construction::Comparison => "1 per result",
             Construction::Logic => "1 per result",
             Construction::Gate => "1 per element",
-            Construction::Product => "see below",
+            Construction::Product => "2 per product, 3 per quotient",
+            Construction::Matrix => "1 per result, 1 per element of the operands",
             Construction::Norm => "about 3 per element",
             Construction::Softmax => "1 per element, 3 per distribution",
             Construction::LogSoftmax => "2 per element, 2 per distribution",
@@ -209,7 +219,10 @@ impl Construction {
             Construction::Table => "`½ step·max\\|f'\\|` + ½ step",
             Construction::Comparison => "exact on the quantized operands",
             Construction::Logic => "exact",
-            Construction::Product => "see below",
+            Construction::Product => "`1.25·U²·hₓ·h_y/2^T`, see below",
+            Construction::Matrix => {
+                "½ step, and what half a step of the operands makes of each product"
+            }
             Construction::Norm => "that of its parts",
             Construction::Softmax => "1/(2^T − 1) + the logits'",
             Construction::LogSoftmax => "a few steps",
@@ -238,7 +251,8 @@ impl Construction {
             Construction::Table => 4,
             // Two clamps, with steps that fit what is cut off.
             Construction::Clamp => 6,
-            Construction::Product | Construction::Softmax | Construction::Recurrence => 5,
+            Construction::Matrix | Construction::Product => 5,
+            Construction::Softmax | Construction::Recurrence => 5,
             Construction::LogSoftmax | Construction::Trees | Construction::Vectors => 8,
             // One level of the grid, 0.4 %, before and after.
             Construction::Integer => 8,
