@@ -33,9 +33,9 @@ pub(super) struct Lowering<'a> {
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(graph: &'a Graph, stats: &'a Stats, options: &QuantizeOptions) -> Self {
+    pub fn new(graph: &'a Graph, stats: &'a Stats, options: &QuantizeOptions, bits: u32) -> Self {
         let network = Network {
-            bits: options.bits(),
+            bits,
             headroom: options.headroom,
             per_channel: options.per_channel,
             nodes: Vec::new(),
