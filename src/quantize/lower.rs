@@ -13,6 +13,7 @@ mod activation;
 mod add;
 mod argmax;
 mod input;
+mod knee;
 mod layout;
 mod linear;
 mod maximum;
