@@ -74,7 +74,7 @@ impl Lowering<'_> {
 }
 
 /// Whether every element of the accumulator is an element of the tensor, once.
-fn covers(acc: &Acc) -> bool {
+pub(super) fn covers(acc: &Acc) -> bool {
     let Some(post) = &acc.post else { return true };
     let mut seen = vec![false; acc.len()];
     post.map.len() == acc.len()
@@ -109,7 +109,7 @@ fn bounds(act: &Act, range: f64) -> Vec<(f64, f64)> {
 }
 
 /// The accumulator plus a quantized tensor, by terms with diagonal weights, if scales and offsets are the same over every channel.
-fn fold(acc: &Acc, act: &Act) -> Option<Acc> {
+pub(super) fn fold(acc: &Acc, act: &Act) -> Option<Acc> {
     if act.len() != acc.result_len()
         || (acc.outputs > DIAGONAL && !act.planes.is_empty())
         || acc.terms.len() + act.planes.len() > 60
