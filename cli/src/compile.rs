@@ -36,7 +36,8 @@ pub struct Compile {
     /// Writes NAME.model and NAME.card
     #[arg(short, long, value_name = "NAME")]
     output: PathBuf,
-    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12]
+    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12, or what
+    /// the outputs need on the calibration data]
     #[arg(long, value_name = "N")]
     bits: Option<u32>,
     /// By how much ranges exceed what calibration shows; 0.3 is 30 % [default: 0.3]

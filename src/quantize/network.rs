@@ -6,6 +6,7 @@ use zkinfer_circuits::program::{
 
 use super::QuantizeError;
 use super::value::{ANY, Acc, AccTerm, Act, Plane};
+use super::wiring::{fit_view, is_identity};
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -97,6 +98,61 @@ impl Network {
                 axes: vec![axis],
             },
         )
+    }
+
+    /// One value from several, one behind the other.
+    pub fn joined(&mut self, parts: Vec<ValueRef>) -> ValueRef {
+        match parts[..] {
+            [one] => one,
+            _ => self.push(Node::Concat { sources: parts }),
+        }
+    }
+
+    /// `len` consecutive elements of a value of `source_len`.
+    pub fn part(
+        &mut self,
+        source: ValueRef,
+        source_len: usize,
+        first: usize,
+        len: usize,
+    ) -> ValueRef {
+        if first == 0 && len == source_len {
+            return source;
+        }
+        let axis = Axis {
+            extent: source_len as u32,
+            offset: first as i64,
+            strides: vec![1],
+        };
+        self.view(
+            source,
+            View {
+                loops: vec![len as u32],
+                axes: vec![axis],
+            },
+        )
+    }
+
+    /// Elements of a value of `source_len` in any order: by one view, or by as many as there are runs that one can read.
+    pub fn picked(&mut self, source: ValueRef, source_len: usize, indices: &[usize]) -> ValueRef {
+        if is_identity(indices, source_len) {
+            return source;
+        }
+        if let Some(view) = fit_view(indices, source_len) {
+            return self.view(source, view);
+        }
+        let mut parts = Vec::new();
+        let mut rest = indices;
+        while let [first, ..] = rest {
+            let run = rest
+                .iter()
+                .enumerate()
+                .take_while(|(i, index)| **index == first + i)
+                .count();
+            parts.push(self.part(source, source_len, *first, run));
+            rest = &rest[run..];
+        }
+        self.joined(parts)
     }
 
     pub fn table(&mut self, entries: Vec<u16>) -> u32 {

@@ -2,7 +2,7 @@
 
 use zkinfer_circuits::program::{Unit, ValueRef};
 
-use super::{Acc, AccTerm, Act, Lowering, Value, common, wide};
+use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
 
@@ -157,15 +157,7 @@ impl Lowering<'_> {
     /// A range that is not so narrow that the rounding of what an accumulator reads would leave it (a sum of probabilities is
     /// always one in floats).
     pub(in crate::quantize) fn beyond_noise(&self, acc: &Acc, range: (f64, f64)) -> (f64, f64) {
-        let noise = (0..acc.channels())
-            .map(|c| {
-                let term = |t: &AccTerm| {
-                    let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
-                    row.iter().map(|w| w * w).sum::<f64>() * self.width(t.source) as f64
-                };
-                acc.terms.iter().map(term).sum::<f64>().sqrt()
-            })
-            .fold(0.0, f64::max);
+        let noise = self.noise(acc);
         if noise.is_finite() && range.1 - range.0 < noise {
             (range.0 - 8.0 * noise, range.1 + 8.0 * noise)
         } else {
@@ -255,11 +247,12 @@ impl Lowering<'_> {
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
         let acc = self.plain(input)?;
         let shared = self.shared(f);
+        let many = shared.is_some();
         let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
         let seen = self.stats.tensor(input);
         let (width, size) = (seen.1 - seen.0, seen.0.abs().max(seen.1.abs()));
         let (min, max) = match self.beyond_noise(&acc, (min, max)) {
-            // Constants and sums that are always one do not matter.
+            // Constants, and sums that are always one, do not matter.
             range if range.1 - range.0 > 32.0 * width && width > 0.01 * size => {
                 return Err(QuantizeError::Unsupported {
                     layer: self.graph.nodes[id].name.clone(),
@@ -287,211 +280,73 @@ impl Lowering<'_> {
         let room = growth * (results.1 - results.0).max(least);
         let bounds = (results.0 - room, results.1 + room);
         let domain = narrowed(f, domain, seen, bounds);
-        let tolerance = |range: &(f64, f64)| FLAT_STEPS * (range.1 - range.0) / top;
-        let function = |x: f64| f.eval(x);
-        let curve = Curve {
-            f: &function,
-            bounds,
-        };
-        let whole = curve.range(domain, top);
-        let whole = whole.ok_or_else(|| {
-            self.shape_error(
-                id,
-                "the function has no finite value on the calibrated range",
-            )
-        })?;
-        let below = flat(&function, domain.0, -span, tolerance(&whole));
-        let above = flat(&function, domain.1, span, tolerance(&whole));
-        if let Some((part, mirrored)) = curve.steep(domain, whole, top) {
-            let mirror = |x: f64| f.eval(-x);
-            let act = if mirrored {
-                let mut acc = acc.clone();
-                acc.affine(&[-1.0], &[0.0]);
-                let curve = Curve { f: &mirror, bounds };
-                let domain = (-domain.1, -domain.0);
-                self.split(id, &acc, &curve, domain, part, (above, below))?
-            } else {
-                self.split(id, &acc, &curve, domain, part, (below, above))?
-            };
-            if let Some(act) = act {
-                self.network.decode(&act);
-                return Ok(Value::Act(act));
-            }
+        let eval = |x: f64| f.eval(x);
+        // Too coarse in places, for an argument that is known better than that.
+        if !many
+            && self.network.tables.len() < TABLES
+            && self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
+            && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
+            && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
+        {
+            return Ok(Value::Act(act));
         }
-        let unit = Unit {
-            low: below,
-            high: above,
-            ..Unit::LINEAR
-        };
-        let (_, act, _) = self.tabulated(id, &acc, &curve, domain, false, unit)?;
-        self.network.decode(&act);
-        debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
-        Ok(Value::Act(act))
-    }
-
-    /// Neurons with a table of a function over a domain, which may grow if coefficients are large, at both ends or (`fixed`) at
-    /// the high one: the argument's port, the tensor, and the argument's step.
-    fn tabulated(
-        &mut self,
-        id: NodeId,
-        acc: &Acc,
-        curve: &Curve<'_>,
-        domain: (f64, f64),
-        fixed: bool,
-        unit: Unit,
-    ) -> Result<(ValueRef, Act, f64), QuantizeError> {
-        let top = self.network.top();
         let mut scale = vec![(domain.1 - domain.0) / top; acc.channels()];
-        self.network.settle(acc, &mut scale, true);
+        self.network.settle(&acc, &mut scale, true);
         let step = scale[0];
-        let start = if fixed {
-            domain.0
-        } else {
-            (domain.0 + domain.1) / 2.0 - step * top / 2.0
-        };
-        let range = curve.range((start, start + step * top), top);
-        let (low, high) = range.ok_or_else(|| {
+        let start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
+        let argument = |q: f64| start + step * q;
+        let values: Vec<f64> = (0..=top as u32)
+            .map(|q| f.eval(argument(f64::from(q))))
+            .collect();
+        let (all_low, all_high) = extremes(values.iter().copied()).ok_or_else(|| {
             self.shape_error(
                 id,
                 "the function has no finite value on the calibrated range",
             )
         })?;
-        let entries = curve.entries(start, step, (low, high), top);
+        let (low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
+        if high <= low {
+            high = low + low.abs().max(1.0) * 1e-6;
+        }
+        let mut last = low;
+        let entry = |&v: &f64| {
+            // Where the function is not defined, the nearest defined value before.
+            last = if v.is_nan() { last } else { v };
+            ((last.clamp(low, high) - low) / (high - low) * top).round() as u16
+        };
+        let entries: Vec<u16> = values.iter().map(entry).collect();
         let table = self.network.table(entries);
+        let tolerance = FLAT_STEPS * (high - low) / top;
         let unit = Unit {
+            window: 1,
+            low: flat(&eval, argument(0.0), -span, tolerance),
+            high: flat(&eval, argument(top), span, tolerance),
             tables: vec![table],
-            ..unit
         };
         let port = 1 + u32::from(unit.exposes_below());
         let zero = vec![0.0; scale.len()];
         let node = self
             .network
-            .emit(acc, unit, &scale, start, &zero, self.origin(id))?;
+            .emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
         let out = vec![(high - low) / top; scale.len()];
         let act = self.network.results(
-            acc,
+            &acc,
             &[(ValueRef { node, port }, out)],
             &vec![low; zero.len()],
         )?;
-        Ok((ValueRef { node, port: 0 }, act, step))
-    }
-
-    /// A function that is steep at the low end of its domain, in two parts, each with a table and a step of its own:
-    ///
-    /// ```text
-    /// o = max(0, x − x₀),      f(x) = f(x − o) + f(x₀ + o) − f(x₀)
-    /// ```
-    ///
-    /// where `x₀` is a small part of the domain from its start. `o` is rounded to the coarse step; what it is off by stays in
-    /// `x − o`, which is not. `None` if the sum `x − o` is not a linear map that can be written.
-    fn split(
-        &mut self,
-        id: NodeId,
-        acc: &Acc,
-        curve: &Curve<'_>,
-        domain: (f64, f64),
-        part: f64,
-        clamps: (bool, bool),
-    ) -> Result<Option<Act>, QuantizeError> {
-        let x0 = domain.0 + (domain.1 - domain.0) * part;
-        // Whether the sum can be written is known before anything is.
-        let same = self.network.results(acc, &[], &vec![0.0; acc.channels()])?;
-        if super::add::fold(acc, &same).is_none() || acc.outputs > SPLIT_OUTPUTS {
-            return Ok(None);
-        }
-        let unit = Unit {
-            high: clamps.1,
-            ..Unit::RELU
-        };
-        let (over, coarse, step) = self.tabulated(id, acc, curve, (x0, domain.1), true, unit)?;
-        let zeros = vec![0.0; acc.channels()];
-        let over = self
-            .network
-            .results(acc, &[(over, vec![-step; acc.channels()])], &zeros)?;
-        let Some(rest) = super::add::fold(acc, &over) else {
-            return Ok(None);
-        };
-        let unit = Unit {
-            low: clamps.0,
-            ..Unit::LINEAR
-        };
-        // Half a step of `o`, and one to spare.
-        let (_, fine, _) =
-            self.tabulated(id, &rest, curve, (domain.0, x0 + 1.5 * step), false, unit)?;
-        let at = (curve.f)(x0).clamp(curve.bounds.0, curve.bounds.1);
-        Ok(Some(fine.add(coarse).affine(&[1.0], &[-at])))
+        self.network.decode(&act);
+        debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
+        Ok(Value::Act(act))
     }
 }
-
-/// A function and the bounds that its values are cut off at.
-struct Curve<'a> {
-    f: &'a dyn Fn(f64) -> f64,
-    bounds: (f64, f64),
-}
-
-impl Curve<'_> {
-    /// The range of the values over a domain; `None` where they are nowhere finite.
-    fn range(&self, domain: (f64, f64), top: f64) -> Option<(f64, f64)> {
-        let at = |q: u32| (self.f)(domain.0 + (domain.1 - domain.0) * f64::from(q) / top);
-        let (low, high) = extremes((0..=top as u32).map(at))?;
-        let (low, mut high) = (low.max(self.bounds.0), high.min(self.bounds.1));
-        if high <= low {
-            high = low + low.abs().max(1.0) * 1e-6;
-        }
-        Some((low, high))
-    }
-
-    /// The table; where the function is not defined, the nearest defined value before.
-    fn entries(&self, start: f64, step: f64, (low, high): (f64, f64), top: f64) -> Vec<u16> {
-        let mut last = low;
-        let entry = |q: u32| {
-            let v = (self.f)(start + step * f64::from(q));
-            last = if v.is_nan() { last } else { v };
-            ((last.clamp(low, high) - low) / (high - low) * top).round() as u16
-        };
-        (0..=top as u32).map(entry).collect()
-    }
-
-    /// Which part of the domain should have a step of its own, if the function is steep at one end: its size, and whether it
-    /// is the high end. (Logarithms, roots and reciprocals near zero; exponentials over many orders of magnitude.)
-    fn steep(&self, domain: (f64, f64), range: (f64, f64), top: f64) -> Option<(f64, bool)> {
-        let step = (domain.1 - domain.0) / top;
-        let values = self.entries(domain.0, step, range, top);
-        let jump = |w: &[u16]| f64::from(w[0].abs_diff(w[1])) / top;
-        let jumps: Vec<f64> = values.windows(2).map(jump).collect();
-        let largest = |jumps: &[f64]| jumps.iter().copied().fold(0.0, f64::max);
-        let all = largest(&jumps);
-        if all <= STEEP {
-            return None;
-        }
-        let choices = PARTS.iter().flat_map(|&part| {
-            let size = (jumps.len() as f64 * part) as usize;
-            let (low, high) = (jumps.split_at(size), jumps.split_at(jumps.len() - size));
-            let worst =
-                |inside: &[f64], outside: &[f64]| (largest(inside) * part).max(largest(outside));
-            [
-                (worst(low.0, low.1), part, false),
-                (worst(high.1, high.0), part, true),
-            ]
-        });
-        let (worst, part, mirrored) = choices.min_by(|a, b| a.0.total_cmp(&b.0))?;
-        (worst * GAIN <= all).then_some((part, mirrored))
-    }
-}
-
-/// Functions that move by more than this part of their range in one step of their argument are looked at: is it at one end?
-const STEEP: f64 = 1.0 / 256.0;
-/// Parts of the domain that may have steps of their own.
-const PARTS: [f64; 5] = [1.0 / 4.0, 1.0 / 8.0, 1.0 / 16.0, 1.0 / 32.0, 1.0 / 64.0];
-/// A split is worth its second neuron if errors are smaller by this factor.
-const GAIN: f64 = 3.0;
-/// Linear maps of more outputs than this are not split: what is subtracted would be a diagonal matrix of that size.
-const SPLIT_OUTPUTS: usize = 64;
 
 /// From this many uses on a function has one table for all of them.
 const MANY: usize = 6;
 /// Up to this many functions every use has a table of its own, which is more precise.
 const CROWDED: usize = 48;
+
+/// From this many tables on every function has one.
+const TABLES: usize = 40;
 
 /// Ranges of all arguments and results of a function.
 #[derive(Clone)]
@@ -624,7 +479,7 @@ fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f6
 const FLAT_STEPS: f64 = 2.0;
 
 /// Whether `f` stays within `tolerance` of its value at `end` on eight times the calibrated span behind it.
-fn flat(f: &dyn Fn(f64) -> f64, end: f64, span: f64, tolerance: f64) -> bool {
+pub(super) fn flat(f: &dyn Fn(f64) -> f64, end: f64, span: f64, tolerance: f64) -> bool {
     let value = f(end);
     (1..=64).all(|j| (f(end + span * f64::from(j) / 8.0) - value).abs() <= tolerance)
 }
