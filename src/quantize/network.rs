@@ -62,6 +62,20 @@ impl Network {
         }
     }
 
+    /// Like [`Self::width`], counting slots that hold rounded numbers: ones are exact.
+    pub fn rounded(&self, value: ValueRef) -> f64 {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.rounded(*source),
+            Some(Node::Concat { sources }) => {
+                let sources = sources.iter().map(|s| self.rounded(*s));
+                sources.fold(0.0, f64::max)
+            }
+            Some(Node::Sum { source, group }) => self.rounded(*source) * f64::from(*group),
+            Some(Node::Constant { .. }) => 0.0,
+            _ => 1.0,
+        }
+    }
+
     pub fn push(&mut self, node: Node) -> ValueRef {
         self.nodes.push(node);
         ValueRef::new(self.nodes.len() - 1)
@@ -173,11 +187,7 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
-        let widths: Vec<f64> = acc
-            .terms
-            .iter()
-            .map(|t| self.width(t.source) as f64)
-            .collect();
+        let widths: Vec<f64> = acc.terms.iter().map(|t| self.rounded(t.source)).collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
             // No finer than what roundings of the operands make of a value that calibration saw to be constant.
