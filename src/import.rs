@@ -23,6 +23,7 @@ mod recurrent;
 mod reference;
 mod rewrite;
 mod tensor;
+mod tie;
 mod view;
 
 use std::collections::BTreeMap;

@@ -126,5 +126,15 @@ pub fn quantize(
         });
     }
     let stats = stats::Stats::collect(graph, calibration)?;
-    lower::Lowering::new(graph, &stats, options).run()
+    let mut states = lower::States::new();
+    for _ in 1..lower::ROUNDS {
+        let (model, found) = lower::Lowering::new(graph, &stats, options, states.clone()).run()?;
+        if found == states {
+            return Ok(model);
+        }
+        states = found;
+    }
+    Ok(lower::Lowering::new(graph, &stats, options, states)
+        .run()?
+        .0)
 }

@@ -7,6 +7,7 @@ use tract_onnx::prelude::Tensor;
 use zkinfer_circuits::program::View;
 
 use super::proto::Origin;
+use super::tie::Ties;
 use super::view::{self, Builder};
 use super::{ImportError, ImportOptions};
 use crate::graph::{Activation, BinaryOp, Graph, GraphNode, NodeId, Op, ScalarFn, ScalarOp, Shape};
@@ -80,6 +81,7 @@ pub(super) struct Lowering<'a> {
     derived: HashMap<NodeId, Vec<(Derived, NodeId)>>,
     /// Per node: whether all its values are whole numbers, whatever the input.
     pub(super) whole: Vec<bool>,
+    pub(super) ties: Ties,
 }
 
 /// Whether a function of whole (or any) numbers is a whole number.
@@ -142,6 +144,7 @@ impl<'a> Lowering<'a> {
             origin,
             derived: HashMap::new(),
             whole: Vec::new(),
+            ties: Ties::default(),
         }
     }
 
@@ -185,11 +188,17 @@ impl<'a> Lowering<'a> {
         self.bound("the number of elements", &shape)?;
         let inputs_whole = inputs.iter().all(|&i| self.whole.get(i) == Some(&true));
         self.whole.push(whole_result(&op, inputs_whole));
+        let tied: Vec<_> = inputs
+            .iter()
+            .map(|&i| self.graph.nodes.get(i).and_then(|n| n.tie))
+            .collect();
+        let tie = self.ties.next(&op, &shape, &tied);
         self.graph.nodes.push(GraphNode {
             name: self.origin.node.clone(),
             op,
             inputs,
             shape,
+            tie,
         });
         Ok(self.graph.nodes.len() - 1)
     }

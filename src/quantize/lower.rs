@@ -2,12 +2,14 @@
 
 use zkinfer_circuits::program::{Axis, Node, ProgramLimits, Unit, ValueRef, View};
 
+use std::collections::HashMap;
+
 use super::network::{Network, Origin, shorten};
 use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::wiring::{fit_view, is_identity};
 use super::{QuantizeError, QuantizeOptions};
-use crate::graph::{Graph, NodeId, Op, ScalarFn};
+use crate::graph::{Graph, NodeId, Op, ScalarFn, Tie};
 use crate::model::{QuantizedModel, TensorInterface};
 
 mod activation;
@@ -15,7 +17,11 @@ mod add;
 mod argmax;
 mod linear;
 mod maximum;
+mod narrow;
 mod product;
+mod state;
+
+pub(super) use state::{ROUNDS, States};
 
 /// Most elements of an input that are looked at one by one.
 const MAX_FEATURES: usize = 512;
@@ -28,15 +34,25 @@ pub(super) struct Lowering<'a> {
     pub network: Network,
     /// How often every node is read, outputs included.
     uses: Vec<usize>,
+    /// Who reads every node.
+    readers: Vec<Vec<NodeId>>,
     values: Vec<Option<Value>>,
     /// Inputs that are another model's outputs.
     chained: Vec<TensorInterface>,
     /// Functions that were looked at, and what all their uses share.
     functions: Vec<(ScalarFn, Option<activation::Shared>)>,
+    /// How states of loops were represented the last time, and are now.
+    states: States,
+    seen: HashMap<Tie, state::Seen>,
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(graph: &'a Graph, stats: &'a Stats, options: &QuantizeOptions) -> Self {
+    pub fn new(
+        graph: &'a Graph,
+        stats: &'a Stats,
+        options: &QuantizeOptions,
+        states: States,
+    ) -> Self {
         let network = Network {
             bits: options.bits(),
             headroom: options.headroom,
@@ -47,6 +63,7 @@ impl<'a> Lowering<'a> {
             hints: Vec::new(),
             layers: Vec::new(),
             decodings: Vec::new(),
+            leaders: HashMap::new(),
         };
         let mut uses = vec![0; graph.nodes.len()];
         for &id in graph
@@ -59,18 +76,43 @@ impl<'a> Lowering<'a> {
                 *u += 1;
             }
         }
+        // The last step of a loop may have fewer readers: it is treated as the others are.
+        let mut most: HashMap<Tie, usize> = HashMap::new();
+        for (node, &uses) in graph.nodes.iter().zip(&uses) {
+            if let Some(tie) = node.tie {
+                let most = most.entry(tie).or_default();
+                *most = uses.max(*most);
+            }
+        }
+        for (node, uses) in graph.nodes.iter().zip(&mut uses) {
+            if let (Some(tie), true) = (node.tie, *uses > 0) {
+                *uses = most[&tie];
+            }
+        }
+        let mut readers = vec![Vec::new(); graph.nodes.len()];
+        for (id, node) in graph.nodes.iter().enumerate() {
+            for &input in &node.inputs {
+                if let Some(readers) = readers.get_mut(input) {
+                    readers.push(id);
+                }
+            }
+        }
         Lowering {
             graph,
             stats,
             network,
             uses,
+            readers,
             values: vec![None; graph.nodes.len()],
             chained: options.inputs.clone(),
             functions: Vec::new(),
+            seen: Self::state_ties(graph),
+            states,
         }
     }
 
-    pub fn run(mut self) -> Result<QuantizedModel, QuantizeError> {
+    /// The model, and how states of loops are represented: run again with these until they stay the same.
+    pub fn run(mut self) -> Result<(QuantizedModel, States), QuantizeError> {
         let inputs = self.inputs()?;
         for id in 0..self.graph.nodes.len() {
             if self.uses[id] == 0 || self.values[id].is_some() {
@@ -79,11 +121,12 @@ impl<'a> Lowering<'a> {
             let value = self.node(id)?;
             // What is read twice is quantized once, here.
             let value = match value {
-                Value::Acc(acc) if self.uses[id] > 1 => {
+                Value::Acc(acc) if self.uses[id] > 1 && !self.is_divided(id, &acc) => {
                     Value::Act(self.materialize(acc, false, id)?)
                 }
                 value => value,
             };
+            let value = self.state(id, value)?;
             self.values[id] = Some(value);
         }
         let mut outputs = Vec::new();
@@ -102,17 +145,19 @@ impl<'a> Lowering<'a> {
                 zero_point: shorten(zero_point),
             });
         }
+        let states = self.found_states();
         let mut model = self.network.finish(nodes);
         model.inputs = inputs;
         model.outputs = outputs;
         model.program.expand(&ProgramLimits::default())?;
-        Ok(model)
+        Ok((model, states))
     }
 
     pub fn origin(&self, id: NodeId) -> Origin<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
             graph_node: Some(id),
+            tie: self.graph.nodes[id].tie,
         }
     }
 
@@ -121,6 +166,7 @@ impl<'a> Lowering<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
             graph_node: None,
+            tie: self.graph.nodes[id].tie,
         }
     }
 
@@ -211,6 +257,11 @@ impl<'a> Lowering<'a> {
         let len = node.len();
         let flat = node.shape.iter().filter(|&&l| l > 1).count() <= 1;
         let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        // What is read step by step has one scale in all steps.
+        let stepped = |&reader: &NodeId| self.graph.nodes[reader].tie.is_some();
+        if self.readers[id].iter().any(stepped) {
+            return None;
+        }
         if !flat || !(2..=MAX_FEATURES).contains(&len) || (low_is_hard && high_is_hard) {
             return None;
         }
@@ -582,6 +633,9 @@ impl<'a> Lowering<'a> {
         let act = match (value, whole) {
             (Value::Acc(mut acc), Some(whole)) => {
                 let map: Vec<usize> = whole.iter().map(|&i| acc.source(i)).collect();
+                if let Some(part) = narrow::narrow(&acc, &map) {
+                    return Ok(Value::Acc(part));
+                }
                 acc.post = if is_identity(&map, acc.len()) {
                     None
                 } else {

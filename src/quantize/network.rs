@@ -1,11 +1,14 @@
 //! The program under construction, and how accumulators become neurons.
 
+use std::collections::HashMap;
+
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
 
 use super::QuantizeError;
 use super::value::{ANY, Acc, Act, Plane};
+use crate::graph::Tie;
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -20,6 +23,8 @@ pub(super) struct Network {
     pub hints: Vec<HintSolver>,
     pub layers: Vec<Layer>,
     pub decodings: Vec<(usize, Decoding)>,
+    /// Neurons of every tie whose weights others may share.
+    pub leaders: HashMap<Tie, Vec<u32>>,
 }
 
 /// A layer's name and, if it stands for one, its float tensor.
@@ -27,6 +32,7 @@ pub(super) struct Network {
 pub(super) struct Origin<'a> {
     pub name: &'a str,
     pub graph_node: Option<usize>,
+    pub tie: Option<Tie>,
 }
 
 /// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
@@ -202,7 +208,23 @@ impl Network {
             unit,
             terms,
         };
+        let leader = origin.tie.and_then(|tie| self.leader(tie, &neurons, &data));
+        if std::env::var_os("DBG_SHARE").is_some() {
+            eprintln!(
+                "{} tie {:?} {}x{}x{} terms {:?} leader {leader:?} -> {}",
+                origin.name,
+                origin.tie,
+                neurons.groups,
+                neurons.outputs,
+                neurons.positions,
+                neurons.terms.iter().map(|t| t.inputs).collect::<Vec<_>>(),
+                self.nodes.len()
+            );
+        }
         let node = self.push(Node::Neurons(neurons)).node;
+        if let (Some(tie), None) = (origin.tie, leader) {
+            self.leaders.entry(tie).or_default().push(node);
+        }
         for (term, data) in data.into_iter().enumerate() {
             self.weights.push(WeightTensor {
                 node,
@@ -213,6 +235,22 @@ impl Network {
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
         Ok(node)
+    }
+
+    /// Earlier neurons of the same tie and shape with the same weights.
+    fn leader(&self, tie: Tie, neurons: &Neurons, data: &[Vec<i32>]) -> Option<u32> {
+        let shape = |n: &Neurons| (n.groups, n.outputs, n.unit.clone());
+        let alike = |&node: &u32| {
+            let Some(Node::Neurons(leader)) = self.nodes.get(node as usize) else {
+                return false;
+            };
+            let first = self.weights.partition_point(|w| w.node < node);
+            shape(leader) == shape(neurons)
+                && leader.terms.len() == data.len()
+                && (self.weights[first..].iter().zip(data)).all(|(w, d)| w.data == *d)
+                && (leader.terms.iter().zip(&neurons.terms)).all(|(a, b)| a.inputs == b.inputs)
+        };
+        self.leaders.get(&tie)?.iter().copied().find(alike)
     }
 
     pub fn record(&mut self, node: u32, scales: &[f64], range: (f64, f64), origin: Origin<'_>) {

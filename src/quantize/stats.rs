@@ -1,7 +1,9 @@
 //! Calibration: what values the float model takes.
 
+use std::collections::HashMap;
+
 use super::QuantizeError;
-use crate::graph::{Activation, Graph, NodeId, Op};
+use crate::graph::{Activation, Graph, NodeId, Op, Tie};
 
 /// Ranges reach at least this many standard deviations to either side of the mean (before headroom), plus
 /// [`FEW_SAMPLES`] over the root of the number of samples: the extremes of a few samples say little about what is to come.
@@ -19,6 +21,8 @@ pub(super) struct Stats {
     moments: Vec<Vec<(f64, f64)>>,
     /// Number of samples.
     samples: usize,
+    /// Of how many nodes every node has the statistics: its own and those tied to it.
+    tied: Vec<usize>,
     /// Least and greatest value of every sample, for the model's inputs.
     extremes: Vec<Vec<(f32, f32)>>,
     /// Whether all values of a model's input are whole numbers.
@@ -40,6 +44,7 @@ impl Stats {
             spread: vec![Vec::new(); n],
             moments: vec![Vec::new(); n],
             samples: samples.len(),
+            tied: vec![1; n],
             extremes: vec![Vec::new(); n],
             whole: vec![true; n],
         };
@@ -88,7 +93,48 @@ impl Stats {
                 }
             }
         }
+        stats.tie(graph);
         Ok(stats)
+    }
+
+    /// Gives tied nodes the statistics of all of them, element by element.
+    fn tie(&mut self, graph: &Graph) {
+        let mut members: HashMap<Tie, Vec<NodeId>> = HashMap::new();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if let Some(tie) = node.tie {
+                members.entry(tie).or_default().push(id);
+            }
+        }
+        for ids in members.values() {
+            let Some((&first, rest)) = ids.split_first() else {
+                continue;
+            };
+            let len = self.low[first].len();
+            if rest.is_empty() || rest.iter().any(|&id| self.low[id].len() != len) {
+                continue;
+            }
+            let mut low = self.low[first].clone();
+            let mut high = self.high[first].clone();
+            let mut moments = self.moments[first].clone();
+            let mut spread = self.spread[first].clone();
+            for &id in rest {
+                merge(&mut low, &self.low[id], f32::min);
+                merge(&mut high, &self.high[id], f32::max);
+                for (m, other) in moments.iter_mut().zip(&self.moments[id]) {
+                    *m = (m.0 + other.0, m.1 + other.1);
+                }
+                for (s, other) in spread.iter_mut().zip(&self.spread[id]) {
+                    *s = (s.0.max(other.0), s.1.max(other.1));
+                }
+            }
+            for &id in ids {
+                self.low[id].clone_from(&low);
+                self.high[id].clone_from(&high);
+                self.moments[id].clone_from(&moments);
+                self.spread[id].clone_from(&spread);
+                self.tied[id] = ids.len();
+            }
+        }
     }
 
     /// Range of one element.
@@ -132,7 +178,7 @@ impl Stats {
             if let Some(c) = out.get_mut(channel(i)) {
                 c.low = c.low.min(low);
                 c.high = c.high.max(high);
-                c.n += self.samples as f64;
+                c.n += (self.samples * self.tied[id]) as f64;
                 c.sum += m.0;
                 c.squares += m.1;
             }
