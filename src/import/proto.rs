@@ -14,8 +14,12 @@ use super::{ImportError, ImportOptions};
 /// Operators that are refused before tract sees them, with the reason.
 const REFUSED: &[(&[&str], &str)] = &[
     (
-        &["If", "Loop", "Scan", "SequenceMap"],
-        "control flow is not supported",
+        &["If", "Loop", "SequenceMap"],
+        "control flow is not supported, except for loops of a known number of rounds",
+    ),
+    (
+        &["LSTM", "GRU", "RNN"],
+        "this form of the operator is not supported: it needs hidden_size, activations that ONNX lists, and no input_forget",
     ),
     (
         &[
@@ -151,6 +155,7 @@ impl Model {
             });
         }
         repair(graph);
+        super::rewrite::repair(graph);
         let mut texts = Vec::new();
         if purpose == Purpose::Lower {
             texts = super::rewrite::rewrite(graph);
@@ -319,7 +324,7 @@ fn check(
         check_tensor(tensor, options)?;
         values.insert(&tensor.name, tensor);
     }
-    let mut origins = HashMap::new();
+    let mut origins: HashMap<String, Origin> = HashMap::new();
     for node in &graph.node {
         let own = node.domain.is_empty() || node.domain == "ai.onnx";
         let version = if own {
@@ -350,9 +355,14 @@ fn check(
             return Err(origin.unsupported("the operator is not known"));
         }
         for attribute in &node.attribute {
-            if (attribute.g.is_some() || !attribute.graphs.is_empty()) && purpose == Purpose::Lower
-            {
+            let foreign = attribute.g.is_some() && node.op_type != "Scan";
+            if (foreign || !attribute.graphs.is_empty()) && purpose == Purpose::Lower {
                 return Err(origin.unsupported("graphs inside nodes are not supported"));
+            }
+            if let Some(body) = &attribute.g {
+                // Messages name the loop.
+                let inner = check(body, opsets, options, purpose)?.into_keys();
+                origins.extend(inner.map(|name| (name, origin.clone())));
             }
             for tensor in attribute.t.iter().chain(&attribute.tensors) {
                 check_tensor(tensor, options)?;

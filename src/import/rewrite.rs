@@ -6,6 +6,8 @@ use std::collections::HashMap;
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 mod integers;
+mod loops;
+mod recurrent;
 mod trees;
 
 /// A constant's elements and shape.
@@ -90,6 +92,15 @@ impl Writer<'_> {
         name
     }
 
+    /// A whole number.
+    fn index(&mut self, value: i64) -> String {
+        let name = self.indices(vec![value]);
+        if let Some(tensor) = self.constants.last_mut() {
+            tensor.dims.clear();
+        }
+        name
+    }
+
     fn node(&mut self, op: &str, inputs: &[&str], output: &str, attribute: Vec<AttributeProto>) {
         let name = self.fresh();
         self.nodes.push(NodeProto {
@@ -139,6 +150,37 @@ fn text(node: &NodeProto, name: &str) -> String {
 /// Outputs of the graph that are texts and cannot be kept, by name.
 pub(super) type Texts = Vec<String>;
 
+/// Writes out the recurrent operators that tract would compute differently from ONNX.
+pub(super) fn repair(graph: &mut GraphProto) {
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        if !matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") || recurrent::is_plain(&node) {
+            nodes.push(node);
+            continue;
+        }
+        let mut writer = Writer {
+            name: name(&node),
+            count: 0,
+            nodes: Vec::new(),
+            constants: &mut graph.initializer,
+        };
+        match recurrent::rewrite(&node, &mut writer) {
+            Some(()) => nodes.append(&mut writer.nodes),
+            None => nodes.push(node),
+        }
+    }
+    graph.node = nodes;
+}
+
+fn name(node: &NodeProto) -> String {
+    let first = node.output.iter().find(|o| !o.is_empty());
+    if node.name.is_empty() {
+        first.cloned().unwrap_or_default()
+    } else {
+        node.name.clone()
+    }
+}
+
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
 pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
     let mut known: HashMap<String, Known> = HashMap::new();
@@ -166,17 +208,15 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
             .or_default()
             .push("output".into());
     }
+    let scalars = loops::scalars(graph);
     let mut texts = Vec::new();
     let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node) {
-        let first = node.output.iter().find(|o| !o.is_empty());
-        let name = if node.name.is_empty() {
-            first.cloned().unwrap_or_default()
-        } else {
-            node.name.clone()
-        };
+    for mut node in std::mem::take(&mut graph.node) {
+        for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
+            rewrite(body);
+        }
         let mut writer = Writer {
-            name,
+            name: name(&node),
             count: 0,
             nodes: Vec::new(),
             constants: &mut graph.initializer,
@@ -194,6 +234,8 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
             "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }
+            "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
+            "Loop" => loops::rewrite(&node, &mut writer, &scalars),
             "Scaler" => scaler(&node, &mut writer),
             "ArrayFeatureExtractor" => features(&node, &mut writer),
             "ZipMap" => identity(&node, &mut writer),

@@ -63,6 +63,7 @@ impl<'a> Lowering<'a> {
             hints: Vec::new(),
             layers: Vec::new(),
             decodings: Vec::new(),
+            views: HashMap::new(),
             leaders: HashMap::new(),
         };
         let mut uses = vec![0; graph.nodes.len()];

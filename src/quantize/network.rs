@@ -23,6 +23,8 @@ pub(super) struct Network {
     pub hints: Vec<HintSolver>,
     pub layers: Vec<Layer>,
     pub decodings: Vec<(usize, Decoding)>,
+    /// The views of every value.
+    pub views: HashMap<ValueRef, Vec<usize>>,
     /// Neurons of every tie whose weights others may share.
     pub leaders: HashMap<Tie, Vec<u32>>,
 }
@@ -57,11 +59,12 @@ impl Network {
 
     pub fn view(&mut self, source: ValueRef, view: View) -> ValueRef {
         let same =
-            |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
-        match self.nodes.iter().rposition(same) {
-            Some(at) => ValueRef::new(at),
-            None => self.push(Node::View { source, view }),
+            |&&at: &&usize| matches!(&self.nodes[at], Node::View { view: v, .. } if *v == view);
+        if let Some(&at) = self.views.get(&source).and_then(|v| v.iter().find(same)) {
+            return ValueRef::new(at);
         }
+        self.views.entry(source).or_default().push(self.nodes.len());
+        self.push(Node::View { source, view })
     }
 
     pub fn constant(&mut self, len: usize) -> ValueRef {

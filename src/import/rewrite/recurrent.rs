@@ -15,7 +15,7 @@
 //!
 //! where the sequence is longer than a sample's, its state stays as it is and the result is zero.
 
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto, ValueInfoProto};
+use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
 
 use super::{Writer, attribute, int, text};
 
@@ -154,7 +154,7 @@ fn activations(node: &NodeProto, kind: Kind, directions: usize) -> Option<Vec<Ve
         ];
         let name = *known.iter().find(|k| k.eq_ignore_ascii_case(&name))?;
         let (alpha, beta) = parameters(name)?;
-        let mut own = |default: Option<f32>, list: &mut std::vec::IntoIter<f32>| {
+        let own = |default: Option<f32>, list: &mut std::vec::IntoIter<f32>| {
             default.map_or(0.0, |default| list.next().unwrap_or(default))
         };
         all.push(Activation {
@@ -175,11 +175,20 @@ fn float(name: &str, value: f32) -> AttributeProto {
     }
 }
 
-fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
+pub(super) fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
     AttributeProto {
         name: name.into(),
         r#type: 7,
         ints: values,
+        ..AttributeProto::default()
+    }
+}
+
+pub(super) fn body(graph: GraphProto) -> AttributeProto {
+    AttributeProto {
+        name: "body".into(),
+        r#type: 5,
+        g: Some(graph),
         ..AttributeProto::default()
     }
 }
@@ -199,7 +208,7 @@ struct Operands {
 }
 
 /// Whether tract does what ONNX says.
-pub(in crate::import) fn is_plain(node: &NodeProto) -> bool {
+pub(super) fn is_plain(node: &NodeProto) -> bool {
     let named = |name: &str| attribute(node, name).is_some();
     let lengths = node.input.get(4).is_some_and(|i| !i.is_empty());
     let reverse = text(node, "direction") == "reverse";
@@ -209,7 +218,7 @@ pub(in crate::import) fn is_plain(node: &NodeProto) -> bool {
 }
 
 /// Writes a recurrent operator out.
-pub(in crate::import) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(super) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let cell = Cell::of(node)?;
     let input = |i: usize| node.input.get(i).filter(|s| !s.is_empty()).cloned();
     let output = |i: usize| node.output.get(i).filter(|s| !s.is_empty()).cloned();
@@ -227,7 +236,7 @@ pub(in crate::import) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()>
     let width = w.indices(vec![h]);
     let (mut all, mut last_h, mut last_c) = (Vec::new(), Vec::new(), Vec::new());
     for (d, &reverse) in cell.directions.iter().enumerate() {
-        let mut of_direction = |w: &mut Writer, name: &str| {
+        let of_direction = |w: &mut Writer, name: &str| {
             let index = w.index(d as i64);
             w.op_with("Gather", &[name, &index], vec![int("axis", 0)])
         };
@@ -300,7 +309,7 @@ pub(in crate::import) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()>
             w.op_with("Cast", &[&lengths], vec![int("to", 7)])
         });
         let prefix = w.fresh();
-        let body = body(&cell, d, &operands, lengths.as_deref(), &prefix, states);
+        let cell_body = step(&cell, d, &operands, lengths.as_deref(), &prefix, states);
         let scanned = operand_names.len() - states;
         let axes = |first: i64, count: usize| {
             let mut axes = vec![0; count];
@@ -308,12 +317,7 @@ pub(in crate::import) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()>
             axes
         };
         let mut attributes = vec![
-            AttributeProto {
-                name: "body".into(),
-                r#type: 5,
-                g: Some(body),
-                ..AttributeProto::default()
-            },
+            body(cell_body),
             int("num_scan_inputs", scanned as i64),
             ints("scan_input_axes", axes(i64::from(batch_first), scanned)),
             ints("scan_output_axes", axes(i64::from(batch_first), 1)),
@@ -374,7 +378,7 @@ pub(in crate::import) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()>
 }
 
 /// One step: states and what is read of the sequence in, states and the step's result out.
-fn body(
+fn step(
     cell: &Cell,
     direction: usize,
     operands: &Operands,
@@ -412,7 +416,7 @@ fn body(
         }
         Kind::Lstm => {
             // Peepholes come in the order of the gates i, o, f.
-            let mut gate = |w: &mut Writer, g: usize, f: usize, cell_state: Option<&str>| {
+            let gate = |w: &mut Writer, g: usize, f: usize, cell_state: Option<&str>| {
                 let mut y = linear(w, g, &h);
                 if let (Some(p), Some(c)) = (operands.peepholes.get(g), cell_state) {
                     let peep = w.op("Mul", &[c, p]);
