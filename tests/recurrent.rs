@@ -75,3 +75,9 @@ fn floats_agree_with_onnx_runtime() {
         }
     }
 }
+
+fn quantized(case: &Case) -> QuantizedModel {
+    case.graph
+        .quantize(&case.inputs, &QuantizeOptions::default())
+        .unwrap_or_else(|e| panic!("{}: {e}", case.name))
+}

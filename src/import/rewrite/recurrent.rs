@@ -15,9 +15,15 @@
 //!
 //! where the sequence is longer than a sample's, its state stays as it is and the result is zero.
 
-use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, ValueInfoProto};
+use tract_onnx::pb::{
+    AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
+};
 
 use super::{Writer, attribute, int, text};
+
+/// ONNX's numbers of element types.
+const FLOAT: i32 = 1;
+const INT64: i32 = 7;
 
 /// A function between a linear map and a product.
 #[derive(Clone)]
@@ -292,7 +298,18 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()> {
                 }
                 None => {
                     let dims = w.op_with("Concat", &[&batch, &width], vec![int("axis", 0)]);
-                    w.op("ConstantOfShape", &[&dims])
+                    let zero = AttributeProto {
+                        name: "value".into(),
+                        r#type: 4,
+                        t: Some(TensorProto {
+                            data_type: FLOAT,
+                            dims: vec![1],
+                            float_data: vec![0.0],
+                            ..TensorProto::default()
+                        }),
+                        ..AttributeProto::default()
+                    };
+                    w.op_with("ConstantOfShape", &[&dims], vec![zero])
                 }
             };
             operand_names.push(first);
@@ -472,12 +489,19 @@ fn step(
     results.push(shown);
     // A value may be a result once.
     let results: Vec<String> = results.iter().map(|r| w.op("Identity", &[r])).collect();
-    let mut inputs = vec![h];
-    inputs.extend((states == 2).then_some(c));
-    inputs.push(x);
-    inputs.extend(lengths.map(|_| number));
-    let value = |name: String| ValueInfoProto {
+    let mut inputs = vec![(h, FLOAT)];
+    inputs.extend((states == 2).then_some((c, FLOAT)));
+    inputs.push((x, FLOAT));
+    inputs.extend(lengths.map(|_| (number, INT64)));
+    let value = |(name, elem_type): (String, i32)| ValueInfoProto {
         name,
+        r#type: Some(TypeProto {
+            value: Some(type_proto::Value::TensorType(type_proto::Tensor {
+                elem_type,
+                shape: None,
+            })),
+            ..TypeProto::default()
+        }),
         ..ValueInfoProto::default()
     };
     GraphProto {
@@ -485,7 +509,7 @@ fn step(
         node: std::mem::take(&mut w.nodes),
         initializer: constants,
         input: inputs.into_iter().map(value).collect(),
-        output: results.into_iter().map(value).collect(),
+        output: results.into_iter().map(|r| value((r, FLOAT))).collect(),
         ..GraphProto::default()
     }
 }
