@@ -16,6 +16,7 @@ mod activation;
 mod add;
 mod argmax;
 mod linear;
+mod matmul;
 mod maximum;
 mod narrow;
 mod product;
@@ -382,6 +383,7 @@ impl<'a> Lowering<'a> {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)
             }
+            Op::MatMul(product) => Value::Act(self.matmul(id, product)?),
         })
     }
 
