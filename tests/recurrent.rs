@@ -1,13 +1,14 @@
 //! Recurrent operators and loops against ONNX Runtime (`fixtures/recurrent/generate.py`): in floats, quantized, and how their
 //! steps share weights.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
-use zkinfer::graph::Graph;
-use zkinfer::import::ImportError;
-use zkinfer::{QuantizeOptions, QuantizedModel};
-use zkinfer_circuits::program::ProgramLimits;
+use zkinfer::graph::{Graph, Tie};
+use zkinfer::quantize::evaluate;
+use zkinfer::{Expected, Limits, QuantizeOptions, QuantizedModel, Visibility};
+use zkinfer::{public_input, verifier};
+use zkinfer_circuits::program::{Neurons, Node};
 
 fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recurrent")
@@ -80,4 +81,119 @@ fn quantized(case: &Case) -> QuantizedModel {
     case.graph
         .quantize(&case.inputs, &QuantizeOptions::default())
         .unwrap_or_else(|e| panic!("{}: {e}", case.name))
+}
+
+fn neurons(model: &QuantizedModel) -> impl Iterator<Item = (u32, &Neurons)> {
+    let nodes = model.program.nodes.iter().enumerate();
+    nodes.filter_map(|(at, node)| match node {
+        Node::Neurons(n) => Some((at as u32, n)),
+        _ => None,
+    })
+}
+
+/// Members of every family, the leader included.
+fn families(model: &QuantizedModel) -> BTreeMap<u32, usize> {
+    let mut families = BTreeMap::new();
+    for leader in neurons(model).filter_map(|(_, n)| n.leader()) {
+        *families.entry(leader).or_insert(1) += 1;
+    }
+    families
+}
+
+#[test]
+fn integers_are_near_the_floats() {
+    // Mean error over the range. The head of `two_layers` is a sum of four values of 0.01 that cancel.
+    let tolerance = |name: &str| if name == "two_layers" { 2.0 } else { 0.6 };
+    for case in cases() {
+        let model = quantized(&case);
+        let report = evaluate(&case.graph, &model, &case.inputs, &[]).unwrap();
+        assert_eq!(report.out_of_range, Vec::new(), "{}", case.name);
+        for output in report.outputs {
+            let error = 100.0 * output.relative_error;
+            assert!(error < tolerance(&case.name), "{}: {error} %", case.name);
+        }
+    }
+}
+
+#[test]
+fn every_step_uses_the_weights_of_the_first() {
+    // Steps, and families at least: one per linear map and table, two per product (sums and differences).
+    let expected = [
+        ("lstm", 8, 11),
+        ("gru", 8, 8),
+        ("rnn", 8, 1),
+        ("scan", 6, 1),
+    ];
+    for (name, steps, least) in expected {
+        let model = quantized(&case(name));
+        let families = families(&model);
+        let whole: BTreeSet<u32> = (families.iter().filter(|f| *f.1 == steps))
+            .map(|f| *f.0)
+            .collect();
+        assert!(whole.len() >= least, "{name}: {families:?}");
+        // All weights that read the input or the state are in one of these.
+        for (node, n) in neurons(&model) {
+            if n.terms.len() > 1 && n.terms[0].inputs > 1 {
+                assert!(
+                    whole.contains(&n.leader().unwrap_or(node)),
+                    "{name}: {node}"
+                );
+            }
+        }
+        assert!(model.weights.iter().all(|w| {
+            let Some(Node::Neurons(n)) = model.program.nodes.get(w.node as usize) else {
+                return false;
+            };
+            n.leader().is_none()
+        }));
+    }
+}
+
+#[test]
+fn layers_have_weights_of_their_own() {
+    let model = quantized(&case("two_layers"));
+    let families = families(&model);
+    // Both directions of the lower layer and the upper one: 6 steps each, four, four and three gates.
+    let gates = |&(leader, n): &(u32, &Neurons)| {
+        n.terms.first().is_some_and(|t| t.inputs > 1) && families.get(&leader) == Some(&6)
+    };
+    assert_eq!(neurons(&model).filter(gates).count(), 11);
+}
+
+#[test]
+fn other_weights_are_no_steps() {
+    // Whoever ties what is not alike loses the sharing, and nothing else.
+    let mut tied = case("two_layers");
+    let honest = quantized(&tied);
+    let count = tied.graph.nodes.len() as u32;
+    for (i, node) in tied.graph.nodes.iter_mut().enumerate() {
+        node.tie = Some(Tie(i as u32 % (count / 2)));
+    }
+    let report = |graph: &Graph, model| evaluate(graph, model, &tied.inputs, &[]).unwrap();
+    let wrong = quantized(&tied);
+    assert!(families(&wrong).len() < families(&honest).len());
+    let error = report(&tied.graph, &wrong).outputs[0].relative_error;
+    assert!(error < 0.2, "{error}");
+}
+
+#[test]
+fn recurrences_are_proven() {
+    for name in ["rnn", "gru_lengths_bidirectional", "loop"] {
+        let case = case(name);
+        let model = quantized(&case);
+        assert!(!families(&model).is_empty());
+        let secret = model.commit(&mut zkinfer::rng()).unwrap();
+        let run = secret.infer(&case.inputs[0]).unwrap();
+        let proven = secret
+            .prove(&run, &Visibility::default(), b"steps", &mut zkinfer::rng())
+            .unwrap();
+        let verifier = verifier(secret.card().clone(), &Limits::default()).unwrap();
+        let expected = |sample: usize| Expected {
+            input: Some(public_input(verifier.card(), &case.inputs[sample]).unwrap()),
+            output: None,
+            context: b"steps".to_vec(),
+        };
+        verifier.verify(&expected(0), &proven.proof).unwrap();
+        assert!(verifier.verify(&expected(1), &proven.proof).is_err());
+    }
 }

@@ -2,7 +2,7 @@
 
 use zkinfer_circuits::program::{Axis, Node, ProgramLimits, Unit, ValueRef, View};
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use super::network::{Network, Origin, shorten};
 use super::stats::Stats;
@@ -66,6 +66,7 @@ impl<'a> Lowering<'a> {
             decodings: Vec::new(),
             views: HashMap::new(),
             leaders: HashMap::new(),
+            shared: HashSet::new(),
         };
         let mut uses = vec![0; graph.nodes.len()];
         for &id in graph
@@ -768,6 +769,8 @@ impl<'a> Lowering<'a> {
             Some(Node::Neurons(n)) => {
                 plane.value.port == 0
                     && n.unit.tables.is_empty()
+                    && n.leader().is_none()
+                    && !self.network.shared.contains(&plane.value.node)
                     && !taken.contains(&plane.value.node)
             }
             _ => false,

@@ -1,6 +1,6 @@
 //! The program under construction, and how accumulators become neurons.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
@@ -27,6 +27,8 @@ pub(super) struct Network {
     pub views: HashMap<ValueRef, Vec<usize>>,
     /// Neurons of every tie whose weights others may share.
     pub leaders: HashMap<Tie, Vec<u32>>,
+    /// Those of them whose weights others do.
+    pub shared: HashSet<u32>,
 }
 
 /// A layer's name and, if it stands for one, its float tensor.
@@ -204,7 +206,7 @@ impl Network {
                 reason,
             });
         }
-        let neurons = Neurons {
+        let mut neurons = Neurons {
             groups: acc.groups as u32,
             outputs: acc.outputs as u32,
             positions: acc.positions as u32,
@@ -212,28 +214,24 @@ impl Network {
             terms,
         };
         let leader = origin.tie.and_then(|tie| self.leader(tie, &neurons, &data));
-        if std::env::var_os("DBG_SHARE").is_some() {
-            eprintln!(
-                "{} tie {:?} {}x{}x{} terms {:?} leader {leader:?} -> {}",
-                origin.name,
-                origin.tie,
-                neurons.groups,
-                neurons.outputs,
-                neurons.positions,
-                neurons.terms.iter().map(|t| t.inputs).collect::<Vec<_>>(),
-                self.nodes.len()
-            );
+        if let Some(leader) = leader {
+            for term in &mut neurons.terms {
+                term.weights = Weights::Shared(leader);
+            }
+            self.shared.insert(leader);
         }
         let node = self.push(Node::Neurons(neurons)).node;
-        if let (Some(tie), None) = (origin.tie, leader) {
-            self.leaders.entry(tie).or_default().push(node);
-        }
-        for (term, data) in data.into_iter().enumerate() {
-            self.weights.push(WeightTensor {
-                node,
-                term: term as u32,
-                data,
-            });
+        if leader.is_none() {
+            for (term, data) in data.into_iter().enumerate() {
+                self.weights.push(WeightTensor {
+                    node,
+                    term: term as u32,
+                    data,
+                });
+            }
+            if let Some(tie) = origin.tie {
+                self.leaders.entry(tie).or_default().push(node);
+            }
         }
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
