@@ -133,5 +133,5 @@ pub fn quantize(
     if options.range_bits.is_none() && options.inputs.is_empty() {
         return precision::automatic(graph, &stats, calibration, options);
     }
-    lower::Lowering::new(graph, &stats, options, bits).run()
+    lower::lower(graph, &stats, options, bits)
 }

@@ -9,7 +9,7 @@ use std::process::ExitCode;
 use zkinfer::graph::Graph;
 use zkinfer::import::ImportOptions;
 use zkinfer::plan;
-use zkinfer::quantize::{QuantizeOptions, Report, evaluate, quantize};
+use zkinfer::quantize::{LayerReport, QuantizeOptions, Report, evaluate, quantize};
 use zkinfer::secret::{CommitOptions, WeightVisibility};
 
 /// Largest number of calibration samples that the report runs.
@@ -207,15 +207,26 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
         &paint
             .dim("  name                     unit           neurons    scale   range used  error"),
     )?;
-    for l in &report.layers {
+    // Steps of a loop are one line.
+    for l in report.layers.iter().filter(|l| l.weights_of.is_none()) {
+        let steps: Vec<_> = report
+            .layers
+            .iter()
+            .filter(|s| s.node == l.node || s.weights_of == Some(l.node))
+            .collect();
+        let worst = |f: fn(&LayerReport) -> f64| steps.iter().map(|s| f(s)).fold(0.0, f64::max);
+        let times = match steps.len() {
+            1 => String::new(),
+            n => format!("  {n} steps"),
+        };
         ui::line(&format!(
-            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %",
+            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %{times}",
             ui::clip(&ui::plain(&l.name), 24),
             ui::clip(&l.unit, 14),
             l.neurons,
             ui::real(l.scale_max),
-            100.0 * l.fill,
-            100.0 * l.relative_error,
+            100.0 * worst(|s| s.fill),
+            100.0 * worst(|s| s.relative_error),
         ))?;
     }
     ui::line(&format!(
