@@ -7,12 +7,12 @@ use serde::{Deserialize, Serialize};
 use zkinfer::data::{Array, Tensors};
 use zkinfer::quantize::{Report, evaluate};
 use zkinfer::{
-    Card, Expected, Graph, Limits, Proof, QuantizeOptions, QuantizedModel, Samples, Visibility,
-    public_input, verifier,
+    Card, Expected, Graph, ImportOptions, Limits, Proof, QuantizeOptions, QuantizedModel, Samples,
+    Visibility, public_input, verifier,
 };
 use zkinfer_circuits::program::{Node, ProgramLimits};
 
-use crate::metric::Metric;
+use crate::metric::{Class, Metric};
 use crate::{Failure, Options};
 
 /// How far a model came.
@@ -113,10 +113,24 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
         serde_json::from_slice(&std::fs::read(folder.join("meta.json"))?)?;
     row.kind = facts["kind"].as_str().unwrap_or("").to_owned();
     row.nonlinear = facts["nonlinear_elems"].as_u64().unwrap_or(0) as usize;
-    let graph = Graph::from_onnx(&std::fs::read(folder.join("network.onnx"))?)?;
+    let bytes = std::fs::read(folder.join("network.onnx"))?;
+    let import = Graph::import(&bytes, &ImportOptions::default())?;
+    let graph = import.graph;
     row.stage = Stage::Imported;
     row.print();
-    let samples = Samples::load(folder.join("samples.npz"), &graph.input_lens())?;
+    let mut samples = Samples::load(folder.join("samples.npz"), &graph.input_lens())?;
+    if let (Some(stored), Some(names)) = (&mut samples.outputs, facts["outputs"].as_array()) {
+        // Labels that are texts are left out by the import.
+        let name = |o: usize| names.get(o)?.as_str()?.split(':').next();
+        let kept = |o: usize| {
+            let dropped = |d: &zkinfer::import::DroppedOutput| Some(d.output.as_str()) == name(o);
+            !import.dropped.iter().any(dropped)
+        };
+        for y in stored {
+            let mut o = 0..;
+            y.retain(|_| o.next().is_some_and(kept));
+        }
+    }
     row.samples = samples.inputs.len();
     let mut choices = QuantizeOptions::default();
     choices.range_bits = options.bits;
@@ -224,10 +238,15 @@ fn judge(
         let value = m.of(&samples.inputs, stored, &labels);
         value.is_some_and(|v| (v - stated).abs() <= 6e-4 * stated.abs().max(0.1))
     };
-    // Scores are probabilities or logits.
-    let logits = Metric::Accuracy { threshold: 0.0 };
-    if matches!(metric, Metric::Accuracy { .. }) && !agrees(metric) && agrees(logits) {
-        metric = logits;
+    // Outputs are labels, probabilities or logits: what yields the stated number.
+    if let Metric::Accuracy(_) = metric {
+        let label = |y: &Vec<Vec<f32>>| matches!(y.first().map(Vec::as_slice), Some([v]) if v.fract() == 0.0);
+        let logits = Metric::Accuracy(Class::Score { threshold: 0.0 });
+        if stored.iter().all(label) {
+            metric = Metric::Accuracy(Class::Label);
+        } else if !agrees(metric) && agrees(logits) {
+            metric = logits;
+        }
     }
     row.reproduced = agrees(metric);
     row.metric = metric.name().to_owned();

@@ -218,7 +218,11 @@ impl Lowering<'_> {
                     (a + (w * top).min(0.0), b + (w * top).max(0.0))
                 });
                 let reach = seen.min(low.abs().max(high.abs()));
-                (reach / (top - 2.0)).max(largest * range / room).max(1e-30)
+                // Every coefficient is rounded by half of what one step of its input is.
+                let rounded = weights().filter(|w| **w != 0.0).count() as f64 / 2.0;
+                (reach / (top - 2.0 - rounded).max(top / 2.0))
+                    .max(largest * range / room)
+                    .max(1e-30)
             })
             .collect();
         let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
