@@ -16,6 +16,7 @@ mod input;
 mod knee;
 mod layout;
 mod linear;
+mod matmul;
 mod maximum;
 mod neurons;
 mod product;
@@ -174,6 +175,7 @@ impl<'a> Lowering<'a> {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)
             }
+            Op::MatMul(product) => Value::Act(self.matmul(id, product)?),
         })
     }
 
