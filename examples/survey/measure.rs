@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use zkinfer::data::{Array, Tensors};
+use zkinfer::data::{Array, DataError, Tensors};
 use zkinfer::quantize::{Report, evaluate};
 use zkinfer::{
     Card, Expected, Graph, ImportOptions, Limits, Proof, QuantizeOptions, QuantizedModel, Samples,
@@ -114,21 +114,32 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
     row.kind = facts["kind"].as_str().unwrap_or("").to_owned();
     row.nonlinear = facts["nonlinear_elems"].as_u64().unwrap_or(0) as usize;
     let bytes = std::fs::read(folder.join("network.onnx"))?;
-    let import = Graph::import(&bytes, &ImportOptions::default())?;
+    let mut import = Graph::import(&bytes, &ImportOptions::default())?;
+    let path = folder.join("samples.npz");
+    let lens = import.graph.input_lens();
+    if let Err(DataError::Shape {
+        expected, found, ..
+    }) = Samples::load(&path, &lens)
+        && found % expected.max(1) == 0
+    {
+        // A dynamic first dimension: as long as the samples are.
+        let mut options = ImportOptions::default();
+        options.batch = found / expected;
+        import = Graph::import(&bytes, &options)?;
+    }
     let graph = import.graph;
     row.stage = Stage::Imported;
     row.print();
-    let mut samples = Samples::load(folder.join("samples.npz"), &graph.input_lens())?;
-    if let (Some(stored), Some(names)) = (&mut samples.outputs, facts["outputs"].as_array()) {
-        // Labels that are texts are left out by the import.
-        let name = |o: usize| names.get(o)?.as_str()?.split(':').next();
-        let kept = |o: usize| {
-            let dropped = |d: &zkinfer::import::DroppedOutput| Some(d.output.as_str()) == name(o);
-            !import.dropped.iter().any(dropped)
-        };
+    let mut samples = Samples::load(&path, &graph.input_lens())?;
+    if let (Some(stored), false) = (&mut samples.outputs, import.dropped.is_empty()) {
+        // Labels that are texts are left out by the import: what is left has the graph's lengths.
         for y in stored {
-            let mut o = 0..;
-            y.retain(|_| o.next().is_some_and(kept));
+            let mut wanted = graph
+                .outputs
+                .iter()
+                .map(|&o| graph.nodes[o].len())
+                .peekable();
+            y.retain(|y| wanted.next_if_eq(&y.len()).is_some());
         }
     }
     row.samples = samples.inputs.len();
@@ -267,7 +278,14 @@ fn error(got: &Tensors, want: &Tensors) -> Result<f64, Failure> {
         let (mut sum, mut magnitudes) = (0.0, Vec::new());
         for (g, w) in got.iter().zip(want) {
             let g = g.get(o).filter(|g| g.len() == w[o].len());
-            let g = g.ok_or("the outputs have other shapes than the stored ones")?;
+            let g = g.ok_or_else(|| {
+                let lens = |y: &Vec<Vec<f32>>| y.iter().map(Vec::len).collect::<Vec<_>>();
+                format!(
+                    "{:?} output elements, stored are {:?}",
+                    lens(&got[0]),
+                    lens(&want[0])
+                )
+            })?;
             sum += g
                 .iter()
                 .zip(&w[o])

@@ -10,7 +10,7 @@ pub enum Metric {
     Accuracy(Class),
     /// Coefficient of determination of the first output.
     R2,
-    /// Area under the curve of the last output as a score of class 1.
+    /// Area under the curve of the last output as a score of anomaly: of class 0, class 1 being the ordinary one.
     Auc,
     /// Mean squared difference of the first output and the input.
     Reconstruction,
@@ -83,7 +83,7 @@ impl Metric {
                 let scores = outputs.iter().filter_map(|y| y.last()?.first());
                 let scores: Vec<(f32, bool)> = scores
                     .copied()
-                    .zip(labels.iter().map(|l| *l == 1.0))
+                    .zip(labels.iter().map(|l| *l == 0.0))
                     .collect();
                 let (mut wins, mut pairs) = (0.0, 0.0);
                 for (a, _) in scores.iter().filter(|s| s.1) {

@@ -20,6 +20,7 @@ mod matmul;
 mod maximum;
 mod neurons;
 mod product;
+mod staircase;
 
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
