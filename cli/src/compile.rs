@@ -46,6 +46,9 @@ pub struct Compile {
     /// Length of a dynamic first dimension [default: 1]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Length of a named dimension, such as sequence=32; may be given several times
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    dim: Vec<(String, usize)>,
     /// Logarithm of the number of rows, instead of what the planner finds best
     #[arg(long, value_name = "K")]
     k: Option<u32>,
@@ -54,12 +57,21 @@ pub struct Compile {
     public_weights: bool,
 }
 
+/// `NAME=N`
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let wanted = || format!("{text:?} is not of the form NAME=N, with a whole number N above zero");
+    let (name, length) = text.split_once('=').ok_or_else(wanted)?;
+    let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;
+    Ok((name.to_string(), length))
+}
+
 impl Compile {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let mut import = ImportOptions::default();
         if let Some(batch) = self.batch {
             import.batch = batch;
         }
+        import.symbols.extend(self.dim.iter().cloned());
         let bytes = files::read(&self.model, import.max_bytes)?;
         let name = self
             .model

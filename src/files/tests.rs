@@ -51,7 +51,7 @@ fn model() -> QuantizedModel {
     model.hints = vec![HintSolver::Softmax {
         node: 99,
         logits: value,
-        len: 3,
+        lens: vec![3],
         factor: 5,
         constant: 6,
         table: 0,

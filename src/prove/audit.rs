@@ -326,7 +326,7 @@ fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
     let solver = HintSolver::Softmax {
         node: 1,
         logits: value(0, 0),
-        len: 3,
+        lens: vec![3, 3],
         factor: 50,
         constant: 32,
         table: 0,

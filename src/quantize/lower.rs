@@ -20,6 +20,7 @@ mod matmul;
 mod maximum;
 mod neurons;
 mod product;
+mod select;
 mod staircase;
 
 pub(super) struct Lowering<'a> {
@@ -28,6 +29,8 @@ pub(super) struct Lowering<'a> {
     pub network: Network,
     /// How often every node is read, outputs included.
     uses: Vec<usize>,
+    /// Whether all elements of a node's tensor are wanted with one scale: they are multiplied or compared with each other.
+    mixed: Vec<bool>,
     values: Vec<Option<Value>>,
     /// Inputs that are another model's outputs.
     chained: Vec<TensorInterface>,
@@ -64,6 +67,7 @@ impl<'a> Lowering<'a> {
             stats,
             network,
             uses,
+            mixed: mixed(graph),
             values: vec![None; graph.nodes.len()],
             chained: options.inputs.clone(),
             functions: Vec::new(),
@@ -80,7 +84,7 @@ impl<'a> Lowering<'a> {
             // What is read twice is quantized once, here.
             let value = match value {
                 Value::Acc(acc) if self.uses[id] > 1 => {
-                    Value::Act(self.materialize(acc, false, id)?)
+                    Value::Act(self.materialize(acc, self.mixed[id], id)?)
                 }
                 value => value,
             };
@@ -164,7 +168,7 @@ impl<'a> Lowering<'a> {
             Op::Linear(linear) => Value::Acc(self.linear(id, input?, linear)?),
             Op::Affine { scale, shift } => {
                 let (scale, shift) = (wide(scale), wide(shift));
-                self.affine(input?, &scale, &shift)?
+                self.affine(id, input?, &scale, &shift)?
             }
             Op::Add => self.add(id, &node.inputs)?,
             Op::Activation(activation) => self.activation(id, input?, activation)?,
@@ -172,6 +176,8 @@ impl<'a> Lowering<'a> {
             Op::Sum { group } => Value::Act(self.sum(id, input?, *group)?),
             Op::Softmax { len } => Value::Act(self.softmax(id, input?, *len)?),
             Op::ArgMax { len } => Value::Act(self.argmax(id, input?, *len)?),
+            Op::TopK { len, count } => Value::Act(self.top_k(id, input?, *len, *count)?),
+            Op::Gate => Value::Act(self.gate(id)?),
             Op::Product { left, right, group } => {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)
@@ -240,6 +246,23 @@ impl<'a> Lowering<'a> {
         let zero = act.offset.iter().zip(&scale).map(|(o, s)| -o / s).collect();
         Ok((value.node, scale, zero))
     }
+}
+
+/// Nodes that a product, a matrix product or a softmax reads, be it through wiring and sums.
+fn mixed(graph: &Graph) -> Vec<bool> {
+    let mut mixed = vec![false; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate().rev() {
+        let reads = match node.op {
+            Op::Product { .. } | Op::MatMul(_) | Op::Softmax { .. } => true,
+            Op::View(_) | Op::Affine { .. } | Op::Add | Op::Concat => mixed[id],
+            _ => false,
+        };
+        if reads {
+            let inputs = node.inputs.iter().filter(|&&i| i < id);
+            inputs.for_each(|&i| mixed[i] = true);
+        }
+    }
+    mixed
 }
 
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {

@@ -254,7 +254,18 @@ impl Lowering<'_> {
         let shared = self.shared(f);
         let many = shared.is_some();
         let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
-        let (min, max) = self.beyond_noise(&acc, (min, max));
+        let seen = self.stats.tensor(input);
+        let (width, size) = (seen.1 - seen.0, seen.0.abs().max(seen.1.abs()));
+        let (min, max) = match self.beyond_noise(&acc, (min, max)) {
+            // Constants, and sums that are always one, do not matter.
+            range if range.1 - range.0 > 32.0 * width && width > 0.01 * size => {
+                return Err(QuantizeError::Unsupported {
+                    layer: self.graph.nodes[id].name.clone(),
+                    reason: "its argument varies less than the integers that it is computed from can tell; subtract what is common before the model, scale its inputs, or raise range_bits",
+                });
+            }
+            range => range,
+        };
         let mut span = max - min;
         if span <= 0.0 {
             span = (max.abs() * 1e-3).max(1e-6);

@@ -15,7 +15,6 @@
 use zkinfer_circuits::program::{Unit, ValueRef};
 
 use super::activation::flat;
-use super::add::{covers, fold};
 use super::{Acc, AccTerm, Act, Lowering, Plane};
 use crate::graph::NodeId;
 use crate::quantize::QuantizeError;
@@ -159,7 +158,7 @@ impl Lowering<'_> {
             }],
             offset: vec![0.0; len],
         };
-        if !covers(&acc) || fold(&acc, &probe).is_none() {
+        if !acc.covers() || self.fold(&acc, &probe).is_none() {
             return Ok(None);
         }
         let mut coarse = vec![(knee.domain.1 - knee.at) / top; count];
@@ -191,7 +190,7 @@ impl Lowering<'_> {
             .emit(&acc, unit, &coarse, knee.at, &zero, origin)?;
         let cut = (ValueRef { node, port: 0 }, vec![-step; count]);
         let cut = self.network.results(&acc, &[cut], &zero)?;
-        let Some(short) = fold(&acc, &cut) else {
+        let Some(short) = self.fold(&acc, &cut) else {
             return Err(self.shape_error(id, "its argument cannot be cut in two"));
         };
         let reach = (knee.domain.0, knee.at + step);

@@ -69,6 +69,18 @@ impl Lowering<'_> {
         }
     }
 
+    /// Elements of a quantized tensor, in any order.
+    pub fn select(&mut self, act: &Act, indices: &[usize]) -> Act {
+        let planes = act.planes.iter().map(|p| Plane {
+            value: self.network.picked(p.value, act.len(), indices),
+            scale: indices.iter().map(|&i| p.scale[i]).collect(),
+        });
+        Act {
+            planes: planes.collect(),
+            offset: indices.iter().map(|&i| act.offset[i]).collect(),
+        }
+    }
+
     /// Turns the offset into a plane of ones, so that padding can mask it.
     pub fn offset_as_plane(&mut self, mut act: Act) -> Act {
         let len = act.len();
@@ -85,14 +97,20 @@ impl Lowering<'_> {
 
     pub(super) fn affine(
         &mut self,
+        id: NodeId,
         input: NodeId,
         scale: &[f64],
         shift: &[f64],
     ) -> Result<Value, QuantizeError> {
-        if let Value::Acc(mut acc) = self.value(input)?
-            && acc.affine(scale, shift)
-        {
-            return Ok(Value::Acc(acc));
+        if let Value::Acc(mut acc) = self.value(input)? {
+            if acc.affine(scale, shift) {
+                return Ok(Value::Acc(acc));
+            }
+            // Embeddings of positions: a shift of its own at every position.
+            if acc.affine(scale, &[0.0]) && self.shift_positions(&mut acc, shift) {
+                self.measure(id, &mut acc);
+                return Ok(Value::Acc(acc));
+            }
         }
         Ok(Value::Act(self.act(input)?.affine(scale, shift)))
     }
@@ -166,15 +184,6 @@ impl Lowering<'_> {
 
     /// Largest number of slots that one element of a value sums.
     pub fn width(&self, value: ValueRef) -> usize {
-        match self.network.nodes.get(value.node as usize) {
-            Some(Node::View { source, .. }) => self.width(*source),
-            Some(Node::Concat { sources }) => {
-                sources.iter().map(|s| self.width(*s)).max().unwrap_or(1)
-            }
-            Some(Node::Sum { source, group }) => {
-                self.width(*source).saturating_mul(*group as usize)
-            }
-            _ => 1,
-        }
+        self.network.width(value)
     }
 }

@@ -7,13 +7,19 @@ use crate::graph::NodeId;
 use crate::quantize::QuantizeError;
 use crate::quantize::network::Origin;
 
+/// Most elements of wiring for shifts that differ from position to position.
+const WIRES: usize = 1 << 17;
+
+/// See [`steady`].
+const STEADY: f64 = 1.0 / 16.0;
+
 impl Lowering<'_> {
     /// The quantized value of an operand.
     pub fn act(&mut self, id: NodeId) -> Result<Act, QuantizeError> {
         match self.value(id)? {
             Value::Act(act) => Ok(act),
             Value::Acc(acc) => {
-                let act = self.materialize(acc, false, id)?;
+                let act = self.materialize(acc, self.mixed[id], id)?;
                 self.values[id] = Some(Value::Act(act.clone()));
                 Ok(act)
             }
@@ -119,6 +125,44 @@ impl Lowering<'_> {
         Ok((act, node, scales))
     }
 
+    /// Adds a number of its own to every element of a plain accumulator: weights `[outputs][positions]` on a one that is read
+    /// at one position each. `false`, and nothing is changed, where that takes too much wiring.
+    pub fn shift_positions(&mut self, acc: &mut Acc, shift: &[f64]) -> bool {
+        let positions = acc.positions;
+        let largest = shift.iter().fold(0.0f64, |m, s| m.max(s.abs()));
+        let (low, high) = acc.total_range();
+        if !acc.is_plain()
+            || !acc.covers()
+            || shift.len() != acc.len()
+            || acc.groups * positions * positions > WIRES
+            || acc.terms.len() >= 60
+            || largest > 100.0 * (high - low) + 1e-6
+        {
+            return false;
+        }
+        let mut weights = vec![0.0; acc.len()];
+        for (i, s) in shift.iter().enumerate() {
+            weights[acc.source(i)] = *s;
+        }
+        let axis = Axis {
+            extent: 1,
+            offset: 0,
+            strides: vec![0, -1, 1],
+        };
+        let loops = [acc.groups, positions, positions].map(|l| l as u32);
+        acc.terms.push(AccTerm {
+            source: self.network.constant(1),
+            view: View {
+                loops: loops.to_vec(),
+                axes: vec![axis],
+            },
+            inputs: positions,
+            weights,
+        });
+        acc.spread = None;
+        true
+    }
+
     /// A quantized tensor `id` as an accumulator, one input per plane: for what cannot be absorbed. Elements of equal scales
     /// and offsets share weights.
     pub fn elementwise(&mut self, id: NodeId, act: &Act) -> Result<Acc, QuantizeError> {
@@ -211,6 +255,18 @@ impl Lowering<'_> {
         acc.range = self
             .stats
             .channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
+        acc.range.iter_mut().for_each(|r| *r = steady(*r));
+    }
+}
+
+/// A range at least as wide as a fraction of its values: what calibration saw of them may be next to constant, and the steps of
+/// what they are computed from move them by more.
+pub(super) fn steady((low, high): (f64, f64)) -> (f64, f64) {
+    let missing = low.abs().max(high.abs()) * STEADY - (high - low);
+    if missing > 0.0 {
+        (low - missing / 2.0, high + missing / 2.0)
+    } else {
+        (low, high)
     }
 }
 
