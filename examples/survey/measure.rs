@@ -4,15 +4,15 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use zkinfer::data::{Array, Tensors};
+use zkinfer::data::{Array, DataError, Tensors};
 use zkinfer::quantize::{Report, evaluate};
 use zkinfer::{
-    Card, Expected, Graph, Limits, Proof, QuantizeOptions, QuantizedModel, Samples, Visibility,
-    public_input, verifier,
+    Card, Expected, Graph, ImportOptions, Limits, Proof, QuantizeOptions, QuantizedModel, Samples,
+    Visibility, public_input, verifier,
 };
 use zkinfer_circuits::program::{Node, ProgramLimits};
 
-use crate::metric::Metric;
+use crate::metric::{Class, Metric};
 use crate::{Failure, Options};
 
 /// How far a model came.
@@ -113,10 +113,35 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
         serde_json::from_slice(&std::fs::read(folder.join("meta.json"))?)?;
     row.kind = facts["kind"].as_str().unwrap_or("").to_owned();
     row.nonlinear = facts["nonlinear_elems"].as_u64().unwrap_or(0) as usize;
-    let graph = Graph::from_onnx(&std::fs::read(folder.join("network.onnx"))?)?;
+    let bytes = std::fs::read(folder.join("network.onnx"))?;
+    let mut import = Graph::import(&bytes, &ImportOptions::default())?;
+    let path = folder.join("samples.npz");
+    let lens = import.graph.input_lens();
+    if let Err(DataError::Shape {
+        expected, found, ..
+    }) = Samples::load(&path, &lens)
+        && found % expected.max(1) == 0
+    {
+        // A dynamic first dimension: as long as the samples are.
+        let mut options = ImportOptions::default();
+        options.batch = found / expected;
+        import = Graph::import(&bytes, &options)?;
+    }
+    let graph = import.graph;
     row.stage = Stage::Imported;
     row.print();
-    let samples = Samples::load(folder.join("samples.npz"), &graph.input_lens())?;
+    let mut samples = Samples::load(&path, &graph.input_lens())?;
+    if let (Some(stored), false) = (&mut samples.outputs, import.dropped.is_empty()) {
+        // Labels that are texts are left out by the import: what is left has the graph's lengths.
+        for y in stored {
+            let mut wanted = graph
+                .outputs
+                .iter()
+                .map(|&o| graph.nodes[o].len())
+                .peekable();
+            y.retain(|y| wanted.next_if_eq(&y.len()).is_some());
+        }
+    }
     row.samples = samples.inputs.len();
     let mut choices = QuantizeOptions::default();
     choices.range_bits = options.bits;
@@ -224,10 +249,15 @@ fn judge(
         let value = m.of(&samples.inputs, stored, &labels);
         value.is_some_and(|v| (v - stated).abs() <= 6e-4 * stated.abs().max(0.1))
     };
-    // Scores are probabilities or logits.
-    let logits = Metric::Accuracy { threshold: 0.0 };
-    if matches!(metric, Metric::Accuracy { .. }) && !agrees(metric) && agrees(logits) {
-        metric = logits;
+    // Outputs are labels, probabilities or logits: what yields the stated number.
+    if let Metric::Accuracy(_) = metric {
+        let label = |y: &Vec<Vec<f32>>| matches!(y.first().map(Vec::as_slice), Some([v]) if v.fract() == 0.0);
+        let logits = Metric::Accuracy(Class::Score { threshold: 0.0 });
+        if stored.iter().all(label) {
+            metric = Metric::Accuracy(Class::Label);
+        } else if !agrees(metric) && agrees(logits) {
+            metric = logits;
+        }
     }
     row.reproduced = agrees(metric);
     row.metric = metric.name().to_owned();
@@ -248,7 +278,14 @@ fn error(got: &Tensors, want: &Tensors) -> Result<f64, Failure> {
         let (mut sum, mut magnitudes) = (0.0, Vec::new());
         for (g, w) in got.iter().zip(want) {
             let g = g.get(o).filter(|g| g.len() == w[o].len());
-            let g = g.ok_or("the outputs have other shapes than the stored ones")?;
+            let g = g.ok_or_else(|| {
+                let lens = |y: &Vec<Vec<f32>>| y.iter().map(Vec::len).collect::<Vec<_>>();
+                format!(
+                    "{:?} output elements, stored are {:?}",
+                    lens(&got[0]),
+                    lens(&want[0])
+                )
+            })?;
             sum += g
                 .iter()
                 .zip(&w[o])

@@ -6,12 +6,11 @@ use zkinfer::data::Tensors;
 /// A model's metric.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Metric {
-    /// Fraction of samples (or of tokens, the last axis being classes) whose class is the label; a single number names class 1
-    /// above the threshold.
-    Accuracy { threshold: f32 },
+    /// Fraction of samples (or of tokens, the last axis being classes) whose class is the label.
+    Accuracy(Class),
     /// Coefficient of determination of the first output.
     R2,
-    /// Area under the curve of the last output as a score of class 1.
+    /// Area under the curve of the last output as a score of anomaly: of class 0, class 1 being the ordinary one.
     Auc,
     /// Mean squared difference of the first output and the input.
     Reconstruction,
@@ -21,13 +20,22 @@ pub enum Metric {
     Positives,
 }
 
+/// How outputs name a class.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Class {
+    /// The first output is the class, a whole number.
+    Label,
+    /// The largest score; a single one names class 1 above the threshold.
+    Score { threshold: f32 },
+}
+
 impl Metric {
     /// From the corpus' statement, such as `accuracy 0.9750`; with the number that it states.
     pub fn parse(statement: &str) -> Option<(Metric, f64)> {
         let (name, value) = statement.rsplit_once(' ')?;
         let value = value.parse().ok()?;
         let metric = match name {
-            "accuracy" | "next-char accuracy" => Metric::Accuracy { threshold: 0.5 },
+            "accuracy" | "next-char accuracy" => Metric::Accuracy(Class::Score { threshold: 0.5 }),
             "R2" => Metric::R2,
             "anomaly AUC" => Metric::Auc,
             "reconstruction MSE" | "mean reconstruction error" => Metric::Reconstruction,
@@ -40,7 +48,7 @@ impl Metric {
 
     pub fn name(self) -> &'static str {
         match self {
-            Metric::Accuracy { .. } => "accuracy",
+            Metric::Accuracy(_) => "accuracy",
             Metric::R2 => "R²",
             Metric::Auc => "AUC",
             Metric::Reconstruction => "MSE",
@@ -54,11 +62,11 @@ impl Metric {
         let first = || outputs.iter().filter_map(|y| y.first());
         let n = outputs.len() as f64;
         match self {
-            Metric::Accuracy { threshold } => {
+            Metric::Accuracy(kind) => {
                 let each = labels.len().checked_div(outputs.len()).filter(|e| *e > 0)?;
                 let classes = |y: &Vec<f32>| -> Vec<f32> {
                     let rows = y.chunks((y.len() / each).max(1));
-                    rows.map(|row| class(row, threshold)).collect()
+                    rows.map(|row| class(row, kind)).collect()
                 };
                 let pairs = first().flat_map(classes).zip(labels);
                 let hits = pairs.filter(|(a, b)| a == *b).count();
@@ -75,7 +83,7 @@ impl Metric {
                 let scores = outputs.iter().filter_map(|y| y.last()?.first());
                 let scores: Vec<(f32, bool)> = scores
                     .copied()
-                    .zip(labels.iter().map(|l| *l == 1.0))
+                    .zip(labels.iter().map(|l| *l == 0.0))
                     .collect();
                 let (mut wins, mut pairs) = (0.0, 0.0);
                 for (a, _) in scores.iter().filter(|s| s.1) {
@@ -118,7 +126,7 @@ impl Metric {
     /// elsewhere.
     pub fn close(self, float: f64, integer: f64) -> bool {
         let allowed = match self {
-            Metric::Accuracy { .. } | Metric::Positives => 0.005,
+            Metric::Accuracy(_) | Metric::Positives => 0.005,
             _ => 0.005 * float.abs(),
         };
         (float - integer).abs() <= allowed + 1e-9
@@ -126,11 +134,10 @@ impl Metric {
 }
 
 /// The class that a list of scores, or a single number, names.
-fn class(row: &[f32], threshold: f32) -> f32 {
-    match row {
-        // A class already, or a score.
-        [v] if v.fract() == 0.0 && *v != 0.0 => *v,
-        [v] => f32::from(u8::from(*v > threshold)),
+fn class(row: &[f32], kind: Class) -> f32 {
+    match (row, kind) {
+        ([v], Class::Label) => v.round(),
+        ([v], Class::Score { threshold }) => f32::from(u8::from(*v > threshold)),
         _ => {
             let best = (0..row.len()).reduce(|a, b| if row[b] > row[a] { b } else { a });
             best.unwrap_or(0) as f32

@@ -24,6 +24,7 @@ mod narrow;
 mod neurons;
 mod product;
 mod select;
+mod staircase;
 mod state;
 
 use state::{ROUNDS, States};

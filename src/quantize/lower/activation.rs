@@ -2,6 +2,7 @@
 
 use zkinfer_circuits::program::{Unit, ValueRef};
 
+use super::staircase::{self, Jumps};
 use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
@@ -218,7 +219,11 @@ impl Lowering<'_> {
                     (a + (w * top).min(0.0), b + (w * top).max(0.0))
                 });
                 let reach = seen.min(low.abs().max(high.abs()));
-                (reach / (top - 2.0)).max(largest * range / room).max(1e-30)
+                // Every coefficient is rounded by half of what one step of its input is.
+                let rounded = weights().filter(|w| **w != 0.0).count() as f64 / 2.0;
+                (reach / (top - 2.0 - rounded).max(top / 2.0))
+                    .max(largest * range / room)
+                    .max(1e-30)
             })
             .collect();
         let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
@@ -292,8 +297,13 @@ impl Lowering<'_> {
         }
         let mut scale = vec![(domain.1 - domain.0) / top; acc.channels()];
         self.network.settle(&acc, &mut scale, true);
-        let step = scale[0];
-        let start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
+        let mut step = scale[0];
+        let mut start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
+        let jumps = Jumps::of(f).and_then(|jumps| jumps.align(start, step));
+        if let Some(aligned) = jumps {
+            (start, step) = aligned;
+            scale.fill(step);
+        }
         let argument = |q: f64| start + step * q;
         let values: Vec<f64> = (0..=top as u32)
             .map(|q| f.eval(argument(f64::from(q))))
@@ -304,7 +314,12 @@ impl Lowering<'_> {
                 "the function has no finite value on the calibrated range",
             )
         })?;
-        let (low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
+        let (mut low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
+        let tolerance = FLAT_STEPS * (high - low).max(0.0) / top;
+        if let Some(level) = jumps.and_then(|_| staircase::level(&values)) {
+            // Every level has its integer.
+            (low, high) = (all_low, all_low + level * top);
+        }
         if high <= low {
             high = low + low.abs().max(1.0) * 1e-6;
         }
@@ -316,7 +331,6 @@ impl Lowering<'_> {
         };
         let entries: Vec<u16> = values.iter().map(entry).collect();
         let table = self.network.table(entries);
-        let tolerance = FLAT_STEPS * (high - low) / top;
         let unit = Unit {
             window: 1,
             low: flat(&eval, argument(0.0), -span, tolerance),

@@ -165,6 +165,26 @@ impl Lowering<'_> {
         }
     }
 
+    /// Largest integer that a slot of a value can hold.
+    pub fn largest(&self, value: ValueRef) -> f64 {
+        match self.network.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. } | Node::Sum { source, .. }) => self.largest(*source),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.largest(*s)).fold(0.0, f64::max)
+            }
+            Some(Node::Constant { .. }) => 1.0,
+            Some(Node::Neurons(n)) => {
+                let first = 1 + u32::from(n.unit.exposes_below());
+                let table = value.port.checked_sub(first);
+                let table = table.and_then(|t| n.unit.tables.get(t as usize));
+                let entries = table.and_then(|t| self.network.tables.get(*t as usize));
+                let largest = entries.and_then(|e| e.iter().max());
+                largest.map_or(self.network.top(), |&q| f64::from(q))
+            }
+            _ => self.network.top(),
+        }
+    }
+
     /// Largest number of slots that one element of a value sums.
     pub fn width(&self, value: ValueRef) -> usize {
         self.network.width(value)
