@@ -3,6 +3,7 @@
 //! ```text
 //! vector    LANES field elements at a time: portable, AVX-512 IFMA       (the only module with `unsafe`)
 //! msm      multi-scalar multiplication, collapse of generators            (over vectors)
+//! decompress  square roots: points from their compressed form           (over vectors)
 //! fft      transforms between coefficients and cosets                     (over vectors)
 //! fold     small-integer weights times field elements                     (over vectors)
 //! program  polynomials over columns                                       (over vectors)
@@ -13,8 +14,10 @@
 
 pub mod collapse;
 pub mod curve;
+pub mod decompress;
 pub mod fft;
 pub mod fold;
 pub mod msm;
+pub mod native;
 pub mod program;
 pub mod vector;

@@ -531,7 +531,9 @@ fn committed_output_read_in_another_order() {
 
 /// Verdict on a card whose first group's points are moved by multiples of bases; the support proof is made for the
 /// honest weights.
-fn moved(change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C])) -> Result<(), CardError> {
+fn moved(
+    change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]),
+) -> Result<(), CardError> {
     let honest = super::zoo::secret(K, 1);
     let plan = honest.plan();
     let mut card = honest.card().clone();

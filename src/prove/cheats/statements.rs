@@ -200,7 +200,8 @@ fn weights_outside_the_architecture() {
         .find(|r| !honest.plan().groups[group].rows.contains(r))
         .unwrap();
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
-    card.points[first] = (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
+    card.points[first] =
+        (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
     let digest = card.digest();
     let folder = fold::Folder {
         generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
