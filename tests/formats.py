@@ -123,9 +123,10 @@ def program(r):
 
     def term():
         patches, inputs, kind = value(), r.number(4), r.number(1)
-        if kind > 1:
+        if kind > 3:
             raise Refused("invalid_field")
-        return patches, inputs, r.list(signed, 8) if kind else None
+        weights = [lambda: None, lambda: r.list(signed, 8), lambda: r.number(4), lambda: (value(), signed())]
+        return patches, inputs, weights[kind]()
 
     def node():
         tag = r.number(1)
