@@ -190,8 +190,13 @@ impl Verifier {
 
     /// Stand-ins for the points of a proof, made and checked at the first batch.
     fn stand_ins(&self) -> Option<&StandIns> {
-        let made = self.stand_ins.get_or_init(|| StandIns::new(self));
-        made.as_ref()
+        if let Some(made) = self.stand_ins.get() {
+            return made.as_ref();
+        }
+        // Not within the lock: making them uses the thread pool, and a thread that waits there may take up a proof that needs
+        // them, too. Twice the same does no harm.
+        let made = StandIns::new(self);
+        self.stand_ins.get_or_init(|| made).as_ref()
     }
 
     /// All of [`Verifier::verify`] but the group arithmetic, for a batch.
