@@ -46,7 +46,6 @@ pub mod error;
 pub mod files;
 pub mod graph;
 pub mod import;
-pub mod interface;
 pub mod model;
 pub mod params;
 pub mod plan;
@@ -69,6 +68,8 @@ pub use secret::{
     Visibility, WeightVisibility, prove_many,
 };
 pub use verifier::{public_input, public_output, verifier};
+/// Real numbers and the integers of statements.
+pub use zkinfer_interface as interface;
 pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 pub use zkinfer_circuits::receipt::{Class, Receipt, Refusal};

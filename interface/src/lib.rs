@@ -2,13 +2,19 @@
 //!
 //! It travels in [`Card::info`] as JSON, so it is part of the card's digest: a verifier turns real numbers into the
 //! integers of a statement by what the card says, not by what somebody tells along with a proof.
+//!
+//! This is all that a verifier has to do with real numbers; nothing here decides what is accepted. Like
+//! `zkinfer-circuits` it needs neither files nor threads.
+
+mod tensor;
+
+pub use tensor::{InterfaceError, TensorInterface};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::program::{Node, Program};
-
-use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
+use zkinfer_circuits::statement::Side;
 
 /// Names, shapes, scales and zero points of a model's inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,15 +65,6 @@ pub enum CardInfoError {
 }
 
 impl Interface {
-    /// The interface of a model.
-    pub fn of(model: &QuantizedModel, name: impl Into<String>) -> Interface {
-        Interface {
-            name: name.into(),
-            inputs: model.inputs.clone(),
-            outputs: model.outputs.clone(),
-        }
-    }
-
     /// What goes into [`Card::info`].
     ///
     /// # Errors
@@ -87,7 +84,10 @@ impl Interface {
     }
 
     /// Whether this can be the interface of `program`.
-    pub(crate) fn check(&self, program: &Program) -> Result<(), CardInfoError> {
+    ///
+    /// # Errors
+    /// Another number of tensors or elements than the program has; scales that cannot be used.
+    pub fn check(&self, program: &Program) -> Result<(), CardInfoError> {
         let inputs = program.nodes.iter().filter_map(|n| {
             if let Node::Input { len } = n {
                 Some(*len as usize)
@@ -175,6 +175,42 @@ impl Interface {
             own.iter().map(|&v| u32::from(v)).collect()
         };
         Ok(self.outputs.iter().map(take).collect())
+    }
+}
+
+/// Why an expectation cannot be stated in a card's integers.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StatementError {
+    /// The card's scales cannot be read.
+    #[error(transparent)]
+    Card(#[from] CardInfoError),
+    /// The values do not fit them.
+    #[error(transparent)]
+    Values(#[from] InterfaceError),
+}
+
+/// The statement's form of a real-valued input, one list per tensor.
+///
+/// # Errors
+/// Values of the wrong number or outside the range that the model was calibrated for.
+pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementError> {
+    let interface = Interface::from_card(card)?;
+    Ok(Side::Public(
+        interface.quantize_inputs(inputs, card.program.range_bits)?,
+    ))
+}
+
+/// The real numbers behind a public output; `None` if it is committed.
+///
+/// # Errors
+/// A card whose scales cannot be read.
+pub fn public_output(card: &Card, output: &Side) -> Result<Option<Vec<Vec<f32>>>, StatementError> {
+    match output {
+        Side::Public(values) => Ok(Some(
+            Interface::from_card(card)?.dequantize_outputs(values)?,
+        )),
+        Side::Committed(_) => Ok(None),
     }
 }
 
