@@ -4,7 +4,7 @@ use crate::error::{CommitError, InferError, ProveError};
 use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
-use crate::prove::engine::{AnyGenerators, Engine, Keys};
+use crate::prove::engine::{Engine, Keys, generators};
 use crate::prove::fold::{Folder, Matrix};
 use crate::prove::{Deviation, Honest, Prover, SideBlinds, Task, Timings};
 use crate::run::Trace;
@@ -293,7 +293,7 @@ impl Secret {
             .collect();
         let matrices = collect_matrices(&plan, &model)?;
         let generators =
-            AnyGenerators::load(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
+            generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
         let points: Vec<C> = groups
             .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
@@ -376,7 +376,7 @@ impl Secret {
             return Ok(false);
         }
         let generators =
-            AnyGenerators::load(self.engine, &self.params).map_err(|_| CommitError::Params)?;
+            generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
         let groups = self
             .plan
             .groups
@@ -620,7 +620,7 @@ impl Secret {
             plan: &self.plan,
             params: &self.params,
             keys: self.keys()?,
-            generators: &AnyGenerators::load(self.engine, &self.params)?,
+            generators: &generators(self.engine, &self.params)?,
             matrices: &self.matrices,
             blinds: &self.blinds,
         };
