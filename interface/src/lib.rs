@@ -140,16 +140,20 @@ impl Interface {
         quantize("(number of outputs)", &self.outputs, outputs, range_bits)
     }
 
+    /// The real inputs, one list per tensor, that the integers of a statement stand for.
+    ///
+    /// # Errors
+    /// Wrong length.
+    pub fn dequantize_inputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
+        dequantize("(all inputs)", &self.inputs, integers)
+    }
+
     /// The real outputs, one list per tensor, that the integers of a statement stand for.
     ///
     /// # Errors
     /// Wrong length.
     pub fn dequantize_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
-        self.split_outputs(integers)?
-            .iter()
-            .zip(&self.outputs)
-            .map(|(q, t)| t.dequantize(q))
-            .collect()
+        dequantize("(all outputs)", &self.outputs, integers)
     }
 
     /// The integers of a statement's output, one list per tensor.
@@ -157,24 +161,7 @@ impl Interface {
     /// # Errors
     /// Wrong length.
     pub fn split_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<u32>>, InterfaceError> {
-        let wanted = self
-            .outputs
-            .iter()
-            .fold(0usize, |sum, t| sum.saturating_add(t.len()));
-        if integers.len() != wanted {
-            return Err(InterfaceError::Length {
-                name: "(all outputs)".into(),
-                found: integers.len(),
-                wanted,
-            });
-        }
-        let mut rest = integers;
-        let take = |t: &TensorInterface| {
-            let (own, other) = rest.split_at(t.len());
-            rest = other;
-            own.iter().map(|&v| u32::from(v)).collect()
-        };
-        Ok(self.outputs.iter().map(take).collect())
+        split("(all outputs)", &self.outputs, integers)
     }
 }
 
@@ -240,6 +227,42 @@ fn quantize(
     Ok(out)
 }
 
+fn dequantize(
+    all: &str,
+    tensors: &[TensorInterface],
+    integers: &[u16],
+) -> Result<Vec<Vec<f32>>, InterfaceError> {
+    split(all, tensors, integers)?
+        .iter()
+        .zip(tensors)
+        .map(|(q, t)| t.dequantize(q))
+        .collect()
+}
+
+fn split(
+    all: &str,
+    tensors: &[TensorInterface],
+    integers: &[u16],
+) -> Result<Vec<Vec<u32>>, InterfaceError> {
+    let wanted = tensors
+        .iter()
+        .fold(0usize, |sum, t| sum.saturating_add(t.len()));
+    if integers.len() != wanted {
+        return Err(InterfaceError::Length {
+            name: all.into(),
+            found: integers.len(),
+            wanted,
+        });
+    }
+    let mut rest = integers;
+    let take = |t: &TensorInterface| {
+        let (own, other) = rest.split_at(t.len());
+        rest = other;
+        own.iter().map(|&v| u32::from(v)).collect()
+    };
+    Ok(tensors.iter().map(take).collect())
+}
+
 fn check_side(
     which: &'static str,
     tensors: &[TensorInterface],
@@ -261,8 +284,7 @@ fn check_side(
                 expected,
             });
         }
-        // Checks scales and zero points against the length, which is that of a value in memory.
-        tensor.dequantize(&vec![0; expected])?;
+        tensor.check(expected)?;
     }
     Ok(())
 }
