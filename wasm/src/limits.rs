@@ -15,8 +15,8 @@ struct Given {
     runs: Option<usize>,
     nodes: Option<usize>,
     tables: Option<usize>,
-    elements: Option<usize>,
-    slots: Option<usize>,
+    elements: Option<u64>,
+    slots: Option<u64>,
 }
 
 /// The limits that a caller set, and for the rest those that suit an instance of WebAssembly, whose memory ends at 4 GiB
