@@ -24,14 +24,7 @@ pub enum LoadError {
 /// # Errors
 /// A card that is not well formed or asks for more than `limits`.
 pub fn verifier(card: Card, limits: &Limits) -> Result<Verifier, LoadError> {
-    if card.k > limits.k {
-        return Err(CardError::Limit {
-            what: "k",
-            value: card.k as usize,
-            limit: limits.k as usize,
-        }
-        .into());
-    }
+    limits.allow_k(card.k)?;
     let params = params::load(card.k)?;
     Ok(Verifier::new(card, params, limits)?)
 }

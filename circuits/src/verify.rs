@@ -76,6 +76,7 @@ impl Verifier {
     /// # Errors
     /// [`CardError`] says what is wrong with the card.
     pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
+        limits.allow_k(card.k)?;
         if params.k() != card.k {
             return Err(CardError::Params {
                 card: card.k,

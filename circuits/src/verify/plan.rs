@@ -37,13 +37,7 @@ impl Plan {
     /// # Errors
     /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
-        if k > limits.k {
-            return Err(CardError::Limit {
-                what: "k",
-                value: k as usize,
-                limit: limits.k as usize,
-            });
-        }
+        limits.allow_k(k)?;
         let expanded = program.expand(&limits.program)?;
         crate::hints::check(&program, &expanded)?;
         let layout = Layout::new(&program, &expanded, k)?;
