@@ -87,6 +87,8 @@ pub enum Op {
         /// Products per result.
         group: usize,
     },
+    /// Matrix products of two activations.
+    MatMul(MatMul),
     /// Index of the first largest element of consecutive runs of `len` elements.
     ArgMax {
         /// Elements per run.
@@ -117,6 +119,23 @@ pub struct Linear {
     pub weights: Vec<f32>,
     /// `[groups][outputs]`, or empty.
     pub bias: Vec<f32>,
+}
+
+/// `y[g,o,p] = Σ_i left[g,o,i] · right[g,p,i]`, result `[groups][outputs][positions]` row-major.
+#[derive(Clone, Debug)]
+pub struct MatMul {
+    /// Products side by side (batches, heads).
+    pub groups: usize,
+    /// Rows of the left matrix.
+    pub outputs: usize,
+    /// Columns of the right matrix.
+    pub positions: usize,
+    /// Products per element of the result.
+    pub inputs: usize,
+    /// The first operand read as `[groups][outputs][inputs]`.
+    pub left: View,
+    /// The second operand read as `[groups][positions][inputs]`.
+    pub right: View,
 }
 
 /// Element-wise functions.

@@ -298,9 +298,18 @@ fn accumulate(
         let wanted = n.groups as usize * n.outputs as usize * term.inputs as usize;
         let result = match &term.weights {
             Weights::Public(w) => sum.add(patches, slots, w, term.inputs as usize),
-            Weights::Committed => {
+            Weights::Value { value, factor } => {
+                let left = expanded
+                    .values
+                    .get(value.node as usize)
+                    .and_then(|p| p.get(value.port as usize))
+                    .ok_or(RunError::Mismatch { node })?;
+                sum.add_product(patches, left, slots, *factor, term.inputs as usize)
+            }
+            Weights::Committed | Weights::Shared(_) => {
+                let of = n.leader().unwrap_or(node);
                 let at = weights
-                    .binary_search_by_key(&(node, t as u32), |w| (w.node, w.term))
+                    .binary_search_by_key(&(of, t as u32), |w| (w.node, w.term))
                     .ok();
                 let data = at.map_or(&[][..], |i| &weights[i].data[..]);
                 if data.len() != wanted {

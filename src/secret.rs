@@ -120,7 +120,7 @@ impl std::fmt::Debug for Secret {
 /// An exact run of the quantized model on one input.
 #[derive(Clone)]
 pub struct Run {
-    trace: Trace,
+    pub(crate) trace: Trace,
     input: Vec<u16>,
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,
@@ -292,8 +292,7 @@ impl Secret {
             .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
             .collect();
         let matrices = collect_matrices(&plan, &model)?;
-        let generators =
-            generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
+        let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
         let points: Vec<C> = groups
             .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
@@ -375,8 +374,7 @@ impl Secret {
         if card.program != self.model.program || card.k != self.card.k {
             return Ok(false);
         }
-        let generators =
-            generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
+        let generators = generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
         let groups = self
             .plan
             .groups

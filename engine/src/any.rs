@@ -139,9 +139,7 @@ impl<'k> AnyProver<'k> {
     /// Starts a proof of several runs; see [`Prover::of_many`].
     pub fn of_many(key: &'k AnyKey, runs: usize, repeated: &[bool], rng: ChaCha20Rng) -> Self {
         match key {
-            AnyKey::Portable(key) => {
-                AnyProver::Portable(Prover::of_many(key, runs, repeated, rng))
-            }
+            AnyKey::Portable(key) => AnyProver::Portable(Prover::of_many(key, runs, repeated, rng)),
             #[cfg(target_arch = "x86_64")]
             AnyKey::Ifma(key) => AnyProver::Ifma(Prover::of_many(key, runs, repeated, rng)),
         }

@@ -111,7 +111,7 @@ fn whole_result(op: &Op, inputs: bool) -> bool {
         Op::Constant(v) => ints(v),
         Op::ArgMax { .. } => true,
         Op::View(_) | Op::Concat | Op::Add | Op::Max { .. } | Op::Sum { .. } => inputs,
-        Op::Product { .. } => inputs,
+        Op::Product { .. } | Op::MatMul(_) => inputs,
         Op::Linear(l) => inputs && ints(&l.weights) && ints(&l.bias),
         Op::Affine { scale, shift } => inputs && ints(scale) && ints(shift),
         Op::Activation(Activation::Relu) => inputs,

@@ -209,7 +209,7 @@ fn table_value_of(other: Option<usize>) -> (Result<Side, Rejection>, Vec<String>
             if phase == 1 {
                 columns[lane.tables[0]][row] = zkinfer_circuits::fold::small(forged);
             }
-            if let (3, Some(c)) = (phase, challenges) {
+            if let (4, Some(c)) = (phase, challenges) {
                 // What the prover's own helper has added for the honest value is replaced by the other table's fraction.
                 let fraction = |denominator: F| denominator.invert().unwrap();
                 let theta = c.theta.unwrap();
@@ -531,7 +531,9 @@ fn committed_output_read_in_another_order() {
 
 /// Verdict on a card whose first group's points are moved by multiples of bases; the support proof is made for the
 /// honest weights.
-fn moved(change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C])) -> Result<(), CardError> {
+fn moved(
+    change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]),
+) -> Result<(), CardError> {
     let honest = super::zoo::secret(K, 1);
     let plan = honest.plan();
     let mut card = honest.card().clone();
@@ -668,7 +670,8 @@ fn card_that_takes_for_ever() {
     let tall = plan(grouped(1 << 19), 2, 15).unwrap();
     let session = &mut zkinfer_circuits::verify::Session::new(&Digest([0; 32]));
     let challenges = session.challenges(&tall.layout, &[]).unwrap();
-    let late = session.late(&tall.layout, &[]).unwrap();
+    let eta = session.eta(&tall.layout, &[]).unwrap();
+    let late = session.late(&tall.layout, eta, &[]).unwrap();
     let coefficients = Coefficients::new(&tall.program, &tall.expanded, &tall.layout, &challenges);
     assert_ne!(coefficients.late(&late).0, F::ZERO);
 

@@ -14,6 +14,7 @@ mod activation;
 mod add;
 mod argmax;
 mod linear;
+mod matmul;
 mod maximum;
 mod product;
 
@@ -330,6 +331,7 @@ impl<'a> Lowering<'a> {
                 let (left, right) = (left.clone(), right.clone());
                 Value::Act(self.product(id, (&left, &right), *group)?)
             }
+            Op::MatMul(product) => Value::Act(self.matmul(id, product)?),
         })
     }
 

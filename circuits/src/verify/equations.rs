@@ -20,6 +20,7 @@ use group::{Curve, CurveAffine as _, GroupEncoding};
 use halo2_proofs::plonk::{Error, VerificationStrategy, verify_proof};
 use halo2_proofs::poly::commitment::{Guard, MSM, Params};
 use halo2_proofs::transcript::EncodedChallenge;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What one proof leaves to check.
@@ -103,20 +104,30 @@ impl Verifier {
             return Err(malformed("invalid curve point"));
         };
         let of_runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
-        // Challenges and the link see the folded weights and free coefficients of the first run only.
-        let phase2 = columns.phase1()..columns.phase1() + columns.phase2();
-        let first = &of_runs[0][phase2.clone()];
-        if of_runs.iter().any(|run| run[phase2.clone()] != *first) {
+        // Challenges and the link see what is the same in all runs once, in the first one.
+        let folded = columns.phase1()..columns.phase1() + columns.folded();
+        let free = folded.end..folded.end + columns.free;
+        let repeated = self.plan.repeated_columns();
+        let same = |i: usize| of_runs.iter().all(|run| run[i] == of_runs[0][i]);
+        if !(folded.start..free.end).all(|i| !repeated[i] || same(i)) {
             return Err(malformed("runs have different fold columns"));
         }
+        let absorbed = |range: &Range<usize>| -> Vec<C> {
+            let of_run = |(run, points): (usize, &&[C])| {
+                let own = self.plan.own_columns(run, range.clone());
+                own.map(|i| points[i]).collect::<Vec<C>>()
+            };
+            of_runs.iter().enumerate().flat_map(of_run).collect()
+        };
         let identity = |_| malformed("commitment is the identity");
-        let phase1: Vec<C> = of_runs
-            .iter()
-            .flat_map(|run| run[..columns.phase1()].iter().copied())
-            .collect();
         let mut session = Session::new(&statement);
-        let challenges = session.challenges(layout, &phase1).map_err(identity)?;
-        let late = session.late(layout, first).map_err(identity)?;
+        let challenges = session
+            .challenges(layout, &absorbed(&(0..columns.phase1())))
+            .map_err(identity)?;
+        let eta = session.eta(layout, &absorbed(&folded)).map_err(identity)?;
+        let late = session
+            .late(layout, eta, &absorbed(&free))
+            .map_err(identity)?;
         let coefficients =
             Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
 

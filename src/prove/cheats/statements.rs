@@ -9,7 +9,7 @@ use group::Curve;
 #[test]
 fn constant_that_changes_on_the_way() {
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], _: &Challenges| {
-        if phase == 3 {
+        if phase == 4 {
             columns[plan.description.sums.y_constants[0]][plan.layout.last] += F::ONE;
         }
     };
@@ -200,7 +200,8 @@ fn weights_outside_the_architecture() {
         .find(|r| !honest.plan().groups[group].rows.contains(r))
         .unwrap();
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
-    card.points[first] = (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
+    card.points[first] =
+        (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
     let digest = card.digest();
     let folder = fold::Folder {
         generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
