@@ -213,6 +213,25 @@ test("wrong parameters from a server change nothing but the time", { skip }, asy
   bad.close();
 });
 
+test("a service that has the card is asked for it", { skip }, async () => {
+  const { Verifier } = await import("../dist/verifier/node.js");
+  const { digest } = (await Verifier.load(fixture("digits.card"))).card;
+  const service = await serve(DIST, { [`/v1/cards/${digest}`]: fixture("digits.card") });
+  const { page, complaints, done } = await open({}, service.address);
+  assert.ok(await page.isHidden("#ask-card"));
+  await drop(page, [["digits_0.proof", fixture("digits_0.proof")]]);
+  await page.click("#ask-card");
+  await ready(page);
+  assert.match(await verdict(page), /✓ Valid/);
+  assert.deepEqual(complaints, []);
+  await page.click("#clear");
+  await drop(page, [["cnn_0.proof", fixture("cnn_0.proof")]]);
+  await page.click("#ask-card");
+  await page.waitForFunction(() => /does not have the card/.test(document.getElementById("trouble").textContent));
+  await done();
+  service.close();
+});
+
 test("with the keyboard, on a phone, in the dark", { skip }, async () => {
   const { page, complaints, done } = await open({ viewport: { width: 390, height: 844 }, colorScheme: "dark", hasTouch: true, isMobile: true });
   // Without a pointer: to the demonstration, then on to the button.

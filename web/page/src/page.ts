@@ -139,6 +139,7 @@ async function refresh(): Promise<void> {
   verifyButton.disabled = !verifier || !proof;
   find("statement").hidden = !verifier || !proof;
   hint.hidden = !verifyButton.disabled;
+  find("ask-card").hidden = !proof || verifier !== undefined;
   if (!verifier || !proof) {
     hint.textContent = proof && !verifier ? `This proof needs the card of model ${proof.info.card}.` : verifier ? "Now give a proof." : "Give a card and a proof first.";
     return;
@@ -236,6 +237,18 @@ async function demo(proofName: string): Promise<void> {
   await take([await load("digits.card"), await load(proofName)]);
 }
 
+/** A service that also serves this page keeps cards under their digests. What it sends is checked like any file. */
+async function askForCard(): Promise<void> {
+  const digest = proof?.info.card;
+  if (digest === undefined) return;
+  const response = await fetch(new URL(`v1/cards/${digest}`, document.baseURI), { headers: { accept: "application/octet-stream" } });
+  if (!response.ok) {
+    trouble(`This server does not have the card (HTTP status ${response.status}). Ask the model’s owner for it.`);
+    return;
+  }
+  await take([{ name: "card of this server", bytes: new Uint8Array(await response.arrayBuffer()) }]);
+}
+
 async function takeFiles(list: FileList | null | undefined): Promise<void> {
   const files = Array.from(list ?? []);
   if (files.length === 0) return;
@@ -271,6 +284,7 @@ document.addEventListener("drop", (event) => {
 verifyButton.addEventListener("click", () => guarded(verify));
 find("demo-valid").addEventListener("click", () => guarded(() => demo("digits_0.proof")));
 find("demo-forged").addEventListener("click", () => guarded(() => demo("forged.proof")));
+find("ask-card").addEventListener("click", () => guarded(askForCard));
 find("clear").addEventListener("click", clear);
 modelField.addEventListener("change", () => guarded(refresh));
 guarded(async () => {
