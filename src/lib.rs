@@ -68,8 +68,6 @@ pub use secret::{
     Visibility, WeightVisibility, prove_many,
 };
 pub use verifier::{public_input, public_output, verifier};
-/// Real numbers and the integers of statements.
-pub use zkinfer_interface as interface;
 pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 pub use zkinfer_circuits::receipt::{Class, Receipt, Refusal};
@@ -78,6 +76,8 @@ pub use zkinfer_circuits::transcript::Digest;
 pub use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Limits, Verdict, Verifier, verify_many,
 };
+/// Real numbers and the integers of statements.
+pub use zkinfer_interface as interface;
 
 /// The operating system's random generator, as the functions of this crate take it.
 ///

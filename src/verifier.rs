@@ -1,7 +1,7 @@
 //! The verifier's side with everything at hand: parameters from where they are, reals through the card's scales.
 
-use crate::params::{self, ParamsError};
 pub use crate::interface::{StatementError, public_input, public_output};
+use crate::params::{self, ParamsError};
 use thiserror::Error;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::error::CardError;

@@ -24,28 +24,39 @@ const cases = [];
 for (let i = 0; i + 2 < given.length; i += 3) cases.push(given.slice(i, i + 3));
 if (cases.length === 0) for (const name of ["digits", "cnn"]) cases.push([`${FIXTURES}${name}.card`, `${FIXTURES}${name}_0.proof`, name]);
 
-/** Runs in Node and in the page alike: once from nothing to verdicts. */
+/** Runs in Node and in the page alike: once from nothing to verdicts. Wall-clock and, in Node, processor time. */
 async function once(entry, card, proof, context) {
-  const begin = performance.now();
+  const now = () => [performance.now(), globalThis.process ? process.cpuUsage().user / 1000 : NaN];
+  const since = ([wall, cpu], [wall2, cpu2] = now()) => [wall2 - wall, cpu2 - cpu];
+  const begin = now();
   const { init, Verifier } = await import(entry);
   await init();
-  const load = performance.now() - begin;
-  const verifier = await Verifier.load(card);
+  const load = since(begin);
+  /** Loads the card and says how long parameters and card took. */
+  const prepare = async (verifiers, options) => {
+    const marks = {};
+    const verifier = await verifiers.load(card, { ...options, onProgress: (stage) => (marks[stage] = now()) });
+    return [verifier, since(marks["card-read"], marks["card-check"]), since(marks["card-check"], marks["ready"])];
+  };
+  const [verifier, params, check] = await prepare(Verifier, {});
   const times = Array.from({ length: 15 }, () => {
-    const start = performance.now();
+    const start = now();
     verifier.verify(proof, { context });
-    return performance.now() - start;
+    return since(start);
   });
+  const fastest = times.slice(1).reduce(([wall, cpu], [wall2, cpu2]) => [Math.min(wall, wall2), Math.min(cpu, cpu2)]);
   let make = null;
   if (verifier.card.k <= 10) {
     // What it costs without the file; another query string is another module with nothing kept.
     const fresh = await import(`${entry.replace(/\/(node|index)\.js$/, "/verifier.js")}?fresh`);
-    make = (await fresh.Verifier.load(card, { params: false })).preparation.paramsTime;
+    [, make] = await prepare(fresh.Verifier, { params: false });
   }
-  return { k: verifier.card.k, load, params: verifier.preparation.paramsTime, card: verifier.preparation.cardTime, first: times[0], verify: Math.min(...times), make };
+  return { k: verifier.card.k, figures: [load, params, make, check, times[0], fastest] };
 }
 
-const best = (runs) => Object.fromEntries(Object.keys(runs[0]).map((key) => [key, runs[0][key] === null ? null : Math.min(...runs.map((run) => run[key]))]));
+/** The best of every figure. */
+const best = (runs) => ({ k: runs[0].k, figures: runs[0].figures.map((_, i) => [0, 1].map((clock) => Math.min(...runs.map(({ figures }) => figures[i]?.[clock] ?? NaN)))) });
+
 
 async function inNode([card, proof, context]) {
   const code = `const { parentPort, workerData: d } = require("node:worker_threads");
@@ -98,14 +109,16 @@ if (existsSync(executable)) {
   server = await serve(DIST);
   places.push([`Chromium ${browser.version()}`, (what) => inChromium(browser, server.address, what)]);
 }
-const text = (milliseconds) => (milliseconds === null ? "–" : milliseconds.toFixed(milliseconds < 10 ? 1 : 0));
+const text = (milliseconds) => (Number.isNaN(milliseconds) ? "–" : `${milliseconds.toFixed(milliseconds < 10 ? 1 : 0)} ms`);
 console.log("| | k | where | load module | parameters, file | parameters, made | card | verify, first | verify |");
 console.log("|---|---|---|---|---|---|---|---|---|");
 for (const what of cases) {
   for (const [place, run] of places) {
-    const r = await run(what);
-    const cells = [r.load, r.params, r.make, r.card, r.first, r.verify].map((time) => `${text(time)} ms`.replace("– ms", "–"));
-    console.log(`| ${what[0].replace(/.*\//, "").replace(/\.card$/, "")} | ${r.k} | ${place} | ${cells.join(" | ")} |`);
+    const { k, figures } = await run(what);
+    const name = what[0].replace(/.*\//, "").replace(/\.card$/, "");
+    for (const [clock, label] of [[0, place], [1, `${place}, CPU`]].slice(0, run === inNode ? 2 : 1)) {
+      console.log(`| ${[name, k, label, ...figures.map((figure) => text(figure[clock]))].join(" | ")} |`);
+    }
   }
 }
 await browser?.close();

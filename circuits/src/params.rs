@@ -95,9 +95,7 @@ pub fn is_pinned(k: u32) -> bool {
 
 /// The known digest for `k`, if there is one.
 fn pinned(k: u32) -> Option<&'static str> {
-    DIGESTS
-        .get(k.checked_sub(MIN_K)? as usize)
-        .copied()
+    DIGESTS.get(k.checked_sub(MIN_K)? as usize).copied()
 }
 
 fn digest_of(payload: &[u8]) -> String {
@@ -108,7 +106,6 @@ fn digest_of(payload: &[u8]) -> String {
 pub fn file_len(k: u32) -> usize {
     10 + 4 + 2 * (32 << k) + 64 + 32
 }
-
 
 #[cfg(test)]
 mod tests;

@@ -11,7 +11,11 @@ use zkinfer_interface::{Interface, TensorInterface};
 
 /// What a file is and says.
 #[derive(Debug, Serialize)]
-#[serde(tag = "kind", rename_all = "camelCase", rename_all_fields = "camelCase")]
+#[serde(
+    tag = "kind",
+    rename_all = "camelCase",
+    rename_all_fields = "camelCase"
+)]
 pub enum Description {
     /// A card.
     Card {

@@ -19,11 +19,20 @@ fn json(bytes: &[u8]) -> serde_json::Value {
 fn what_files_say() {
     let card = json(&fixture("cnn.card"));
     assert_eq!(card["kind"], "card");
-    assert_eq!((&card["inputLength"], &card["outputLength"]), (&64.into(), &10.into()));
+    assert_eq!(
+        (&card["inputLength"], &card["outputLength"]),
+        (&64.into(), &10.into())
+    );
     assert_eq!(card["interface"]["name"], "cnn");
-    assert_eq!(card["interface"]["inputs"][0]["shape"], serde_json::json!([1, 1, 8, 8]));
+    assert_eq!(
+        card["interface"]["inputs"][0]["shape"],
+        serde_json::json!([1, 1, 8, 8])
+    );
     let proof = json(&fixture("digits_digest.proof"));
-    assert_eq!((&proof["kind"], &proof["several"]), (&"proof".into(), &false.into()));
+    assert_eq!(
+        (&proof["kind"], &proof["several"]),
+        (&"proof".into(), &false.into())
+    );
     assert_eq!(proof["runs"][0]["input"]["kind"], "digest");
     assert_eq!(proof["runs"][0]["output"]["kind"], "public");
     let runs = json(&fixture("digits_3.runs"));
@@ -31,7 +40,10 @@ fn what_files_say() {
     assert_eq!(runs["several"], true);
     assert_eq!(json(b"zkinfer\0")["kind"], "model");
     let failure = describe(b"zkinfer", &limits("{}").unwrap()).unwrap_err();
-    assert_eq!((failure.class.as_str(), failure.code), ("malformed", "truncated"));
+    assert_eq!(
+        (failure.class.as_str(), failure.code),
+        ("malformed", "truncated")
+    );
 }
 
 /// A card may claim any shape before it is checked; its tensors then have as many elements as no memory holds.
@@ -61,8 +73,17 @@ fn limits_are_read_strictly() {
     let set = limits(r#"{"k": 9, "proofBytes": 5, "slots": 7}"#).unwrap();
     assert_eq!((set.k, set.proof_bytes, set.program.slots), (9, 5, 7));
     assert_eq!(limits("{}").unwrap().k, 14);
-    for wrong in ["", "[]x", r#"{"k": -1}"#, r#"{"K": 1}"#, r#"{"k": 5000000000}"#] {
+    for wrong in [
+        "",
+        "[]x",
+        r#"{"k": -1}"#,
+        r#"{"K": 1}"#,
+        r#"{"k": 5000000000}"#,
+    ] {
         let failure = limits(wrong).unwrap_err();
-        assert_eq!((failure.class.as_str(), failure.code), ("invalid_argument", "limits"));
+        assert_eq!(
+            (failure.class.as_str(), failure.code),
+            ("invalid_argument", "limits")
+        );
     }
 }
