@@ -88,7 +88,8 @@ impl QuantizedModel {
     ) -> Result<Secret, CommitError> {
         let k = plan::choose(&self.program, &options.plan)?.k;
         let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
-        let info = Interface::of(&self, options.name.clone())
+        let info = self
+            .interface(options.name.clone())
             .to_info()
             .map_err(|_| CommitError::Interface)?;
         Secret::commit(self, k, info, params, options.weights, rng)
