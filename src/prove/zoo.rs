@@ -265,6 +265,7 @@ pub(crate) fn secret(k: u32, seed: u64) -> Secret {
         params(k),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
