@@ -25,7 +25,7 @@ pub(crate) mod zoo;
 use crate::error::ProveError;
 use crate::progress::{Progress, Stage, Stopped, tell};
 use crate::run::Trace;
-use engine::{AnyGenerators, Columns, Keys};
+use engine::{Columns, Keys};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
@@ -37,6 +37,7 @@ use zkinfer_circuits::link::{self, Excess, LinkProof};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Plan, Session, instances};
 use zkinfer_circuits::{C, F};
+use zkinfer_engine::{AnyGenerators, AnyProver};
 
 /// Wall time of each part of a proof.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -164,26 +165,16 @@ impl Prover<'_> {
         let mut repeated = self.plan.repeated_columns();
         hooks.deviation.repeated(&mut repeated);
         let runs = tasks.len();
-        match self.keys {
-            Keys::Portable(key) => {
-                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Keys::Ifma(key) => {
-                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
-            }
-            Keys::Upstream(key) => {
-                let columns = upstream::Prover::new(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
-            }
-        }
+        let columns: Box<dyn Columns + '_> = match self.keys {
+            Keys::Engine(key) => Box::new(AnyProver::of_many(key, runs, &repeated, own)),
+            Keys::Upstream(key) => Box::new(upstream::Prover::new(key, runs, &repeated, own)),
+        };
+        self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
     }
 
     fn prove_on(
         &self,
-        mut proof: impl Columns,
+        mut proof: Box<dyn Columns + '_>,
         repeated: &[bool],
         tasks: &[Task<'_>],
         statement: &Digest,
@@ -256,12 +247,12 @@ impl Prover<'_> {
             hooks.deviation.columns(plan, 3, &mut columns);
             hooks.deviation.filled(plan, &columns, &instances);
             let first = if run == 0 { range.end } else { range.start };
-            commit_rest(&mut proof, repeated, run, &columns, first)?;
+            commit_rest(proof.as_mut(), repeated, run, &columns, first)?;
         }
         clock.lap(&mut timings.phase3);
         hooks.tell(Stage::Open)?;
 
-        let excess = self.excess(&coefficients, tasks, &proof);
+        let excess = self.excess(&coefficients, tasks, proof.as_ref());
         let halo2 = proof.finish(&instances)?;
         clock.lap(&mut timings.halo2);
         hooks.tell(Stage::Link)?;
@@ -310,7 +301,7 @@ impl Prover<'_> {
         &self,
         coefficients: &Coefficients<'_>,
         tasks: &[Task<'_>],
-        proof: &impl Columns,
+        proof: &dyn Columns,
     ) -> Vec<Excess> {
         let plan = self.plan;
         let of = |run: usize, column: usize| {
@@ -347,7 +338,7 @@ impl Prover<'_> {
 
 /// Commits to a run's columns from `first` on; later runs repeat those that are the same for all.
 fn commit_rest(
-    proof: &mut impl Columns,
+    proof: &mut dyn Columns,
     repeated: &[bool],
     run: usize,
     columns: &[Vec<F>],

@@ -8,7 +8,7 @@ use crate::model::QuantizedModel;
 use crate::progress::{self, Progress, Stage};
 #[cfg(test)]
 use crate::prove::Deviation;
-use crate::prove::engine::{AnyGenerators, Engine, Keys};
+use crate::prove::engine::{Engine, Keys, generators};
 use crate::prove::fold::Matrix;
 use crate::prove::{Honest, Hooks, Prover, SideBlinds, Task, Timings};
 use crate::run::Trace;
@@ -255,8 +255,7 @@ impl Secret {
         if card.program != self.model.program || card.k != self.card.k {
             return Ok(false);
         }
-        let generators =
-            AnyGenerators::load(self.engine, &self.params).map_err(|_| CommitError::Params)?;
+        let generators = generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
         let groups = self
             .plan
             .groups
@@ -583,7 +582,7 @@ impl Secret {
             plan: &self.plan,
             params: &self.params,
             keys: self.keys()?,
-            generators: &AnyGenerators::load(self.engine, &self.params)?,
+            generators: &generators(self.engine, &self.params)?,
             matrices: &self.matrices,
             blinds: &self.blinds,
         };

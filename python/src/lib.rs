@@ -7,7 +7,7 @@
 //! | [`files`] | paths and bytes, bounded |
 //! | [`work`] | long work without the interpreter's lock; progress; panics |
 //! | [`owner`] | `compile`, `Model`, `Secret`, `Run` |
-//! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Opening` |
+//! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
 //! | [`verifier`] | `Limits`, `Verifier`, `Check`, `Verdict`, `Receipt`, `verify`, `verify_many` |
 
 mod arrays;
@@ -27,7 +27,7 @@ mod _native {
     #[pymodule_export]
     use crate::owner::{Model, Run, Secret, compile};
     #[pymodule_export]
-    use crate::published::{Card, Commitment, Opening, Proof, Tensor};
+    use crate::published::{Card, Commitment, Integers, Opening, Proof, Tensor};
     #[pymodule_export]
     use crate::receipts::{Receipt, Verdict, VerifiedRun};
     #[pymodule_export]

@@ -295,6 +295,35 @@ impl Commitment {
     }
 }
 
+/// An input or an output by the integers that a statement has for it, all tensors concatenated.
+///
+/// Verification takes arrays and turns them into these by the card's scales; whoever has the integers already gives them.
+#[pyclass(module = "zkinfer", frozen, eq)]
+#[derive(Clone, PartialEq)]
+pub struct Integers(pub Vec<u16>);
+
+#[pymethods]
+impl Integers {
+    #[new]
+    fn new(values: Vec<u16>) -> Integers {
+        Integers(values)
+    }
+
+    /// The integers.
+    #[getter]
+    fn values<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u16>> {
+        PyArray1::from_slice(py, &self.0)
+    }
+
+    fn __hash__(&self) -> u64 {
+        hash(&self.0)
+    }
+
+    fn __repr__(&self) -> String {
+        format!("<Integers, {} of them>", self.0.len())
+    }
+}
+
 /// What opens a commitment: secret, unlike the commitment itself. Give it to :meth:`Secret.prove` where another proof is
 /// about the same values.
 #[pyclass(module = "zkinfer", frozen)]

@@ -3,7 +3,7 @@
 use crate::arrays::{self, Which};
 use crate::errors;
 use crate::files::{self, Source};
-use crate::published::{Card, Commitment, proof_bytes, side_forms};
+use crate::published::{Card, Commitment, Integers, proof_bytes, side_forms};
 use crate::receipts::{Receipt, Verdict};
 use crate::work::long;
 use pyo3::prelude::*;
@@ -97,6 +97,15 @@ impl Limits {
     }
 }
 
+/// A side of a statement that needs no scales.
+fn finished(stated: &Bound<'_, PyAny>) -> Option<Side> {
+    if let Ok(commitment) = stated.cast::<Commitment>() {
+        return Some(Side::Committed(commitment.get().0.clone()));
+    }
+    let integers = stated.cast::<Integers>().ok()?;
+    Some(Side::Public(integers.get().0.clone()))
+}
+
 /// A checked card, ready to verify any number of proofs, from any number of threads.
 ///
 /// Args:
@@ -151,19 +160,15 @@ impl Checked {
             sides.transpose()
         };
         let (inputs, outputs) = (sides(input, Which::Input)?, sides(output, Which::Output)?);
-        let runs = match (&inputs, &outputs) {
-            (Some(i), Some(o)) if i.len() != o.len() => {
-                let py = input.or(output).map(|o| o.py());
+        let runs = match (&inputs, &outputs, input) {
+            (Some(i), Some(o), Some(stated)) if i.len() != o.len() => {
                 let message = format!("{} inputs stated, {} outputs", i.len(), o.len());
-                return Err(match py {
-                    Some(py) => errors::input(py, message),
-                    None => pyo3::exceptions::PyValueError::new_err(message),
-                });
+                return Err(errors::input(stated.py(), message));
             }
-            (Some(sides), _) | (_, Some(sides)) => sides.len(),
-            (None, None) => 1,
+            (Some(sides), _, _) | (_, Some(sides), _) => sides.len(),
+            (None, None, _) => 1,
         };
-        let at = |sides: &Option<Vec<Side>>, i: usize| sides.as_ref()?.get(i).cloned();
+        let at = |sides: &Option<Vec<Option<Side>>>, i: usize| sides.as_ref()?.get(i)?.clone();
         let expected = (0..runs).map(|i| Expected {
             input: at(&inputs, i),
             output: at(&outputs, i),
@@ -172,23 +177,25 @@ impl Checked {
         Ok(expected.collect())
     }
 
-    fn sides(&self, stated: &Bound<'_, PyAny>, which: Which, several: bool) -> PyResult<Vec<Side>> {
+    fn sides(
+        &self,
+        stated: &Bound<'_, PyAny>,
+        which: Which,
+        several: bool,
+    ) -> PyResult<Vec<Option<Side>>> {
         let py = stated.py();
-        let committed = |c: &Bound<'_, Commitment>| Side::Committed(c.get().0.clone());
-        if let Ok(commitment) = stated.cast::<Commitment>() {
-            return Ok(vec![committed(commitment)]);
+        if let Some(side) = finished(stated) {
+            return Ok(vec![Some(side)]);
         }
         if several && (stated.is_instance_of::<PyList>() || stated.is_instance_of::<PyTuple>()) {
-            let mut all = Vec::new();
-            for item in stated.try_iter()? {
-                all.push(item?);
-            }
-            let commitments: Vec<Side> = all
-                .iter()
-                .filter_map(|item| item.cast::<Commitment>().ok().map(committed))
-                .collect();
-            if !all.is_empty() && commitments.len() == all.len() {
-                return Ok(commitments);
+            let items: Vec<Bound<'_, PyAny>> = stated.try_iter()?.collect::<PyResult<_>>()?;
+            let one = |item: &Bound<'_, PyAny>| match item.is_none() {
+                true => Some(None),
+                false => finished(item).map(Some),
+            };
+            let sides: Option<Vec<Option<Side>>> = items.iter().map(one).collect();
+            if let Some(sides) = sides.filter(|sides| !sides.is_empty()) {
+                return Ok(sides);
             }
         }
         let interface = match &*self.interface {
@@ -206,7 +213,8 @@ impl Checked {
             Which::Input => interface.quantize_inputs(values, bits),
             Which::Output => interface.quantize_outputs(values, bits),
         });
-        let sides: Result<Vec<Side>, _> = integers.map(|i| i.map(Side::Public)).collect();
+        let sides = integers.map(|i| i.map(|i| Some(Side::Public(i))));
+        let sides: Result<Vec<_>, _> = sides.collect();
         sides.map_err(|e| errors::input(py, e))
     }
 
@@ -272,8 +280,9 @@ impl Verifier {
     ///
     /// Args:
     ///     proof: A :class:`Proof`, the content of its file, or the file's path.
-    ///     input: The expected input: arrays as :meth:`Secret.infer` takes them, or a :class:`Commitment`. For a proof of
-    ///         several runs, samples along the first axis, or a list of commitments.
+    ///     input: The expected input: arrays as :meth:`Secret.infer` takes them, a :class:`Commitment` or
+    ///         :class:`Integers`. For a proof of several runs, samples along the first axis, or a list of commitments and
+    ///         integers, with ``None`` where nothing is expected.
     ///     output: The same for the expected output.
     ///     context: The expected context; always compared.
     ///

@@ -532,18 +532,20 @@ fn committed_output_read_in_another_order() {
 
 /// Verdict on a card whose first group's points are moved by multiples of bases; the support proof is made for the
 /// honest weights.
-fn moved(change: impl Fn(&Plan, &engine::AnyGenerators, &mut [C])) -> Result<(), CardError> {
+fn moved(
+    change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]),
+) -> Result<(), CardError> {
     let honest = super::zoo::secret(K, 1);
     let plan = honest.plan();
     let mut card = honest.card().clone();
     let points = plan.groups[0].points;
     change(
         plan,
-        &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
+        &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
         &mut card.points[..points],
     );
     let folder = fold::Folder {
-        generators: &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
+        generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };
@@ -563,8 +565,8 @@ fn moved(change: impl Fn(&Plan, &engine::AnyGenerators, &mut [C])) -> Result<(),
 fn weights_on_closing_and_blinding_rows() {
     let rows = (1usize << K) - BLINDING_ROWS - 1..1 << K;
     for row in rows {
-        let shift = |_: &Plan, g: &engine::AnyGenerators, points: &mut [C]| {
-            points[0] = (points[0] + g.lagrange(row)).to_affine()
+        let shift = |_: &Plan, g: &zkinfer_engine::AnyGenerators, points: &mut [C]| {
+            points[0] = (points[0] + engine::lagrange(g, row)).to_affine()
         };
         assert_eq!(moved(shift), Err(CardError::Support), "row {row}");
     }
@@ -572,8 +574,8 @@ fn weights_on_closing_and_blinding_rows() {
 
 #[test]
 fn weights_outside_that_cancel_within_a_group() {
-    let shift = |plan: &Plan, g: &engine::AnyGenerators, points: &mut [C]| {
-        let outside = g.lagrange(plan.layout.last - 1);
+    let shift = |plan: &Plan, g: &zkinfer_engine::AnyGenerators, points: &mut [C]| {
+        let outside = engine::lagrange(g, plan.layout.last - 1);
         assert!(points.len() > 1);
         points[0] = (points[0] + outside).to_affine();
         points[1] = (points[1] - outside).to_affine();

@@ -6,7 +6,7 @@ use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
 use crate::progress::{self, Progress, Stage, tell};
-use crate::prove::engine::{AnyGenerators, Engine};
+use crate::prove::engine::{Engine, generators};
 use crate::prove::fold::{Folder, Matrix};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
@@ -128,8 +128,7 @@ impl Secret {
             .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
             .collect();
         let matrices = collect_matrices(&plan, &model)?;
-        let generators =
-            AnyGenerators::load(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
+        let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
         let mut points: Vec<C> = Vec::with_capacity(plan.points());
         for ((group, matrix), blinds) in groups {
