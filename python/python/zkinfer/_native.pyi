@@ -1,9 +1,10 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from os import PathLike
-from typing import Any, Literal, Protocol, SupportsFloat, TypeAlias, final, type_check_only
+from typing import Any, Literal, Protocol, SupportsFloat, final, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
+from typing_extensions import TypeAlias
 
 __version__: str
 
