@@ -47,7 +47,6 @@ def test_wrong_shapes(shape, secret):
     assert isinstance(error, zkinfer.InputError)
     assert error.tensor == secret.card.inputs[0].name
     assert error.expected == (1, 64)
-    # numpy makes an array of one element of a single number.
     assert error.found == shape
     assert error.tensor in str(error) and "(1, 64)" in str(error)
 

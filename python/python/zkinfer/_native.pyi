@@ -35,7 +35,7 @@ def compile(
     headroom: float = 0.3,
     per_channel: bool = True,
     batch: int = 1,
-    symbols: Mapping[str, int] | None = None,
+    symbols: dict[str, int] | None = None,
     inputs_from: Card | None = None,
     progress: _Progress | None = None,
 ) -> Model: ...
