@@ -555,9 +555,7 @@ impl Secret {
         let mut openings = Vec::with_capacity(runs.len());
         let mut tasks = Vec::with_capacity(runs.len());
         for run in runs {
-            if run.trace.slots.len() != self.plan.expanded.slots as usize
-                || run.trace.accumulators.len() != self.plan.program.nodes.len()
-            {
+            if !self.has_the_form_of(run) {
                 return Err(ProveError::Run);
             }
             let ((input, output), opening) = self.sides(run, visibility, rng)?;
@@ -594,6 +592,21 @@ impl Secret {
             link,
             timings,
         })
+    }
+
+    /// Whether a run can be filled into the columns. (One of another model of the same form yields a proof that no
+    /// verifier accepts.)
+    fn has_the_form_of(&self, run: &Run) -> bool {
+        let program = &self.plan.program;
+        let fits = |(node, y): (&Node, &Vec<i64>)| match node {
+            Node::Neurons(n) => y.len() == n.len() * n.unit.window as usize,
+            _ => true,
+        };
+        run.trace.slots.len() == self.plan.expanded.slots as usize
+            && run.trace.accumulators.len() == program.nodes.len()
+            && program.nodes.iter().zip(&run.trace.accumulators).all(fits)
+            && run.input.len() == program.input_len()
+            && run.output.len() == program.output_len()
     }
 
     /// Input and output of a run as the statement has them, with openings where they are committed.
