@@ -69,6 +69,7 @@ fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
         crate::params::load(K).unwrap(),
         weights,
         &mut ChaCha20Rng::seed_from_u64(1),
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
