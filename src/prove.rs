@@ -13,6 +13,8 @@ mod cheats;
 pub(crate) mod engine;
 #[cfg(test)]
 mod equal;
+#[cfg(test)]
+mod families;
 pub(crate) mod fold;
 #[cfg(test)]
 mod random;
@@ -23,12 +25,14 @@ mod witness;
 pub(crate) mod zoo;
 
 use crate::error::ProveError;
+use crate::progress::{Progress, Stage, Stopped, tell};
 use crate::run::Trace;
-use engine::{AnyGenerators, Columns, Keys};
+use engine::{Columns, Keys};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use zkinfer_circuits::fold::Coefficients;
 use zkinfer_circuits::layout::BLINDING_ROWS;
@@ -36,6 +40,7 @@ use zkinfer_circuits::link::{self, Excess, LinkProof};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Plan, Session, instances};
 use zkinfer_circuits::{C, F};
+use zkinfer_engine::{AnyGenerators, AnyProver};
 
 /// Wall time of each part of a proof.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]
@@ -71,7 +76,8 @@ pub(crate) trait Deviation {
     fn cells(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
     /// Multiplicities.
     fn multiplicities(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
-    /// All columns so far: after phase 1, 2 and 3.
+    /// All columns so far of one run: after phase 1, after the folded weights and activations, the free coefficients, and the
+    /// running sums (1 to 4).
     fn columns(&mut self, _plan: &Plan, _phase: u8, _columns: &mut [Vec<F>]) {}
     /// The challenges of phase 2, if they are not taken from the transcript.
     fn challenges(&mut self, _challenges: &mut zkinfer_circuits::fold::Challenges) {}
@@ -85,6 +91,36 @@ pub(crate) trait Deviation {
 pub(crate) struct Honest;
 
 impl Deviation for Honest {}
+
+/// Who is asked and told while a proof is made.
+pub(crate) struct Hooks<'a> {
+    deviation: &'a mut dyn Deviation,
+    progress: &'a mut Progress<'a>,
+}
+
+impl<'a> Hooks<'a> {
+    pub fn new(deviation: &'a mut dyn Deviation, progress: &'a mut Progress<'a>) -> Hooks<'a> {
+        Hooks {
+            deviation,
+            progress,
+        }
+    }
+
+    /// A stage begins.
+    pub fn tell(&mut self, stage: Stage) -> Result<(), Stopped> {
+        // Fractions of a proof of LeNet-5 at k = 10 on two cores.
+        let fraction = match stage {
+            Stage::Witness => 0.05,
+            Stage::Fold => 0.25,
+            Stage::Sums => 0.4,
+            Stage::Open => 0.6,
+            Stage::Link => 0.98,
+            Stage::Done => 1.0,
+            _ => 0.0,
+        };
+        tell(self.progress, stage, fraction)
+    }
+}
 
 /// What the prover holds besides the runs.
 pub(crate) struct Prover<'a> {
@@ -124,146 +160,171 @@ impl Prover<'_> {
         &self,
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut dyn Deviation,
+        hooks: Hooks<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let own = ChaCha20Rng::from_seed(seed);
         let mut repeated = self.plan.repeated_columns();
-        deviation.repeated(&mut repeated);
+        hooks.deviation.repeated(&mut repeated);
         let runs = tasks.len();
-        match self.keys {
-            Keys::Portable(key) => {
-                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
-            }
-            #[cfg(target_arch = "x86_64")]
-            Keys::Ifma(key) => {
-                let columns = zkinfer_engine::Prover::of_many(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
-            }
-            Keys::Upstream(key) => {
-                let columns = upstream::Prover::new(key, runs, &repeated, own);
-                self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
-            }
-        }
+        let columns: Box<dyn Columns + '_> = match self.keys {
+            Keys::Engine(key) => Box::new(AnyProver::of_many(key, runs, &repeated, own)),
+            Keys::Upstream(key) => Box::new(upstream::Prover::new(key, runs, &repeated, own)),
+        };
+        self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
     }
 
     fn prove_on(
         &self,
-        mut proof: impl Columns,
+        mut proof: Box<dyn Columns + '_>,
         repeated: &[bool],
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut dyn Deviation,
+        mut hooks: Hooks<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let plan = self.plan;
         let layout = &plan.layout;
         let mut timings = Timings::default();
         let mut clock = Clock(Instant::now());
+        hooks.tell(Stage::Witness)?;
 
         let mut phases1 = Vec::with_capacity(tasks.len());
         let mut filled = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut phase1 = witness::Phase1::new(plan, task.trace);
-            deviation.cells(plan, &mut phase1);
+            hooks.deviation.cells(plan, &mut phase1);
             phase1.count_lookups(plan);
-            deviation.multiplicities(plan, &mut phase1);
+            hooks.deviation.multiplicities(plan, &mut phase1);
             let mut columns = phase1.columns(plan);
-            deviation.columns(plan, 1, &mut columns);
+            hooks.deviation.columns(plan, 1, &mut columns);
             phases1.push(phase1);
             filled.push(columns);
         }
         clock.lap(&mut timings.witness);
-        let mut commitments = Vec::new();
-        for (run, columns) in filled.iter().enumerate() {
-            commitments.extend(proof.commit(run, columns)?);
-        }
+        let phase1 = 0..layout.columns.phase1();
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, phase1)?;
         clock.lap(&mut timings.phase1);
+        hooks.tell(Stage::Fold)?;
 
         let mut session = Session::new(statement);
         let mut challenges = session
             .challenges(layout, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
-        deviation.challenges(&mut challenges);
+        hooks.deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        let first = &mut filled[0];
-        first.extend(self.phase2(&coefficients));
-        deviation.columns(plan, 2, first);
+        let weights = self.folded_weights(&coefficients);
+        for (columns, task) in filled.iter_mut().zip(tasks) {
+            columns.extend_from_slice(&weights);
+            columns.extend(self.usable(coefficients.values(&task.trace.slots)));
+            hooks.deviation.columns(plan, 2, columns);
+        }
         clock.lap(&mut timings.fold);
-        let range = layout.columns.phase1()..layout.columns.phase1() + layout.columns.phase2();
-        let shared: Vec<Vec<F>> = first[range.clone()].to_vec();
-        let phase2 = proof.commit(0, &shared)?;
+        let folded = layout.columns.phase1()..layout.columns.phase1() + layout.columns.folded();
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, folded.clone())?;
         clock.lap(&mut timings.phase2);
+        let eta = session
+            .eta(layout, &commitments)
+            .map_err(|_| ProveError::Unlucky)?;
+        hooks.tell(Stage::Sums)?;
 
+        for columns in &mut filled {
+            let free = self.free(&coefficients, columns, eta);
+            columns.extend(free);
+            hooks.deviation.columns(plan, 3, columns);
+        }
+        clock.lap(&mut timings.fold);
+        let free = folded.end..folded.end + layout.columns.free;
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, free.clone())?;
+        clock.lap(&mut timings.phase2);
         let late = session
-            .late(layout, &phase2)
+            .late(layout, eta, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
         let (kappa, beta) = coefficients.late(&late);
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
-        deviation.instances(plan, &mut instances);
+        hooks.deviation.instances(plan, &mut instances);
         let inverses = sums::table_inverses(plan, &challenges);
-        for (run, (mut columns, phase1)) in filled.into_iter().zip(&phases1).enumerate() {
-            if run > 0 {
-                columns.extend_from_slice(&shared);
-            }
-            columns.extend(sums::phase3(
+        for (columns, phase1) in filled.iter_mut().zip(&phases1) {
+            let sums = sums::phase3(
                 plan,
                 &inverses,
                 phase1,
-                &columns,
+                columns,
                 &challenges,
                 &late,
                 kappa,
                 &beta,
-            ));
-            deviation.columns(plan, 3, &mut columns);
-            deviation.filled(plan, &columns, &instances);
-            let first = if run == 0 { range.end } else { range.start };
-            commit_rest(&mut proof, repeated, run, &columns, first)?;
+            );
+            columns.extend(sums);
+            hooks.deviation.columns(plan, 4, columns);
+            hooks.deviation.filled(plan, columns, &instances);
         }
+        commit_runs(
+            proof.as_mut(),
+            repeated,
+            &filled,
+            free.end..layout.columns.advice(),
+        )?;
         clock.lap(&mut timings.phase3);
+        hooks.tell(Stage::Open)?;
 
-        let excess = self.excess(&coefficients, tasks, &proof);
+        let excess = self.excess(&coefficients, tasks, proof.as_ref());
         let halo2 = proof.finish(&instances)?;
         clock.lap(&mut timings.halo2);
+        hooks.tell(Stage::Link)?;
         let link = link::prove(self.params, &mut session.link(), &excess, &mut &mut *rng)
             .map_err(|_| ProveError::Unlucky)?;
         clock.lap(&mut timings.link);
+        hooks.tell(Stage::Done)?;
         Ok((halo2, link, timings))
     }
 
-    /// `S`, `T` and `E` columns.
-    fn phase2(&self, coefficients: &Coefficients<'_>) -> Vec<Vec<F>> {
-        let layout = &self.plan.layout;
-        let first = layout.columns.phase1();
-        let rows = layout.last + 1;
-        let mut columns = vec![vec![F::ZERO; rows]; layout.columns.phase2()];
+    /// Columns filled up with zeros to the active rows and the row behind.
+    fn usable(&self, mut columns: Vec<Vec<F>>) -> Vec<Vec<F>> {
+        let rows = self.plan.layout.last + 1;
+        columns.iter_mut().for_each(|c| c.resize(rows, F::ZERO));
+        columns
+    }
+
+    /// `S` and `T` columns.
+    fn folded_weights(&self, coefficients: &Coefficients<'_>) -> Vec<Vec<F>> {
+        let columns = &self.plan.layout.columns;
+        let first = columns.phase1();
+        let mut folded = self.usable(vec![Vec::new(); columns.direct + columns.table]);
         for (group, matrix) in self.plan.groups.iter().zip(self.matrices) {
-            let folded = matrix.fold(self.generators, &coefficients.group(group));
-            let column = &mut columns[group.column - first];
-            for (&row, v) in group.rows.iter().zip(folded) {
+            let values = matrix.fold(self.generators, &coefficients.group(group));
+            let column = &mut folded[group.column - first];
+            for (&row, v) in group.rows.iter().zip(values) {
                 column[row as usize] += v;
             }
         }
-        if layout.columns.free > 0 {
-            let table = layout.columns.direct..layout.columns.direct + layout.columns.table;
-            let free = coefficients.free(&columns[table]);
-            let slots = layout
-                .slots
-                .iter()
-                .enumerate()
-                .skip(zkinfer_circuits::program::FIRST_SLOT as usize);
-            for (slot, cell) in slots {
-                if let Some((column, _)) = layout.ports[cell.port as usize].free {
-                    columns[column - first][cell.row as usize] = free[slot];
-                }
+        folded
+    }
+
+    /// `E` columns, given the columns before.
+    fn free(
+        &self,
+        coefficients: &Coefficients<'_>,
+        before: &[Vec<F>],
+        eta: Option<F>,
+    ) -> Vec<Vec<F>> {
+        let layout = &self.plan.layout;
+        let mut columns = self.usable(vec![Vec::new(); layout.columns.free]);
+        if layout.columns.free == 0 {
+            return columns;
+        }
+        let (table, values) = (layout.table_column(0), layout.value_column(0));
+        let free = coefficients.free(&before[table..values], &before[values..], eta);
+        let slots = layout.slots.iter().enumerate();
+        for (slot, cell) in slots.skip(zkinfer_circuits::program::FIRST_SLOT as usize) {
+            if let Some((_, number)) = layout.ports[cell.port as usize].free {
+                columns[number][cell.row as usize] = free[slot];
             }
-            if let Some((column, _)) = layout.free_one.and_then(|p| layout.ports[p as usize].free) {
-                columns[column - first][0] = free[zkinfer_circuits::program::ONE as usize];
-            }
+        }
+        if let Some((_, number)) = layout.free_one.and_then(|p| layout.ports[p as usize].free) {
+            columns[number][0] = free[zkinfer_circuits::program::ONE as usize];
         }
         columns
     }
@@ -273,7 +334,7 @@ impl Prover<'_> {
         &self,
         coefficients: &Coefficients<'_>,
         tasks: &[Task<'_>],
-        proof: &impl Columns,
+        proof: &dyn Columns,
     ) -> Vec<Excess> {
         let plan = self.plan;
         let of = |run: usize, column: usize| {
@@ -308,23 +369,26 @@ impl Prover<'_> {
     }
 }
 
-/// Commits to a run's columns from `first` on; later runs repeat those that are the same for all.
-fn commit_rest(
-    proof: &mut impl Columns,
+/// Commits to columns of all runs and returns the commitments that the transcript absorbs; later runs repeat what is the
+/// same for all.
+fn commit_runs(
+    proof: &mut dyn Columns,
     repeated: &[bool],
-    run: usize,
-    columns: &[Vec<F>],
-    first: usize,
-) -> Result<(), ProveError> {
-    let mut at = first;
-    for same in repeated[first..].chunk_by(|a, b| a == b) {
-        let range = at..at + same.len();
-        at = range.end;
-        if run > 0 && same[0] {
-            proof.repeat(run, range.len())?;
-        } else {
-            proof.commit(run, &columns[range])?;
+    runs: &[Vec<Vec<F>>],
+    range: Range<usize>,
+) -> Result<Vec<C>, ProveError> {
+    let mut commitments = Vec::new();
+    for (run, columns) in runs.iter().enumerate() {
+        let mut at = range.start;
+        for same in repeated[range.clone()].chunk_by(|a, b| a == b) {
+            let part = at..at + same.len();
+            at = part.end;
+            if run > 0 && same[0] {
+                proof.repeat(run, part.len())?;
+            } else {
+                commitments.extend(proof.commit(run, &columns[part])?);
+            }
         }
     }
-    Ok(())
+    Ok(commitments)
 }

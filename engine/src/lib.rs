@@ -9,9 +9,12 @@
 //! Key          once per circuit           queries, gate program, fixed polynomials, twiddles
 //! Prover       once per proof             commit(phase 1) … commit(phase n), finish
 //! ```
+//!
+//! Each is generic over a backend; [`AnyGenerators`], [`AnyKey`] and [`AnyProver`] choose one at run time.
 
 pub mod gates;
 
+mod any;
 mod draws;
 mod error;
 mod generators;
@@ -25,6 +28,7 @@ mod quotient;
 mod shape;
 mod stages;
 
+pub use any::{AnyGenerators, AnyKey, AnyProver, has_ifma};
 pub use draws::Draws;
 pub use error::EngineError;
 pub use generators::Generators;

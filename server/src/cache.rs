@@ -180,7 +180,7 @@ fn memory(verifier: &Verifier) -> usize {
     });
     let public = public.flatten().map(|term| match &term.weights {
         Weights::Public(weights) => 8 * weights.capacity(),
-        Weights::Committed => 0,
+        Weights::Committed | Weights::Shared(_) | Weights::Value { .. } => 0,
     });
     // Program and plan hold a copy each of what is public.
     let public = 2 * public.sum::<usize>();
@@ -192,5 +192,6 @@ fn memory(verifier: &Verifier) -> usize {
 
 /// Memory that a prepared point takes.
 const POINT: usize = 160;
-/// Memory that everything else takes.
-const BASE: usize = 1 << 17;
+
+/// Key, gates and what else a verifier holds however small its card.
+const BASE: usize = 1 << 18;

@@ -74,6 +74,7 @@ fn committed(model: QuantizedModel) -> Secret {
         params(K),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
@@ -209,7 +210,7 @@ fn table_value_of(other: Option<usize>) -> (Result<Side, Rejection>, Vec<String>
             if phase == 1 {
                 columns[lane.tables[0]][row] = zkinfer_circuits::fold::small(forged);
             }
-            if let (3, Some(c)) = (phase, challenges) {
+            if let (4, Some(c)) = (phase, challenges) {
                 // What the prover's own helper has added for the honest value is replaced by the other table's fraction.
                 let fraction = |denominator: F| denominator.invert().unwrap();
                 let theta = c.theta.unwrap();
@@ -326,7 +327,7 @@ fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
     let solver = HintSolver::Softmax {
         node: 1,
         logits: value(0, 0),
-        len: 3,
+        lens: vec![3, 3],
         factor: 50,
         constant: 32,
         table: 0,
@@ -531,18 +532,20 @@ fn committed_output_read_in_another_order() {
 
 /// Verdict on a card whose first group's points are moved by multiples of bases; the support proof is made for the
 /// honest weights.
-fn moved(change: impl Fn(&Plan, &engine::AnyGenerators, &mut [C])) -> Result<(), CardError> {
+fn moved(
+    change: impl Fn(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]),
+) -> Result<(), CardError> {
     let honest = super::zoo::secret(K, 1);
     let plan = honest.plan();
     let mut card = honest.card().clone();
     let points = plan.groups[0].points;
     change(
         plan,
-        &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
+        &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
         &mut card.points[..points],
     );
     let folder = fold::Folder {
-        generators: &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
+        generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };
@@ -562,8 +565,8 @@ fn moved(change: impl Fn(&Plan, &engine::AnyGenerators, &mut [C])) -> Result<(),
 fn weights_on_closing_and_blinding_rows() {
     let rows = (1usize << K) - BLINDING_ROWS - 1..1 << K;
     for row in rows {
-        let shift = |_: &Plan, g: &engine::AnyGenerators, points: &mut [C]| {
-            points[0] = (points[0] + g.lagrange(row)).to_affine()
+        let shift = |_: &Plan, g: &zkinfer_engine::AnyGenerators, points: &mut [C]| {
+            points[0] = (points[0] + engine::lagrange(g, row)).to_affine()
         };
         assert_eq!(moved(shift), Err(CardError::Support), "row {row}");
     }
@@ -571,8 +574,8 @@ fn weights_on_closing_and_blinding_rows() {
 
 #[test]
 fn weights_outside_that_cancel_within_a_group() {
-    let shift = |plan: &Plan, g: &engine::AnyGenerators, points: &mut [C]| {
-        let outside = g.lagrange(plan.layout.last - 1);
+    let shift = |plan: &Plan, g: &zkinfer_engine::AnyGenerators, points: &mut [C]| {
+        let outside = engine::lagrange(g, plan.layout.last - 1);
         assert!(points.len() > 1);
         points[0] = (points[0] + outside).to_affine();
         points[1] = (points[1] - outside).to_affine();
@@ -668,7 +671,8 @@ fn card_that_takes_for_ever() {
     let tall = plan(grouped(1 << 19), 2, 15).unwrap();
     let session = &mut zkinfer_circuits::verify::Session::new(&Digest([0; 32]));
     let challenges = session.challenges(&tall.layout, &[]).unwrap();
-    let late = session.late(&tall.layout, &[]).unwrap();
+    let eta = session.eta(&tall.layout, &[]).unwrap();
+    let late = session.late(&tall.layout, eta, &[]).unwrap();
     let coefficients = Coefficients::new(&tall.program, &tall.expanded, &tall.layout, &challenges);
     assert_ne!(coefficients.late(&late).0, F::ZERO);
 
@@ -777,6 +781,7 @@ fn card_that_overflows_the_stack() {
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap();
     assert!(secret.plan().layout.columns.table >= 1500);

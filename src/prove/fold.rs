@@ -1,13 +1,12 @@
 //! Folding weights by powers of a challenge, and committing to weights: the two passes over the model.
 
-use super::engine::{AnyGenerators, with_generators};
 use zkinfer_circuits::fold::{Group, Source};
 use zkinfer_circuits::layout::Fold;
 use zkinfer_circuits::program::{Node, ONE, Weights, ZERO};
 use zkinfer_circuits::support::GroupWitness;
 use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
-use zkinfer_kernels::fold::fold_parallel;
+use zkinfer_engine::AnyGenerators;
 
 use crate::model::WeightTensor;
 
@@ -103,9 +102,7 @@ impl Matrix {
 
     /// `Σ_o coefficients[o] · W[o, row]` for every row.
     pub fn fold(&self, generators: &AnyGenerators, coefficients: &[F]) -> Vec<F> {
-        with_generators!(generators, g => {
-            fold_parallel(g.backend(), &self.data, self.rows, self.bound, coefficients)
-        })
+        generators.fold(&self.data, self.rows, self.bound, coefficients)
     }
 
     /// The commitments `Σ_row W[o,row]·L_row + blinds[o]·W`.

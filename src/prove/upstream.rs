@@ -147,7 +147,7 @@ impl Columns for Prover<'_> {
         Ok(())
     }
 
-    fn finish(self, instances: &[Vec<F>]) -> Result<Vec<u8>, ProveError> {
+    fn finish(self: Box<Self>, instances: &[Vec<F>]) -> Result<Vec<u8>, ProveError> {
         let rng = Replay {
             prepared: self.prepared().into_iter(),
             then: self.rng,

@@ -9,7 +9,7 @@ use group::Curve;
 #[test]
 fn constant_that_changes_on_the_way() {
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], _: &Challenges| {
-        if phase == 3 {
+        if phase == 4 {
             columns[plan.description.sums.y_constants[0]][plan.layout.last] += F::ONE;
         }
     };
@@ -188,7 +188,7 @@ fn committed_input_with_an_entry_on_the_constants_row() {
 fn weights_outside_the_architecture() {
     // A commitment with an entry from a neuron to itself: the support proof of the card cannot be made.
     let honest = secret(K, 1);
-    let generators = engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap();
+    let generators = engine::generators(engine::Engine::Auto, &params(K)).unwrap();
     let mut card = honest.card().clone();
     let group = honest
         .plan()
@@ -200,10 +200,11 @@ fn weights_outside_the_architecture() {
         .find(|r| !honest.plan().groups[group].rows.contains(r))
         .unwrap();
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
-    card.points[first] = (card.points[first] + generators.lagrange(outside as usize)).to_affine();
+    card.points[first] =
+        (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
     let digest = card.digest();
     let folder = fold::Folder {
-        generators: &engine::AnyGenerators::load(engine::Engine::Auto, &params(K)).unwrap(),
+        generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };
@@ -311,6 +312,7 @@ fn every_byte_matters() {
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap();
     let verifier = verifier(&secret);
@@ -400,6 +402,7 @@ fn public_weights_can_be_checked_against_the_card() {
             params(K),
             WeightVisibility::Public,
             &mut rng,
+            &mut crate::progress::silent,
         )
         .unwrap()
     };
