@@ -202,6 +202,14 @@ fn requests_that_are_accepted_fit_their_schema_and_others_do_not() {
         with(good.clone(), json!({ "once": 1 })),
         with(
             good.clone(),
+            json!({ "expected": [{ "input": { "kind": "real", "tensors": null } }] }),
+        ),
+        with(
+            good.clone(),
+            json!({ "expected": [{ "input": { "kind": "public", "values": [], "more": 1 } }] }),
+        ),
+        with(
+            good.clone(),
             json!({ "expected": [{ "input": { "kind": "secret" } }] }),
         ),
         with(
