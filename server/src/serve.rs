@@ -25,6 +25,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 use tokio::task::JoinSet;
+use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
 use tower::ServiceExt;
 use zkinfer_circuits::transcript::Digest;
@@ -33,8 +34,8 @@ use zkinfer_circuits::transcript::Digest;
 const HEAD_BYTES: usize = 1 << 15;
 /// Most header lines of a request.
 const HEADERS: usize = 64;
-/// How long a client may go on sending after its answer.
-const LINGER: Duration = Duration::from_secs(2);
+/// How long a client that is still sending after its answer may pause.
+const LINGER: Duration = Duration::from_secs(1);
 /// How often contexts whose time is over are forgotten.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
@@ -154,10 +155,7 @@ impl Server {
         // Nobody has to be there to hear it.
         let _ = draining.send(());
         let all = async { while open.join_next().await.is_some() {} };
-        if tokio::time::timeout(app.config.drain_timeout, all)
-            .await
-            .is_err()
-        {
+        if timeout(app.config.drain_timeout, all).await.is_err() {
             tracing::warn!(
                 connections = open.len(),
                 "not everybody was answered in time"
@@ -230,9 +228,9 @@ async fn connection(
     let linger = async {
         stream.shutdown().await.ok();
         let mut rest = [0; 1 << 13];
-        while stream.read(&mut rest).await.is_ok_and(|n| n > 0) {}
+        while let Ok(Ok(1..)) = timeout(LINGER, stream.read(&mut rest)).await {}
     };
-    let _ = tokio::time::timeout(LINGER, linger).await;
+    let _ = timeout(app.config.header_timeout, linger).await;
     Ok(())
 }
 

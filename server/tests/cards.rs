@@ -85,6 +85,7 @@ fn cards_that_are_refused() {
         &"0".repeat(65),
         "%00",
         "..%2f..%2fetc",
+        "%ff",
     ] {
         let answer = service.send("PUT", &format!("/v1/cards/{digest}"), &[], &card);
         if digest.is_empty() {

@@ -157,19 +157,20 @@ fn stopping_does_not_wait_for_ever() {
 
 #[test]
 fn static_files() {
-    let page = tempfile::tempdir().unwrap();
-    let write = |name: &str, text: &str| std::fs::write(page.path().join(name), text).unwrap();
+    let root = tempfile::tempdir().unwrap();
+    let page = root.path().join("page");
+    std::fs::create_dir(&page).unwrap();
+    let write = |name: &str, text: &str| std::fs::write(page.join(name), text).unwrap();
     write("index.html", "<!doctype html><title>page</title>");
     write("app.js", "export {}");
     write("app.mjs", "export {}");
     write("verifier.wasm", "\0asm");
     write("style.css", "p {}");
     write("digits.card", "bytes");
-    std::fs::create_dir(page.path().join("sub")).unwrap();
+    std::fs::create_dir(page.join("sub")).unwrap();
     write("sub/index.html", "sub");
-    let secret = page.path().join("../secret.txt");
-    let service = Service::start(|config| config.page = Some(page.path().to_owned()));
-    std::fs::write(&secret, "secret").unwrap();
+    let service = Service::start(|config| config.page = Some(page.clone()));
+    std::fs::write(root.path().join("secret.txt"), "secret").unwrap();
     for (path, kind) in [
         ("/", "text/html"),
         ("/index.html", "text/html"),
@@ -213,7 +214,6 @@ fn static_files() {
         policy.starts_with("default-src 'none'") && !policy.contains("script"),
         "{policy}"
     );
-    std::fs::remove_file(secret).unwrap();
 }
 
 #[test]

@@ -439,25 +439,23 @@ fn of_many_at_once_one_is_accepted() {
 }
 
 #[test]
-fn used_contexts_are_forgotten_in_time() {
-    let service = Service::with_cards(|config| {
-        config.once_for = std::time::Duration::from_secs(1);
-        config.contexts = 1;
-    });
+fn used_contexts_are_forgotten_in_time_and_not_before() {
     let once = |name: &str| {
-        with(
-            question(name, &format!("{name}_0.proof")),
-            json!({ "once": true }),
-        )
+        let question = question(name, &format!("{name}_0.proof"));
+        with(question, json!({ "once": true }))
     };
+    let service = Service::with_cards(|config| config.once_for = std::time::Duration::from_secs(1));
     service.verify(&once("digits")).expect(200, "accepted");
     service.wait("the context is forgotten", |s| {
         s.verify(&once("digits")).status == 200
     });
-    // There is room for one only, and the other is not forgotten early for it.
+
+    // Where there is room for one only, it is not forgotten for another one.
+    let service = Service::with_cards(|config| config.contexts = 1);
+    service.verify(&once("digits")).expect(200, "accepted");
     service.verify(&once("cnn")).expect(507, "store_full");
-    let batch = service
-        .post("/v1/verify/batch", &json!({ "proofs": [once("cnn")] }))
-        .json();
-    assert_eq!(batch["results"][0]["status"], 507);
+    let batch = json!({ "proofs": [once("cnn")] });
+    let results = service.post("/v1/verify/batch", &batch).json();
+    assert_eq!(results["results"][0]["status"], 507);
+    service.verify(&once("digits")).expect(409, "replayed");
 }

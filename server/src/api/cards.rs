@@ -6,6 +6,7 @@ use crate::body::{declared, read, unsupported};
 use crate::cache::{check, failed, unknown, verifier};
 use crate::lane::aside;
 use crate::problem::Problem;
+use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -51,10 +52,10 @@ const BYTES: &str = "application/octet-stream";
 )]
 pub async fn put_card(
     State(app): Shared,
-    Path(digest): Path<String>,
+    digest: Result<Path<String>, PathRejection>,
     request: Request,
 ) -> Result<Response, Problem> {
-    let wanted = parse(&digest)?;
+    let wanted = parse(digest)?;
     permitted(&app, request.headers())?;
     if declared(request.headers(), &[BYTES]) == Some(false) {
         return Err(unsupported(BYTES));
@@ -124,10 +125,10 @@ pub fn add(
 )]
 pub async fn card(
     State(app): Shared,
-    Path(digest): Path<String>,
+    digest: Result<Path<String>, PathRejection>,
     headers: HeaderMap,
 ) -> Result<Response, Problem> {
-    let digest = parse(&digest)?;
+    let digest = parse(digest)?;
     let store = app.store.clone();
     let bytes = aside(move || store.card(&digest)).await?;
     let bytes = bytes.map_err(|e| failed(&e))?;
@@ -160,12 +161,15 @@ fn wants_json(headers: &HeaderMap) -> bool {
     })
 }
 
-fn parse(digest: &str) -> Result<Digest, Problem> {
+/// The digest in a path.
+fn parse(path: Result<Path<String>, PathRejection>) -> Result<Digest, Problem> {
     use serde::Deserialize;
-    use serde::de::value::{BorrowedStrDeserializer, Error};
-    let text = BorrowedStrDeserializer::<Error>::new(digest);
-    Digest::deserialize(text)
-        .map_err(|e| Problem::new(StatusCode::BAD_REQUEST, "malformed_digest", e.to_string()))
+    use serde::de::value::{Error, StrDeserializer};
+    let malformed =
+        |reason: String| Problem::new(StatusCode::BAD_REQUEST, "malformed_digest", reason);
+    let Path(digest) = path.map_err(|e| malformed(e.body_text()))?;
+    Digest::deserialize(StrDeserializer::<Error>::new(&digest))
+        .map_err(|e| malformed(e.to_string()))
 }
 
 /// Whether the sender may add cards.

@@ -212,7 +212,9 @@ impl Answer {
             body: bytes[end + 4..].to_vec(),
         };
         if let Some(length) = answer.header("content-length") {
-            assert_eq!(length.parse::<usize>().unwrap(), answer.body.len());
+            // The answer to HEAD says how long the body would be.
+            let length: usize = length.parse().unwrap();
+            assert!(answer.body.is_empty() || answer.body.len() == length);
         }
         answer
     }
@@ -305,7 +307,7 @@ pub fn template(path: &str) -> Option<&'static str> {
         return Some(known);
     }
     let digest = path.strip_prefix("/v1/cards/")?;
-    (!digest.contains('/')).then_some("/v1/cards/{digest}")
+    (!digest.is_empty() && !digest.contains('/')).then_some("/v1/cards/{digest}")
 }
 
 /// The service's description.
