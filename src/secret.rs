@@ -1,7 +1,6 @@
 //! The owner's side: committing to a model, running it, proving.
 
 use crate::error::{CommitError, InferError, ProveError};
-use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
 use crate::prove::engine::{Engine, Keys, generators};
