@@ -38,6 +38,7 @@
 //! | reference run | [`run`] | the exact integer semantics |
 //! | planning | [`plan`] | program → `k` |
 //! | commitment, proof | [`secret`] | [`Secret`] → [`Card`], [`Proof`] |
+//! | progress, stopping | [`progress`] | |
 //! | verification | [`verifier`](mod@verifier), `zkinfer-circuits` | card, proof, expectations → verdict |
 //! | files | [`files`], [`params`], [`data`], [`interface`] | models, cards, proofs, parameters, samples |
 
@@ -49,6 +50,7 @@ pub mod import;
 pub mod model;
 pub mod params;
 pub mod plan;
+pub mod progress;
 pub(crate) mod prove;
 pub mod quantize;
 pub mod run;
@@ -60,6 +62,7 @@ pub use error::{CommitError, InferError, ProveError};
 pub use graph::Graph;
 pub use import::{ImportError, ImportOptions};
 pub use model::{QuantizedModel, TensorInterface};
+pub use progress::{Progress, Stage, Stopped};
 pub use prove::Timings;
 pub use prove::engine::Engine;
 pub use quantize::{QuantizeError, QuantizeOptions};

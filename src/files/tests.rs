@@ -51,7 +51,7 @@ fn model() -> QuantizedModel {
     model.hints = vec![HintSolver::Softmax {
         node: 99,
         logits: value,
-        len: 3,
+        lens: vec![3],
         factor: 5,
         constant: 6,
         table: 0,
@@ -69,6 +69,7 @@ fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
         crate::params::load(K).unwrap(),
         weights,
         &mut ChaCha20Rng::seed_from_u64(1),
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
