@@ -62,6 +62,21 @@ impl Network {
         }
     }
 
+    /// How many rounded numbers one element of a value sums: constants are exact.
+    pub fn rounded(&self, value: ValueRef) -> usize {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::Constant { .. }) => 0,
+            Some(Node::View { source, .. }) => self.rounded(*source),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.rounded(*s)).max().unwrap_or(1)
+            }
+            Some(Node::Sum { source, group }) => {
+                self.rounded(*source).saturating_mul(*group as usize)
+            }
+            _ => 1,
+        }
+    }
+
     pub fn push(&mut self, node: Node) -> ValueRef {
         self.nodes.push(node);
         ValueRef::new(self.nodes.len() - 1)
@@ -176,7 +191,7 @@ impl Network {
         let widths: Vec<f64> = acc
             .terms
             .iter()
-            .map(|t| self.width(t.source) as f64)
+            .map(|t| self.rounded(t.source) as f64)
             .collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
