@@ -14,8 +14,8 @@ use crate::model::QuantizedModel;
 
 /// The default, and the least that is tried.
 pub(super) const DEFAULT_BITS: u32 = 12;
-/// Mean error of an output, over its range, that is good enough: a fifth of what is commonly tolerated.
-const TARGET: f64 = 0.001;
+/// Mean error of an output, over its range, that is good enough: a sixth of what is commonly tolerated.
+const TARGET: f64 = 0.0008;
 /// More bits are taken only if they leave at most this fraction of the error.
 const GAIN: f64 = 0.8;
 /// Calibration samples that are run in integers.
