@@ -31,7 +31,7 @@ use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS};
 #[non_exhaustive]
 pub struct QuantizeOptions {
     /// Bits of an activation `T`, 4 to 14. `None` for 12, or as many more as bring the outputs on the calibration samples close
-    /// to the float model's (mean error of 0.08 % of an output's range); `program.range_bits` of the result tells.
+    /// to the float model's (mean error of 0.1 % of an output's range); `program.range_bits` of the result tells.
     pub range_bits: Option<u32>,
     /// By how much ranges exceed what calibration saw: 0.3 leaves 30 % above the largest magnitude.
     pub headroom: f64,
