@@ -108,6 +108,7 @@ fn parity() -> Graph {
         op,
         inputs,
         shape: vec![1, len],
+        tie: None,
     };
     let weights = (0..2)
         .flat_map(|class| (0..10).map(move |digit| if digit % 2 == class { 1.0 } else { 0.0 }))

@@ -38,7 +38,14 @@ pub struct GraphNode {
     pub inputs: Vec<NodeId>,
     /// Shape of the result; its product is the length of the result.
     pub shape: Vec<usize>,
+    /// Nodes of equal ties are one operation in several steps of a loop: they are quantized alike, so that their weights
+    /// are committed once. Lengths of results must agree; whatever else differs costs only the sharing.
+    pub tie: Option<Tie>,
 }
+
+/// See [`GraphNode::tie`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tie(pub u32);
 
 /// The operations that quantization knows.
 #[derive(Clone, Debug)]

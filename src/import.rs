@@ -25,6 +25,7 @@ mod reference;
 mod rewrite;
 mod select;
 mod tensor;
+mod tie;
 mod view;
 
 use std::collections::BTreeMap;

@@ -10,6 +10,7 @@
 
 use crate::graph::Graph;
 use crate::model::{QuantizedModel, TensorInterface};
+use crate::progress::{self, Progress, Stage, tell};
 
 mod error;
 mod lower;
@@ -22,7 +23,9 @@ mod value;
 pub(crate) mod wiring;
 
 pub use error::QuantizeError;
-pub use report::{EvaluateError, LayerReport, OutputReport, Report, evaluate};
+pub use report::{
+    EvaluateError, LayerReport, OutputReport, Report, evaluate, evaluate_with_progress,
+};
 
 use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS};
 
@@ -113,6 +116,19 @@ pub fn quantize(
     calibration: &[Vec<Vec<f32>>],
     options: &QuantizeOptions,
 ) -> Result<QuantizedModel, QuantizeError> {
+    quantize_with_progress(graph, calibration, options, &mut progress::silent)
+}
+
+/// [`quantize`], with [progress] after every calibration sample.
+///
+/// # Errors
+/// As [`quantize`], and [`QuantizeError::Stopped`].
+pub fn quantize_with_progress(
+    graph: &Graph,
+    calibration: &[Vec<Vec<f32>>],
+    options: &QuantizeOptions,
+    progress: &mut Progress<'_>,
+) -> Result<QuantizedModel, QuantizeError> {
     let bits = options.bits();
     if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&bits) {
         return Err(QuantizeError::Option {
@@ -128,10 +144,14 @@ pub fn quantize(
             allowed: "0 to 16",
         });
     }
-    let stats = stats::Stats::collect(graph, calibration)?;
+    let stats = stats::Stats::collect(graph, calibration, progress)?;
+    tell(progress, Stage::Lower, stats::SHARE)?;
     // Chained models need the same `T`, which an interface does not tell.
-    if options.range_bits.is_none() && options.inputs.is_empty() {
-        return precision::automatic(graph, &stats, calibration, options);
-    }
-    lower::Lowering::new(graph, &stats, options, bits).run()
+    let model = if options.range_bits.is_none() && options.inputs.is_empty() {
+        precision::automatic(graph, &stats, calibration, options)?
+    } else {
+        lower::lower(graph, &stats, options, bits)?
+    };
+    tell(progress, Stage::Done, 1.0)?;
+    Ok(model)
 }

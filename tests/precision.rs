@@ -26,6 +26,7 @@ fn node(name: &str, op: Op, inputs: &[usize], shape: &[usize]) -> GraphNode {
         op,
         inputs: inputs.to_vec(),
         shape: shape.to_vec(),
+        tie: None,
     }
 }
 

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use zkinfer::graph::Graph;
 use zkinfer::import::ImportOptions;
 use zkinfer::plan;
-use zkinfer::quantize::{QuantizeOptions, Report, evaluate, quantize};
+use zkinfer::quantize::{
+    LayerReport, QuantizeOptions, Report, evaluate_with_progress, quantize_with_progress,
+};
 use zkinfer::secret::{CommitOptions, WeightVisibility};
 
 /// Largest number of calibration samples that the report runs.
@@ -88,7 +90,9 @@ impl Compile {
             options.headroom = headroom;
         }
         let what = format!("quantizing with {} samples", samples.inputs.len());
-        let (model, t_quantize) = ui::step(what, || quantize(&graph, &samples.inputs, &options));
+        let (model, t_quantize) = ui::watched(what, |progress| {
+            quantize_with_progress(&graph, &samples.inputs, &options, progress)
+        });
         let model = model?;
 
         let shown = samples.inputs.len().min(REPORT_SAMPLES);
@@ -98,12 +102,13 @@ impl Compile {
             .and_then(|l| l.iter().map(|&v| usize::try_from(v).ok()).collect());
         let labels = labels.unwrap_or_default();
         let what = format!("comparing with floats on {shown} samples");
-        let (report, t_report) = ui::step(what, || {
-            evaluate(
+        let (report, t_report) = ui::watched(what, |progress| {
+            evaluate_with_progress(
                 &graph,
                 &model,
                 &samples.inputs[..shown],
                 labels.get(..shown).unwrap_or_default(),
+                progress,
             )
         });
         let report = report?;
@@ -121,7 +126,9 @@ impl Compile {
         let weights = model.program.committed_weights();
         let bits = model.program.range_bits;
         let what = format!("committing to {} weights", ui::count(weights));
-        let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut zkinfer::rng()));
+        let (secret, t_commit) = ui::watched(what, |progress| {
+            model.commit_with_progress(&commit, &mut zkinfer::rng(), progress)
+        });
         let secret = secret?;
 
         let (model_path, card_path) = (
@@ -207,15 +214,26 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
         &paint
             .dim("  name                     unit           neurons    scale   range used  error"),
     )?;
-    for l in &report.layers {
+    // Steps of a loop are one line.
+    for l in report.layers.iter().filter(|l| l.weights_of.is_none()) {
+        let steps: Vec<_> = report
+            .layers
+            .iter()
+            .filter(|s| s.node == l.node || s.weights_of == Some(l.node))
+            .collect();
+        let worst = |f: fn(&LayerReport) -> f64| steps.iter().map(|s| f(s)).fold(0.0, f64::max);
+        let times = match steps.len() {
+            1 => String::new(),
+            n => format!("  {n} steps"),
+        };
         ui::line(&format!(
-            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %",
+            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %{times}",
             ui::clip(&ui::plain(&l.name), 24),
             ui::clip(&l.unit, 14),
             l.neurons,
             ui::real(l.scale_max),
-            100.0 * l.fill,
-            100.0 * l.relative_error,
+            100.0 * worst(|s| s.fill),
+            100.0 * worst(|s| s.relative_error),
         ))?;
     }
     ui::line(&format!(

@@ -148,6 +148,7 @@ impl Lowering<'_> {
                 };
                 self.origin = model.origin(&node.name).cloned().unwrap_or_else(unknown);
             }
+            self.ties.at(id);
             let results = match self.results(typed, id, values) {
                 Err(error @ ImportError::Unsupported { .. }) => {
                     vec![Value::Failed(error.into()); node.outputs.len().max(1)]

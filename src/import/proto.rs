@@ -16,6 +16,9 @@ use super::{ImportError, ImportOptions};
 const REFUSED: &[&str] = &[
     "If",
     "Loop",
+    "LSTM",
+    "GRU",
+    "RNN",
     "SequenceMap",
     "QuantizeLinear",
     "DequantizeLinear",
@@ -157,6 +160,7 @@ impl Model {
             });
         }
         repair(graph);
+        super::rewrite::repair(graph, version.unwrap_or(13));
         let mut texts = Vec::new();
         if purpose == Purpose::Lower {
             texts = super::rewrite::rewrite(graph, version.unwrap_or(13));
@@ -325,7 +329,7 @@ fn check(
         check_tensor(tensor, options)?;
         values.insert(&tensor.name, tensor);
     }
-    let mut origins = HashMap::new();
+    let mut origins: HashMap<String, Origin> = HashMap::new();
     for node in &graph.node {
         let own = node.domain.is_empty() || node.domain == "ai.onnx";
         let version = if own {
@@ -354,12 +358,14 @@ fn check(
             return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
         }
         for attribute in &node.attribute {
-            if let (Some(body), "Scan", Purpose::Lower) = (&attribute.g, &*node.op_type, purpose) {
-                check(body, opsets, options, purpose)?;
-            } else if (attribute.g.is_some() || !attribute.graphs.is_empty())
-                && purpose == Purpose::Lower
-            {
+            let foreign = attribute.g.is_some() && node.op_type != "Scan";
+            if (foreign || !attribute.graphs.is_empty()) && purpose == Purpose::Lower {
                 return Err(origin.unsupported("graphs inside nodes are not supported"));
+            }
+            if let Some(body) = &attribute.g {
+                // Messages name the loop.
+                let inner = check(body, opsets, options, purpose)?.into_keys();
+                origins.extend(inner.map(|name| (name, origin.clone())));
             }
             for tensor in attribute.t.iter().chain(&attribute.tensors) {
                 check_tensor(tensor, options)?;

@@ -7,8 +7,10 @@ use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
 mod inline;
 mod integers;
+mod loops;
 mod ml;
 mod pools;
+mod recurrent;
 mod trees;
 
 pub(super) use inline::inline;
@@ -105,6 +107,15 @@ impl Writer<'_> {
             int64_data: values,
             ..TensorProto::default()
         });
+        name
+    }
+
+    /// A whole number.
+    fn index(&mut self, value: i64) -> String {
+        let name = self.indices(vec![value]);
+        if let Some(tensor) = self.constants.last_mut() {
+            tensor.dims.clear();
+        }
         name
     }
 
@@ -207,6 +218,29 @@ fn text(node: &NodeProto, name: &str) -> String {
 /// Outputs of the graph that are texts and cannot be kept, by name.
 pub(super) type Texts = Vec<String>;
 
+/// Writes out the recurrent operators that tract would compute differently from ONNX.
+pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
+    let mut nodes = Vec::with_capacity(graph.node.len());
+    for node in std::mem::take(&mut graph.node) {
+        if !matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") || recurrent::is_plain(&node) {
+            nodes.push(node);
+            continue;
+        }
+        let mut writer = Writer {
+            name: name_of(&node),
+            count: 0,
+            opset,
+            nodes: Vec::new(),
+            constants: &mut graph.initializer,
+        };
+        match recurrent::rewrite(&node, &mut writer) {
+            Some(()) => nodes.append(&mut writer.nodes),
+            None => nodes.push(node),
+        }
+    }
+    graph.node = nodes;
+}
+
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
 pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
     let mut known: HashMap<String, Known> = HashMap::new();
@@ -234,9 +268,13 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             .or_default()
             .push("output".into());
     }
+    let scalars = loops::scalars(graph);
     let mut texts = Vec::new();
     let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node) {
+    for mut node in std::mem::take(&mut graph.node) {
+        for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
+            rewrite(body, opset);
+        }
         let mut writer = Writer {
             name: name_of(&node),
             count: 0,
@@ -259,6 +297,8 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             }
             "LpPool" => pools::lp_pool(&node, &mut writer),
             "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
+            "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
+            "Loop" => loops::rewrite(&node, &mut writer, &scalars),
             _ => ml::rewrite(&node, &mut writer, &mut texts),
         };
         match done {

@@ -7,6 +7,7 @@ use tract_onnx::prelude::Tensor;
 use zkinfer_circuits::program::View;
 
 use super::proto::Origin;
+use super::tie::Ties;
 use super::view::{self, Builder};
 use super::{ImportError, ImportOptions};
 use crate::graph::{Activation, BinaryOp, Graph, GraphNode, NodeId, Op, ScalarFn, ScalarOp, Shape};
@@ -82,6 +83,7 @@ pub(super) struct Lowering<'a> {
     pub(super) whole: Vec<bool>,
     /// Per node: whether all its values are zero or one.
     pub(super) truths: Vec<bool>,
+    pub(super) ties: Ties,
 }
 
 /// Whether a function of truths (or of anything) is zero or one.
@@ -173,6 +175,7 @@ impl<'a> Lowering<'a> {
             derived: HashMap::new(),
             whole: Vec::new(),
             truths: Vec::new(),
+            ties: Ties::default(),
         }
     }
 
@@ -223,11 +226,17 @@ impl<'a> Lowering<'a> {
         self.whole.push(whole_result(&op, inputs_whole));
         let inputs_truths = inputs.iter().all(|&i| self.truths.get(i) == Some(&true));
         self.truths.push(truth_result(&op, inputs_truths));
+        let tied: Vec<_> = inputs
+            .iter()
+            .map(|&i| self.graph.nodes.get(i).and_then(|n| n.tie))
+            .collect();
+        let tie = self.ties.next(&op, &shape, &tied);
         self.graph.nodes.push(GraphNode {
             name: self.origin.node.clone(),
             op,
             inputs,
             shape,
+            tie,
         });
         Ok(self.graph.nodes.len() - 1)
     }

@@ -74,6 +74,7 @@ fn committed(model: QuantizedModel) -> Secret {
         params(K),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
@@ -780,6 +781,7 @@ fn card_that_overflows_the_stack() {
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap();
     assert!(secret.plan().layout.columns.table >= 1500);

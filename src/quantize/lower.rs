@@ -2,11 +2,13 @@
 
 use zkinfer_circuits::program::{Node, ProgramLimits, View};
 
+use std::collections::{HashMap, HashSet};
+
 use super::network::{Network, Origin, shorten};
 use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::{QuantizeError, QuantizeOptions};
-use crate::graph::{Graph, NodeId, Op, ScalarFn};
+use crate::graph::{Graph, NodeId, Op, ScalarFn, Tie};
 use crate::model::{QuantizedModel, TensorInterface};
 
 mod activation;
@@ -18,10 +20,14 @@ mod layout;
 mod linear;
 mod matmul;
 mod maximum;
+mod narrow;
 mod neurons;
 mod product;
 mod select;
 mod staircase;
+mod state;
+
+use state::{ROUNDS, States};
 
 pub(super) struct Lowering<'a> {
     pub graph: &'a Graph,
@@ -31,15 +37,45 @@ pub(super) struct Lowering<'a> {
     uses: Vec<usize>,
     /// Whether all elements of a node's tensor are wanted with one scale: they are multiplied or compared with each other.
     mixed: Vec<bool>,
+    /// Who reads every node.
+    readers: Vec<Vec<NodeId>>,
     values: Vec<Option<Value>>,
     /// Inputs that are another model's outputs.
     chained: Vec<TensorInterface>,
     /// Functions that were looked at, and what all their uses share.
     functions: Vec<(ScalarFn, Option<activation::Shared>)>,
+    /// How states of loops were represented the last time, and are now.
+    states: States,
+    seen: HashMap<Tie, state::Seen>,
+}
+
+/// The quantized model at `2^bits` integers a cell. States of loops are represented alike at every step, which takes a few rounds.
+pub(super) fn lower(
+    graph: &Graph,
+    stats: &Stats,
+    options: &QuantizeOptions,
+    bits: u32,
+) -> Result<QuantizedModel, QuantizeError> {
+    let lowering = |states| Lowering::new(graph, stats, options, bits, states).run();
+    let mut states = States::new();
+    for _ in 1..ROUNDS {
+        let (model, found) = lowering(states.clone())?;
+        if found == states {
+            return Ok(model);
+        }
+        states = found;
+    }
+    Ok(lowering(states)?.0)
 }
 
 impl<'a> Lowering<'a> {
-    pub fn new(graph: &'a Graph, stats: &'a Stats, options: &QuantizeOptions, bits: u32) -> Self {
+    fn new(
+        graph: &'a Graph,
+        stats: &'a Stats,
+        options: &QuantizeOptions,
+        bits: u32,
+        states: States,
+    ) -> Self {
         let network = Network {
             bits,
             headroom: options.headroom,
@@ -50,6 +86,9 @@ impl<'a> Lowering<'a> {
             hints: Vec::new(),
             layers: Vec::new(),
             decodings: Vec::new(),
+            views: HashMap::new(),
+            leaders: HashMap::new(),
+            shared: HashSet::new(),
         };
         let mut uses = vec![0; graph.nodes.len()];
         for &id in graph
@@ -62,19 +101,44 @@ impl<'a> Lowering<'a> {
                 *u += 1;
             }
         }
+        // The last step of a loop may have fewer readers: it is treated as the others are.
+        let mut most: HashMap<Tie, usize> = HashMap::new();
+        for (node, &uses) in graph.nodes.iter().zip(&uses) {
+            if let Some(tie) = node.tie {
+                let most = most.entry(tie).or_default();
+                *most = uses.max(*most);
+            }
+        }
+        for (node, uses) in graph.nodes.iter().zip(&mut uses) {
+            if let (Some(tie), true) = (node.tie, *uses > 0) {
+                *uses = most[&tie];
+            }
+        }
+        let mut readers = vec![Vec::new(); graph.nodes.len()];
+        for (id, node) in graph.nodes.iter().enumerate() {
+            for &input in &node.inputs {
+                if let Some(readers) = readers.get_mut(input) {
+                    readers.push(id);
+                }
+            }
+        }
         Lowering {
             graph,
             stats,
             network,
             uses,
             mixed: mixed(graph),
+            readers,
             values: vec![None; graph.nodes.len()],
             chained: options.inputs.clone(),
             functions: Vec::new(),
+            seen: Self::state_ties(graph),
+            states,
         }
     }
 
-    pub fn run(mut self) -> Result<QuantizedModel, QuantizeError> {
+    /// The model, and how states of loops are represented: run again with these until they stay the same.
+    pub fn run(mut self) -> Result<(QuantizedModel, States), QuantizeError> {
         let inputs = self.inputs()?;
         for id in 0..self.graph.nodes.len() {
             if self.uses[id] == 0 || self.values[id].is_some() {
@@ -83,11 +147,12 @@ impl<'a> Lowering<'a> {
             let value = self.node(id)?;
             // What is read twice is quantized once, here.
             let value = match value {
-                Value::Acc(acc) if self.uses[id] > 1 => {
+                Value::Acc(acc) if self.uses[id] > 1 && !self.is_divided(id, &acc) => {
                     Value::Act(self.materialize(acc, self.mixed[id], id)?)
                 }
                 value => value,
             };
+            let value = self.state(id, value)?;
             self.values[id] = Some(value);
         }
         let mut outputs = Vec::new();
@@ -106,17 +171,19 @@ impl<'a> Lowering<'a> {
                 zero_point: shorten(zero_point),
             });
         }
+        let states = self.found_states();
         let mut model = self.network.finish(nodes);
         model.inputs = inputs;
         model.outputs = outputs;
         model.program.expand(&ProgramLimits::default())?;
-        Ok(model)
+        Ok((model, states))
     }
 
     pub fn origin(&self, id: NodeId) -> Origin<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
             graph_node: Some(id),
+            tie: self.graph.nodes[id].tie,
         }
     }
 
@@ -125,6 +192,7 @@ impl<'a> Lowering<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
             graph_node: None,
+            tie: self.graph.nodes[id].tie,
         }
     }
 
@@ -233,6 +301,8 @@ impl<'a> Lowering<'a> {
             Some(Node::Neurons(n)) => {
                 plane.value.port == 0
                     && n.unit.tables.is_empty()
+                    && n.leader().is_none()
+                    && !self.network.shared.contains(&plane.value.node)
                     && !taken.contains(&plane.value.node)
             }
             _ => false,

@@ -1,5 +1,7 @@
 //! The program under construction, and how accumulators become neurons.
 
+use std::collections::{HashMap, HashSet};
+
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
@@ -7,6 +9,7 @@ use zkinfer_circuits::program::{
 use super::QuantizeError;
 use super::value::{ANY, Acc, AccTerm, Act, Plane};
 use super::wiring::{fit_view, is_identity};
+use crate::graph::Tie;
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -21,6 +24,12 @@ pub(super) struct Network {
     pub hints: Vec<HintSolver>,
     pub layers: Vec<Layer>,
     pub decodings: Vec<(usize, Decoding)>,
+    /// The views of every value.
+    pub views: HashMap<ValueRef, Vec<usize>>,
+    /// Neurons of every tie whose weights others may share.
+    pub leaders: HashMap<Tie, Vec<u32>>,
+    /// Those of them whose weights others do.
+    pub shared: HashSet<u32>,
 }
 
 /// A layer's name and, if it stands for one, its float tensor.
@@ -28,6 +37,7 @@ pub(super) struct Network {
 pub(super) struct Origin<'a> {
     pub name: &'a str,
     pub graph_node: Option<usize>,
+    pub tie: Option<Tie>,
 }
 
 /// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
@@ -62,6 +72,20 @@ impl Network {
         }
     }
 
+    /// Like [`Self::width`], counting slots that hold rounded numbers: ones are exact.
+    pub fn rounded(&self, value: ValueRef) -> f64 {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.rounded(*source),
+            Some(Node::Concat { sources }) => {
+                let sources = sources.iter().map(|s| self.rounded(*s));
+                sources.fold(0.0, f64::max)
+            }
+            Some(Node::Sum { source, group }) => self.rounded(*source) * f64::from(*group),
+            Some(Node::Constant { .. }) => 0.0,
+            _ => 1.0,
+        }
+    }
+
     pub fn push(&mut self, node: Node) -> ValueRef {
         self.nodes.push(node);
         ValueRef::new(self.nodes.len() - 1)
@@ -69,11 +93,12 @@ impl Network {
 
     pub fn view(&mut self, source: ValueRef, view: View) -> ValueRef {
         let same =
-            |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
-        match self.nodes.iter().rposition(same) {
-            Some(at) => ValueRef::new(at),
-            None => self.push(Node::View { source, view }),
+            |&&at: &&usize| matches!(&self.nodes[at], Node::View { view: v, .. } if *v == view);
+        if let Some(&at) = self.views.get(&source).and_then(|v| v.iter().find(same)) {
+            return ValueRef::new(at);
         }
+        self.views.entry(source).or_default().push(self.nodes.len());
+        self.push(Node::View { source, view })
     }
 
     pub fn constant(&mut self, len: usize) -> ValueRef {
@@ -173,11 +198,7 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
-        let widths: Vec<f64> = acc
-            .terms
-            .iter()
-            .map(|t| self.width(t.source) as f64)
-            .collect();
+        let widths: Vec<f64> = acc.terms.iter().map(|t| self.rounded(t.source)).collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
             // No finer than what roundings of the operands make of a value that calibration saw to be constant.
@@ -290,24 +311,52 @@ impl Network {
                 reason,
             });
         }
-        let neurons = Neurons {
+        let mut neurons = Neurons {
             groups: acc.groups as u32,
             outputs: acc.outputs as u32,
             positions: acc.positions as u32,
             unit,
             terms,
         };
+        let leader = origin.tie.and_then(|tie| self.leader(tie, &neurons, &data));
+        if let Some(leader) = leader {
+            for term in &mut neurons.terms {
+                term.weights = Weights::Shared(leader);
+            }
+            self.shared.insert(leader);
+        }
         let node = self.push(Node::Neurons(neurons)).node;
-        for (term, data) in data.into_iter().enumerate() {
-            self.weights.push(WeightTensor {
-                node,
-                term: term as u32,
-                data,
-            });
+        if leader.is_none() {
+            for (term, data) in data.into_iter().enumerate() {
+                self.weights.push(WeightTensor {
+                    node,
+                    term: term as u32,
+                    data,
+                });
+            }
+            if let Some(tie) = origin.tie {
+                self.leaders.entry(tie).or_default().push(node);
+            }
         }
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
         Ok(node)
+    }
+
+    /// Earlier neurons of the same tie and shape with the same weights.
+    fn leader(&self, tie: Tie, neurons: &Neurons, data: &[Vec<i32>]) -> Option<u32> {
+        let shape = |n: &Neurons| (n.groups, n.outputs, n.unit.clone());
+        let alike = |&node: &u32| {
+            let Some(Node::Neurons(leader)) = self.nodes.get(node as usize) else {
+                return false;
+            };
+            let first = self.weights.partition_point(|w| w.node < node);
+            shape(leader) == shape(neurons)
+                && leader.terms.len() == data.len()
+                && (self.weights[first..].iter().zip(data)).all(|(w, d)| w.data == *d)
+                && (leader.terms.iter().zip(&neurons.terms)).all(|(a, b)| a.inputs == b.inputs)
+        };
+        self.leaders.get(&tie)?.iter().copied().find(alike)
     }
 
     pub fn record(&mut self, node: u32, scales: &[f64], range: (f64, f64), origin: Origin<'_>) {

@@ -5,7 +5,7 @@
 
 use zkinfer_circuits::program::MAX_RANGE_BITS;
 
-use super::lower::Lowering;
+use super::lower::lower;
 use super::report::{OutputReport, evaluate};
 use super::stats::Stats;
 use super::{QuantizeError, QuantizeOptions};
@@ -33,7 +33,7 @@ pub(super) fn automatic(
     let mut best: Option<(f64, QuantizedModel)> = None;
     let mut failure = None;
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
-        let model = match Lowering::new(graph, stats, options, bits).run() {
+        let model = match lower(graph, stats, options, bits) {
             Ok(model) => model,
             // Some operators need room for counts: more bits may do.
             Err(e) => {

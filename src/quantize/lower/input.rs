@@ -84,6 +84,11 @@ impl Lowering<'_> {
         let len = node.len();
         let flat = node.shape.iter().filter(|&&l| l > 1).count() <= 1;
         let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        // What is read step by step has one scale in all steps.
+        let stepped = |&reader: &NodeId| self.graph.nodes[reader].tie.is_some();
+        if self.readers[id].iter().any(stepped) {
+            return None;
+        }
         if !flat || !(2..=MAX_FEATURES).contains(&len) || (low_is_hard && high_is_hard) {
             return None;
         }

@@ -126,7 +126,7 @@ impl Lowering<'_> {
         let channel = |c: usize| {
             let term = |t: &AccTerm| {
                 let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
-                row.iter().map(|w| w * w).sum::<f64>() * self.width(t.source) as f64
+                row.iter().map(|w| w * w).sum::<f64>() * self.network.rounded(t.source)
             };
             acc.terms.iter().map(term).sum::<f64>().sqrt()
         };

@@ -27,6 +27,9 @@ impl Lowering<'_> {
         let act = match (value, whole) {
             (Value::Acc(mut acc), Some(whole)) => {
                 let map: Vec<usize> = whole.iter().map(|&i| acc.source(i)).collect();
+                if let Some(part) = super::narrow::narrow(&acc, &map) {
+                    return Ok(Value::Acc(part));
+                }
                 acc.post = if is_identity(&map, acc.len()) {
                     None
                 } else {
