@@ -38,7 +38,14 @@ pub struct GraphNode {
     pub inputs: Vec<NodeId>,
     /// Shape of the result; its product is the length of the result.
     pub shape: Vec<usize>,
+    /// Nodes of equal ties are one operation in several steps of a loop: they are quantized alike, so that their weights
+    /// are committed once. Lengths of results must agree; whatever else differs costs only the sharing.
+    pub tie: Option<Tie>,
 }
+
+/// See [`GraphNode::tie`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct Tie(pub u32);
 
 /// The operations that quantization knows.
 #[derive(Clone, Debug)]
@@ -87,11 +94,23 @@ pub enum Op {
         /// Products per result.
         group: usize,
     },
+    /// Matrix products of two activations.
+    MatMul(MatMul),
     /// Index of the first largest element of consecutive runs of `len` elements.
     ArgMax {
         /// Elements per run.
         len: usize,
     },
+    /// The `count` largest elements of consecutive runs of `len`, in falling order, as indicators: `[runs][count][len]`, one
+    /// where the element is the one and zero elsewhere. Of equal elements the first comes first.
+    TopK {
+        /// Elements per run.
+        len: usize,
+        /// How many of them.
+        count: usize,
+    },
+    /// `truth · x`, element by element: the first operand is 0 or 1, and the result is exactly the second, or zero.
+    Gate,
     /// Softmax over consecutive runs of `len` elements.
     Softmax {
         /// Elements per distribution.
@@ -117,6 +136,23 @@ pub struct Linear {
     pub weights: Vec<f32>,
     /// `[groups][outputs]`, or empty.
     pub bias: Vec<f32>,
+}
+
+/// `y[g,o,p] = Σ_i left[g,o,i] · right[g,p,i]`, result `[groups][outputs][positions]` row-major.
+#[derive(Clone, Debug)]
+pub struct MatMul {
+    /// Products side by side (batches, heads).
+    pub groups: usize,
+    /// Rows of the left matrix.
+    pub outputs: usize,
+    /// Columns of the right matrix.
+    pub positions: usize,
+    /// Products per element of the result.
+    pub inputs: usize,
+    /// The first operand read as `[groups][outputs][inputs]`.
+    pub left: View,
+    /// The second operand read as `[groups][positions][inputs]`.
+    pub right: View,
 }
 
 /// Element-wise functions.
@@ -204,6 +240,14 @@ pub enum BinaryOp {
     Min,
     Max,
     Pow,
+    /// Remainder with the dividend's sign, as Rust's `%`.
+    Rem,
+    /// Bits of the nearest whole numbers, in two's complement.
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
 }
 
 impl GraphNode {

@@ -47,7 +47,6 @@ pub mod error;
 pub mod files;
 pub mod graph;
 pub mod import;
-pub mod interface;
 pub mod model;
 pub mod params;
 pub mod plan;
@@ -80,6 +79,8 @@ pub use zkinfer_circuits::transcript::Digest;
 pub use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Limits, Verdict, Verifier, verify_many,
 };
+/// Real numbers and the integers of statements.
+pub use zkinfer_interface as interface;
 
 /// The operating system's random generator, as the functions of this crate take it.
 ///

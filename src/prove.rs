@@ -13,6 +13,8 @@ mod cheats;
 pub(crate) mod engine;
 #[cfg(test)]
 mod equal;
+#[cfg(test)]
+mod families;
 pub(crate) mod fold;
 #[cfg(test)]
 mod random;
@@ -30,6 +32,7 @@ use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{CryptoRng, SeedableRng};
+use std::ops::Range;
 use std::time::{Duration, Instant};
 use zkinfer_circuits::fold::Coefficients;
 use zkinfer_circuits::layout::BLINDING_ROWS;
@@ -73,7 +76,8 @@ pub(crate) trait Deviation {
     fn cells(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
     /// Multiplicities.
     fn multiplicities(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
-    /// All columns so far: after phase 1, 2 and 3.
+    /// All columns so far of one run: after phase 1, after the folded weights and activations, the free coefficients, and the
+    /// running sums (1 to 4).
     fn columns(&mut self, _plan: &Plan, _phase: u8, _columns: &mut [Vec<F>]) {}
     /// The challenges of phase 2, if they are not taken from the transcript.
     fn challenges(&mut self, _challenges: &mut zkinfer_circuits::fold::Challenges) {}
@@ -200,10 +204,8 @@ impl Prover<'_> {
             filled.push(columns);
         }
         clock.lap(&mut timings.witness);
-        let mut commitments = Vec::new();
-        for (run, columns) in filled.iter().enumerate() {
-            commitments.extend(proof.commit(run, columns)?);
-        }
+        let phase1 = 0..layout.columns.phase1();
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, phase1)?;
         clock.lap(&mut timings.phase1);
         hooks.tell(Stage::Fold)?;
 
@@ -213,42 +215,58 @@ impl Prover<'_> {
             .map_err(|_| ProveError::Unlucky)?;
         hooks.deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        let first = &mut filled[0];
-        first.extend(self.phase2(&coefficients));
-        hooks.deviation.columns(plan, 2, first);
+        let weights = self.folded_weights(&coefficients);
+        for (columns, task) in filled.iter_mut().zip(tasks) {
+            columns.extend_from_slice(&weights);
+            columns.extend(self.usable(coefficients.values(&task.trace.slots)));
+            hooks.deviation.columns(plan, 2, columns);
+        }
         clock.lap(&mut timings.fold);
-        let range = layout.columns.phase1()..layout.columns.phase1() + layout.columns.phase2();
-        let shared: Vec<Vec<F>> = first[range.clone()].to_vec();
-        let phase2 = proof.commit(0, &shared)?;
+        let folded = layout.columns.phase1()..layout.columns.phase1() + layout.columns.folded();
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, folded.clone())?;
         clock.lap(&mut timings.phase2);
+        let eta = session
+            .eta(layout, &commitments)
+            .map_err(|_| ProveError::Unlucky)?;
         hooks.tell(Stage::Sums)?;
 
+        for columns in &mut filled {
+            let free = self.free(&coefficients, columns, eta);
+            columns.extend(free);
+            hooks.deviation.columns(plan, 3, columns);
+        }
+        clock.lap(&mut timings.fold);
+        let free = folded.end..folded.end + layout.columns.free;
+        let commitments = commit_runs(proof.as_mut(), repeated, &filled, free.clone())?;
+        clock.lap(&mut timings.phase2);
         let late = session
-            .late(layout, &phase2)
+            .late(layout, eta, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
         let (kappa, beta) = coefficients.late(&late);
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         hooks.deviation.instances(plan, &mut instances);
         let inverses = sums::table_inverses(plan, &challenges);
-        for (run, (mut columns, phase1)) in filled.into_iter().zip(&phases1).enumerate() {
-            if run > 0 {
-                columns.extend_from_slice(&shared);
-            }
-            columns.extend(sums::phase3(
+        for (columns, phase1) in filled.iter_mut().zip(&phases1) {
+            let sums = sums::phase3(
                 plan,
                 &inverses,
                 phase1,
-                &columns,
+                columns,
                 &challenges,
                 &late,
                 kappa,
                 &beta,
-            ));
-            hooks.deviation.columns(plan, 3, &mut columns);
-            hooks.deviation.filled(plan, &columns, &instances);
-            let first = if run == 0 { range.end } else { range.start };
-            commit_rest(proof.as_mut(), repeated, run, &columns, first)?;
+            );
+            columns.extend(sums);
+            hooks.deviation.columns(plan, 4, columns);
+            hooks.deviation.filled(plan, columns, &instances);
         }
+        commit_runs(
+            proof.as_mut(),
+            repeated,
+            &filled,
+            free.end..layout.columns.advice(),
+        )?;
         clock.lap(&mut timings.phase3);
         hooks.tell(Stage::Open)?;
 
@@ -263,35 +281,50 @@ impl Prover<'_> {
         Ok((halo2, link, timings))
     }
 
-    /// `S`, `T` and `E` columns.
-    fn phase2(&self, coefficients: &Coefficients<'_>) -> Vec<Vec<F>> {
-        let layout = &self.plan.layout;
-        let first = layout.columns.phase1();
-        let rows = layout.last + 1;
-        let mut columns = vec![vec![F::ZERO; rows]; layout.columns.phase2()];
+    /// Columns filled up with zeros to the active rows and the row behind.
+    fn usable(&self, mut columns: Vec<Vec<F>>) -> Vec<Vec<F>> {
+        let rows = self.plan.layout.last + 1;
+        columns.iter_mut().for_each(|c| c.resize(rows, F::ZERO));
+        columns
+    }
+
+    /// `S` and `T` columns.
+    fn folded_weights(&self, coefficients: &Coefficients<'_>) -> Vec<Vec<F>> {
+        let columns = &self.plan.layout.columns;
+        let first = columns.phase1();
+        let mut folded = self.usable(vec![Vec::new(); columns.direct + columns.table]);
         for (group, matrix) in self.plan.groups.iter().zip(self.matrices) {
-            let folded = matrix.fold(self.generators, &coefficients.group(group));
-            let column = &mut columns[group.column - first];
-            for (&row, v) in group.rows.iter().zip(folded) {
+            let values = matrix.fold(self.generators, &coefficients.group(group));
+            let column = &mut folded[group.column - first];
+            for (&row, v) in group.rows.iter().zip(values) {
                 column[row as usize] += v;
             }
         }
-        if layout.columns.free > 0 {
-            let table = layout.columns.direct..layout.columns.direct + layout.columns.table;
-            let free = coefficients.free(&columns[table]);
-            let slots = layout
-                .slots
-                .iter()
-                .enumerate()
-                .skip(zkinfer_circuits::program::FIRST_SLOT as usize);
-            for (slot, cell) in slots {
-                if let Some((column, _)) = layout.ports[cell.port as usize].free {
-                    columns[column - first][cell.row as usize] = free[slot];
-                }
+        folded
+    }
+
+    /// `E` columns, given the columns before.
+    fn free(
+        &self,
+        coefficients: &Coefficients<'_>,
+        before: &[Vec<F>],
+        eta: Option<F>,
+    ) -> Vec<Vec<F>> {
+        let layout = &self.plan.layout;
+        let mut columns = self.usable(vec![Vec::new(); layout.columns.free]);
+        if layout.columns.free == 0 {
+            return columns;
+        }
+        let (table, values) = (layout.table_column(0), layout.value_column(0));
+        let free = coefficients.free(&before[table..values], &before[values..], eta);
+        let slots = layout.slots.iter().enumerate();
+        for (slot, cell) in slots.skip(zkinfer_circuits::program::FIRST_SLOT as usize) {
+            if let Some((_, number)) = layout.ports[cell.port as usize].free {
+                columns[number][cell.row as usize] = free[slot];
             }
-            if let Some((column, _)) = layout.free_one.and_then(|p| layout.ports[p as usize].free) {
-                columns[column - first][0] = free[zkinfer_circuits::program::ONE as usize];
-            }
+        }
+        if let Some((_, number)) = layout.free_one.and_then(|p| layout.ports[p as usize].free) {
+            columns[number][0] = free[zkinfer_circuits::program::ONE as usize];
         }
         columns
     }
@@ -336,23 +369,26 @@ impl Prover<'_> {
     }
 }
 
-/// Commits to a run's columns from `first` on; later runs repeat those that are the same for all.
-fn commit_rest(
+/// Commits to columns of all runs and returns the commitments that the transcript absorbs; later runs repeat what is the
+/// same for all.
+fn commit_runs(
     proof: &mut dyn Columns,
     repeated: &[bool],
-    run: usize,
-    columns: &[Vec<F>],
-    first: usize,
-) -> Result<(), ProveError> {
-    let mut at = first;
-    for same in repeated[first..].chunk_by(|a, b| a == b) {
-        let range = at..at + same.len();
-        at = range.end;
-        if run > 0 && same[0] {
-            proof.repeat(run, range.len())?;
-        } else {
-            proof.commit(run, &columns[range])?;
+    runs: &[Vec<Vec<F>>],
+    range: Range<usize>,
+) -> Result<Vec<C>, ProveError> {
+    let mut commitments = Vec::new();
+    for (run, columns) in runs.iter().enumerate() {
+        let mut at = range.start;
+        for same in repeated[range.clone()].chunk_by(|a, b| a == b) {
+            let part = at..at + same.len();
+            at = part.end;
+            if run > 0 && same[0] {
+                proof.repeat(run, part.len())?;
+            } else {
+                commitments.extend(proof.commit(run, &columns[part])?);
+            }
         }
     }
-    Ok(())
+    Ok(commitments)
 }

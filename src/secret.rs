@@ -54,7 +54,7 @@ impl std::fmt::Debug for Secret {
 /// An exact run of the quantized model on one input.
 #[derive(Clone)]
 pub struct Run {
-    trace: Trace,
+    pub(crate) trace: Trace,
     input: Vec<u16>,
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,

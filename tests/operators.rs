@@ -26,6 +26,7 @@ fn graph(inputs: &[usize], rest: Vec<(Op, Vec<usize>, Vec<usize>)>) -> Graph {
             op: Op::Input,
             inputs: Vec::new(),
             shape: vec![len],
+            tie: None,
         });
     }
     for (op, inputs, shape) in rest {
@@ -34,6 +35,7 @@ fn graph(inputs: &[usize], rest: Vec<(Op, Vec<usize>, Vec<usize>)>) -> Graph {
             op,
             inputs,
             shape,
+            tie: None,
         });
     }
     Graph {

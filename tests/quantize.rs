@@ -66,6 +66,7 @@ impl Builder {
             op,
             inputs: inputs.to_vec(),
             shape: shape.to_vec(),
+            tie: None,
         });
         id
     }

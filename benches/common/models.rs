@@ -38,6 +38,7 @@ fn push(graph: &mut Graph, op: Op, shape: Vec<usize>) {
         op,
         inputs: last.into_iter().collect(),
         shape,
+        tie: None,
     });
 }
 

@@ -288,6 +288,15 @@ fn write_node(w: &mut Writer, node: &Node) {
                         w.len(weights.len());
                         weights.iter().for_each(|&v| w.i64(v));
                     }
+                    Weights::Shared(leader) => {
+                        w.u8(2);
+                        w.u32(*leader);
+                    }
+                    Weights::Value { value, factor } => {
+                        w.u8(3);
+                        write_value(w, *value);
+                        w.i64(*factor);
+                    }
                 }
             }
         }
@@ -342,6 +351,11 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
                         let len = r.len(8)?;
                         Weights::Public(r.list(len, Reader::i64)?)
                     }
+                    2 => Weights::Shared(r.u32()?),
+                    3 => Weights::Value {
+                        value: read_value(r)?,
+                        factor: r.i64()?,
+                    },
                     _ => {
                         return Err(DecodeError::Invalid {
                             what: "kind of weights",

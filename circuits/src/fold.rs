@@ -13,11 +13,19 @@
 //! E_j  =  Σ_blocks Σ_{p,w,i : slot j is in patch[p,w,i]}  b_{p,w} · T_i
 //! β_i  =  Σ_{p,w} b_{p,w} · Σ_{j in patch[p,w,i]} ζ_j          so that  Σ_j ζ_j·E_j = Σ_i β_i·T_i
 //! ```
+//!
+//! Coefficients that are activations `A[c,i]` are folded in the same way: `U_i = Σ_c a_c·A[c,i]` takes the place of `T_i` (times
+//! the term's factor). `U` is no public function of anything committed before the challenges, so a third identity ties it
+//! to the activations: with powers `η_i` of a challenge that is drawn after `U` was committed, `E` of every slot in `A[c,i]` has
+//! a further part `η_i·a_c`, so that the products `Σ x·E` have the part `Σ_i η_i·Σ_c a_c·A[c,i]`, from which `Σ_i η_i·U_i` is taken
+//! off. As a polynomial in `η`, whose constant part is the identity of the accumulators, the sum vanishes only if all do.
 
 use crate::F;
 use crate::layout::{Block, Fold, LaneWeights, Layout};
 use crate::program::{Expanded, FIRST_SLOT, Neurons, Node, ONE, Program, Weights, ZERO};
 use ff::Field;
+
+mod values;
 
 /// Challenges of the second phase: drawn after everything that does not depend on a challenge was committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -33,6 +41,9 @@ pub struct Challenges {
 /// Challenges of the third phase: drawn after the fold columns were committed.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct LateChallenges {
+    /// `η`, weighs the folded activations; drawn after they and before the free coefficients were committed. `None` if no
+    /// activation is a coefficient.
+    pub eta: Option<F>,
     /// `z₀, z₁, …`, weigh the free coefficients; empty if there are none.
     pub e: Vec<F>,
 }
@@ -114,11 +125,13 @@ pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
 
 /// Inputs per output with committed weights.
 pub fn committed_inputs(n: &Neurons) -> usize {
-    n.terms
-        .iter()
-        .filter(|t| t.weights == Weights::Committed)
-        .map(|t| t.inputs as usize)
-        .sum()
+    let committed = n.terms.iter().filter(|t| t.weights == Weights::Committed);
+    committed.map(|t| t.inputs as usize).sum()
+}
+
+/// Inputs per output whose coefficients are activations.
+pub fn value_inputs(n: &Neurons) -> usize {
+    n.operands().map(|(t, _, _)| t.inputs as usize).sum()
 }
 
 /// Coefficients that follow from the first challenges.
@@ -207,10 +220,10 @@ impl<'a> Coefficients<'a> {
         self.powers[self.layout.last - height + offset]
     }
 
-    /// `Σ_c a_c·W[c,i]` for the public terms of a block, `[term][input]`.
-    fn public_table(&self, n: &Neurons, block: &Block) -> Vec<Option<Vec<F>>> {
+    /// Where the folded coefficients of every term of a block are.
+    fn folded(&self, n: &Neurons, block: &Block) -> Vec<Folded> {
         let powers = self.channel_powers(block);
-        let fold = |weights: &Vec<i64>, inputs: usize| {
+        let fold = |weights: &[i64], inputs: usize| {
             let mut folded = vec![F::ZERO; inputs];
             for (c, power) in block.channels.clone().zip(&powers) {
                 let row = (block.group * n.outputs as usize + c) * inputs;
@@ -220,18 +233,41 @@ impl<'a> Coefficients<'a> {
             }
             folded
         };
+        let (mut table, mut values) = (block.table, block.values);
+        let take = |rows: &mut Option<(usize, usize)>, inputs: usize| {
+            let (column, row) = rows.unwrap_or_default();
+            *rows = Some((column, row + inputs));
+            (column, row)
+        };
         n.terms
             .iter()
-            .map(|t| match &t.weights {
-                Weights::Committed => None,
-                Weights::Public(w) => Some(fold(w, t.inputs as usize)),
+            .map(|t| {
+                let inputs = t.inputs as usize;
+                match &t.weights {
+                    Weights::Public(w) => Folded::Public(fold(w, inputs)),
+                    Weights::Value { factor, .. } => {
+                        let (column, row) = take(&mut values, inputs);
+                        let factor = small(*factor);
+                        Folded::Values {
+                            column,
+                            row,
+                            factor,
+                        }
+                    }
+                    // Members of a family are folded with their leader, whose weights are committed.
+                    Weights::Committed | Weights::Shared(_) => {
+                        let (column, row) = take(&mut table, inputs);
+                        Folded::Table { column, row }
+                    }
+                }
             })
             .collect()
     }
 
-    /// The free coefficients `E`, per slot (entry [`ONE`] is the constant's), given the folded weights: `table(i)` is the
-    /// content of `T` column `i`.
-    pub fn free(&self, table: &[Vec<F>]) -> Vec<F> {
+    /// The free coefficients `E`, per slot (entry [`ONE`] is the constant's), given the folded weights and activations: the
+    /// contents of the `T` and `U` columns.
+    pub fn free(&self, table: &[Vec<F>], values: &[Vec<F>], eta: Option<F>) -> Vec<F> {
+        let eta = self.eta_powers(eta);
         let mut free = vec![F::ZERO; self.expanded.slots as usize];
         for (node, placement) in self.layout.placements.iter().enumerate() {
             let Node::Neurons(n) = &self.program.nodes[node] else {
@@ -242,7 +278,9 @@ impl<'a> Coefficients<'a> {
                     self.direct_public(n, cells, |slot, c| free[slot as usize] += c)
                 }
                 Some((_, Some(Fold::Table(blocks)))) => {
-                    self.free_of_blocks(n, blocks, table, &mut free)
+                    self.free_of_blocks(node, n, blocks, (table, values), &mut free);
+                    let visit = |slot: u32, _, c| free[slot as usize] += c;
+                    self.for_each_operand(n, blocks, &eta, visit);
                 }
                 _ => {}
             }
@@ -287,81 +325,90 @@ impl<'a> Coefficients<'a> {
         }
     }
 
-    fn free_of_blocks(&self, n: &Neurons, blocks: &[Block], table: &[Vec<F>], free: &mut [F]) {
+    fn free_of_blocks(
+        &self,
+        node: usize,
+        n: &Neurons,
+        blocks: &[Block],
+        (table, values): (&[Vec<F>], &[Vec<F>]),
+        free: &mut [F],
+    ) {
         let window = n.unit.window as usize;
         for group in 0..n.groups as usize {
             let of_group = blocks_of(blocks, group);
             let Some(model) = of_group.first() else {
                 continue;
             };
-            let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
+            let folded: Vec<_> = of_group.iter().map(|b| self.folded(n, b)).collect();
             for k in 0..model.tiles.len() {
-                let mut offset = 0; // of the term among the committed inputs
                 for (t, term) in n.terms.iter().enumerate() {
                     let inputs = term.inputs as usize;
                     // Σ_blocks λ·T, per candidate and input: all blocks of a group share patches.
-                    let mut folded = vec![F::ZERO; window * inputs];
-                    for (block, public) in of_group.iter().zip(&public) {
-                        let values: &[F] = match (&public[t], block.table) {
-                            (Some(values), _) => values,
-                            (None, Some((column, row))) => {
-                                &table[column][row + offset..row + offset + inputs]
-                            }
-                            (None, None) => continue,
+                    let mut sums = vec![F::ZERO; window * inputs];
+                    for (block, folded) in of_group.iter().zip(&folded) {
+                        let (coefficients, factor): (&[F], F) = match &folded[t] {
+                            Folded::Public(folded) => (folded, F::ONE),
+                            Folded::Table { column, row } => (&table[*column][*row..], F::ONE),
+                            Folded::Values {
+                                column,
+                                row,
+                                factor,
+                            } => (&values[*column][*row..], *factor),
                         };
                         let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
-                        for (w, folded) in folded.chunks_mut(inputs).enumerate() {
-                            let lambda = self.lambda[first + w];
-                            folded
-                                .iter_mut()
-                                .zip(values)
+                        for (w, sums) in sums.chunks_mut(inputs).enumerate() {
+                            let lambda = self.lambda[first + w] * factor;
+                            sums.iter_mut()
+                                .zip(coefficients)
                                 .for_each(|(f, v)| *f += lambda * v);
                         }
                     }
-                    self.for_each_patch(n, group, model, k, t, |power, w, i, slots| {
-                        let c = power * folded[w * inputs + i];
+                    self.for_each_patch(node, group, model, k, t, |power, w, i, slots| {
+                        let c = power * sums[w * inputs + i];
                         slots.iter().for_each(|&s| free[s as usize] += c);
                     });
-                    if public[0][t].is_none() {
-                        offset += inputs;
-                    }
                 }
             }
         }
     }
 
-    /// Visits `(position power, candidate, input, slots)` of all positions in one tile.
+    /// Visits `(position power, candidate, input, slots)` of all positions in one tile, those of the node's family included.
     fn for_each_patch(
         &self,
-        n: &Neurons,
+        node: usize,
         group: usize,
         block: &Block,
         tile: usize,
         term: usize,
         mut visit: impl FnMut(F, usize, usize, &[u32]),
     ) {
-        let wires = self.expanded.value(n.terms[term].patches);
-        let (window, inputs) = (n.unit.window as usize, n.terms[term].inputs as usize);
-        let positions = block.tiles[tile].positions.clone();
-        for p in positions.clone() {
-            let power = self.position_power(block.height, p - positions.start);
-            for w in 0..window {
-                let element = ((group * n.positions as usize + p) * window + w) * inputs;
-                for i in 0..inputs {
-                    visit(power, w, i, wires.element(element + i));
+        let tile = &block.tiles[tile].positions;
+        let family = self.layout.placements[node].iter().flat_map(|p| &p.family);
+        for &(member, first) in family {
+            let Node::Neurons(n) = &self.program.nodes[member as usize] else {
+                continue;
+            };
+            let wires = self.expanded.value(n.terms[term].patches);
+            let (window, inputs) = (n.unit.window as usize, n.terms[term].inputs as usize);
+            let positions = n.positions as usize;
+            for p in tile.start.max(first)..tile.end.min(first + positions) {
+                let power = self.position_power(block.height, p - tile.start);
+                for w in 0..window {
+                    let element = ((group * positions + p - first) * window + w) * inputs;
+                    for i in 0..inputs {
+                        visit(power, w, i, wires.element(element + i));
+                    }
                 }
             }
         }
     }
 
-    /// The verifier's coefficients: `β` per `T` column and used row, and `κ`, both multiplied by `z₀`.
+    /// The verifier's coefficients: `κ`, and `β` per `T` and `U` column and used row, both multiplied by `z₀`. To those of `U`
+    /// columns the powers of `η` are added.
     pub fn late(&self, late: &LateChallenges) -> (F, Vec<Vec<F>>) {
-        let mut beta: Vec<Vec<F>> = self
-            .layout
-            .table_rows
-            .iter()
-            .map(|&rows| vec![F::ZERO; rows])
-            .collect();
+        let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
+        let mut beta: Vec<Vec<F>> = rows.map(|&rows| vec![F::ZERO; rows]).collect();
+        let eta = self.eta_powers(late.eta);
         let mut kappa = F::ZERO;
         let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
             return (kappa, beta);
@@ -376,16 +423,22 @@ impl<'a> Coefficients<'a> {
                     self.direct_public(n, cells, |slot, c| kappa += c * zeta[slot as usize]);
                 }
                 Some((_, Some(Fold::Table(blocks)))) => {
-                    self.late_of_blocks(n, blocks, &zeta, &mut kappa, &mut beta)
+                    self.late_of_blocks(node, n, blocks, &zeta, &mut kappa, &mut beta);
+                    let visit = |slot: u32, _, c: F| kappa += c * zeta[slot as usize];
+                    self.for_each_operand(n, blocks, &eta, visit);
                 }
                 _ => {}
             }
+        }
+        for (beta, eta) in beta[self.layout.table_rows.len()..].iter_mut().zip(&eta) {
+            beta.iter_mut().zip(eta).for_each(|(b, eta)| *b += eta);
         }
         (kappa, beta)
     }
 
     fn late_of_blocks(
         &self,
+        node: usize,
         n: &Neurons,
         blocks: &[Block],
         zeta: &[F],
@@ -393,40 +446,41 @@ impl<'a> Coefficients<'a> {
         beta: &mut [Vec<F>],
     ) {
         let window = n.unit.window as usize;
+        let tables = self.layout.table_rows.len();
         for group in 0..n.groups as usize {
             let of_group = blocks_of(blocks, group);
             let Some(model) = of_group.first() else {
                 continue;
             };
-            let public: Vec<_> = of_group.iter().map(|b| self.public_table(n, b)).collect();
+            let folded: Vec<_> = of_group.iter().map(|b| self.folded(n, b)).collect();
             for k in 0..model.tiles.len() {
-                let mut offset = 0;
                 for (t, term) in n.terms.iter().enumerate() {
                     let inputs = term.inputs as usize;
                     // Σ_p power · ζ(patch), per candidate and input, shared by all blocks of the group.
                     let mut sums = vec![F::ZERO; window * inputs];
-                    self.for_each_patch(n, group, model, k, t, |power, w, i, slots| {
+                    self.for_each_patch(node, group, model, k, t, |power, w, i, slots| {
                         let zeta: F = match slots {
                             [slot] => zeta[*slot as usize],
                             _ => slots.iter().map(|&s| zeta[s as usize]).sum(),
                         };
                         sums[w * inputs + i] += power * zeta;
                     });
-                    for (block, public) in of_group.iter().zip(&public) {
+                    for (block, folded) in of_group.iter().zip(&folded) {
                         let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
                         for i in 0..inputs {
                             let b: F = (0..window)
                                 .map(|w| self.lambda[first + w] * sums[w * inputs + i])
                                 .sum();
-                            match (&public[t], block.table) {
-                                (Some(values), _) => *kappa += b * values[i],
-                                (None, Some((column, row))) => beta[column][row + offset + i] += b,
-                                (None, None) => {}
+                            match &folded[t] {
+                                Folded::Public(folded) => *kappa += b * folded[i],
+                                Folded::Table { column, row } => beta[*column][row + i] += b,
+                                Folded::Values {
+                                    column,
+                                    row,
+                                    factor,
+                                } => beta[tables + column][row + i] += b * factor,
                             }
                         }
-                    }
-                    if public[0][t].is_none() {
-                        offset += inputs;
                     }
                 }
             }
@@ -459,6 +513,20 @@ impl<'a> Coefficients<'a> {
         }
         zeta
     }
+}
+
+/// Where the folded coefficients of a term of a block are.
+enum Folded {
+    /// Here: they are public.
+    Public(Vec<F>),
+    /// In a `T` column, from this row on.
+    Table { column: usize, row: usize },
+    /// In a `U` column, from this row on; the term's factor is not in them.
+    Values {
+        column: usize,
+        row: usize,
+        factor: F,
+    },
 }
 
 /// The blocks of a group: they are listed group by group.

@@ -12,6 +12,7 @@
 //! | row 0 of inputs | `input: first row is empty` |
 //! | multiplicities | `lookup: table sum` and `lookup: sums agree` |
 //! | `S`, `T` | the link to the model commitment ([`crate::link`]), not a gate |
+//! | `U` | `fold: products` and `fold: sums agree` |
 //! | `E` | `fold: coefficients` and `fold: sums agree` |
 //! | constants | `constant: pinned`, `constant: carried` |
 //! | running sums | their own gate and `starts at zero` |
@@ -23,12 +24,13 @@
 //!
 //! ```text
 //! lookups        Σ 1/(α + x + θ·f + θ²·tag)  =  Σ m / (α + t)                              (eprint 2022/1530)
-//! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ ρ·y  =  0
-//! coefficients   Σ ζ·E − Σ β·T − κ  =  0            β, κ: public, computed by the verifier from the wiring
+//! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ η·U  −  Σ ρ·y  =  0
+//! coefficients   Σ ζ·E − Σ β·(T, U) − κ  =  0       β, κ: public, computed by the verifier from the wiring
 //! ```
 //!
 //! The second and third are added, the third multiplied by `z₀`: as a polynomial in the `z`, whose constant part is the
-//! second identity, the sum vanishes at random `z` only if both hold.
+//! second identity, the sum vanishes at random `z` only if both hold. The second is two identities in the same way, by the
+//! powers of `η` ([`crate::fold`]).
 
 use crate::expr::{AnyColumn, Expr};
 use crate::layout::{BankKind, Lane, Layout};
@@ -104,7 +106,7 @@ pub struct Description {
     pub advice: usize,
     /// Number of fixed columns.
     pub fixed: usize,
-    /// Number of instance columns: one per constant, `κ`, and one per `T` column (`β`).
+    /// Number of instance columns: one per constant, `κ`, and one per `T` and `U` column (`β`).
     pub instance: usize,
     /// Instance column of `κ`, if there are free coefficients; the `β` columns follow.
     pub kappa: usize,
@@ -345,7 +347,7 @@ pub fn describe(layout: &Layout) -> Description {
         fixed: FIXED_TABLES + layout.table_columns * (1 + layout.functions),
         instance: kappa
             + if layout.columns.free > 0 {
-                1 + layout.columns.table
+                1 + layout.columns.table + layout.columns.values
             } else {
                 0
             },
@@ -523,8 +525,10 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
         }
     }
     if sums.coefficients.is_some() {
-        for i in 0..layout.columns.table {
-            terms.push(-(Expr::advice(layout.table_column(i)) * Expr::instance(kappa + 1 + i)));
+        let table = (0..layout.columns.table).map(|i| layout.table_column(i));
+        let values = (0..layout.columns.values).map(|i| layout.value_column(i));
+        for (i, column) in table.chain(values).enumerate() {
+            terms.push(-(Expr::advice(column) * Expr::instance(kappa + 1 + i)));
         }
     }
     gate(

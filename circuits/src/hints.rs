@@ -138,6 +138,10 @@ fn digits(
             return None;
         }
     }
+    let before = |value| expanded.value(value).slots.iter().all(|&s| s < hints.start);
+    if !n.operands().all(|(_, value, _)| before(value)) {
+        return None;
+    }
     Some(
         expanded
             .value(n.terms[digits].patches)

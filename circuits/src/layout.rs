@@ -16,7 +16,10 @@
 //! * *direct*: a dense layer (one position, plain slots as inputs). The folded weights `S` stand in the same row as the
 //!   activation that they multiply.
 //! * *table*: a matrix that is used at many positions. Its folded weights stand once, in a block of a `T` column; the
-//!   coefficients `E` of the activations are free cells that are tied to `T` by a second random identity.
+//!   coefficients `E` of the activations are free cells that are tied to `T` by a second random identity. A matrix that
+//!   several nodes share is placed as if their positions were those of one node.
+//!
+//! A matrix of activations ([`Weights::Value`]) is folded like a table, into a block of a `U` column.
 //!
 //! A channel's positions occupy consecutive rows, so that the power of neuron `(o, p)` is a product `a_o · b_p`; the
 //! channels of one group that share lanes form a [`Block`].
@@ -31,7 +34,7 @@ mod weights;
 
 pub use weights::LaneWeights;
 
-use place::{BankBuilder, Placed, place_channels};
+use place::{BankBuilder, Placed, deal_out, families, family_positions, place_channels};
 
 /// Rows at the end of the table that hold halo2's blinding values (`blinding_factors + 1` with two rotations per column).
 pub const BLINDING_ROWS: usize = 6;
@@ -127,6 +130,8 @@ pub struct Block {
     pub tiles: Vec<Tile>,
     /// Number of the `T` column and the first row of the folded weights; `None` if no weight is committed.
     pub table: Option<(usize, usize)>,
+    /// Number of the `U` column and the first row of the folded activations; `None` if no activation is a coefficient.
+    pub values: Option<(usize, usize)>,
 }
 
 /// How the committed weights of a node are folded.
@@ -152,8 +157,10 @@ pub struct Direct {
 pub struct Placement {
     /// Cell (first port) of every neuron `[g][o][p]`, input or hint.
     pub cells: Vec<Cell>,
-    /// `None` for inputs and hints.
+    /// `None` for inputs and hints, and for nodes that use another one's weights: they are folded with it.
     pub fold: Option<Fold>,
+    /// Nodes that are folded here, this one first, and where their positions begin among all of them.
+    pub family: Vec<(u32, usize)>,
 }
 
 /// Number of columns of each kind, in the order in which advice columns are numbered.
@@ -167,6 +174,8 @@ pub struct Columns {
     pub direct: usize,
     /// `T` columns.
     pub table: usize,
+    /// `U` columns.
+    pub values: usize,
     /// `E` columns.
     pub free: usize,
     /// Constant columns that carry challenges.
@@ -183,9 +192,14 @@ impl Columns {
         self.lanes + self.multiplicities
     }
 
-    /// Columns of phase 2: folded weights and coefficients.
+    /// Folded weights and activations, `S`, `T` and `U`: the first part of phase 2.
+    pub fn folded(&self) -> usize {
+        self.direct + self.table + self.values
+    }
+
+    /// Columns of phase 2: folded weights and activations, and coefficients.
     pub fn phase2(&self) -> usize {
-        self.direct + self.table + self.free
+        self.folded() + self.free
     }
 
     /// All advice columns.
@@ -215,6 +229,8 @@ pub struct Layout {
     pub free_one: Option<u32>,
     /// Used rows of every `T` column.
     pub table_rows: Vec<usize>,
+    /// Used rows of every `U` column.
+    pub value_rows: Vec<usize>,
     /// Weights of the accumulators' running sum.
     pub y_weights: LaneWeights,
     /// Weights of the free coefficients' running sum, if there are any.
@@ -242,6 +258,7 @@ impl Layout {
             });
         }
         let last = (1usize << k) - BLINDING_ROWS - 1;
+        let families = families(program);
         let mut banks: BTreeMap<BankKind, BankBuilder> = BTreeMap::new();
         // (kind, lane within the bank, row) of every cell, and blocks with lanes within the bank.
         let mut placed: Vec<Option<Placed>> = Vec::with_capacity(program.nodes.len());
@@ -261,9 +278,12 @@ impl Layout {
             let bank = banks
                 .entry(kind.clone())
                 .or_insert_with(|| BankBuilder { lanes: Vec::new() });
+            let family = families.get(&(index as u32)).cloned().unwrap_or_default();
             let (cells, blocks) = match node {
-                Node::Neurons(n) if !is_direct(n, expanded) => {
-                    let (cells, blocks) = place_channels(n, bank, last);
+                Node::Neurons(n) if n.leader().is_some() => (Vec::new(), None), // with its leader
+                Node::Neurons(n) if family.len() > 1 || !is_direct(n, expanded) => {
+                    let positions = family_positions(program, &family);
+                    let (cells, blocks) = place_channels(n, positions, bank, last);
                     (cells, Some(blocks))
                 }
                 Node::Neurons(n) => (bank.sequential(n.len(), last), None),
@@ -276,8 +296,10 @@ impl Layout {
                 kind,
                 cells,
                 blocks,
+                family,
             }));
         }
+        deal_out(program, &mut placed);
 
         // Number lanes, columns and ports.
         let mut lanes = Vec::new();
@@ -332,6 +354,7 @@ impl Layout {
             slots: vec![Cell { port: 0, row: 0 }; expanded.slots as usize],
             free_one: None,
             table_rows: Vec::new(),
+            value_rows: Vec::new(),
         };
         layout.place_nodes(program, expanded, placed, &first_lane);
         layout.choose_folds(program, expanded)?;
@@ -379,13 +402,18 @@ impl Layout {
                     }
                     Some(Fold::Table(blocks))
                 }
-                (Node::Neurons(_), None) => Some(Fold::Direct(Direct {
+                (Node::Neurons(n), None) if n.leader().is_none() => Some(Fold::Direct(Direct {
                     one: 0,
                     ports: BTreeMap::new(),
                 })),
                 _ => None,
             };
-            self.placements.push(Some(Placement { cells, fold }));
+            let family = placed.family;
+            self.placements.push(Some(Placement {
+                cells,
+                fold,
+                family,
+            }));
         }
     }
 
@@ -400,12 +428,14 @@ impl Layout {
             let Node::Neurons(n) = node else { continue };
             let mut reads: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
             let mut reads_one = false;
-            let committed: usize = n
-                .terms
-                .iter()
-                .filter(|t| t.weights == Weights::Committed)
-                .map(|t| t.inputs as usize)
-                .sum();
+            let committed = crate::fold::committed_inputs(n);
+            let values = crate::fold::value_inputs(n);
+            for (_, value, _) in n.operands() {
+                let slots = expanded.value(value).slots.iter();
+                slots
+                    .filter(|&&s| s != ZERO && s != ONE)
+                    .for_each(|&s| free[self.slots[s as usize].port as usize] = true);
+            }
             let is_direct = matches!(
                 self.placements[index],
                 Some(Placement {
@@ -455,26 +485,21 @@ impl Layout {
                 Some(Placement {
                     fold: Some(Fold::Table(blocks)),
                     ..
-                }) if committed > 0 => {
+                }) => {
                     for block in blocks {
-                        if committed > self.last {
-                            return Err(LayoutError::TooSmall {
-                                k: self.k,
-                                node: index,
-                                need: committed,
-                                rows: self.last,
-                            });
-                        }
-                        let column = self
-                            .table_rows
-                            .iter()
-                            .position(|&used| used + committed <= self.last);
-                        let column = column.unwrap_or_else(|| {
-                            self.table_rows.push(0);
-                            self.table_rows.len() - 1
-                        });
-                        block.table = Some((column, self.table_rows[column]));
-                        self.table_rows[column] += committed;
+                        let room = |columns: &mut Vec<usize>, need: usize| {
+                            if need > self.last {
+                                return Err(LayoutError::TooSmall {
+                                    k: self.k,
+                                    node: index,
+                                    need,
+                                    rows: self.last,
+                                });
+                            }
+                            Ok((need > 0).then(|| take_rows(columns, need, self.last)))
+                        };
+                        block.table = room(&mut self.table_rows, committed)?;
+                        block.values = room(&mut self.value_rows, values)?;
                     }
                 }
                 _ => {}
@@ -501,6 +526,7 @@ impl Layout {
         }
         self.columns.direct = s - self.columns.lanes;
         self.columns.table = self.table_rows.len();
+        self.columns.values = self.value_rows.len();
         self.columns.free = e;
         if e > 0 {
             self.e_weights = Some(LaneWeights::new(e).ok_or(LayoutError::TooWide {
@@ -520,7 +546,7 @@ impl Layout {
             + crate::gates::table_sums(self.table_columns, self.functions);
         c.folds = 2 + usize::from(c.free > 0);
         let direct = c.multiplicities;
-        let free = c.phase1() + c.direct + c.table;
+        let free = c.phase1() + c.folded();
         for port in &mut self.ports {
             if let Some(column) = &mut port.direct {
                 *column += direct;
@@ -546,6 +572,11 @@ impl Layout {
     /// Advice column of `T` column number `i`.
     pub fn table_column(&self, i: usize) -> usize {
         self.columns.phase1() + self.columns.direct + i
+    }
+
+    /// Advice column of `U` column number `i`.
+    pub fn value_column(&self, i: usize) -> usize {
+        self.columns.phase1() + self.columns.direct + self.columns.table + i
     }
 
     /// Lanes of the inputs, in order.
@@ -650,9 +681,22 @@ impl Lane {
 fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
     n.positions == 1
         && n.unit.window == 1
+        && n.operands().next().is_none()
         && n.terms
             .iter()
             .all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
+}
+
+/// Rows in a column that has room for so many, or in a fresh one: number and first row.
+fn take_rows(columns: &mut Vec<usize>, need: usize, last: usize) -> (usize, usize) {
+    let found = columns.iter().position(|&used| used + need <= last);
+    let column = found.unwrap_or_else(|| {
+        columns.push(0);
+        columns.len() - 1
+    });
+    let first = columns[column];
+    columns[column] += need;
+    (column, first)
 }
 
 #[cfg(test)]

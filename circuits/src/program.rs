@@ -26,8 +26,7 @@
 //!   With neither `low` nor `high` and one candidate, `x = v`. `low` clamps at 0 from below (ReLU), `high` at
 //!   `2^T − 1` from above, `window > 1` takes the maximum over the candidates `w`. Each table `f` yields `f(x)`.
 
-use crate::error::ProgramError;
-
+mod expand;
 mod view;
 
 pub use view::{Axis, View};
@@ -73,6 +72,24 @@ pub enum Weights {
     Committed,
     /// Public: part of the architecture, `[group][output][input]` row-major.
     Public(Vec<i64>),
+    /// The committed weights of the same term of this earlier node, the *leader*, whose terms are [`Weights::Committed`]:
+    /// one matrix that is used at several steps. Leader and members (a *family*) have the same unit, groups, outputs and
+    /// terms, patches and positions aside; none is an output of the program.
+    Shared(u32),
+    /// Activations: `factor · value`, the value with elements `[group][output][input]`. A matrix product of activations.
+    Value {
+        /// The left operand.
+        value: ValueRef,
+        /// A public factor.
+        factor: i64,
+    },
+}
+
+impl Weights {
+    /// Whether the coefficients are fixed by the model commitment.
+    pub fn is_committed(&self) -> bool {
+        matches!(self, Weights::Committed | Weights::Shared(_))
+    }
 }
 
 /// One linear contribution to the accumulators of [`Neurons`].
@@ -135,12 +152,31 @@ pub struct Neurons {
 impl Neurons {
     /// Number of neurons.
     pub fn len(&self) -> usize {
-        self.groups as usize * self.outputs as usize * self.positions as usize
+        // Programs that nobody checked are described, too, also where `usize` has 32 bits.
+        (self.groups as usize)
+            .saturating_mul(self.outputs as usize)
+            .saturating_mul(self.positions as usize)
     }
 
     /// True if there is no neuron.
     pub fn is_empty(&self) -> bool {
         self.len() == 0
+    }
+
+    /// The node whose weights this one uses.
+    pub fn leader(&self) -> Option<u32> {
+        self.terms.iter().find_map(|t| match t.weights {
+            Weights::Shared(leader) => Some(leader),
+            _ => None,
+        })
+    }
+
+    /// The activations that are coefficients: term and its left operand.
+    pub fn operands(&self) -> impl Iterator<Item = (&Term, ValueRef, i64)> {
+        self.terms.iter().filter_map(|t| match t.weights {
+            Weights::Value { value, factor } => Some((t, value, factor)),
+            _ => None,
+        })
     }
 }
 
@@ -305,7 +341,7 @@ impl Program {
                     0
                 }
             })
-            .sum()
+            .fold(0, usize::saturating_add)
     }
 
     /// Lengths of all outputs together.
@@ -319,7 +355,7 @@ impl Program {
                     0
                 }
             })
-            .sum()
+            .fold(0, usize::saturating_add)
     }
 
     /// Number of committed coefficients.
@@ -336,248 +372,4 @@ impl Program {
         }
         total
     }
-
-    /// Checks the program and writes out its wiring.
-    ///
-    /// # Errors
-    /// Any inconsistency, and anything beyond `limits`, names the node. Nothing is allocated before it was bounded.
-    pub fn expand(&self, limits: &ProgramLimits) -> Result<Expanded, ProgramError> {
-        self.check_header(limits)?;
-        let mut values: Vec<Vec<Wires>> = Vec::with_capacity(self.nodes.len());
-        let mut first_slot = Vec::with_capacity(self.nodes.len());
-        let mut slots = u64::from(FIRST_SLOT);
-        let mut elements = 0u64;
-        let mut reads = 0u64;
-        let mut accumulators = 0u64;
-        for (index, node) in self.nodes.iter().enumerate() {
-            let fail = |reason: &'static str| ProgramError::Node {
-                node: index,
-                reason,
-            };
-            let mut take = |count: u64, width: u64| {
-                elements = elements.saturating_add(count.saturating_mul(width));
-                if elements > limits.elements {
-                    Err(fail("wiring exceeds the limit on elements"))
-                } else {
-                    Ok(())
-                }
-            };
-            let lookup = |r: ValueRef| {
-                values
-                    .get(r.node as usize)
-                    .and_then(|ports| ports.get(r.port as usize))
-                    .ok_or(fail("reads a value that does not exist yet"))
-            };
-            first_slot.push(slots as u32);
-            let ports = match node {
-                Node::Input { len } | Node::Hint { len } => {
-                    if *len == 0 {
-                        return Err(fail("is empty"));
-                    }
-                    take(u64::from(*len), 1)?;
-                    let range = fresh(&mut slots, u64::from(*len), limits)
-                        .ok_or(fail("exceeds the limit on slots"))?;
-                    vec![Wires {
-                        width: 1,
-                        slots: range.collect(),
-                    }]
-                }
-                Node::Constant { len } => {
-                    if *len == 0 {
-                        return Err(fail("is empty"));
-                    }
-                    take(u64::from(*len), 1)?;
-                    vec![Wires {
-                        width: 1,
-                        slots: vec![ONE; *len as usize],
-                    }]
-                }
-                Node::View { source, view } => {
-                    let source = lookup(*source)?;
-                    let len = view.check(source.len()).map_err(fail)?;
-                    take(len, source.width as u64)?;
-                    vec![view.read(source, len as usize)]
-                }
-                Node::Concat { sources } => {
-                    if sources.is_empty() {
-                        return Err(fail("has no sources"));
-                    }
-                    let parts = sources
-                        .iter()
-                        .map(|s| lookup(*s))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let width = parts.iter().map(|p| p.width).max().unwrap_or(1);
-                    let len = parts.iter().map(|p| p.len() as u64).sum::<u64>();
-                    take(len, width as u64)?;
-                    let mut out = Vec::with_capacity(len as usize * width);
-                    for part in parts {
-                        for i in 0..part.len() {
-                            out.extend_from_slice(part.element(i));
-                            out.resize(out.len() + width - part.width, ZERO);
-                        }
-                    }
-                    vec![Wires { width, slots: out }]
-                }
-                Node::Sum { source, group } => {
-                    let source = lookup(*source)?;
-                    if *group == 0 || source.len() % *group as usize != 0 {
-                        return Err(fail("group does not divide the source"));
-                    }
-                    take(source.slots.len() as u64, 1)?;
-                    vec![Wires {
-                        width: source.width * *group as usize,
-                        slots: source.slots.clone(),
-                    }]
-                }
-                Node::Neurons(neurons) => {
-                    let len = self.check_neurons(neurons, &lookup, &fail)?;
-                    let mut ports = Vec::new();
-                    for _ in 0..neurons.unit.ports() {
-                        take(len, 1)?;
-                        let range = fresh(&mut slots, len, limits)
-                            .ok_or(fail("exceeds the limit on slots"))?;
-                        ports.push(Wires {
-                            width: 1,
-                            slots: range.collect(),
-                        });
-                    }
-                    for term in &neurons.terms {
-                        // A dense public term is walked once per output, all others once.
-                        let dense = neurons.positions == 1
-                            && neurons.unit.window == 1
-                            && term.weights != Weights::Committed;
-                        let times = if dense { u64::from(neurons.outputs) } else { 1 };
-                        reads = reads.saturating_add(
-                            (lookup(term.patches)?.slots.len() as u64).saturating_mul(times),
-                        );
-                    }
-                    if reads > limits.elements {
-                        return Err(fail("linear maps read more than the limit on elements"));
-                    }
-                    // Every candidate costs cells too.
-                    accumulators = accumulators
-                        .saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
-                    if accumulators > limits.slots {
-                        return Err(fail("exceeds the limit on slots"));
-                    }
-                    ports
-                }
-            };
-            values.push(ports);
-        }
-        Ok(Expanded {
-            values,
-            first_slot,
-            slots: slots as u32,
-        })
-    }
-
-    fn check_header(&self, limits: &ProgramLimits) -> Result<(), ProgramError> {
-        if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&self.range_bits) {
-            return Err(ProgramError::Header {
-                reason: "range bits outside 4..=14",
-            });
-        }
-        if self.nodes.len() > limits.nodes {
-            return Err(ProgramError::Header {
-                reason: "more nodes than the limit",
-            });
-        }
-        if self.tables.len() > limits.tables {
-            return Err(ProgramError::Header {
-                reason: "more tables than the limit",
-            });
-        }
-        let range = self.range() as usize;
-        if self
-            .tables
-            .iter()
-            .any(|t| t.len() != range || t.iter().any(|&v| usize::from(v) >= range))
-        {
-            return Err(ProgramError::Header {
-                reason: "a table is not a map of [0, 2^T) to itself",
-            });
-        }
-        if self.outputs.is_empty() || !self.nodes.iter().any(|n| matches!(n, Node::Input { .. })) {
-            return Err(ProgramError::Header {
-                reason: "needs an input and an output",
-            });
-        }
-        for (i, &output) in self.outputs.iter().enumerate() {
-            match self.nodes.get(output as usize) {
-                Some(Node::Neurons(n)) if n.unit.tables.is_empty() => {}
-                _ => {
-                    return Err(ProgramError::Header {
-                        reason: "an output is not a node of neurons without tables",
-                    });
-                }
-            }
-            if self.outputs[..i].contains(&output) {
-                return Err(ProgramError::Header {
-                    reason: "an output is listed twice",
-                });
-            }
-        }
-        Ok(())
-    }
-
-    fn check_neurons<'a>(
-        &self,
-        n: &Neurons,
-        lookup: &impl Fn(ValueRef) -> Result<&'a Wires, ProgramError>,
-        fail: &impl Fn(&'static str) -> ProgramError,
-    ) -> Result<u64, ProgramError> {
-        let len = (u64::from(n.groups))
-            .checked_mul(u64::from(n.outputs))
-            .and_then(|v| v.checked_mul(u64::from(n.positions)));
-        let len = len
-            .filter(|&l| l > 0 && l <= u64::from(u32::MAX))
-            .ok_or(fail("has no neurons, or too many"))?;
-        let unit = &n.unit;
-        if unit.window == 0 || unit.window > 64 {
-            return Err(fail("window outside 1..=64"));
-        }
-        if unit.window > 1 && (unit.high || !unit.tables.is_empty()) {
-            return Err(fail(
-                "a maximum cannot be combined with an upper clamp or a table",
-            ));
-        }
-        if unit.tables.len() > 2 || unit.tables.iter().any(|&t| t as usize >= self.tables.len()) {
-            return Err(fail("uses a table that does not exist, or more than two"));
-        }
-        if n.terms.is_empty() || n.terms.len() > 64 {
-            return Err(fail("needs 1 to 64 terms"));
-        }
-        for term in &n.terms {
-            let patches = lookup(term.patches)?;
-            let want = u64::from(n.groups) * u64::from(n.positions);
-            let want = want
-                .checked_mul(u64::from(unit.window))
-                .and_then(|v| v.checked_mul(u64::from(term.inputs)));
-            if term.inputs == 0 || want != Some(patches.len() as u64) {
-                return Err(fail(
-                    "patches do not have groups × positions × window × inputs elements",
-                ));
-            }
-            if let Weights::Public(w) = &term.weights {
-                let want = u64::from(n.groups) * u64::from(n.outputs) * u64::from(term.inputs);
-                if w.len() as u64 != want {
-                    return Err(fail(
-                        "public weights do not have groups × outputs × inputs entries",
-                    ));
-                }
-            }
-        }
-        Ok(len)
-    }
-}
-
-fn fresh(next: &mut u64, count: u64, limits: &ProgramLimits) -> Option<std::ops::Range<u32>> {
-    let start = *next;
-    let end = start.checked_add(count)?;
-    if end > limits.slots.min(u64::from(u32::MAX)) {
-        return None;
-    }
-    *next = end;
-    Some(start as u32..end as u32)
 }

@@ -9,12 +9,14 @@ use crate::error::{CardError, DecodeError, Rejection};
 use crate::statement::{Side, statement_digest};
 use crate::transcript::Digest;
 use crate::verify::{Candidate, Expected, Verdict, Verifier};
-use group::GroupEncoding;
-use serde::de::Error as _;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Serialize};
+use side::hex;
 use std::borrow::Cow;
-use std::fmt::Write;
 use thiserror::Error;
+
+mod side;
+
+pub use side::{ExpectedRecord, SideRecord};
 
 /// Version of the receipt format.
 pub const RECEIPT_VERSION: u16 = 1;
@@ -156,42 +158,6 @@ pub struct RunRecord {
     pub output: SideRecord,
 }
 
-/// An input or an output of a statement.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
-pub enum SideRecord {
-    /// The integers themselves.
-    Public {
-        /// All tensors concatenated.
-        values: Vec<u16>,
-        /// [`Side::digest`].
-        digest: Digest,
-    },
-    /// Commitments to them.
-    Committed {
-        /// Compressed points in hexadecimal digits.
-        points: Vec<String>,
-        /// [`Side::digest`].
-        digest: Digest,
-    },
-}
-
-impl From<&Side> for SideRecord {
-    fn from(side: &Side) -> SideRecord {
-        let digest = side.digest();
-        match side {
-            Side::Public(values) => SideRecord::Public {
-                values: values.clone(),
-                digest,
-            },
-            Side::Committed(points) => SideRecord::Committed {
-                points: points.iter().map(|p| hex(p.to_bytes().as_ref())).collect(),
-                digest,
-            },
-        }
-    }
-}
-
 impl Receipt {
     /// The receipt for a proof file that was checked against a card.
     pub fn new(card: &Digest, proof: &[u8], result: &Result<Vec<Verdict>, Refusal>) -> Receipt {
@@ -290,44 +256,5 @@ impl Verifier {
     /// Checks a proof file and records what came out.
     pub fn receipt(&self, expected: &[Expected], bytes: &[u8]) -> Receipt {
         Receipt::new(&self.digest(), bytes, &self.verify_bytes(expected, bytes))
-    }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    let mut text = String::with_capacity(2 * bytes.len());
-    for byte in bytes {
-        // Writing to a string cannot fail.
-        let _ = write!(text, "{byte:02x}");
-    }
-    text
-}
-
-/// In 64 hexadecimal digits.
-impl Serialize for Digest {
-    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.collect_str(self)
-    }
-}
-
-/// From 64 lower-case hexadecimal digits.
-impl<'de> Deserialize<'de> for Digest {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let text = Cow::<str>::deserialize(deserializer)?;
-        let error = || D::Error::custom("a digest has 64 lower-case hexadecimal digits");
-        let digits = text.as_bytes();
-        if digits.len() != 64 {
-            return Err(error());
-        }
-        let value = |d: u8| match d {
-            b'0'..=b'9' => Some(d - b'0'),
-            b'a'..=b'f' => Some(d - b'a' + 10),
-            _ => None,
-        };
-        let mut digest = [0; 32];
-        for (byte, pair) in digest.iter_mut().zip(digits.chunks_exact(2)) {
-            let (high, low) = value(pair[0]).zip(value(pair[1])).ok_or_else(error)?;
-            *byte = high << 4 | low;
-        }
-        Ok(Digest(digest))
     }
 }

@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use zkinfer::graph::Graph;
 use zkinfer::import::ImportOptions;
 use zkinfer::plan;
-use zkinfer::quantize::{QuantizeOptions, Report, evaluate_with_progress, quantize_with_progress};
+use zkinfer::quantize::{
+    LayerReport, QuantizeOptions, Report, evaluate_with_progress, quantize_with_progress,
+};
 use zkinfer::secret::{CommitOptions, WeightVisibility};
 
 /// Largest number of calibration samples that the report runs.
@@ -36,7 +38,8 @@ pub struct Compile {
     /// Writes NAME.model and NAME.card
     #[arg(short, long, value_name = "NAME")]
     output: PathBuf,
-    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12]
+    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12, or what
+    /// the outputs need on the calibration data]
     #[arg(long, value_name = "N")]
     bits: Option<u32>,
     /// By how much ranges exceed what calibration shows; 0.3 is 30 % [default: 0.3]
@@ -45,6 +48,9 @@ pub struct Compile {
     /// Length of a dynamic first dimension [default: 1]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Length of a named dimension, such as sequence=32; may be given several times
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    dim: Vec<(String, usize)>,
     /// Logarithm of the number of rows, instead of what the planner finds best
     #[arg(long, value_name = "K")]
     k: Option<u32>,
@@ -53,12 +59,21 @@ pub struct Compile {
     public_weights: bool,
 }
 
+/// `NAME=N`
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let wanted = || format!("{text:?} is not of the form NAME=N, with a whole number N above zero");
+    let (name, length) = text.split_once('=').ok_or_else(wanted)?;
+    let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;
+    Ok((name.to_string(), length))
+}
+
 impl Compile {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let mut import = ImportOptions::default();
         if let Some(batch) = self.batch {
             import.batch = batch;
         }
+        import.symbols.extend(self.dim.iter().cloned());
         let bytes = files::read(&self.model, import.max_bytes)?;
         let name = self
             .model
@@ -199,15 +214,26 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
         &paint
             .dim("  name                     unit           neurons    scale   range used  error"),
     )?;
-    for l in &report.layers {
+    // Steps of a loop are one line.
+    for l in report.layers.iter().filter(|l| l.weights_of.is_none()) {
+        let steps: Vec<_> = report
+            .layers
+            .iter()
+            .filter(|s| s.node == l.node || s.weights_of == Some(l.node))
+            .collect();
+        let worst = |f: fn(&LayerReport) -> f64| steps.iter().map(|s| f(s)).fold(0.0, f64::max);
+        let times = match steps.len() {
+            1 => String::new(),
+            n => format!("  {n} steps"),
+        };
         ui::line(&format!(
-            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %",
+            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %{times}",
             ui::clip(&ui::plain(&l.name), 24),
             ui::clip(&l.unit, 14),
             l.neurons,
             ui::real(l.scale_max),
-            100.0 * l.fill,
-            100.0 * l.relative_error,
+            100.0 * worst(|s| s.fill),
+            100.0 * worst(|s| s.relative_error),
         ))?;
     }
     ui::line(&format!(

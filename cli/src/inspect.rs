@@ -142,6 +142,11 @@ fn describe_card(card: &Card) -> Result<Description> {
         .iter()
         .filter(|n| matches!(n, Node::Neurons(_)))
         .count();
+    let shared = program
+        .nodes
+        .iter()
+        .filter(|n| matches!(n, Node::Neurons(n) if n.leader().is_some()))
+        .count();
     let interface = Interface::from_card(card);
     let plan = Plan::new(program.clone(), card.k, &Limits::default());
     let mut lines = vec![("digest", card.digest().to_string())];
@@ -161,6 +166,10 @@ fn describe_card(card: &Card) -> Result<Description> {
             ui::count(program.committed_weights())
         ),
     ));
+    if shared > 0 {
+        let text = format!("{shared} of the layers use the weights of another: steps of loops");
+        lines.push(("shared", text));
+    }
     lines.push(("precision", format!("{} bits", program.range_bits)));
     lines.push((
         "commitment",
@@ -188,6 +197,7 @@ fn describe_card(card: &Card) -> Result<Description> {
         "digest": card.digest().to_string(),
         "interface": interface.as_ref().ok(),
         "layers": layers,
+        "layers_sharing_weights": shared,
         "neurons": neurons,
         "weights": program.committed_weights(),
         "bits": program.range_bits,

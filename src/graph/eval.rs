@@ -3,7 +3,7 @@
 use thiserror::Error;
 use zkinfer_circuits::error::ProgramError;
 
-use super::{Activation, Graph, GraphNode, Linear, Op};
+use super::{Activation, Graph, GraphNode, Linear, MatMul, Op};
 
 /// Why a graph could not be run.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -197,6 +197,16 @@ impl Graph {
                         .map(dot)
                         .collect()
                 }
+                Op::MatMul(product) => {
+                    let [a, b] = operands[..] else {
+                        return Err(fail("needs two operands"));
+                    };
+                    let left = product.left.indices(a.len()).map_err(view_fail)?;
+                    let right = product.right.indices(b.len()).map_err(view_fail)?;
+                    product
+                        .run((a, &left), (b, &right))
+                        .ok_or_else(|| fail("the operands' views do not fit together"))?
+                }
                 Op::ArgMax { len } => {
                     let x = operand()?;
                     if *len == 0 || x.len() % *len != 0 {
@@ -210,6 +220,31 @@ impl Graph {
                             c.iter().enumerate().fold(0, first) as f32
                         })
                         .collect()
+                }
+                Op::TopK { len, count } => {
+                    let x = operand()?;
+                    if *len == 0 || x.len() % *len != 0 || count > len {
+                        return Err(fail("the length does not divide the operand"));
+                    }
+                    let mut hot = vec![0.0; x.len() * *count];
+                    for (run, hot) in x.chunks_exact(*len).zip(hot.chunks_exact_mut(len * count)) {
+                        let mut order: Vec<usize> = (0..*len).collect();
+                        order.sort_by(|&a, &b| run[b].total_cmp(&run[a]));
+                        for (rank, &i) in order.iter().take(*count).enumerate() {
+                            hot[rank * len + i] = 1.0;
+                        }
+                    }
+                    hot
+                }
+                Op::Gate => {
+                    let [truth, x] = operands[..] else {
+                        return Err(fail("needs two operands"));
+                    };
+                    if truth.len() != x.len() {
+                        return Err(fail("operands differ in length"));
+                    }
+                    let one = |(t, x): (&f32, &f32)| if *t > 0.5 { *x } else { 0.0 };
+                    truth.iter().zip(x).map(one).collect()
                 }
                 Op::Softmax { len } => {
                     let x = operand()?;
@@ -290,6 +325,41 @@ fn dot(a: &[f32], b: &[f32]) -> f32 {
         }
     }
     lanes.iter().sum::<f32>() + tail
+}
+
+impl MatMul {
+    /// The result for two operands and the indices of what is read of them; `None` if sizes do not fit.
+    fn run(
+        &self,
+        (a, left): (&[f32], &[Option<usize>]),
+        (b, right): (&[f32], &[Option<usize>]),
+    ) -> Option<Vec<f32>> {
+        let size = |n: usize| self.groups.checked_mul(n)?.checked_mul(self.inputs);
+        if self.inputs == 0
+            || Some(left.len()) != size(self.outputs)
+            || Some(right.len()) != size(self.positions)
+        {
+            return None;
+        }
+        let read = |v: &[f32], indices: &[Option<usize>]| -> Vec<f32> {
+            indices.iter().map(|i| i.map_or(0.0, |i| v[i])).collect()
+        };
+        let (left, right) = (read(a, left), read(b, right));
+        let rows = left.chunks_exact(self.outputs * self.inputs);
+        let columns = right.chunks_exact(self.positions * self.inputs);
+        let product = |(rows, columns): (&[f32], &[f32])| {
+            let row = |row: &[f32]| {
+                let one = |column: &[f32]| dot(row, column);
+                columns
+                    .chunks_exact(self.inputs)
+                    .map(one)
+                    .collect::<Vec<f32>>()
+            };
+            let rows = rows.chunks_exact(self.inputs);
+            rows.flat_map(row).collect::<Vec<f32>>()
+        };
+        Some(rows.zip(columns).flat_map(product).collect())
+    }
 }
 
 impl Linear {

@@ -1,6 +1,8 @@
 //! Clean-up after lowering: constants fold into the linear layers before them, and dead nodes go.
 
-use super::{Graph, Linear, NodeId, Op};
+use std::collections::HashMap;
+
+use super::{Graph, Linear, NodeId, Op, Tie};
 
 /// Folds affine maps into the linear (or affine) node they follow, then removes what no output needs.
 pub(crate) fn simplify(graph: &mut Graph) {
@@ -21,6 +23,19 @@ fn fold_affine(graph: &mut Graph) {
         .chain(&graph.outputs)
     {
         count[i] += 1;
+    }
+    // Steps of a loop stay alike, also the last one, which has fewer readers.
+    let mut most: HashMap<Tie, usize> = HashMap::new();
+    for (node, &count) in graph.nodes.iter().zip(&count) {
+        if let Some(tie) = node.tie {
+            let most = most.entry(tie).or_default();
+            *most = count.max(*most);
+        }
+    }
+    for (node, count) in graph.nodes.iter().zip(&mut count) {
+        if let Some(tie) = node.tie {
+            *count = most[&tie];
+        }
     }
     // Where a folded node's value is now computed.
     let mut moved: Vec<NodeId> = (0..graph.nodes.len()).collect();

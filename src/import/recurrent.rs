@@ -1,11 +1,15 @@
 //! Loops, unrolled: scans, and the recurrent cells that tract makes of LSTM, GRU and RNN.
+//!
+//! Steps are made alike and [tied](super::tie): what a step reads of a sequence, its states and where they begin are nodes of
+//! their own, also where a first state of zeros could be folded away.
 
 use std::collections::HashMap;
 
-use tract_onnx::prelude::Tensor;
+use tract_onnx::prelude::{Tensor, TypedModel};
 use tract_onnx::tract_core::internal::IntoArcTensor;
 use tract_onnx::tract_core::ops::gru_cell::GruEpilogue;
 use tract_onnx::tract_core::ops::gru_seq::GruSeq;
+use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::lstm_cell::LstmEpilogue;
 use tract_onnx::tract_core::ops::scan::{InputMapping, Scan, ScanInfo};
 
@@ -15,6 +19,7 @@ use super::proto::guarded;
 use super::tensor::{Lazy, Lowering, Value};
 use super::view::Builder;
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
+use zkinfer_circuits::program::View;
 
 /// Most steps of a loop, and most nodes that unrolling may make tract's nodes into.
 const MAX_STEPS: usize = 1024;
@@ -25,12 +30,59 @@ fn applied(x: Lazy, op: ScalarOp) -> Lazy {
     x.with(f)
 }
 
+/// Every state's first value, and whether the state depends on anything that is not constant. A counter does not: it has to
+/// stay constant, as indices and shapes may depend on it.
+fn varying_states<'c>(op: &Scan, call: &'c Call) -> Vec<(&'c Value, bool)> {
+    let tensor = |v: &Value| !matches!(v, Value::Constant(_));
+    let mappings = || op.input_mapping.iter().zip(&call.inputs);
+    let mut states: Vec<(&Value, bool)> = mappings()
+        .filter(|(m, _)| m.is_state())
+        .map(|(_, v)| (v, tensor(v)))
+        .collect();
+    loop {
+        let mut state = states.iter();
+        let sources = mappings().zip(&op.body.inputs);
+        let sources = sources
+            .filter(|((m, v), _)| {
+                if m.is_state() {
+                    state.next().is_some_and(|s| s.1)
+                } else {
+                    tensor(v)
+                }
+            })
+            .map(|(_, source)| source.node);
+        let varies = dependent(&op.body, sources);
+        let results = op.body.outputs.iter().zip(&op.output_mapping);
+        let results = results.filter(|(_, m)| m.state).map(|(o, _)| o.node);
+        let mut grown = false;
+        for (state, node) in states.iter_mut().zip(results) {
+            if !state.1 && varies.get(node) == Some(&true) {
+                (state.1, grown) = (true, true);
+            }
+        }
+        if !grown {
+            return states;
+        }
+    }
+}
+
+/// Which nodes depend on any of the sources.
+fn dependent(model: &TypedModel, sources: impl Iterator<Item = usize>) -> Vec<bool> {
+    let mut varies = vec![false; model.nodes.len()];
+    sources.for_each(|s| varies[s] = true);
+    for id in guarded(|| model.eval_order()).unwrap_or_default() {
+        let node = &model.nodes[id];
+        varies[id] |= !node.op_is::<Const>() && node.inputs.iter().any(|i| varies[i.node]);
+    }
+    varies
+}
+
 impl Lowering<'_> {
     /// Operators with several results.
     pub(super) fn several(&mut self, call: &Call) -> Result<Option<Vec<Value>>, ImportError> {
         let node = call.node;
         if let Some(op) = node.op_as::<Scan>() {
-            return self.scan(op, call).map(Some);
+            return self.unrolled(call, |l| l.scan(op, call)).map(Some);
         }
         if let Some(op) = node.op_as::<LstmEpilogue>() {
             let (gates, state) = (self.at(call, 0)?, self.at(call, 1)?);
@@ -42,9 +94,41 @@ impl Lowering<'_> {
             return Ok(Some(vec![Value::Tensor(h)]));
         }
         if let Some(op) = node.op_as::<GruSeq>() {
-            return self.gru(op, call).map(Some);
+            return self.unrolled(call, |l| l.gru(op, call)).map(Some);
         }
         Ok(None)
+    }
+
+    /// Lowers a loop, whose steps are tied.
+    fn unrolled<T>(
+        &mut self,
+        call: &Call,
+        lower: impl FnOnce(&mut Self) -> Result<T, ImportError>,
+    ) -> Result<T, ImportError> {
+        let depth = self.ties.depth();
+        self.ties.enter(call.node.id);
+        let result = lower(self);
+        self.ties.leave(depth);
+        result
+    }
+
+    /// A tensor as a node of its own with the tie `what` of the loop.
+    fn tied(&mut self, x: &Lazy, what: &str, slot: usize) -> Result<Lazy, ImportError> {
+        let before = self.graph.nodes.len();
+        let mut node = self.plain(x)?;
+        let tie = self.ties.named(what, slot);
+        if node < before && self.graph.nodes[node].tie != tie {
+            // Somebody else's node.
+            let view = View::identity(x.len());
+            node = self.emit(Op::View(view), vec![node], x.shape.clone())?;
+        }
+        self.graph.nodes[node].tie = tie;
+        Ok(Lazy {
+            node,
+            view: None,
+            f: ScalarFn::X,
+            shape: x.shape.clone(),
+        })
     }
 
     fn at(&mut self, call: &Call, at: usize) -> Result<Lazy, ImportError> {
@@ -55,7 +139,13 @@ impl Lowering<'_> {
     }
 
     /// Step `i` of an operand that is read step by step.
-    fn chunk(&mut self, value: &Value, info: &ScanInfo, i: usize) -> Result<Value, ImportError> {
+    fn chunk(
+        &mut self,
+        value: &Value,
+        info: &ScanInfo,
+        slot: usize,
+        i: usize,
+    ) -> Result<Value, ImportError> {
         let size = info.chunk.unsigned_abs();
         let shape = match value {
             Value::Constant(t) => t.shape().to_vec(),
@@ -72,9 +162,10 @@ impl Lowering<'_> {
             i * size
         };
         match value {
-            Value::Tensor(x) => self
-                .window(&x.clone(), info.axis, first as i64, 1, size)
-                .map(Value::Tensor),
+            Value::Tensor(x) => {
+                let window = self.window(&x.clone(), info.axis, first as i64, 1, size)?;
+                self.tied(&window, "step", slot).map(Value::Tensor)
+            }
             Value::Constant(t) => guarded(|| t.slice(info.axis, first, first + size))
                 .map(|t: Tensor| Value::Constant(t.into_arc_tensor()))
                 .map_err(|e| self.unsupported(e)),
@@ -106,13 +197,16 @@ impl Lowering<'_> {
                 "a loop of {steps} steps, {nodes} operations; limits are {MAX_STEPS} and {MAX_NODES}"
             )));
         }
-        let mut states: Vec<Value> = op
-            .input_mapping
-            .iter()
-            .zip(&call.inputs)
-            .filter(|(m, _)| m.is_state())
-            .map(|(_, v)| v.clone())
-            .collect();
+        let mut states = Vec::new();
+        for (value, varies) in varying_states(op, call) {
+            let first = if varies && steps > 1 {
+                let x = self.tensor(value)?;
+                Value::Tensor(self.tied(&x, "state", states.len())?)
+            } else {
+                value.clone()
+            };
+            states.push(first);
+        }
         let mut scanned: Vec<Vec<Lazy>> = vec![Vec::new(); op.output_mapping.len()];
         let mut results: Vec<Option<Value>> = Vec::new();
         let mut place = |slot: usize, value: Value| {
@@ -122,20 +216,22 @@ impl Lowering<'_> {
             results[slot] = Some(value);
         };
         for i in 0..steps {
+            self.ties.step();
             let mut values = HashMap::new();
             let mut state = states.into_iter();
-            for ((mapping, value), &source) in op
+            for (slot, ((mapping, value), &source)) in op
                 .input_mapping
                 .iter()
                 .zip(&call.inputs)
                 .zip(&op.body.inputs)
+                .enumerate()
             {
                 let value = match mapping {
                     InputMapping::Full => value.clone(),
                     InputMapping::State => state
                         .next()
                         .ok_or_else(|| self.unsupported("a state is missing"))?,
-                    InputMapping::Scan(info) => self.chunk(value, info, i)?,
+                    InputMapping::Scan(info) => self.chunk(value, info, slot, i)?,
                 };
                 values.insert(source, value);
             }
@@ -143,10 +239,13 @@ impl Lowering<'_> {
             states = Vec::new();
             for (o, (outlet, mapping)) in op.body.outputs.iter().zip(&op.output_mapping).enumerate()
             {
-                let value = values
+                let mut value = values
                     .get(outlet)
                     .cloned()
                     .ok_or_else(|| self.unsupported("a result of the loop is missing"))?;
+                if let (Value::Tensor(x), true) = (&value, mapping.state) {
+                    value = Value::Tensor(self.tied(&x.clone(), "state", states.len())?);
+                }
                 let tensor = self.tensor(&value)?;
                 if mapping.scan.is_some() {
                     scanned[o].push(tensor);
@@ -251,19 +350,21 @@ impl Lowering<'_> {
             Some(fixed(self, 1)?)
         };
         let last = self.at(call, call.inputs.len() - 1)?;
-        let mut h = last.reshaped(&[batch, hidden]);
+        let mut h = self.tied(&last.reshaped(&[batch, hidden]), "state", 0)?;
         let mut all = Vec::new();
         for i in 0..steps {
+            self.ties.step();
             let at = if op.chunk < 0 { steps - 1 - i } else { i };
             let step = self.window(&x, 1, at as i64, 1, 1)?;
             let width = step.shape[2];
-            let step = step.reshaped(&[batch, width]);
+            let step = self.tied(&step.reshaped(&[batch, width]), "step", 0)?;
             let input = match &w {
                 Some(w) => self.dense(&step, w, &bias[..3 * hidden])?,
                 None => step,
             };
             let recurrent = self.dense(&h, &r, &bias[3 * hidden..])?;
             h = self.gru_step(&input, &recurrent, &h, hidden)?;
+            h = self.tied(&h, "state", 0)?;
             all.push(h.clone().reshaped(&[batch, 1, hidden]));
         }
         if op.chunk < 0 {

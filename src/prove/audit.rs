@@ -210,7 +210,7 @@ fn table_value_of(other: Option<usize>) -> (Result<Side, Rejection>, Vec<String>
             if phase == 1 {
                 columns[lane.tables[0]][row] = zkinfer_circuits::fold::small(forged);
             }
-            if let (3, Some(c)) = (phase, challenges) {
+            if let (4, Some(c)) = (phase, challenges) {
                 // What the prover's own helper has added for the honest value is replaced by the other table's fraction.
                 let fraction = |denominator: F| denominator.invert().unwrap();
                 let theta = c.theta.unwrap();
@@ -327,7 +327,7 @@ fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
     let solver = HintSolver::Softmax {
         node: 1,
         logits: value(0, 0),
-        len: 3,
+        lens: vec![3, 3],
         factor: 50,
         constant: 32,
         table: 0,
@@ -671,7 +671,8 @@ fn card_that_takes_for_ever() {
     let tall = plan(grouped(1 << 19), 2, 15).unwrap();
     let session = &mut zkinfer_circuits::verify::Session::new(&Digest([0; 32]));
     let challenges = session.challenges(&tall.layout, &[]).unwrap();
-    let late = session.late(&tall.layout, &[]).unwrap();
+    let eta = session.eta(&tall.layout, &[]).unwrap();
+    let late = session.late(&tall.layout, eta, &[]).unwrap();
     let coefficients = Coefficients::new(&tall.program, &tall.expanded, &tall.layout, &challenges);
     assert_ne!(coefficients.late(&late).0, F::ZERO);
 

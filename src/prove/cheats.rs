@@ -471,7 +471,7 @@ fn hidden_multiplicity(gate: &str, values: bool, row: usize) {
         p.cells[table.multiplicity][row] += 1;
     };
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], challenges: &Challenges| {
-        if phase == 3 {
+        if phase == 4 {
             let delta = (challenges.alpha + F::from(3)).invert().unwrap();
             let sums = &plan.description.sums;
             let (column, delta) = if values {
@@ -522,7 +522,7 @@ fn hidden_accumulator(gate: &str, column: impl Fn(&Plan) -> usize, row: usize) {
         p.accumulators[lane.first_candidate][1] += 1 << plan.layout.range_bits;
     };
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], _: &Challenges| {
-        if phase != 3 {
+        if phase != 4 {
             return;
         }
         let sums = &plan.description.sums;
@@ -616,7 +616,7 @@ fn free_coefficient_that_absorbs_a_wrong_accumulator() {
         p.accumulators[lane.first_candidate][1] += 1 << plan.layout.range_bits;
     };
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], challenges: &Challenges| {
-        if phase == 2 {
+        if phase == 3 {
             let lane = lane(plan, linear);
             let program = &plan.program;
             let coefficients = Coefficients::new(program, &plan.expanded, &plan.layout, challenges);

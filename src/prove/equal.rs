@@ -185,6 +185,7 @@ fn claims_of_several_runs_are_bound() {
 /// Later runs get fold columns of their own, and change one entry of them.
 struct OwnFolds {
     change: bool,
+    run: usize,
 }
 
 impl Deviation for OwnFolds {
@@ -192,7 +193,8 @@ impl Deviation for OwnFolds {
         repeated.fill(false);
     }
     fn columns(&mut self, plan: &Plan, phase: u8, columns: &mut [Vec<F>]) {
-        if phase == 3 && self.change {
+        self.run += usize::from(phase == 2);
+        if phase == 2 && self.run == 2 && self.change {
             columns[plan.fold_columns()[0]][1] += F::ONE;
         }
     }
@@ -214,7 +216,7 @@ fn later_runs_with_weights_of_their_own() {
                 &runs,
                 &visibility,
                 b"ctx",
-                &mut OwnFolds { change },
+                &mut OwnFolds { change, run: 0 },
                 &mut rng,
             )
             .unwrap()

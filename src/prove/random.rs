@@ -249,6 +249,69 @@ impl Builder {
         );
     }
 
+    /// The products of every two channels, `X·Xᵀ`: an image of one row per channel.
+    fn gram(&mut self) {
+        let (value, c, h, w) = self.image;
+        let positions = self.dice.between(1, c as i64) as usize;
+        let patches = self.view(
+            value,
+            vec![positions as u32, (h * w) as u32],
+            vec![(c, 0, vec![1, 0]), (h * w, 0, vec![0, 1])],
+        );
+        let factor = self.dice.between(-1, 2);
+        let bias = self.view(
+            ValueRef::new(1),
+            vec![positions as u32],
+            vec![(1, 0, vec![0])],
+        );
+        let term = |patches, inputs: usize, weights| Term {
+            patches,
+            inputs: inputs as u32,
+            weights,
+        };
+        let unit = match self.unit() {
+            unit if unit.high => unit,
+            _ => super::zoo::clamp(),
+        };
+        let out = self.push(Node::Neurons(Neurons {
+            groups: 1,
+            outputs: c as u32,
+            positions: positions as u32,
+            unit,
+            terms: vec![
+                term(patches, h * w, Weights::Value { value, factor }),
+                term(bias, 1, Weights::Public(vec![100; c])),
+            ],
+        }));
+        self.image = (out, c, 1, positions);
+    }
+
+    /// One matrix from channels to channels, used twice.
+    fn shared(&mut self) {
+        let (value, c, h, w) = self.image;
+        let positions = h * w;
+        let read = |b: &mut Builder, value| {
+            b.view(
+                value,
+                vec![positions as u32, c as u32],
+                vec![(c, 0, vec![0, 1]), (positions, 0, vec![1, 0])],
+            )
+        };
+        let patches = read(self, value);
+        let unit = super::zoo::clamp();
+        let leader = self.neurons(1, c, positions, unit, patches, c);
+        let patches = read(self, leader);
+        let Node::Neurons(mut n) = self.program.nodes[leader.node as usize].clone() else {
+            return;
+        };
+        n.terms[0].patches = patches;
+        n.terms
+            .iter_mut()
+            .for_each(|t| t.weights = Weights::Shared(leader.node));
+        let out = self.push(Node::Neurons(n));
+        self.image = (out, c, h, w);
+    }
+
     fn dense(&mut self, outputs: usize, unit: Unit) -> ValueRef {
         let (value, c, h, w) = self.image;
         let out = self.neurons(1, outputs, 1, unit, value, c * h * w);
@@ -291,8 +354,10 @@ impl Builder {
     fn build(seed: u64) -> QuantizedModel {
         let mut b = Builder::new(seed);
         for _ in 0..b.dice.between(1, 3) {
-            match b.dice.roll(5) {
+            match b.dice.roll(7) {
                 0 => b.wiring(),
+                5 => b.gram(),
+                6 => b.shared(),
                 1 => {
                     let (outputs, unit) = (b.dice.between(1, 6) as usize, b.unit());
                     b.dense(outputs, unit);
@@ -333,7 +398,7 @@ impl Deviation for Filled {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 24, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 32, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn circuit_and_integer_run_agree(seed in any::<u64>(), k in 7u32..9, extreme in 0u32..3) {

@@ -153,9 +153,9 @@ pub(crate) fn phase3(
                 sum += (columns[port.column][row] + one) * fold;
             }
         }
-        for (i, beta) in beta.iter().enumerate() {
+        for (column, beta) in columns[layout.table_column(0)..].iter().zip(beta) {
             if let Some(b) = beta.get(row) {
-                sum -= columns[layout.table_column(i)][row] * b;
+                sum -= column[row] * b;
             }
         }
         column[row + 1] = sum;

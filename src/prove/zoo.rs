@@ -197,6 +197,210 @@ pub(crate) fn dense(bits: u32) -> QuantizedModel {
     })
 }
 
+/// A clamp to `[0, 2^T)`.
+pub(crate) fn clamp() -> Unit {
+    Unit {
+        window: 1,
+        low: true,
+        high: true,
+        tables: vec![],
+    }
+}
+
+fn public(patches: ValueRef, weights: &[i64], inputs: u32) -> Term {
+    Term {
+        patches,
+        inputs,
+        weights: Weights::Public(weights.to_vec()),
+    }
+}
+
+/// Products of activations: `A·B` of a 2×3 and a 3×2 matrix with a zero point, an element-wise product of its result with
+/// part of the input, and a dense output.
+pub(crate) fn products(bits: u32) -> QuantizedModel {
+    let neurons = |groups, outputs, positions, unit, terms| {
+        Node::Neurons(Neurons {
+            groups,
+            outputs,
+            positions,
+            unit,
+            terms,
+        })
+    };
+    let read = |source, loops: &[u32], offset, strides: &[i64], extent| Node::View {
+        source,
+        view: View {
+            loops: loops.to_vec(),
+            axes: vec![Axis {
+                extent,
+                offset,
+                strides: strides.to_vec(),
+            }],
+        },
+    };
+    let times = |patches, inputs, left, factor| Term {
+        patches,
+        inputs,
+        weights: Weights::Value {
+            value: left,
+            factor,
+        },
+    };
+    let nodes = vec![
+        Node::Input { len: 12 },
+        Node::Constant { len: 1 },
+        read(value(0, 0), &[2, 3], 0, &[3, 1], 12), // 2: A
+        read(value(0, 0), &[2, 3], 6, &[1, 2], 12), // 3: B, columns first
+        Node::Sum {
+            source: value(2, 0),
+            group: 3,
+        }, // 4: sums of A's rows
+        read(value(1, 0), &[4], 0, &[0], 1),        // 5: ones
+        read(value(1, 0), &[2], 0, &[0], 1),        // 6: two of them
+        // 7: Σ A·(B − 3) and a bias
+        neurons(
+            1,
+            2,
+            2,
+            clamp(),
+            vec![
+                times(value(3, 0), 3, value(2, 0), 1),
+                times(value(6, 0), 1, value(4, 0), -3),
+                public(value(6, 0), &[77, -30], 1),
+            ],
+        ),
+        read(value(3, 0), &[4], 0, &[1], 6), // 8
+        // 9: element by element, in groups of one
+        neurons(
+            4,
+            1,
+            1,
+            clamp(),
+            vec![
+                times(value(7, 0), 1, value(8, 0), 2),
+                public(value(5, 0), &[9, 8, 7, 6], 1),
+            ],
+        ),
+        neurons(
+            1,
+            2,
+            1,
+            Unit::LINEAR,
+            vec![
+                Term {
+                    patches: value(9, 0),
+                    inputs: 4,
+                    weights: Weights::Committed,
+                },
+                public(value(1, 0), &[1 << (2 * bits - 1); 2], 1),
+            ],
+        ),
+    ];
+    with_weights(Program {
+        range_bits: bits,
+        tables: vec![],
+        nodes,
+        outputs: vec![10],
+    })
+}
+
+/// Three steps of a recurrence with two hidden units at so many positions, all with the first step's weights, and a dense
+/// output. `shared` or not, the nodes are the same but for the kind of their weights.
+pub(crate) fn recurrent(bits: u32, positions: u32, shared: bool) -> QuantizedModel {
+    let steps = 3;
+    let mut nodes = vec![
+        Node::Input {
+            len: steps * 2 * positions,
+        },
+        Node::Constant { len: 1 },
+        Node::View {
+            source: value(1, 0),
+            view: View {
+                loops: vec![positions],
+                axes: vec![Axis {
+                    extent: 1,
+                    offset: 0,
+                    strides: vec![0],
+                }],
+            },
+        }, // 2: ones
+        Node::Neurons(Neurons {
+            groups: 1,
+            outputs: 2,
+            positions,
+            unit: clamp(),
+            terms: vec![public(value(2, 0), &[20 << bits, 40 << bits], 1)],
+        }), // 3: the first state
+    ];
+    let (mut state, mut leader) = (3, None);
+    for step in 0..steps {
+        let axis = |offset: i64, strides: &[i64], extent| Axis {
+            extent,
+            offset,
+            strides: strides.to_vec(),
+        };
+        let at = i64::from(step * 2 * positions);
+        for (source, axis) in [
+            (0, axis(at, &[2, 1], steps * 2 * positions)),
+            (state, axis(0, &[1, i64::from(positions)], 2 * positions)),
+        ] {
+            nodes.push(Node::View {
+                source: value(source, 0),
+                view: View {
+                    loops: vec![positions, 2],
+                    axes: vec![axis],
+                },
+            });
+        }
+        let first = nodes.len();
+        let own = *leader.get_or_insert(first as u32);
+        let weights = || match own {
+            own if own == first as u32 || !shared => Weights::Committed,
+            own => Weights::Shared(own),
+        };
+        let term = |node, inputs| Term {
+            patches: value(node, 0),
+            inputs,
+            weights: weights(),
+        };
+        let terms = vec![
+            term(first - 2, 2),
+            term(first - 1, 2),
+            term(2, 1),
+            public(value(2, 0), &[1 << (2 * bits - 2), 1 << (2 * bits - 1)], 1),
+        ];
+        nodes.push(Node::Neurons(Neurons {
+            groups: 1,
+            outputs: 2,
+            positions,
+            unit: clamp(),
+            terms,
+        }));
+        state = first;
+    }
+    nodes.push(Node::Neurons(Neurons {
+        groups: 1,
+        outputs: 2,
+        positions: 1,
+        unit: Unit::LINEAR,
+        terms: vec![
+            Term {
+                patches: value(state, 0),
+                inputs: 2 * positions,
+                weights: Weights::Committed,
+            },
+            public(value(1, 0), &[1 << (2 * bits - 1); 2], 1),
+        ],
+    }));
+    let outputs = vec![nodes.len() as u32 - 1];
+    with_weights(Program {
+        range_bits: bits,
+        tables: vec![],
+        nodes,
+        outputs,
+    })
+}
+
 fn with_weights(program: Program) -> QuantizedModel {
     let bits = program.range_bits;
     let mut weights = Vec::new();
@@ -257,9 +461,13 @@ pub(crate) fn params(k: u32) -> Arc<Params<C>> {
 }
 
 pub(crate) fn secret(k: u32, seed: u64) -> Secret {
+    secret_of(zoo(6), k, seed)
+}
+
+pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     Secret::commit(
-        zoo(6),
+        model,
         k,
         vec![],
         params(k),

@@ -1,11 +1,15 @@
 //! The program under construction, and how accumulators become neurons.
 
+use std::collections::{HashMap, HashSet};
+
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
 
 use super::QuantizeError;
-use super::value::{ANY, Acc, Act, Plane};
+use super::value::{ANY, Acc, AccTerm, Act, Plane};
+use super::wiring::{fit_view, is_identity};
+use crate::graph::Tie;
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -20,6 +24,12 @@ pub(super) struct Network {
     pub hints: Vec<HintSolver>,
     pub layers: Vec<Layer>,
     pub decodings: Vec<(usize, Decoding)>,
+    /// The views of every value.
+    pub views: HashMap<ValueRef, Vec<usize>>,
+    /// Neurons of every tie whose weights others may share.
+    pub leaders: HashMap<Tie, Vec<u32>>,
+    /// Those of them whose weights others do.
+    pub shared: HashSet<u32>,
 }
 
 /// A layer's name and, if it stands for one, its float tensor.
@@ -27,11 +37,15 @@ pub(super) struct Network {
 pub(super) struct Origin<'a> {
     pub name: &'a str,
     pub graph_node: Option<usize>,
+    pub tie: Option<Tie>,
 }
 
 /// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
 /// they can do.
 const QUIET: f64 = 1.0 / 4.0;
+
+/// The range of a neuron is at least this many roundings of its operands wide.
+const NOISE: f64 = 16.0;
 
 impl Network {
     /// `2^T`.
@@ -44,6 +58,34 @@ impl Network {
         self.range() - 1.0
     }
 
+    /// Largest number of slots that one element of a value sums.
+    pub fn width(&self, value: ValueRef) -> usize {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.width(*source),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.width(*s)).max().unwrap_or(1)
+            }
+            Some(Node::Sum { source, group }) => {
+                self.width(*source).saturating_mul(*group as usize)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Like [`Self::width`], counting slots that hold rounded numbers: ones are exact.
+    pub fn rounded(&self, value: ValueRef) -> f64 {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.rounded(*source),
+            Some(Node::Concat { sources }) => {
+                let sources = sources.iter().map(|s| self.rounded(*s));
+                sources.fold(0.0, f64::max)
+            }
+            Some(Node::Sum { source, group }) => self.rounded(*source) * f64::from(*group),
+            Some(Node::Constant { .. }) => 0.0,
+            _ => 1.0,
+        }
+    }
+
     pub fn push(&mut self, node: Node) -> ValueRef {
         self.nodes.push(node);
         ValueRef::new(self.nodes.len() - 1)
@@ -51,11 +93,12 @@ impl Network {
 
     pub fn view(&mut self, source: ValueRef, view: View) -> ValueRef {
         let same =
-            |n: &Node| matches!(n, Node::View { source: s, view: v } if *s == source && *v == view);
-        match self.nodes.iter().rposition(same) {
-            Some(at) => ValueRef::new(at),
-            None => self.push(Node::View { source, view }),
+            |&&at: &&usize| matches!(&self.nodes[at], Node::View { view: v, .. } if *v == view);
+        if let Some(&at) = self.views.get(&source).and_then(|v| v.iter().find(same)) {
+            return ValueRef::new(at);
         }
+        self.views.entry(source).or_default().push(self.nodes.len());
+        self.push(Node::View { source, view })
     }
 
     pub fn constant(&mut self, len: usize) -> ValueRef {
@@ -82,6 +125,61 @@ impl Network {
         )
     }
 
+    /// One value from several, one behind the other.
+    pub fn joined(&mut self, parts: Vec<ValueRef>) -> ValueRef {
+        match parts[..] {
+            [one] => one,
+            _ => self.push(Node::Concat { sources: parts }),
+        }
+    }
+
+    /// `len` consecutive elements of a value of `source_len`.
+    pub fn part(
+        &mut self,
+        source: ValueRef,
+        source_len: usize,
+        first: usize,
+        len: usize,
+    ) -> ValueRef {
+        if first == 0 && len == source_len {
+            return source;
+        }
+        let axis = Axis {
+            extent: source_len as u32,
+            offset: first as i64,
+            strides: vec![1],
+        };
+        self.view(
+            source,
+            View {
+                loops: vec![len as u32],
+                axes: vec![axis],
+            },
+        )
+    }
+
+    /// Elements of a value of `source_len` in any order: by one view, or by as many as there are runs that one can read.
+    pub fn picked(&mut self, source: ValueRef, source_len: usize, indices: &[usize]) -> ValueRef {
+        if is_identity(indices, source_len) {
+            return source;
+        }
+        if let Some(view) = fit_view(indices, source_len) {
+            return self.view(source, view);
+        }
+        let mut parts = Vec::new();
+        let mut rest = indices;
+        while let [first, ..] = rest {
+            let run = rest
+                .iter()
+                .enumerate()
+                .take_while(|(i, index)| **index == first + i)
+                .count();
+            parts.push(self.part(source, source_len, *first, run));
+            rest = &rest[run..];
+        }
+        self.joined(parts)
+    }
+
     pub fn table(&mut self, entries: Vec<u16>) -> u32 {
         let at = self.tables.iter().position(|t| *t == entries);
         at.unwrap_or_else(|| {
@@ -100,8 +198,26 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
+        let widths: Vec<f64> = acc.terms.iter().map(|t| self.rounded(t.source)).collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
+            // No finer than what roundings of the operands make of a value that calibration saw to be constant.
+            let row = |t: &AccTerm| {
+                t.weights[c * t.inputs..(c + 1) * t.inputs]
+                    .iter()
+                    .map(|w| w * w)
+                    .sum::<f64>()
+            };
+            let noise = acc
+                .terms
+                .iter()
+                .zip(&widths)
+                .map(|(t, w)| row(t) * w)
+                .sum::<f64>()
+                .sqrt();
+            if noise.is_finite() {
+                *s = s.max(NOISE * noise / self.top());
+            }
             let weights = acc
                 .terms
                 .iter()
@@ -195,24 +311,52 @@ impl Network {
                 reason,
             });
         }
-        let neurons = Neurons {
+        let mut neurons = Neurons {
             groups: acc.groups as u32,
             outputs: acc.outputs as u32,
             positions: acc.positions as u32,
             unit,
             terms,
         };
+        let leader = origin.tie.and_then(|tie| self.leader(tie, &neurons, &data));
+        if let Some(leader) = leader {
+            for term in &mut neurons.terms {
+                term.weights = Weights::Shared(leader);
+            }
+            self.shared.insert(leader);
+        }
         let node = self.push(Node::Neurons(neurons)).node;
-        for (term, data) in data.into_iter().enumerate() {
-            self.weights.push(WeightTensor {
-                node,
-                term: term as u32,
-                data,
-            });
+        if leader.is_none() {
+            for (term, data) in data.into_iter().enumerate() {
+                self.weights.push(WeightTensor {
+                    node,
+                    term: term as u32,
+                    data,
+                });
+            }
+            if let Some(tie) = origin.tie {
+                self.leaders.entry(tie).or_default().push(node);
+            }
         }
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
         Ok(node)
+    }
+
+    /// Earlier neurons of the same tie and shape with the same weights.
+    fn leader(&self, tie: Tie, neurons: &Neurons, data: &[Vec<i32>]) -> Option<u32> {
+        let shape = |n: &Neurons| (n.groups, n.outputs, n.unit.clone());
+        let alike = |&node: &u32| {
+            let Some(Node::Neurons(leader)) = self.nodes.get(node as usize) else {
+                return false;
+            };
+            let first = self.weights.partition_point(|w| w.node < node);
+            shape(leader) == shape(neurons)
+                && leader.terms.len() == data.len()
+                && (self.weights[first..].iter().zip(data)).all(|(w, d)| w.data == *d)
+                && (leader.terms.iter().zip(&neurons.terms)).all(|(a, b)| a.inputs == b.inputs)
+        };
+        self.leaders.get(&tie)?.iter().copied().find(alike)
     }
 
     pub fn record(&mut self, node: u32, scales: &[f64], range: (f64, f64), origin: Origin<'_>) {

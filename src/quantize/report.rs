@@ -94,6 +94,8 @@ pub struct LayerReport {
     pub neurons: usize,
     /// Accumulators that compete in each.
     pub window: u32,
+    /// The program node whose weights it uses: the first step of a loop.
+    pub weights_of: Option<u32>,
     /// Smallest real step.
     pub scale_min: f64,
     /// Largest real step.
@@ -251,6 +253,7 @@ pub fn evaluate_with_progress(
             unit: describe(&n.unit),
             neurons: n.len(),
             window: n.unit.window,
+            weights_of: n.leader(),
             scale_min: layer.scale_min,
             scale_max: layer.scale_max,
             calibrated: (layer.low, layer.high),

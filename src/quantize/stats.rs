@@ -1,7 +1,10 @@
 //! Calibration: what values the float model takes.
 
+use std::collections::{BTreeMap, HashMap};
+use std::rc::Rc;
+
 use super::QuantizeError;
-use crate::graph::{Activation, Graph, NodeId, Op};
+use crate::graph::{Activation, Graph, NodeId, Op, Tie};
 use crate::progress::{Progress, Stage, tell};
 
 /// Ranges reach at least this many standard deviations to either side of the mean (before headroom), plus
@@ -23,6 +26,8 @@ pub(super) struct Stats {
     moments: Vec<Vec<(f64, f64)>>,
     /// Number of samples.
     samples: usize,
+    /// Of tied nodes.
+    own: HashMap<NodeId, Own>,
     /// Least and greatest value of every sample, for the model's inputs.
     extremes: Vec<Vec<(f32, f32)>>,
     /// Whether all values of a model's input are whole numbers.
@@ -31,6 +36,17 @@ pub(super) struct Stats {
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
 }
+
+/// What one of several tied nodes was alone.
+struct Own {
+    low: Vec<f32>,
+    high: Vec<f32>,
+    /// All nodes of the tie.
+    tied: Rc<[NodeId]>,
+}
+
+/// Most tied nodes of which [`Stats::channels`] looks at the variances.
+const TIED: usize = 64;
 
 impl Stats {
     pub fn collect(
@@ -48,6 +64,7 @@ impl Stats {
             spread: vec![Vec::new(); n],
             moments: vec![Vec::new(); n],
             samples: samples.len(),
+            own: HashMap::new(),
             extremes: vec![Vec::new(); n],
             whole: vec![true; n],
         };
@@ -98,7 +115,43 @@ impl Stats {
                 }
             }
         }
+        stats.tie(graph);
         Ok(stats)
+    }
+
+    /// Gives tied nodes the extremes of all of them, element by element.
+    fn tie(&mut self, graph: &Graph) {
+        let mut members: BTreeMap<Tie, Vec<NodeId>> = BTreeMap::new();
+        for (id, node) in graph.nodes.iter().enumerate() {
+            if let Some(tie) = node.tie {
+                members.entry(tie).or_default().push(id);
+            }
+        }
+        for ids in members.into_values() {
+            let len = self.low[ids[0]].len();
+            if ids.len() < 2 || ids.iter().any(|&id| self.low[id].len() != len) {
+                continue;
+            }
+            let (mut low, mut high, mut spread) = (Vec::new(), Vec::new(), Vec::new());
+            for &id in &ids {
+                merge(&mut low, &self.low[id], f32::min);
+                merge(&mut high, &self.high[id], f32::max);
+                spread.resize(self.spread[id].len(), (0.0f32, 0.0f32));
+                for (s, other) in spread.iter_mut().zip(&self.spread[id]) {
+                    *s = (s.0.max(other.0), s.1.max(other.1));
+                }
+            }
+            let ids: Rc<[NodeId]> = ids.into();
+            for &id in ids.iter() {
+                let own = Own {
+                    low: std::mem::replace(&mut self.low[id], low.clone()),
+                    high: std::mem::replace(&mut self.high[id], high.clone()),
+                    tied: ids.clone(),
+                };
+                self.own.insert(id, own);
+                self.spread[id].clone_from(&spread);
+            }
+        }
     }
 
     /// Range of one element.
@@ -112,13 +165,40 @@ impl Stats {
     }
 
     /// Likely range of every channel of tensor `id`: what calibration saw, and at least [`DEVIATIONS`] standard deviations.
-    /// `channel` assigns elements to `count` channels.
+    /// `channel` assigns elements to `count` channels. Ranges of tied tensors are those of each of them, joined: deviations
+    /// of all of them together would be those of none.
     pub fn channels(
         &self,
         id: NodeId,
         count: usize,
         channel: impl Fn(usize) -> usize,
     ) -> Vec<(f64, f64)> {
+        let Some(own) = self.own.get(&id) else {
+            return self.alone(id, count, &channel);
+        };
+        let mut joined = vec![(f64::INFINITY, f64::NEG_INFINITY); count];
+        let mut join = |c: usize, (low, high): (f64, f64)| {
+            if let Some(r) = joined.get_mut(c) {
+                *r = (r.0.min(low), r.1.max(high));
+            }
+        };
+        for &id in own.tied.iter().step_by(own.tied.len().div_ceil(TIED)) {
+            let ranges = self.alone(id, count, &channel);
+            ranges.into_iter().enumerate().for_each(|(c, r)| join(c, r));
+        }
+        (0..self.low[id].len()).for_each(|i| join(channel(i), self.element(id, i)));
+        joined
+    }
+
+    /// [`Self::channels`] of one tensor.
+    fn alone(
+        &self,
+        id: NodeId,
+        count: usize,
+        channel: &impl Fn(usize) -> usize,
+    ) -> Vec<(f64, f64)> {
+        let own = self.own.get(&id);
+        let (lows, highs) = own.map_or((&self.low[id], &self.high[id]), |o| (&o.low, &o.high));
         #[derive(Clone)]
         struct Channel {
             low: f64,
@@ -138,7 +218,7 @@ impl Stats {
             count
         ];
         for (i, m) in self.moments.get(id).into_iter().flatten().enumerate() {
-            let (low, high) = self.element(id, i);
+            let (low, high) = (f64::from(lows[i]), f64::from(highs[i]));
             if let Some(c) = out.get_mut(channel(i)) {
                 c.low = c.low.min(low);
                 c.high = c.high.max(high);

@@ -100,6 +100,24 @@ impl Accumulators {
         Ok(())
     }
 
+    /// Adds `factor · Σ_i left[g,o,i] · patch[g,column,i]`.
+    pub(super) fn add_product(
+        &mut self,
+        patches: &Wires,
+        left: &Wires,
+        slots: &[u32],
+        factor: i64,
+        inputs: usize,
+    ) -> Result<(), LinearError> {
+        let scaled = |v: i32| {
+            i64::from(v)
+                .checked_mul(factor)
+                .ok_or(LinearError::Overflow)
+        };
+        let left: Result<Vec<i64>, _> = gather(left, slots)?.into_iter().map(scaled).collect();
+        self.add(patches, slots, &left?, inputs)
+    }
+
     fn rows<P: Copy + Sync, W: Copy + Sync>(
         &mut self,
         patches: &[P],

@@ -2,7 +2,6 @@
 
 use super::Secret;
 use crate::error::CommitError;
-use crate::interface::Interface;
 use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
 use crate::progress::{self, Progress, Stage, tell};
@@ -99,7 +98,8 @@ impl QuantizedModel {
         tell(progress, Stage::Commit, 0.0)?;
         let k = plan::choose(&self.program, &options.plan)?.k;
         let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
-        let info = Interface::of(&self, options.name.clone())
+        let info = self
+            .interface(options.name.clone())
             .to_info()
             .map_err(|_| CommitError::Interface)?;
         Secret::commit(self, k, info, params, options.weights, rng, progress)

@@ -1,7 +1,8 @@
 //! First-fit placement of neurons in the lanes of a bank, before lanes have numbers.
 
 use super::{BankKind, Block, Tile};
-use crate::program::Neurons;
+use crate::program::{Neurons, Node, Program};
+use std::collections::BTreeMap;
 
 /// Lanes of one bank while nodes are being placed.
 pub(super) struct BankBuilder {
@@ -34,18 +35,70 @@ pub(super) struct Placed {
     pub kind: BankKind,
     pub cells: Vec<(usize, usize)>,
     pub blocks: Option<Vec<Block>>,
+    pub family: Vec<(u32, usize)>,
 }
 
-/// Channels of consecutive rows; channels longer than a column are cut into tiles in fresh lanes side by side.
+/// The nodes that are folded with each node of neurons that has weights of its own, and where their positions begin.
+pub(super) fn families(program: &Program) -> BTreeMap<u32, Vec<(u32, usize)>> {
+    let mut families: BTreeMap<u32, (Vec<(u32, usize)>, usize)> = BTreeMap::new();
+    for (index, node) in program.nodes.iter().enumerate() {
+        if let Node::Neurons(n) = node {
+            let leader = n.leader().unwrap_or(index as u32);
+            let (members, positions) = families.entry(leader).or_default();
+            members.push((index as u32, *positions));
+            *positions += n.positions as usize;
+        }
+    }
+    families.into_iter().map(|(l, (m, _))| (l, m)).collect()
+}
+
+/// Positions of all members.
+pub(super) fn family_positions(program: &Program, family: &[(u32, usize)]) -> usize {
+    family.last().map_or(0, |&(node, first)| {
+        first + neurons(program, node).map_or(0, |n| n.positions as usize)
+    })
+}
+
+fn neurons(program: &Program, node: u32) -> Option<&Neurons> {
+    match program.nodes.get(node as usize) {
+        Some(Node::Neurons(n)) => Some(n),
+        _ => None,
+    }
+}
+
+/// Gives every member of a family its cells, which were placed with the first one.
+pub(super) fn deal_out(program: &Program, placed: &mut [Option<Placed>]) {
+    for leader in 0..placed.len() {
+        let Some(first) = placed[leader].as_mut().filter(|p| p.family.len() > 1) else {
+            continue;
+        };
+        let (family, cells) = (first.family.clone(), std::mem::take(&mut first.cells));
+        let positions = family_positions(program, &family);
+        for (node, offset) in family {
+            let (Some(n), Some(member)) = (neurons(program, node), &mut placed[node as usize])
+            else {
+                continue;
+            };
+            member.cells = cells
+                .chunks(positions)
+                .flat_map(|channel| &channel[offset..offset + n.positions as usize])
+                .copied()
+                .collect();
+        }
+    }
+}
+
+/// Channels of consecutive rows; channels longer than a column are cut into tiles in fresh lanes side by side. `positions`
+/// are those of the node and of all that are placed with it.
 pub(super) fn place_channels(
     n: &Neurons,
+    positions: usize,
     bank: &mut BankBuilder,
     last: usize,
 ) -> (Vec<(usize, usize)>, Vec<Block>) {
-    let (groups, outputs, positions) =
-        (n.groups as usize, n.outputs as usize, n.positions as usize);
+    let (groups, outputs) = (n.groups as usize, n.outputs as usize);
     let capacity = last - 1;
-    let mut cells = vec![(0, 0); n.len()];
+    let mut cells = vec![(0, 0); groups * outputs * positions];
     let mut blocks = Vec::new();
     // Lanes before this one have no room for a channel: looking at them again for every group would be quadratic.
     let mut open = 0;
@@ -98,6 +151,7 @@ pub(super) fn place_channels(
                 height,
                 tiles,
                 table: None,
+                values: None,
             });
             channel += count;
         }

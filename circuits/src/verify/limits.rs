@@ -1,5 +1,6 @@
 //! What a verifier is willing to spend.
 
+use crate::error::CardError;
 use crate::program::ProgramLimits;
 
 /// Bounds on what a card or a proof may ask of a verifier.
@@ -33,5 +34,22 @@ impl Default for Limits {
             proof_bytes: 1 << 22,
             runs: 256,
         }
+    }
+}
+
+impl Limits {
+    /// Whether a card may ask for parameters of this size: to be asked before they are made.
+    ///
+    /// # Errors
+    /// A larger `k` than the limit.
+    pub fn allow_k(&self, k: u32) -> Result<(), CardError> {
+        if k <= self.k {
+            return Ok(());
+        }
+        Err(CardError::Limit {
+            what: "k",
+            value: k as usize,
+            limit: self.k as usize,
+        })
     }
 }

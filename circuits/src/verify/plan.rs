@@ -12,6 +12,7 @@ use crate::{C, F};
 use ff::Field;
 use group::Curve;
 use halo2_proofs::poly::commitment::Params;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// Everything that follows from a program and `k` alone.
@@ -37,13 +38,7 @@ impl Plan {
     /// # Errors
     /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
-        if k > limits.k {
-            return Err(CardError::Limit {
-                what: "k",
-                value: k as usize,
-                limit: limits.k as usize,
-            });
-        }
+        limits.allow_k(k)?;
         let expanded = program.expand(&limits.program)?;
         crate::hints::check(&program, &expanded)?;
         let layout = Layout::new(&program, &expanded, k)?;
@@ -97,14 +92,29 @@ impl Plan {
     }
 
     /// Advice columns whose content follows from weights and challenges alone, so that all runs of a proof hold the same:
-    /// folded weights, free coefficients and their running sum, challenges.
+    /// folded weights, challenges, and unless activations are coefficients, free coefficients and their running sum.
     pub fn repeated_columns(&self) -> Vec<bool> {
         let c = &self.layout.columns;
-        let same = c.phase1()..c.phase1() + c.phase2() + c.constants;
-        let h = self.description.sums.coefficients;
+        let weights = c.phase1()..c.phase1() + c.direct + c.table;
+        let behind = c.phase1() + c.folded();
+        let constants = behind + c.free..behind + c.free + c.constants;
+        let free = behind..behind + if c.values == 0 { c.free } else { 0 };
+        let sum = self.description.sums.coefficients.filter(|_| c.values == 0);
         (0..c.advice())
-            .map(|i| same.contains(&i) || h == Some(i))
+            .map(|i| {
+                weights.contains(&i)
+                    || free.contains(&i)
+                    || constants.contains(&i)
+                    || sum == Some(i)
+            })
             .collect()
+    }
+
+    /// The columns of a run that are absorbed by the transcript, within `range`: those that repeat the first run's are not
+    /// absorbed again.
+    pub fn own_columns(&self, run: usize, range: Range<usize>) -> impl Iterator<Item = usize> {
+        let repeated = self.repeated_columns();
+        range.filter(move |&i| run == 0 || !repeated[i])
     }
 
     /// Whether a commitment to this program's output is a commitment to the same values as `next`'s input: every element

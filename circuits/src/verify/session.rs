@@ -39,16 +39,30 @@ impl Session {
         })
     }
 
-    /// Absorbs the commitments of phase 2 and yields the late challenges.
+    /// Absorbs the commitments to folded weights and activations, and yields `η` if there are activations among them.
     ///
     /// # Errors
     /// On an identity point.
-    pub fn late(&mut self, layout: &Layout, phase2: &[C]) -> Result<LateChallenges, IdentityPoint> {
-        phase2.iter().try_for_each(|p| self.transcript.point(*p))?;
+    pub fn eta(&mut self, layout: &Layout, folded: &[C]) -> Result<Option<F>, IdentityPoint> {
+        folded.iter().try_for_each(|p| self.transcript.point(*p))?;
+        Ok((layout.columns.values > 0).then(|| self.transcript.challenge()))
+    }
+
+    /// Absorbs the commitments to the free coefficients and yields the late challenges.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn late(
+        &mut self,
+        layout: &Layout,
+        eta: Option<F>,
+        free: &[C],
+    ) -> Result<LateChallenges, IdentityPoint> {
+        free.iter().try_for_each(|p| self.transcript.point(*p))?;
         let e = self
             .transcript
             .challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
-        Ok(LateChallenges { e })
+        Ok(LateChallenges { eta, e })
     }
 
     /// The transcript that the link proof continues.

@@ -1,4 +1,6 @@
 //! Stored cards and proofs; how they were made stands in `examples/fixtures.rs` of the crate `zkinfer`.
+//! Not every test uses all of it.
+#![allow(dead_code)]
 
 use halo2_proofs::poly::commitment::Params;
 use std::path::Path;

@@ -9,7 +9,7 @@ use group::Curve;
 #[test]
 fn constant_that_changes_on_the_way() {
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], _: &Challenges| {
-        if phase == 3 {
+        if phase == 4 {
             columns[plan.description.sums.y_constants[0]][plan.layout.last] += F::ONE;
         }
     };
