@@ -25,12 +25,16 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         .map(|s| Ok(digits.outputs_of(&digits.run(s)?)))
         .collect::<Result<_, zkinfer::graph::GraphError>>()?;
 
-    // Both stages need the same k; the second one's input is the first one's output, integer for integer.
+    // Both stages need the same k; the second one's input is the first one's output, integer for integer,
+    // and the same bits.
     let options = CommitOptions::default().with_k(9);
     let first = digits.quantize(&samples.inputs, &QuantizeOptions::default())?;
-    let boundary = first.outputs.clone();
+    let (boundary, bits) = (first.outputs.clone(), first.program.range_bits);
     let first = first.commit_with(&options.clone().with_name("digits"), &mut zkinfer::rng())?;
-    let second = parity().quantize(&scores, &QuantizeOptions::default().with_inputs(boundary))?;
+    let chained = QuantizeOptions::default()
+        .with_range_bits(bits)
+        .with_inputs(boundary);
+    let second = parity().quantize(&scores, &chained)?;
     let second = second.commit_with(&options.with_name("even or odd"), &mut zkinfer::rng())?;
 
     // First prover.

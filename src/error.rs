@@ -1,6 +1,7 @@
 //! Errors of the owner's side.
 
 use crate::model::{InterfaceError, QuantizedModel};
+use crate::progress::Stopped;
 use crate::run::RunError;
 use thiserror::Error;
 use zkinfer_circuits::error::CardError;
@@ -24,6 +25,9 @@ pub enum CommitError {
     /// The parameters could not be read.
     #[error("the parameters cannot be read")]
     Params,
+    /// Stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The interface cannot be written down.
     #[error("names, shapes and scales of inputs and outputs cannot be written into the card")]
     Interface,
@@ -66,6 +70,9 @@ pub enum ProveError {
         /// Allowed.
         limit: usize,
     },
+    /// Stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
     /// The engine refused the witness; a defect of this crate.
     #[error(transparent)]
     Internal(zkinfer_engine::EngineError),

@@ -101,6 +101,16 @@ pub enum Op {
         /// Elements per run.
         len: usize,
     },
+    /// The `count` largest elements of consecutive runs of `len`, in falling order, as indicators: `[runs][count][len]`, one
+    /// where the element is the one and zero elsewhere. Of equal elements the first comes first.
+    TopK {
+        /// Elements per run.
+        len: usize,
+        /// How many of them.
+        count: usize,
+    },
+    /// `truth · x`, element by element: the first operand is 0 or 1, and the result is exactly the second, or zero.
+    Gate,
     /// Softmax over consecutive runs of `len` elements.
     Softmax {
         /// Elements per distribution.
@@ -230,6 +240,14 @@ pub enum BinaryOp {
     Min,
     Max,
     Pow,
+    /// Remainder with the dividend's sign, as Rust's `%`.
+    Rem,
+    /// Bits of the nearest whole numbers, in two's complement.
+    BitAnd,
+    BitOr,
+    BitXor,
+    ShiftLeft,
+    ShiftRight,
 }
 
 impl GraphNode {

@@ -14,6 +14,7 @@
 mod layout;
 mod linear;
 mod lower;
+pub mod operators;
 mod pointwise;
 mod pool;
 mod probe;
@@ -22,6 +23,7 @@ mod proto;
 mod recurrent;
 mod reference;
 mod rewrite;
+mod select;
 mod tensor;
 mod tie;
 mod view;

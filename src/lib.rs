@@ -38,6 +38,7 @@
 //! | reference run | [`run`] | the exact integer semantics |
 //! | planning | [`plan`] | program → `k` |
 //! | commitment, proof | [`secret`] | [`Secret`] → [`Card`], [`Proof`] |
+//! | progress, stopping | [`progress`] | |
 //! | verification | [`verifier`](mod@verifier), `zkinfer-circuits` | card, proof, expectations → verdict |
 //! | files | [`files`], [`params`], [`data`], [`interface`] | models, cards, proofs, parameters, samples |
 
@@ -46,10 +47,10 @@ pub mod error;
 pub mod files;
 pub mod graph;
 pub mod import;
-pub mod interface;
 pub mod model;
 pub mod params;
 pub mod plan;
+pub mod progress;
 pub(crate) mod prove;
 pub mod quantize;
 pub mod run;
@@ -61,6 +62,7 @@ pub use error::{CommitError, InferError, ProveError};
 pub use graph::Graph;
 pub use import::{ImportError, ImportOptions};
 pub use model::{QuantizedModel, TensorInterface};
+pub use progress::{Progress, Stage, Stopped};
 pub use prove::Timings;
 pub use prove::engine::Engine;
 pub use quantize::{QuantizeError, QuantizeOptions};
@@ -77,6 +79,8 @@ pub use zkinfer_circuits::transcript::Digest;
 pub use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Limits, Verdict, Verifier, verify_many,
 };
+/// Real numbers and the integers of statements.
+pub use zkinfer_interface as interface;
 
 /// The operating system's random generator, as the functions of this crate take it.
 ///

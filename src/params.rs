@@ -4,9 +4,9 @@
 //! this order, at what this process already has, at what is shipped with the crate (`k` up to [`MAX_SHIPPED_K`]), and at
 //! a cache directory of the user; what it has to make, it leaves there.
 //!
-//! A cached file must have the digest that is written down here (up to `k` = [`MAX_PINNED_K`]), so neither damage nor
-//! somebody with access to the directory can slip in other generators; larger ones are guarded by a checksum alone. `ZKINFER_CACHE_DIR` names another directory;
-//! an empty value switches the cache off.
+//! A cached file must have the digest that `zkinfer-circuits` holds (up to `k` = [`MAX_PINNED_K`]), so neither damage nor
+//! somebody with access to the directory can slip in other generators; larger ones are guarded by a checksum alone.
+//! `ZKINFER_CACHE_DIR` names another directory; an empty value switches the cache off.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
@@ -17,24 +17,12 @@ use std::time::Instant;
 use halo2_proofs::poly::commitment::Params;
 use thiserror::Error;
 use zkinfer_circuits::C;
-use zkinfer_circuits::card::{FileKind, open, seal};
-use zkinfer_circuits::error::DecodeError;
 use zkinfer_circuits::layout::{MAX_K, MIN_K};
+use zkinfer_circuits::params::file_len;
+pub use zkinfer_circuits::params::{MAX_PINNED_K, ReadError, from_bytes, to_bytes};
 
 /// Largest `k` whose parameters are part of the crate.
 pub const MAX_SHIPPED_K: u32 = 12;
-
-/// Largest `k` whose parameters' digest is known.
-pub const MAX_PINNED_K: u32 = 16;
-
-/// Blake2b-256 of the serialized parameters for `k` = 13 and on; `cargo test --release -p zkinfer --lib digests --
-/// --ignored --nocapture` makes them anew and prints them.
-const DIGESTS: [&str; 4] = [
-    "0274b79774676a9bf641f3f82401eb50aaa54d1fe9b5fd1f2e1c1ecf31775841",
-    "87e05a37223899e7a6720f34285dc5e2e31d59cc085ac1092b3ddc5bbacd24af",
-    "4b3afeba6b784feaf38e71bce865dfbdd10ed6bd1bba30d54cdfa73102cd1cb7",
-    "f12e21b69fe862ef523269c37297af825f9df8b6247e36fe9f50b29f3865b23f",
-];
 
 /// Environment variable with the cache directory.
 pub const CACHE_VARIABLE: &str = "ZKINFER_CACHE_DIR";
@@ -53,27 +41,6 @@ pub enum ParamsError {
         /// Largest supported.
         max: u32,
     },
-}
-
-/// Why a file with parameters was not used.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum ReadError {
-    /// The file is damaged or another one.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The content is for another `k`.
-    #[error("the parameters are for k = {found}")]
-    OtherK {
-        /// In the file.
-        found: u32,
-    },
-    /// The content is not the parameters.
-    #[error("the parameters are not the ones that belong to this k")]
-    Forged,
-    /// The file cannot be read, or holds something that is no point.
-    #[error(transparent)]
-    Io(#[from] io::Error),
 }
 
 /// Parameters for `k`, from the first place that has them; see the [module documentation](self).
@@ -166,56 +133,6 @@ fn read(path: &Path, k: u32) -> Result<Params<C>, ReadError> {
         params if params.k() == k => Ok(params),
         params => Err(ReadError::OtherK { found: params.k() }),
     }
-}
-
-/// Parameters as a sealed file.
-///
-/// # Errors
-/// None in practice: writing to memory does not fail.
-pub fn to_bytes(params: &Params<C>) -> io::Result<Vec<u8>> {
-    let mut payload = Vec::with_capacity(file_len(params.k()));
-    params.write(&mut payload)?;
-    Ok(seal(FileKind::Params, &payload))
-}
-
-/// Reads a sealed file with parameters. Those with a known digest must have it; of others the points are checked to be on
-/// the curve, not to be the right ones.
-///
-/// # Errors
-/// A damaged file, or one with other content; see [`ReadError`].
-pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
-    let payload = open(FileKind::Params, bytes, file_len(MAX_K))?;
-    let found = zkinfer_circuits::codec::Reader::new(payload).u32()?;
-    // Upstream's reader computes with whatever k it finds.
-    if !(MIN_K..=MAX_K).contains(&found) {
-        return Err(ReadError::OtherK { found });
-    }
-    if bytes.len() != file_len(found) {
-        return Err(DecodeError::Invalid {
-            what: "length of parameters",
-        }
-        .into());
-    }
-    if pinned(found).is_some_and(|digest| digest_of(payload) != digest) {
-        return Err(ReadError::Forged);
-    }
-    Ok(Params::read(&mut &payload[..])?)
-}
-
-/// The known digest for `k`, if there is one.
-fn pinned(k: u32) -> Option<&'static str> {
-    DIGESTS
-        .get(k.checked_sub(MAX_SHIPPED_K + 1)? as usize)
-        .copied()
-}
-
-fn digest_of(payload: &[u8]) -> String {
-    zkinfer_circuits::transcript::Digest::of("zkinfer-params", payload).to_string()
-}
-
-/// Size of a sealed file: header, k, two bases, two points, checksum.
-fn file_len(k: u32) -> usize {
-    10 + 4 + 2 * (32 << k) + 64 + 32
 }
 
 /// A reader sees the old file, or none, or the whole new one: it is written elsewhere and moved into place.

@@ -25,6 +25,7 @@ mod witness;
 pub(crate) mod zoo;
 
 use crate::error::ProveError;
+use crate::progress::{Progress, Stage, Stopped, tell};
 use crate::run::Trace;
 use engine::{Columns, Keys};
 use ff::Field;
@@ -91,6 +92,36 @@ pub(crate) struct Honest;
 
 impl Deviation for Honest {}
 
+/// Who is asked and told while a proof is made.
+pub(crate) struct Hooks<'a> {
+    deviation: &'a mut dyn Deviation,
+    progress: &'a mut Progress<'a>,
+}
+
+impl<'a> Hooks<'a> {
+    pub fn new(deviation: &'a mut dyn Deviation, progress: &'a mut Progress<'a>) -> Hooks<'a> {
+        Hooks {
+            deviation,
+            progress,
+        }
+    }
+
+    /// A stage begins.
+    pub fn tell(&mut self, stage: Stage) -> Result<(), Stopped> {
+        // Fractions of a proof of LeNet-5 at k = 10 on two cores.
+        let fraction = match stage {
+            Stage::Witness => 0.05,
+            Stage::Fold => 0.25,
+            Stage::Sums => 0.4,
+            Stage::Open => 0.6,
+            Stage::Link => 0.98,
+            Stage::Done => 1.0,
+            _ => 0.0,
+        };
+        tell(self.progress, stage, fraction)
+    }
+}
+
 /// What the prover holds besides the runs.
 pub(crate) struct Prover<'a> {
     pub plan: &'a Plan,
@@ -129,20 +160,20 @@ impl Prover<'_> {
         &self,
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut dyn Deviation,
+        hooks: Hooks<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let own = ChaCha20Rng::from_seed(seed);
         let mut repeated = self.plan.repeated_columns();
-        deviation.repeated(&mut repeated);
+        hooks.deviation.repeated(&mut repeated);
         let runs = tasks.len();
         let columns: Box<dyn Columns + '_> = match self.keys {
             Keys::Engine(key) => Box::new(AnyProver::of_many(key, runs, &repeated, own)),
             Keys::Upstream(key) => Box::new(upstream::Prover::new(key, runs, &repeated, own)),
         };
-        self.prove_on(columns, &repeated, tasks, statement, deviation, rng)
+        self.prove_on(columns, &repeated, tasks, statement, hooks, rng)
     }
 
     fn prove_on(
@@ -151,23 +182,24 @@ impl Prover<'_> {
         repeated: &[bool],
         tasks: &[Task<'_>],
         statement: &Digest,
-        deviation: &mut dyn Deviation,
+        mut hooks: Hooks<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<(Vec<u8>, LinkProof, Timings), ProveError> {
         let plan = self.plan;
         let layout = &plan.layout;
         let mut timings = Timings::default();
         let mut clock = Clock(Instant::now());
+        hooks.tell(Stage::Witness)?;
 
         let mut phases1 = Vec::with_capacity(tasks.len());
         let mut filled = Vec::with_capacity(tasks.len());
         for task in tasks {
             let mut phase1 = witness::Phase1::new(plan, task.trace);
-            deviation.cells(plan, &mut phase1);
+            hooks.deviation.cells(plan, &mut phase1);
             phase1.count_lookups(plan);
-            deviation.multiplicities(plan, &mut phase1);
+            hooks.deviation.multiplicities(plan, &mut phase1);
             let mut columns = phase1.columns(plan);
-            deviation.columns(plan, 1, &mut columns);
+            hooks.deviation.columns(plan, 1, &mut columns);
             phases1.push(phase1);
             filled.push(columns);
         }
@@ -175,18 +207,19 @@ impl Prover<'_> {
         let phase1 = 0..layout.columns.phase1();
         let commitments = commit_runs(proof.as_mut(), repeated, &filled, phase1)?;
         clock.lap(&mut timings.phase1);
+        hooks.tell(Stage::Fold)?;
 
         let mut session = Session::new(statement);
         let mut challenges = session
             .challenges(layout, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
-        deviation.challenges(&mut challenges);
+        hooks.deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
         let weights = self.folded_weights(&coefficients);
         for (columns, task) in filled.iter_mut().zip(tasks) {
             columns.extend_from_slice(&weights);
             columns.extend(self.usable(coefficients.values(&task.trace.slots)));
-            deviation.columns(plan, 2, columns);
+            hooks.deviation.columns(plan, 2, columns);
         }
         clock.lap(&mut timings.fold);
         let folded = layout.columns.phase1()..layout.columns.phase1() + layout.columns.folded();
@@ -195,11 +228,12 @@ impl Prover<'_> {
         let eta = session
             .eta(layout, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
+        hooks.tell(Stage::Sums)?;
 
         for columns in &mut filled {
             let free = self.free(&coefficients, columns, eta);
             columns.extend(free);
-            deviation.columns(plan, 3, columns);
+            hooks.deviation.columns(plan, 3, columns);
         }
         clock.lap(&mut timings.fold);
         let free = folded.end..folded.end + layout.columns.free;
@@ -210,7 +244,7 @@ impl Prover<'_> {
             .map_err(|_| ProveError::Unlucky)?;
         let (kappa, beta) = coefficients.late(&late);
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
-        deviation.instances(plan, &mut instances);
+        hooks.deviation.instances(plan, &mut instances);
         let inverses = sums::table_inverses(plan, &challenges);
         for (columns, phase1) in filled.iter_mut().zip(&phases1) {
             let sums = sums::phase3(
@@ -224,8 +258,8 @@ impl Prover<'_> {
                 &beta,
             );
             columns.extend(sums);
-            deviation.columns(plan, 4, columns);
-            deviation.filled(plan, columns, &instances);
+            hooks.deviation.columns(plan, 4, columns);
+            hooks.deviation.filled(plan, columns, &instances);
         }
         commit_runs(
             proof.as_mut(),
@@ -234,13 +268,16 @@ impl Prover<'_> {
             free.end..layout.columns.advice(),
         )?;
         clock.lap(&mut timings.phase3);
+        hooks.tell(Stage::Open)?;
 
         let excess = self.excess(&coefficients, tasks, proof.as_ref());
         let halo2 = proof.finish(&instances)?;
         clock.lap(&mut timings.halo2);
+        hooks.tell(Stage::Link)?;
         let link = link::prove(self.params, &mut session.link(), &excess, &mut &mut *rng)
             .map_err(|_| ProveError::Unlucky)?;
         clock.lap(&mut timings.link);
+        hooks.tell(Stage::Done)?;
         Ok((halo2, link, timings))
     }
 

@@ -121,10 +121,10 @@ pub enum HintSolver {
     Softmax {
         /// The hint node.
         node: u32,
-        /// The logits, consecutive distributions of `len`.
+        /// The logits, distributions one behind the other.
         logits: ValueRef,
-        /// Elements per distribution.
-        len: u32,
+        /// Elements of every distribution.
+        lens: Vec<u32>,
         /// `B`, at least 0.
         factor: i64,
         /// `c`, in `[0, 2^T)`.
@@ -406,7 +406,7 @@ fn solve(
 ) -> Option<Vec<i64>> {
     let HintSolver::Softmax {
         logits,
-        len,
+        lens,
         factor,
         constant,
         table,
@@ -419,13 +419,17 @@ fn solve(
         .values
         .get(logits.node as usize)?
         .get(logits.port as usize)?;
-    if *len == 0 || wires.len() % *len as usize != 0 {
+    let total = lens.iter().map(|&len| len as usize).sum::<usize>();
+    if lens.contains(&0) || wires.len() != total {
         return None;
     }
     let slot = |&s: &u32| slots.get(s as usize).map(|&v| i64::from(v));
-    let mut out = Vec::with_capacity(2 * wires.len() / *len as usize);
-    for distribution in wires.slots.chunks(wires.width * *len as usize) {
-        let mut steps = Vec::with_capacity(*len as usize);
+    let mut out = Vec::with_capacity(2 * lens.len());
+    let mut rest = &wires.slots[..];
+    for &len in lens {
+        let (distribution, behind) = rest.split_at(wires.width * len as usize);
+        rest = behind;
+        let mut steps = Vec::with_capacity(len as usize);
         for element in distribution.chunks(wires.width) {
             let v = element.iter().map(slot).sum::<Option<i64>>()?;
             steps.push(constant.checked_sub(factor.checked_mul(v)?)?);

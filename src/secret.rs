@@ -1,12 +1,16 @@
 //! The owner's side: committing to a model, running it, proving.
 
+mod commit;
+mod many;
+
 use crate::error::{CommitError, InferError, ProveError};
-use crate::interface::Interface;
 use crate::model::QuantizedModel;
-use crate::plan::{self, PlanOptions};
+use crate::progress::{self, Progress, Stage};
+#[cfg(test)]
+use crate::prove::Deviation;
 use crate::prove::engine::{Engine, Keys, generators};
-use crate::prove::fold::{Folder, Matrix};
-use crate::prove::{Deviation, Honest, Prover, SideBlinds, Task, Timings};
+use crate::prove::fold::Matrix;
+use crate::prove::{Honest, Hooks, Prover, SideBlinds, Task, Timings};
 use crate::run::Trace;
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
@@ -18,82 +22,12 @@ use zkinfer_circuits::layout::Cell;
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::program::{Node, Program};
 use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
-use zkinfer_circuits::support::{self, SupportProof};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
 
-/// Whether a commitment to the model hides its weights.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
-pub enum WeightVisibility {
-    /// Random blinds: the card reveals nothing about the weights.
-    #[default]
-    Hidden,
-    /// No blinds: whoever has the model file can recompute the card, and anyone may test guesses of the weights against it.
-    Public,
-}
-
-/// How a model is committed to.
-#[derive(Clone, Debug, Default)]
-#[non_exhaustive]
-pub struct CommitOptions {
-    /// Name of the model, part of the card.
-    pub name: String,
-    /// Whether the commitment hides the weights.
-    pub weights: WeightVisibility,
-    /// Choice of `k`.
-    pub plan: PlanOptions,
-}
-
-impl CommitOptions {
-    /// Sets the [`name`](Self::name).
-    #[must_use]
-    pub fn with_name(mut self, name: impl Into<String>) -> Self {
-        self.name = name.into();
-        self
-    }
-
-    /// Sets the [visibility of the weights](Self::weights).
-    #[must_use]
-    pub fn with_weights(mut self, weights: WeightVisibility) -> Self {
-        self.weights = weights;
-        self
-    }
-
-    /// Fixes `k`; two models that are chained by a committed boundary need the same.
-    #[must_use]
-    pub fn with_k(mut self, k: u32) -> Self {
-        self.plan.k = Some(k);
-        self
-    }
-}
-
-impl QuantizedModel {
-    /// Commits to the model with hidden weights: plans, draws blinds, computes the model commitment.
-    ///
-    /// # Errors
-    /// A model that fits no supported plan; see [`CommitError`].
-    pub fn commit(self, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
-        self.commit_with(&CommitOptions::default(), rng)
-    }
-
-    /// Commits to the model.
-    ///
-    /// # Errors
-    /// A model that fits no plan that `options` allow; see [`CommitError`].
-    pub fn commit_with(
-        self,
-        options: &CommitOptions,
-        rng: &mut impl CryptoRng,
-    ) -> Result<Secret, CommitError> {
-        let k = plan::choose(&self.program, &options.plan)?.k;
-        let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
-        let info = Interface::of(&self, options.name.clone())
-            .to_info()
-            .map_err(|_| CommitError::Interface)?;
-        Secret::commit(self, k, info, params, options.weights, rng)
-    }
-}
+pub use commit::{CommitOptions, WeightVisibility};
+pub use many::prove_many;
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
 pub struct Secret {
@@ -272,59 +206,6 @@ impl Visibility {
 }
 
 impl Secret {
-    /// Commits to a model.
-    pub(crate) fn commit(
-        model: QuantizedModel,
-        k: u32,
-        info: Vec<u8>,
-        params: Arc<Params<C>>,
-        weights: WeightVisibility,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Secret, CommitError> {
-        let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
-        let blind = |rng: &mut _| match weights {
-            WeightVisibility::Hidden => F::random(rng),
-            WeightVisibility::Public => F::ZERO,
-        };
-        let blinds: Vec<Vec<F>> = plan
-            .groups
-            .iter()
-            .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
-            .collect();
-        let matrices = collect_matrices(&plan, &model)?;
-        let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
-        let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
-        let points: Vec<C> = groups
-            .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds))
-            .collect();
-        let mut card = Card {
-            program: model.program.clone(),
-            k,
-            info,
-            points,
-            support: SupportProof { groups: Vec::new() },
-        };
-        let digest = card.digest();
-        let folder = Folder {
-            generators: &generators,
-            matrices: &matrices,
-            blinds: &blinds,
-        };
-        card.support = support::prove(&params, &digest, &plan.groups, &folder, &mut &mut *rng)
-            .map_err(|_| CommitError::Unlucky)?;
-        Ok(Secret {
-            model,
-            plan,
-            params,
-            matrices,
-            blinds,
-            card,
-            digest,
-            engine: Engine::default(),
-            keys: OnceLock::new(),
-        })
-    }
-
     /// Rebuilds a committed model from its parts (see [`crate::files`]).
     pub(crate) fn from_parts(
         model: QuantizedModel,
@@ -345,7 +226,7 @@ impl Secret {
         {
             return Err(CommitError::Mismatch);
         }
-        let matrices = collect_matrices(&plan, &model)?;
+        let matrices = commit::collect_matrices(&plan, &model)?;
         let digest = card.digest();
         Ok(Secret {
             model,
@@ -495,9 +376,32 @@ impl Secret {
         context: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<Proven, ProveError> {
-        self.prove_with(run, visibility, context, &mut Honest, rng)
+        self.prove_with_progress(run, visibility, context, rng, &mut progress::silent)
     }
 
+    /// [`Secret::prove`], with [progress] after every stage.
+    ///
+    /// # Errors
+    /// As [`Secret::prove`], and [`ProveError::Stopped`].
+    pub fn prove_with_progress(
+        &self,
+        run: &Run,
+        visibility: &Visibility,
+        context: &[u8],
+        rng: &mut impl CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<Proven, ProveError> {
+        let mut honest = Honest;
+        self.prove_one(
+            run,
+            visibility,
+            context,
+            Hooks::new(&mut honest, progress),
+            rng,
+        )
+    }
+
+    #[cfg(test)]
     pub(crate) fn prove_with(
         &self,
         run: &Run,
@@ -506,7 +410,25 @@ impl Secret {
         deviation: &mut dyn Deviation,
         rng: &mut dyn CryptoRng,
     ) -> Result<Proven, ProveError> {
-        let parts = self.prove_all(&[run], visibility, context, deviation, rng)?;
+        let mut silent = progress::silent;
+        self.prove_one(
+            run,
+            visibility,
+            context,
+            Hooks::new(deviation, &mut silent),
+            rng,
+        )
+    }
+
+    fn prove_one(
+        &self,
+        run: &Run,
+        visibility: &Visibility,
+        context: &[u8],
+        hooks: Hooks<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<Proven, ProveError> {
+        let parts = self.prove_all(&[run], visibility, context, hooks, rng)?;
         let (mut sides, mut openings) = (parts.sides, parts.openings);
         let (Some((input, output)), Some(opening)) = (sides.pop(), openings.pop()) else {
             return Err(ProveError::Run);
@@ -539,9 +461,32 @@ impl Secret {
         context: &[u8],
         rng: &mut impl CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
-        self.prove_runs_with(runs, visibility, context, &mut Honest, rng)
+        self.prove_runs_with_progress(runs, visibility, context, rng, &mut progress::silent)
     }
 
+    /// [`Secret::prove_runs`], with [progress] after every stage.
+    ///
+    /// # Errors
+    /// As [`Secret::prove_runs`], and [`ProveError::Stopped`].
+    pub fn prove_runs_with_progress(
+        &self,
+        runs: &[Run],
+        visibility: &Visibility,
+        context: &[u8],
+        rng: &mut impl CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<ProvenRuns, ProveError> {
+        let mut honest = Honest;
+        self.prove_several(
+            runs,
+            visibility,
+            context,
+            Hooks::new(&mut honest, progress),
+            rng,
+        )
+    }
+
+    #[cfg(test)]
     pub(crate) fn prove_runs_with(
         &self,
         runs: &[Run],
@@ -550,8 +495,26 @@ impl Secret {
         deviation: &mut dyn Deviation,
         rng: &mut dyn CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
+        let mut silent = progress::silent;
+        self.prove_several(
+            runs,
+            visibility,
+            context,
+            Hooks::new(deviation, &mut silent),
+            rng,
+        )
+    }
+
+    fn prove_several(
+        &self,
+        runs: &[Run],
+        visibility: &Visibility,
+        context: &[u8],
+        hooks: Hooks<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<ProvenRuns, ProveError> {
         let runs: Vec<&Run> = runs.iter().collect();
-        let parts = self.prove_all(&runs, visibility, context, deviation, rng)?;
+        let parts = self.prove_all(&runs, visibility, context, hooks, rng)?;
         let claims = parts.sides.iter();
         Ok(ProvenRuns {
             proof: MultiProof {
@@ -573,7 +536,7 @@ impl Secret {
         runs: &[&Run],
         visibility: &Visibility,
         context: &[u8],
-        deviation: &mut dyn Deviation,
+        mut hooks: Hooks<'_>,
         rng: &mut dyn CryptoRng,
     ) -> Result<Parts, ProveError> {
         if context.len() > MAX_CONTEXT {
@@ -592,9 +555,7 @@ impl Secret {
         let mut openings = Vec::with_capacity(runs.len());
         let mut tasks = Vec::with_capacity(runs.len());
         for run in runs {
-            if run.trace.slots.len() != self.plan.expanded.slots as usize
-                || run.trace.accumulators.len() != self.plan.program.nodes.len()
-            {
+            if !self.has_the_form_of(run) {
                 return Err(ProveError::Run);
             }
             let ((input, output), opening) = self.sides(run, visibility, rng)?;
@@ -614,6 +575,7 @@ impl Secret {
             openings.push(opening);
         }
         let statement = statement_digest(&self.digest, &sides, context);
+        hooks.tell(Stage::Key)?;
         let prover = Prover {
             plan: &self.plan,
             params: &self.params,
@@ -622,7 +584,7 @@ impl Secret {
             matrices: &self.matrices,
             blinds: &self.blinds,
         };
-        let (halo2, link, timings) = prover.prove(&tasks, &statement, deviation, rng)?;
+        let (halo2, link, timings) = prover.prove(&tasks, &statement, hooks, rng)?;
         Ok(Parts {
             sides,
             openings,
@@ -630,6 +592,21 @@ impl Secret {
             link,
             timings,
         })
+    }
+
+    /// Whether a run can be filled into the columns. (One of another model of the same form yields a proof that no
+    /// verifier accepts.)
+    fn has_the_form_of(&self, run: &Run) -> bool {
+        let program = &self.plan.program;
+        let fits = |(node, y): (&Node, &Vec<i64>)| match node {
+            Node::Neurons(n) => y.len() == n.len() * n.unit.window as usize,
+            _ => true,
+        };
+        run.trace.slots.len() == self.plan.expanded.slots as usize
+            && run.trace.accumulators.len() == program.nodes.len()
+            && program.nodes.iter().zip(&run.trace.accumulators).all(fits)
+            && run.input.len() == program.input_len()
+            && run.output.len() == program.output_len()
     }
 
     /// Input and output of a run as the statement has them, with openings where they are committed.
@@ -673,66 +650,4 @@ impl Secret {
             _ => Ok((Side::Committed(opening.points.clone()), Some(opening))),
         }
     }
-}
-
-fn collect_matrices(plan: &Plan, model: &QuantizedModel) -> Result<Vec<Matrix>, CommitError> {
-    let matrices = plan
-        .groups
-        .iter()
-        .map(|g| Matrix::new(plan, g, &model.weights).ok_or(CommitError::Weights { node: g.node }));
-    matrices.collect()
-}
-
-/// Proves many runs, at most `parallel` at a time (0: one per thread), and hands each proof to `done` as it is finished.
-///
-/// Memory is bounded by `parallel` proofs in the making; results are handed out in order of the runs. Each proof has
-/// randomness of its own, seeded from `rng` before any of them starts, so results do not depend on the thread count.
-///
-/// # Errors
-/// The first error ends the work; proofs that were handed out before stay valid.
-pub fn prove_many<R: CryptoRng>(
-    secret: &Secret,
-    runs: &[Run],
-    visibility: &Visibility,
-    context: impl Fn(usize) -> Vec<u8> + Sync,
-    parallel: usize,
-    rng: &mut R,
-    mut done: impl FnMut(usize, Proven),
-) -> Result<(), ProveError> {
-    use rand_core::SeedableRng;
-    use rayon::prelude::*;
-    secret.prepare()?;
-    let parallel = if parallel == 0 {
-        rayon::current_num_threads()
-    } else {
-        parallel
-    };
-    let seeds: Vec<[u8; 32]> = runs
-        .iter()
-        .map(|_| {
-            let mut seed = [0; 32];
-            rng.fill_bytes(&mut seed);
-            seed
-        })
-        .collect();
-    for (chunk, (runs, seeds)) in runs
-        .chunks(parallel)
-        .zip(seeds.chunks(parallel))
-        .enumerate()
-    {
-        let first = chunk * parallel;
-        let proofs: Vec<Result<Proven, ProveError>> = runs
-            .par_iter()
-            .zip(seeds)
-            .enumerate()
-            .map(|(i, (run, seed))| {
-                let mut rng = rand_chacha::ChaCha20Rng::from_seed(*seed);
-                secret.prove(run, visibility, &context(first + i), &mut rng)
-            })
-            .collect();
-        for (i, proof) in proofs.into_iter().enumerate() {
-            done(first + i, proof?);
-        }
-    }
-    Ok(())
 }

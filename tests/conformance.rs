@@ -11,173 +11,29 @@ mod proof;
 use std::collections::BTreeMap;
 
 use conformance::{Case, Loaded, NotLoaded};
+use rayon::prelude::*;
 use zkinfer::import::ImportError;
+use zkinfer::import::operators::{self, Support};
 use zkinfer::quantize::QuantizeError;
 use zkinfer::{Graph, QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::ProgramLimits;
 
-/// Operators in scope: at least one case of each has to pass and to be proven.
-const REQUIRED: &[&str] = &[
-    "Gemm",
-    "MatMul",
-    "Conv",
-    "ConvTranspose",
-    "BatchNormalization",
-    "Relu",
-    "LeakyRelu",
-    "PRelu",
-    "Clip",
-    "HardSwish",
-    "HardSigmoid",
-    "Sigmoid",
-    "Tanh",
-    "Erf",
-    "Gelu",
-    "Elu",
-    "Selu",
-    "Celu",
-    "ThresholdedRelu",
-    "Softplus",
-    "Softsign",
-    "Mish",
-    "Swish",
-    "Exp",
-    "Log",
-    "Sqrt",
-    "Reciprocal",
-    "Abs",
-    "Neg",
-    "Sin",
-    "Cos",
-    "Tan",
-    "Asin",
-    "Acos",
-    "Atan",
-    "Sinh",
-    "Cosh",
-    "Asinh",
-    "Acosh",
-    "Atanh",
-    "Floor",
-    "Ceil",
-    "Round",
-    "Sign",
-    "MaxPool",
-    "AveragePool",
-    "GlobalAveragePool",
-    "GlobalMaxPool",
-    "ReduceMean",
-    "ReduceSum",
-    "ReduceMax",
-    "Add",
-    "Sub",
-    "Mul",
-    "Div",
-    "Pow",
-    "Flatten",
-    "Reshape",
-    "Transpose",
-    "Squeeze",
-    "Unsqueeze",
-    "Concat",
-    "Pad",
-    "Slice",
-    "Split",
-    "Identity",
-    "Dropout",
-    "Softmax",
-];
-
-/// Largest distance of an output from the accepted values, over the largest magnitude of that output.
-const TOLERANCE: f64 = 0.01;
-
-/// Cases beyond twelve bits, and why. They must fail: a case that passes is taken off the list.
-const LIMITS: &[(&str, &str)] = &[
-    ("fresh_logsoftmax_ax1_v0", PROBABILITY),
-    ("fresh_logsoftmax_axm1_v0", PROBABILITY),
-    ("test_softmax_large_number", LARGE),
-    ("test_softmax_large_number__opset9", LARGE),
-    (
-        "test_reduce_log_sum_exp_keepdims_example__opset9",
-        EXPONENTIALS,
-    ),
-    (
-        "test_reduce_log_sum_exp_negative_axes_keepdims_random__opset11",
-        EXPONENTIALS,
-    ),
-    ("test_gru_seq_length", GATES),
-    ("test_gru_seq_length__opset14", GATES),
-    ("test_gru_seq_length__opset9", GATES),
-    ("fresh_groupnormalization_v0", NORMALISED),
-    ("test_operator_symbolic_override", NORMALISED),
-    ("test_layer_normalization_3d_axis1_epsilon", NORMALISED),
-    (
-        "test_layer_normalization_3d_axis1_epsilon_expanded",
-        NORMALISED,
-    ),
-    (
-        "test_layer_normalization_3d_axis1_epsilon_expanded_ver18",
-        NORMALISED,
-    ),
-    (
-        "test_layer_normalization_3d_axis_negative_2_epsilon",
-        NORMALISED,
-    ),
-    ("test_layer_normalization_4d_axis1", NORMALISED),
-    ("test_layer_normalization_4d_axis1_expanded", NORMALISED),
-    (
-        "test_layer_normalization_4d_axis1_expanded_ver18",
-        NORMALISED,
-    ),
-    ("test_layer_normalization_4d_axis_negative_2", NORMALISED),
-    (
-        "test_layer_normalization_4d_axis_negative_2_expanded",
-        NORMALISED,
-    ),
-    (
-        "test_layer_normalization_4d_axis_negative_2_expanded_ver18",
-        NORMALISED,
-    ),
-    ("test_layer_normalization_4d_axis_negative_3", NORMALISED),
-    (
-        "test_layer_normalization_4d_axis_negative_3_expanded",
-        NORMALISED,
-    ),
-    (
-        "test_layer_normalization_4d_axis_negative_3_expanded_ver18",
-        NORMALISED,
-    ),
-    ("test_layer_normalization_4d_axis_negative_4", NORMALISED),
-    (
-        "test_layer_normalization_4d_axis_negative_4_expanded",
-        NORMALISED,
-    ),
-    (
-        "test_layer_normalization_4d_axis_negative_4_expanded_ver18",
-        NORMALISED,
-    ),
-    ("test_reduce_prod_default_axes_keepdims_example", PRODUCTS),
-    (
-        "test_reduce_prod_default_axes_keepdims_example__opset13",
-        PRODUCTS,
-    ),
-    (
-        "test_reduce_prod_default_axes_keepdims_example__opset9",
-        PRODUCTS,
-    ),
-    ("test_softmax_large_number_expanded", LARGE),
-    ("test_softmax_large_number_expanded_ver18", LARGE),
-];
-const GATES: &str = "gates of a recurrence with three samples' worth of calibration: 1 to 2 % off";
-const PRODUCTS: &str =
-    "a product of many factors, each multiplication with the range of its operands";
-const NORMALISED: &str = "variances, their roots and the quotient in twelve bits each: 1 to 3 % off, as calibrated by one sample";
-const PROBABILITY: &str =
-    "the logarithm of probabilities below 2^-12, which are zero in twelve bits";
-const LARGE: &str =
-    "logits from 0 to 10003: the input's step is larger than the differences that matter";
-const EXPONENTIALS: &str =
-    "sums of exponentials that differ by orders of magnitude share one scale";
+/// Largest distance of an output from the accepted values, over the largest magnitude of that output: 0.1 % for every value
+/// that the operator's construction rounds one after the other, which is half a step of a range of ten standard deviations
+/// with 30 % headroom in twelve bits. Models of several operators are judged by the loosest of them.
+fn tolerance(ops: &[String]) -> f64 {
+    let roundings = |op: &String| {
+        let (domain, name) = op.rsplit_once('.').unwrap_or(("", op));
+        match operators::find(domain, name).map(|o| o.support) {
+            Some(Support::Built { by, .. }) => by.roundings(),
+            _ => 0,
+        }
+    };
+    // Inputs and outputs of models of one's own are rounded too; several operators in a row add up.
+    let worst = ops.iter().map(roundings).max().unwrap_or(0).max(1);
+    let chain = ops.len().saturating_sub(1).min(6) as u32;
+    f64::from(worst + chain) * 1e-3
+}
 
 /// How often the case's input is given for calibration. A single sample gets margins of sixteen standard deviations,
 /// because it says little about others; here there are no others, and the subject is the operator.
@@ -199,7 +55,7 @@ enum Outcome {
 ///
 /// An integer input differs from the real one by up to half a step, and the argument of a table by as much again. What a
 /// function makes of that is no error of the quantization: a step function may change its value, a steep one moves far,
-/// and a sum of inputs of the same sign moves by the sum. [`TOLERANCE`] is for everything else: rounded weights and the
+/// and a sum of inputs of the same sign moves by the sum. [`tolerance`] is for everything else: rounded weights and the
 /// rounding of results, whose step is the calibrated range with 30 % headroom over 2^12 (0.02 % to 0.1 % of the largest
 /// magnitude), a few times over where a case is several layers deep.
 fn accepted(
@@ -239,7 +95,7 @@ fn accepted(
 }
 
 /// Quantizes a case with its own input and compares with the stored outputs.
-fn quantized(case: &Loaded) -> Result<(QuantizedModel, Outcome), Outcome> {
+fn quantized(case: &Loaded, tolerance: f64) -> Result<(QuantizedModel, Outcome), Outcome> {
     let Loaded {
         graph,
         inputs,
@@ -308,82 +164,82 @@ fn quantized(case: &Loaded) -> Result<(QuantizedModel, Outcome), Outcome> {
             outputs.len()
         )));
     }
-    if beyond > TOLERANCE {
+    if beyond > tolerance {
+        if std::env::var_os("ZKINFER_LAYERS").is_some() {
+            let report = zkinfer::quantize::evaluate(graph, &model, &[inputs.clone()], &[]);
+            for layer in report.iter().flat_map(|r| &r.layers) {
+                println!("{layer:?}");
+            }
+        }
         return Err(Outcome::Failed(worst));
     }
     Ok((model, Outcome::Passed { plain, beyond }))
 }
 
+/// Quantizes a case, and proves and verifies it.
+fn judge(
+    Case {
+        name, folder, ops, ..
+    }: &Case,
+    prove: bool,
+) -> Outcome {
+    let case = match conformance::load(folder) {
+        Err(NotLoaded::Tensors) => return Outcome::Unsupported("tensors of strings".into()),
+        Err(NotLoaded::Import(ImportError::Unsupported { reason, .. })) => {
+            return Outcome::Unsupported(reason);
+        }
+        Err(NotLoaded::Import(error)) => return Outcome::Unsupported(error.to_string()),
+        Ok(case) => case,
+    };
+    let (model, outcome) = match quantized(&case, tolerance(ops)) {
+        Ok(quantized) => quantized,
+        Err(outcome) => return outcome,
+    };
+    if !prove {
+        return outcome;
+    }
+    match proof::prove_and_verify(model, name, &case.inputs) {
+        Ok(_) => outcome,
+        Err(e) => Outcome::Failed(e),
+    }
+}
+
 #[derive(Default)]
 struct Row {
     passed: usize,
-    proven: usize,
     unsupported: usize,
     failed: usize,
     plain: f64,
     beyond: f64,
 }
 
-/// `ZKINFER_CASES=start_of_a_name` runs fewer cases, `ZKINFER_REASONS=1` prints why cases are unsupported.
+/// Every case that passes is proven and verified, from bytes. `ZKINFER_CASES=start_of_a_name` runs fewer cases,
+/// `ZKINFER_REASONS=1` prints why cases are unsupported, `ZKINFER_NO_PROOF=1` leaves the proofs
+/// out, `ZKINFER_LAYERS=1` prints where a case that fails goes wrong.
 #[test]
 fn operators_are_quantized_and_proven() {
     let Some(root) = corpus::corpus("conformance") else {
         return;
     };
     let chosen = std::env::var("ZKINFER_CASES").ok();
+    let prove = std::env::var_os("ZKINFER_NO_PROOF").is_none();
+    let mut cases = conformance::cases(&root);
+    cases.retain(|c| {
+        chosen
+            .as_ref()
+            .is_none_or(|start| c.name.starts_with(start.as_str()))
+    });
+    let outcomes: Vec<Outcome> = cases.par_iter().map(|case| judge(case, prove)).collect();
     let mut table = BTreeMap::<String, Row>::new();
     let mut reasons = BTreeMap::<(String, String), Vec<String>>::new();
     let mut failures = Vec::new();
-    let prove = std::env::var("ZKINFER_NO_PROOF").is_err();
-    for (index, Case { name, op, folder }) in conformance::cases(&root).into_iter().enumerate() {
-        if chosen
-            .as_ref()
-            .is_some_and(|start| !name.starts_with(start.as_str()))
-        {
-            continue;
-        }
+    for (Case { name, op, .. }, outcome) in cases.into_iter().zip(outcomes) {
         let row = table.entry(op.clone()).or_default();
-        let (outcome, proof) = match conformance::load(&folder) {
-            Err(NotLoaded::Tensors) => (Outcome::Unsupported("tensors of strings".into()), None),
-            Err(NotLoaded::Import(ImportError::Unsupported { reason, .. })) => {
-                (Outcome::Unsupported(reason), None)
-            }
-            Err(NotLoaded::Import(error)) => (Outcome::Unsupported(error.to_string()), None),
-            Ok(case) => match quantized(&case) {
-                // The rest of the way is the same for all: the first case of every operator and every fifth of all.
-                Ok((model, outcome)) if prove && (row.proven == 0 || index % 5 == 0) => {
-                    match proof::prove_and_verify(model, &name, &case.inputs) {
-                        Ok(cost) => (outcome, Some(cost)),
-                        Err(e) => (Outcome::Failed(e), None),
-                    }
-                }
-                Ok((_, outcome)) => (outcome, None),
-                Err(outcome) => (outcome, None),
-            },
-        };
-        row.proven += usize::from(proof.is_some());
-        let limit = LIMITS.iter().find(|(listed, _)| *listed == name);
-        let outcome = match (outcome, limit) {
-            (Outcome::Failed(_), Some((_, reason))) => {
-                Outcome::Unsupported(format!("twelve bits: {reason}"))
-            }
-            (Outcome::Passed { .. }, Some(_)) => {
-                Outcome::Failed("is listed as a limit but passes".into())
-            }
-            (outcome, _) => outcome,
-        };
         match outcome {
             Outcome::Passed { plain, beyond } => {
                 row.passed += 1;
                 row.plain = row.plain.max(plain);
                 row.beyond = row.beyond.max(beyond);
-                if plain > TOLERANCE {
-                    println!(
-                        "{name}: {:.2} % without regard to rounding, {:.2} % beyond",
-                        plain * 100.0,
-                        beyond * 100.0
-                    );
-                }
             }
             Outcome::Unsupported(reason) => {
                 row.unsupported += 1;
@@ -400,14 +256,13 @@ fn operators_are_quantized_and_proven() {
         }
     }
     println!(
-        "{:32} {:>6} {:>6} {:>11} {:>6} {:>7} {:>8}",
-        "operator", "passed", "proven", "unsupported", "failed", "error %", "beyond %"
+        "{:32} {:>6} {:>11} {:>6} {:>7} {:>8}",
+        "operator", "proven", "unsupported", "failed", "error %", "beyond %"
     );
     for (op, row) in &table {
         println!(
-            "{op:32} {:>6} {:>6} {:>11} {:>6} {:>7.3} {:>8.3}",
+            "{op:32} {:>6} {:>11} {:>6} {:>7.3} {:>8.3}",
             row.passed,
-            row.proven,
             row.unsupported,
             row.failed,
             row.plain * 100.0,
@@ -415,11 +270,10 @@ fn operators_are_quantized_and_proven() {
         );
     }
     let sum = |f: fn(&Row) -> usize| table.values().map(f).sum::<usize>();
+    let passed = sum(|r| r.passed);
     println!(
-        "{:32} {:>6} {:>6} {:>11} {:>6}",
+        "{:32} {passed:>6} {:>11} {:>6}",
         "all",
-        sum(|r| r.passed),
-        sum(|r| r.proven),
         sum(|r| r.unsupported),
         sum(|r| r.failed)
     );
@@ -434,12 +288,8 @@ fn operators_are_quantized_and_proven() {
         failures.len(),
         failures.join("\n")
     );
-    if chosen.is_none() && prove {
-        for op in REQUIRED {
-            assert!(
-                table.get(*op).is_some_and(|r| r.proven > 0),
-                "no case of {op} was proven"
-            );
-        }
+    if chosen.is_none() {
+        let all = passed + sum(|r| r.unsupported);
+        assert!(passed * 100 >= all * 85, "{passed} of {all} cases pass");
     }
 }

@@ -218,7 +218,10 @@ fn conformance_cases() {
         Vec::new(),
         BTreeMap::new(),
     );
-    for Case { name, op, folder } in conformance::cases(&root) {
+    for Case {
+        name, op, folder, ..
+    } in conformance::cases(&root)
+    {
         let row = table.entry(op.clone()).or_default();
         let Loaded {
             graph,

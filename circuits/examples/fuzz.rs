@@ -1,31 +1,41 @@
-//! Mutates valid cards and proofs and checks what may never happen: a panic, or a changed file that is accepted.
+//! Mutates valid cards, proofs and statements and checks what may never happen: a panic, a file that decodes and encodes to
+//! other bytes, or a changed file or statement that is accepted.
 //!
 //! ```text
-//! cargo run --release -p zkinfer-circuits --example fuzz -- [seconds] [seed] [folder]
+//! cargo run --release -p zkinfer-circuits --example fuzz -- executions [seed] [folder]      # on all processors
+//! cargo run --release -p zkinfer-circuits --example fuzz -- seed:number [folder]            # one execution again
 //! ```
 //!
-//! Every execution takes one stored file, changes it (bytes, or a field behind the checksum), decodes it, and, where that
-//! succeeds, verifies it. It fails, with the seed and number of the execution, where a file decodes that does not encode to
-//! the same bytes again, or where one is accepted that is not byte for byte the one that it was made from. What is rejected
-//! one by one is checked once more in a batch between valid proofs.
+//! Every execution takes something that is stored, changes it (bytes, a field behind the checksum, or a part of the decoded
+//! object), decodes it, and, for one in [`DEEP`], verifies it. It follows from the seed and its number alone. What
+//! is rejected one by one is checked once more in a batch between valid proofs.
 
-use ff::PrimeField;
-use group::GroupEncoding;
+#[path = "fuzz/mutate.rs"]
+mod mutate;
+
 use halo2_proofs::poly::commitment::Params;
-use rand_chacha::ChaCha20Rng;
-use rand_core::{Rng, SeedableRng};
+use mutate::{Random, below, change};
+use rand_core::Rng;
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Instant;
+use zkinfer_circuits::C;
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
-use zkinfer_circuits::receipt::Refusal;
+use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
+use zkinfer_circuits::receipt::{ExpectedRecord, Receipt, Refusal};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Limits, Verifier, verify_many};
-use zkinfer_circuits::{C, F};
 
-type Failure = Box<dyn std::error::Error>;
+type Failure = Box<dyn std::error::Error + Send + Sync>;
 
-/// A stored file of a model.
+/// One in so many executions goes on to verify what it decoded.
+const DEEP: usize = 64;
+/// Executions that a thread takes at once.
+const CHUNK: u64 = 4096;
+
+/// A stored proof of a model.
 struct Seed {
     kind: FileKind,
     bytes: Vec<u8>,
@@ -34,283 +44,399 @@ struct Seed {
     expected: Vec<Expected>,
 }
 
+/// Everything that is mutated.
+struct Corpus {
+    verifiers: Vec<Verifier>,
+    cards: Vec<Vec<u8>>,
+    proofs: Vec<Seed>,
+    /// Encoded programs.
+    programs: Vec<Vec<u8>>,
+    /// Receipts and expectations as JSON.
+    texts: Vec<Vec<u8>>,
+}
+
+thread_local! {
+    /// Which execution this thread is at, for panics.
+    static AT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
+}
+
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let seconds = arguments.first().map_or(Ok(10), |a| a.parse())?;
-    let seed = arguments.get(1).map_or(Ok(1), |a| a.parse())?;
-    let folder = arguments.get(2).map_or_else(
+    let first = arguments.first().map_or("100000", String::as_str);
+    let folder = arguments.iter().skip(1).find(|a| a.parse::<u64>().is_err());
+    let folder = folder.map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"),
         PathBuf::from,
     );
-    let limits = Limits::default();
-    let (verifiers, seeds) = load(&folder, &limits)?;
-    let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-    let mut pending = Vec::new();
-    let (clock, duration) = (Instant::now(), Duration::from_secs(seconds));
-    let mut executions = 0u64;
-    while clock.elapsed() < duration {
-        executions += 1;
-        let seed_file = &seeds[below(&mut rng, seeds.len())];
-        let other = &seeds[below(&mut rng, seeds.len())];
-        let mutated = mutate(&mut rng, seed_file, &other.bytes);
-        // Decoding is far cheaper than verifying, so it is tried more often.
-        let deep = below(&mut rng, 16) == 0;
-        let outcome = match seed_file.kind {
-            FileKind::Card => card(&mutated, seed_file, &verifiers, &limits, deep),
-            _ => proof(&mutated, seed_file, &verifiers, &mut pending, deep),
-        };
-        let outcome = outcome.map_err(|e| format!("seed {seed}, execution {executions}: {e}"))?;
-        *counts.entry(outcome).or_default() += 1;
-        // What reached the equations is checked together with a valid proof, every so often.
-        if pending.len() >= 16 {
-            batch(&verifiers, &seeds, &mut pending)
-                .map_err(|e| format!("seed {seed}, before execution {executions}: {e}"))?;
-        }
+    let corpus = Corpus::load(&folder)?;
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |info| {
+        let (seed, number) = AT.get();
+        eprintln!("panic in execution {seed}:{number}");
+        hook(info);
+    }));
+    if let Some((seed, number)) = first.split_once(':') {
+        let mut pending = Vec::new();
+        let outcome = corpus.execute(seed.parse()?, number.parse()?, &mut pending)?;
+        println!("{first}: {outcome}");
+        return Ok(corpus.batch(&mut pending)?);
     }
-    println!("{executions} executions in {seconds} s, seed {seed}");
+    let executions: u64 = first.parse()?;
+    let seed = arguments.get(1).and_then(|a| a.parse().ok()).unwrap_or(1);
+    let clock = Instant::now();
+    let next = AtomicU64::new(0);
+    let threads = std::thread::available_parallelism().map_or(1, usize::from);
+    let counts = std::thread::scope(|scope| {
+        let work = || corpus.work(seed, executions, &next);
+        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
+        let mut all: BTreeMap<String, u64> = BTreeMap::new();
+        for thread in threads {
+            let counts = thread.join().map_err(|_| "a panic, see above")??;
+            for (outcome, count) in counts {
+                *all.entry(outcome).or_default() += count;
+            }
+        }
+        Ok::<_, Failure>(all)
+    })?;
+    println!(
+        "{executions} executions in {:.0} s, seed {seed}",
+        clock.elapsed().as_secs_f64()
+    );
     for (outcome, count) in counts {
-        println!("{count:>9}  {outcome}");
+        println!("{count:>10}  {outcome}");
     }
     Ok(())
 }
 
-fn load(folder: &Path, limits: &Limits) -> Result<(Vec<Verifier>, Vec<Seed>), Failure> {
-    let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
-        .map(|entry| entry.map(|e| e.path()))
-        .collect::<Result<_, _>>()?;
-    files.sort();
-    let stem = |path: &Path| {
-        let name = path.file_stem().map(|n| n.to_string_lossy().into_owned());
-        name.unwrap_or_default()
-    };
-    let mut params: BTreeMap<u32, Arc<Params<C>>> = BTreeMap::new();
-    let (mut names, mut verifiers, mut seeds) = (Vec::new(), Vec::new(), Vec::new());
-    for path in files
-        .iter()
-        .filter(|p| p.extension().is_some_and(|e| e == "card"))
-    {
-        let bytes = std::fs::read(path)?;
-        let card = Card::from_bytes(&bytes, limits.card_bytes)?;
-        let k = card.k;
-        let params = params.entry(k).or_insert_with(|| Arc::new(Params::new(k)));
-        seeds.push(Seed {
-            kind: FileKind::Card,
-            bytes,
-            model: verifiers.len(),
-            expected: Vec::new(),
-        });
-        verifiers.push(Verifier::new(card, params.clone(), limits)?);
-        names.push(stem(path));
-    }
-    for path in files
-        .iter()
-        .filter(|p| p.extension().is_none_or(|e| e != "card"))
-    {
-        let bytes = std::fs::read(path)?;
-        let name = stem(path);
-        let Some(model) = names.iter().position(|n| name.starts_with(n.as_str())) else {
-            continue;
+impl Corpus {
+    fn load(folder: &Path) -> Result<Corpus, Failure> {
+        let limits = Limits::default();
+        let mut files: Vec<PathBuf> = std::fs::read_dir(folder)?
+            .map(|entry| entry.map(|e| e.path()))
+            .collect::<Result<_, _>>()?;
+        files.sort();
+        let stem = |path: &Path| {
+            let name = path.file_stem().map(|n| n.to_string_lossy().into_owned());
+            name.unwrap_or_default()
         };
+        let with = |extensions: &'static [&'static str]| {
+            let has = move |p: &&PathBuf| {
+                p.extension()
+                    .is_some_and(|e| extensions.iter().any(|x| e == *x))
+            };
+            files.iter().filter(has)
+        };
+        let mut params: BTreeMap<u32, Arc<Params<C>>> = BTreeMap::new();
+        let mut corpus = Corpus {
+            verifiers: Vec::new(),
+            cards: Vec::new(),
+            proofs: Vec::new(),
+            programs: Vec::new(),
+            texts: vec![b"{}".to_vec()],
+        };
+        let mut names = Vec::new();
+        for path in with(&["card"]) {
+            let bytes = std::fs::read(path)?;
+            let card = Card::from_bytes(&bytes, limits.card_bytes)?;
+            let k = card.k;
+            let params = params.entry(k).or_insert_with(|| Arc::new(Params::new(k)));
+            let mut writer = Writer::default();
+            write_program(&mut writer, &card.program);
+            corpus.programs.push(writer.bytes);
+            corpus.cards.push(bytes);
+            let verifier = Verifier::new(card, params.clone(), &limits)?;
+            corpus.verifiers.push(verifier);
+            names.push(stem(path));
+        }
+        for path in with(&["proof", "runs"]) {
+            let bytes = std::fs::read(path)?;
+            let name = stem(path);
+            let model = names.iter().position(|n| name.starts_with(n.as_str()));
+            let Some(model) = model else { continue };
+            corpus.add_proof(model, names[model].as_bytes(), bytes)?;
+        }
+        if corpus.proofs.is_empty() {
+            return Err(format!("no cards and proofs in {}", folder.display()).into());
+        }
+        Ok(corpus)
+    }
+
+    fn add_proof(&mut self, model: usize, context: &[u8], bytes: Vec<u8>) -> Result<(), Failure> {
+        let verifier = &self.verifiers[model];
         let expected = Expected {
-            context: names[model].as_bytes().to_vec(),
+            context: context.to_vec(),
             ..Expected::default()
         };
+        let receipt = verifier.receipt(std::slice::from_ref(&expected), &bytes);
+        self.texts.push(serde_json::to_vec(&receipt)?);
         // Where the file does not carry its input it is not used.
-        let Ok(verdicts) = verifiers[model].verify_bytes(std::slice::from_ref(&expected), &bytes)
-        else {
-            continue;
+        let Ok(verdicts) = verifier.verify_bytes(std::slice::from_ref(&expected), &bytes) else {
+            return Ok(());
         };
         // Once with nothing but the context expected, so that changed claims get as far as the equations.
-        seeds.push(Seed {
-            kind: FileKind::of(&bytes)?,
-            expected: vec![expected; verdicts.len()],
-            bytes: bytes.clone(),
-            model,
-        });
-        let expected = verdicts.into_iter().map(|v| Expected {
-            input: Some(v.input),
-            output: Some(v.output),
-            context: v.context,
-        });
-        seeds.push(Seed {
-            kind: FileKind::of(&bytes)?,
-            expected: expected.collect(),
-            bytes,
-            model,
-        });
+        let free = vec![expected; verdicts.len()];
+        let full: Vec<Expected> = verdicts
+            .into_iter()
+            .map(|v| Expected {
+                input: Some(v.input),
+                output: Some(v.output),
+                context: v.context,
+            })
+            .collect();
+        for expected in &full {
+            let text = serde_json::to_vec(&ExpectedRecord::from(expected))?;
+            self.texts.push(text);
+        }
+        for expected in [free, full] {
+            self.proofs.push(Seed {
+                kind: FileKind::of(&bytes)?,
+                bytes: bytes.clone(),
+                model,
+                expected,
+            });
+        }
+        Ok(())
     }
-    if seeds.is_empty() {
-        return Err(format!("no cards in {}", folder.display()).into());
-    }
-    Ok((verifiers, seeds))
-}
 
-fn below(rng: &mut impl Rng, limit: usize) -> usize {
-    (rng.next_u64() % limit.max(1) as u64) as usize
+    /// Takes executions until there are no more.
+    fn work(
+        &self,
+        seed: u64,
+        executions: u64,
+        next: &AtomicU64,
+    ) -> Result<BTreeMap<String, u64>, Failure> {
+        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
+        let mut pending = Vec::new();
+        loop {
+            let from = next.fetch_add(CHUNK, Ordering::Relaxed);
+            if from >= executions {
+                self.batch(&mut pending)
+                    .map_err(|e| format!("seed {seed}, at the end: {e}"))?;
+                return Ok(counts);
+            }
+            for number in from..(from + CHUNK).min(executions) {
+                let outcome = self
+                    .execute(seed, number, &mut pending)
+                    .map_err(|e| format!("execution {seed}:{number}: {e}"))?;
+                match counts.get_mut(outcome.as_str()) {
+                    Some(count) => *count += 1,
+                    None => drop(counts.insert(outcome, 1)),
+                }
+                // What reached the equations is checked together with valid proofs, every so often.
+                if pending.len() >= 16 {
+                    self.batch(&mut pending)
+                        .map_err(|e| format!("batch before execution {seed}:{number}: {e}"))?;
+                }
+            }
+        }
+    }
+
+    /// Execution `number`; an error is a finding.
+    fn execute(
+        &self,
+        seed: u64,
+        number: u64,
+        pending: &mut Vec<(usize, Candidate)>,
+    ) -> Result<String, String> {
+        AT.set((seed, number));
+        let mut rng = mutate::random(seed, number);
+        let rng = &mut rng;
+        // The decoders of programs and texts take microseconds, those of points a square root each, a verification milliseconds.
+        match below(rng, 1000) {
+            0..=9 => self.card(rng),
+            10..=11 => self.statement(rng),
+            12..=211 => self.proof(rng, pending),
+            212..=599 => self.text(rng),
+            _ => self.program(rng),
+        }
+    }
+
+    /// The decoder of programs alone.
+    fn program(&self, rng: &mut Random) -> Result<String, String> {
+        let mut bytes = self.programs[below(rng, self.programs.len())].clone();
+        let other = &self.programs[below(rng, self.programs.len())];
+        for _ in 0..1 + below(rng, 3) {
+            change(rng, &mut bytes, other);
+        }
+        let mut reader = Reader::new(&bytes);
+        let program = match read_program(&mut reader) {
+            Ok(program) => program,
+            Err(e) => return Ok(format!("program: {}", Refusal::from(e).code())),
+        };
+        let mut writer = Writer::default();
+        write_program(&mut writer, &program);
+        // What stands behind a program is not its own.
+        if !bytes.starts_with(&writer.bytes) || writer.bytes.len() > bytes.len() {
+            return Err("a program that encodes to other bytes".into());
+        }
+        if below(rng, DEEP) == 0 {
+            let mut limits = Limits::default().program;
+            limits.elements = 1 << 16;
+            limits.slots = 1 << 14;
+            if program.expand(&limits).is_err() {
+                return Ok("program: not well formed".into());
+            }
+            return Ok("program: well formed".into());
+        }
+        Ok("program: decoded".into())
+    }
+
+    /// Receipts and expectations in JSON.
+    fn text(&self, rng: &mut Random) -> Result<String, String> {
+        let mut bytes = self.texts[below(rng, self.texts.len())].clone();
+        let other = &self.texts[below(rng, self.texts.len())];
+        for _ in 0..1 + below(rng, 3) {
+            mutate::change_text(rng, &mut bytes, other);
+        }
+        if let Ok(receipt) = serde_json::from_slice::<Receipt>(&bytes) {
+            let text = serde_json::to_vec(&receipt).map_err(|e| e.to_string())?;
+            if serde_json::from_slice::<Receipt>(&text).ok().as_ref() != Some(&receipt) {
+                return Err("a receipt that is read as another one".into());
+            }
+            return Ok("receipt: decoded".into());
+        }
+        let Ok(record) = serde_json::from_slice::<ExpectedRecord>(&bytes) else {
+            return Ok("json: refused".into());
+        };
+        match Expected::try_from(&record) {
+            Ok(expected) if ExpectedRecord::from(&expected) != record => {
+                Err("an expectation that is written as another one".into())
+            }
+            Ok(_) => Ok("expectation: decoded".into()),
+            Err(_) => Ok("expectation: refused".into()),
+        }
+    }
+
+    fn card(&self, rng: &mut Random) -> Result<String, String> {
+        let model = below(rng, self.cards.len());
+        let original = &self.cards[model];
+        let limits = Limits::default();
+        let bytes = match below(rng, 3) {
+            0 => mutate::card(rng, original).unwrap_or_else(|| original.clone()),
+            _ => file(rng, FileKind::Card, original, &self.proofs[0].bytes),
+        };
+        let card = match Card::from_bytes(&bytes, limits.card_bytes) {
+            Ok(card) => card,
+            Err(e) => return Ok(format!("card: {}", Refusal::from(e).code())),
+        };
+        if card.to_bytes() != bytes {
+            return Err("a card that encodes to other bytes".into());
+        }
+        if bytes == *original {
+            return Ok("card: unchanged".into());
+        }
+        if below(rng, DEEP) != 0 {
+            return Ok("card: decoded".into());
+        }
+        // Hostile cards may ask for more work, but not for more than this.
+        let mut limits = limits;
+        limits.k = self.verifiers[model].card().k;
+        limits.program.elements = 1 << 20;
+        limits.program.slots = 1 << 16;
+        let params = self.verifiers.iter().find(|v| v.card().k == card.k);
+        let params = params.unwrap_or(&self.verifiers[model]).params().clone();
+        match Verifier::new(card, params, &limits) {
+            Err(e) => Ok(format!("card: {}", Refusal::from(e).code())),
+            // Another model is no forgery; but the support proof binds everything of the card, so a change must break it.
+            Ok(_) => Err("a changed card is accepted".into()),
+        }
+    }
+
+    /// A valid proof for another statement than its own.
+    fn statement(&self, rng: &mut Random) -> Result<String, String> {
+        let seed = &self.proofs[below(rng, self.proofs.len())];
+        let mut expected = seed.expected.clone();
+        if !mutate::statement(rng, &mut expected) {
+            return Ok("statement: unchanged".into());
+        }
+        let model = match below(rng, 4) {
+            0 => below(rng, self.verifiers.len()),
+            _ => seed.model,
+        };
+        match self.verifiers[model].verify_bytes(&expected, &seed.bytes) {
+            Ok(_) => Err("a proof is accepted for another statement".into()),
+            Err(e) => Ok(format!("statement: {}", e.code())),
+        }
+    }
+
+    fn proof(
+        &self,
+        rng: &mut Random,
+        pending: &mut Vec<(usize, Candidate)>,
+    ) -> Result<String, String> {
+        let seed = &self.proofs[below(rng, self.proofs.len())];
+        let other = &self.proofs[below(rng, self.proofs.len())];
+        let verifier = &self.verifiers[seed.model];
+        let bytes = match below(rng, 3) {
+            0 => mutate::proof(rng, seed.kind, &seed.bytes).unwrap_or_else(|| seed.bytes.clone()),
+            _ => file(rng, seed.kind, &seed.bytes, &other.bytes),
+        };
+        let candidate = match verifier.candidate(&seed.expected, &bytes) {
+            Ok(candidate) => candidate,
+            Err(e) => return Ok(format!("proof: {}", e.code())),
+        };
+        let again = match &candidate {
+            Candidate::One(_, proof) => Proof::to_bytes(proof),
+            Candidate::Runs(_, proof) => MultiProof::to_bytes(proof),
+        };
+        if again != bytes {
+            return Err("a proof that encodes to other bytes".into());
+        }
+        if below(rng, DEEP) != 0 {
+            return Ok("proof: decoded".into());
+        }
+        let result = match &candidate {
+            Candidate::One(expected, proof) => verifier.verify(expected, proof).map(drop),
+            Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof).map(drop),
+        };
+        match result {
+            Ok(()) if bytes == seed.bytes => Ok("proof: unchanged".into()),
+            Ok(()) => Err("a changed proof is accepted".into()),
+            Err(e) => {
+                pending.push((seed.model, candidate));
+                Ok(format!("proof: {}", Refusal::from(e).code()))
+            }
+        }
+    }
+
+    /// Rejected proofs between valid ones: the batch must reject exactly the former.
+    fn batch(&self, pending: &mut Vec<(usize, Candidate)>) -> Result<(), String> {
+        let mut items = Vec::new();
+        let mut valid = Vec::new();
+        for ((model, candidate), seed) in pending.drain(..).zip(self.proofs.iter().cycle()) {
+            items.push((&self.verifiers[model], candidate));
+            valid.push(false);
+            let verifier = &self.verifiers[seed.model];
+            let good = verifier.candidate(&seed.expected, &seed.bytes);
+            items.push((verifier, good.map_err(|e| e.to_string())?));
+            valid.push(true);
+        }
+        let results: Vec<bool> = verify_many(items, BatchOptions::default())
+            .map(|r| r.is_ok())
+            .collect();
+        if results == valid {
+            Ok(())
+        } else {
+            Err(format!("a batch tells {results:?}, one by one {valid:?}"))
+        }
+    }
 }
 
 /// A changed file: mostly of the payload, with the checksum made anew, so that decoders see the change.
-fn mutate(rng: &mut impl Rng, seed: &Seed, other: &[u8]) -> Vec<u8> {
+fn file(rng: &mut Random, kind: FileKind, original: &[u8], other: &[u8]) -> Vec<u8> {
     if below(rng, 8) == 0 {
-        let mut bytes = seed.bytes.clone();
+        let mut bytes = original.to_vec();
         change(rng, &mut bytes, other);
         return bytes;
     }
-    let mut payload = open(seed.kind, &seed.bytes, usize::MAX)
-        .map(<[u8]>::to_vec)
-        .unwrap_or_default();
+    let payload = open(kind, original, usize::MAX).map(<[u8]>::to_vec);
+    let mut payload = payload.unwrap_or_default();
     for _ in 0..1 + below(rng, 3) {
         change(rng, &mut payload, other);
     }
-    seal(seed.kind, &payload)
-}
-
-fn change(rng: &mut impl Rng, bytes: &mut Vec<u8>, other: &[u8]) {
-    let at = below(rng, bytes.len());
-    let len = bytes.len();
-    match below(rng, 12) {
-        0 | 1 if len > 0 => bytes[at] ^= 1 << below(rng, 8),
-        2 if len > 0 => bytes[at] = rng.next_u64() as u8,
-        3 => bytes.truncate(at),
-        4 => bytes.insert(at.min(len), rng.next_u64() as u8),
-        5 if len > 0 => drop(bytes.remove(at)),
-        // A length or another integer that is far too large, or zero.
-        6 if len >= at + 4 => {
-            let value = [0, u32::MAX, 1, 1 << 31][below(rng, 4)];
-            bytes[at..at + 4].copy_from_slice(&value.to_le_bytes());
-        }
-        // Valid points and scalars at places where one may stand; proofs end in a list of them.
-        7 if len >= 32 => {
-            let at = len - 32 * (1 + below(rng, len / 32));
-            let scalar = F::from(rng.next_u64()).to_repr();
-            bytes[at..at + 32].copy_from_slice(scalar.as_ref());
-        }
-        8 if len >= 32 => {
-            let at = len - 32 * (1 + below(rng, len / 32));
-            let point = small_point(rng);
-            bytes[at..at + 32].copy_from_slice(point.to_bytes().as_ref());
-        }
-        9 if len >= 64 => {
-            let (from, to) = (below(rng, len / 32), below(rng, len / 32));
-            let (from, to) = (len - 32 * (1 + from), len - 32 * (1 + to));
-            bytes.copy_within(from..from + 32, to);
-        }
-        10 if len >= 2 => {
-            let count = 1 + below(rng, 64.min(len - at));
-            let from = below(rng, other.len().saturating_sub(count));
-            if let Some(piece) = other.get(from..from + count) {
-                bytes[at..at + count].copy_from_slice(piece);
-            }
-        }
-        _ => {
-            let count = below(rng, 64.min(len - at) + 1);
-            bytes[at..at + count]
-                .iter_mut()
-                .for_each(|b| *b = rng.next_u64() as u8);
-        }
+    // Sometimes something behind a field that hardly any change reaches.
+    if rng.next_u32().is_multiple_of(64) {
+        payload.push(0);
     }
-}
-
-fn small_point(rng: &mut impl Rng) -> C {
-    use group::{Curve, Group};
-    (pasta_curves::Eq::generator() * F::from(rng.next_u64())).to_affine()
-}
-
-fn card(
-    bytes: &[u8],
-    seed: &Seed,
-    verifiers: &[Verifier],
-    limits: &Limits,
-    deep: bool,
-) -> Result<String, String> {
-    let card = match Card::from_bytes(bytes, limits.card_bytes) {
-        Ok(card) => card,
-        Err(e) => return Ok(format!("card: {}", Refusal::from(e).code())),
-    };
-    if card.to_bytes() != bytes {
-        return Err("a card that encodes to other bytes".into());
-    }
-    let original = &verifiers[seed.model];
-    if bytes == seed.bytes {
-        return Ok("card: unchanged".into());
-    }
-    if !deep {
-        return Ok("card: decoded".into());
-    }
-    // Hostile cards may ask for more work, but not for more than this.
-    let mut limits = *limits;
-    limits.k = original.card().k;
-    limits.program.elements = 1 << 20;
-    limits.program.slots = 1 << 16;
-    let params = verifiers.iter().find(|v| v.card().k == card.k);
-    let params = params.map_or(original, |v| v).params().clone();
-    match Verifier::new(card.clone(), params, &limits) {
-        Err(e) => Ok(format!("card: {}", Refusal::from(e).code())),
-        // Another model is no forgery; but the support proof binds everything of the card, so a change must break it.
-        Ok(_) => Err("a changed card is accepted".into()),
-    }
-}
-
-fn proof(
-    bytes: &[u8],
-    seed: &Seed,
-    verifiers: &[Verifier],
-    pending: &mut Vec<(usize, Candidate)>,
-    deep: bool,
-) -> Result<String, String> {
-    let verifier = &verifiers[seed.model];
-    let candidate = match verifier.candidate(&seed.expected, bytes) {
-        Ok(candidate) => candidate,
-        Err(e) => return Ok(format!("proof: {}", e.code())),
-    };
-    let again = match &candidate {
-        Candidate::One(_, proof) => Proof::to_bytes(proof),
-        Candidate::Runs(_, proof) => MultiProof::to_bytes(proof),
-    };
-    if again != bytes {
-        return Err("a proof that encodes to other bytes".into());
-    }
-    if !deep {
-        return Ok("proof: decoded".into());
-    }
-    let result = match &candidate {
-        Candidate::One(expected, proof) => verifier.verify(expected, proof).map(drop),
-        Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof).map(drop),
-    };
-    match result {
-        Ok(()) if bytes == seed.bytes => Ok("proof: unchanged".into()),
-        Ok(()) => Err("a changed proof is accepted".into()),
-        Err(e) => {
-            pending.push((seed.model, candidate));
-            Ok(format!("proof: {}", Refusal::from(e).code()))
-        }
-    }
-}
-
-/// Rejected proofs between valid ones: the batch must reject exactly the former.
-fn batch(
-    verifiers: &[Verifier],
-    seeds: &[Seed],
-    pending: &mut Vec<(usize, Candidate)>,
-) -> Result<(), String> {
-    let mut items = Vec::new();
-    let mut valid = Vec::new();
-    let proofs = seeds.iter().filter(|s| s.kind != FileKind::Card);
-    for ((model, candidate), seed) in pending.drain(..).zip(proofs.cycle()) {
-        items.push((&verifiers[model], candidate));
-        valid.push(false);
-        let verifier = &verifiers[seed.model];
-        let good = verifier.candidate(&seed.expected, &seed.bytes);
-        items.push((verifier, good.map_err(|e| e.to_string())?));
-        valid.push(true);
-    }
-    let results: Vec<bool> = verify_many(items, BatchOptions::default())
-        .map(|r| r.is_ok())
-        .collect();
-    if results == valid {
-        Ok(())
-    } else {
-        Err(format!("a batch tells {results:?}, one by one {valid:?}"))
-    }
+    seal(kind, &payload)
 }

@@ -1,7 +1,7 @@
-//! Times of single and batched verification.
+//! Times of single and batched verification: wall, and processor time of all threads (Linux), medians.
 //!
 //! ```text
-//! cargo run --release --workspace --example verify_speed -- folder name      # from `cargo run --release --example fixtures`
+//! cargo run --release --workspace --example verify_speed -- folder name [rounds]    # from `cargo run --release --example fixtures`
 //! ```
 
 use halo2_proofs::poly::commitment::Params;
@@ -13,9 +13,10 @@ use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Limits, Verifi
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, name] = arguments.as_slice() else {
-        return Err("arguments: folder, name".into());
+    let [folder, name, rest @ ..] = arguments.as_slice() else {
+        return Err("arguments: folder, name, number of rounds".into());
     };
+    let rounds = rest.first().map_or(Ok(9), |n| n.parse())?;
     let folder = Path::new(folder);
     let limits = Limits::default();
     let card = std::fs::read(folder.join(format!("{name}.card")))?;
@@ -32,43 +33,83 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         context: name.as_bytes().to_vec(),
         ..Expected::default()
     };
-
-    let mut single = f64::MAX;
-    let mut all = f64::MAX;
-    let rounds = if std::env::var_os("BATCH_ONLY").is_some() {
-        0
-    } else {
-        5
-    };
-    for _ in 0..rounds {
-        let start = Instant::now();
-        for proof in &proofs {
-            let clock = Instant::now();
-            verifier.verify(&expected, proof)?;
-            single = single.min(clock.elapsed().as_secs_f64() * 1e3);
-        }
-        all = all.min(start.elapsed().as_secs_f64() * 1e3);
-    }
     println!(
-        "{name}: k {k}, {} columns, {} points, card {load:.1?}",
+        "{name}: k {k}, {} columns, {} points, card {load:.1?}, {} proofs",
         verifier.plan().layout.columns.advice(),
-        verifier.card().points.len()
+        verifier.card().points.len(),
+        proofs.len()
     );
-    let mut batch = f64::MAX;
-    for _ in 0..5 {
+
+    let (mut alone, mut together) = (Vec::new(), Vec::new());
+    // The first round is the warm-up. Alternating, so that both see the same neighbours.
+    for round in 0..=rounds {
+        let start = Clock::start();
+        for proof in &proofs {
+            verifier.verify(&expected, proof)?;
+        }
+        let single = start.stop();
         let items = proofs.iter().cloned();
         let items = items.map(|proof| (&verifier, Candidate::One(expected.clone(), proof)));
         let items: Vec<_> = items.collect();
-        let clock = Instant::now();
+        let start = Clock::start();
         for result in verify_many(items, BatchOptions::default()) {
             result?;
         }
-        batch = batch.min(clock.elapsed().as_secs_f64() * 1e3);
+        if round > 0 {
+            together.push(start.stop());
+            alone.push(single);
+        }
     }
+    let count = proofs.len() as f64;
+    let (alone, together) = (median(alone), median(together));
+    let line = |what: &str, (wall, cpu): (f64, f64)| {
+        println!(
+            "{what}: {wall:8.2} ms wall, {cpu:8.2} ms processor; each proof {:.3} and {:.3}",
+            wall / count,
+            cpu / count
+        );
+    };
+    line("one by one ", alone);
+    line("all at once", together);
     println!(
-        "one: {single:.2} ms; {} one by one: {all:.1} ms, at once: {batch:.1} ms, 1/{:.1}",
-        proofs.len(),
-        all / batch
+        "ratio: 1/{:.1} wall, 1/{:.1} processor",
+        alone.0 / together.0,
+        alone.1 / together.1
     );
     Ok(())
+}
+
+/// Wall and processor time in milliseconds.
+struct Clock(Instant, f64);
+
+impl Clock {
+    fn start() -> Clock {
+        Clock(Instant::now(), processor())
+    }
+
+    fn stop(self) -> (f64, f64) {
+        (self.0.elapsed().as_secs_f64() * 1e3, processor() - self.1)
+    }
+}
+
+/// Processor time of all threads of this process so far, in milliseconds; zero where the system does not tell.
+fn processor() -> f64 {
+    let Ok(threads) = std::fs::read_dir("/proc/self/task") else {
+        return 0.0;
+    };
+    let nanoseconds = threads.flatten().filter_map(|thread| {
+        let text = std::fs::read_to_string(thread.path().join("schedstat")).ok()?;
+        text.split_whitespace().next()?.parse::<u64>().ok()
+    });
+    nanoseconds.sum::<u64>() as f64 / 1e6
+}
+
+/// The median of each.
+fn median(times: Vec<(f64, f64)>) -> (f64, f64) {
+    let middle = |mut values: Vec<f64>| {
+        values.sort_by(f64::total_cmp);
+        values.get(values.len() / 2).copied().unwrap_or(f64::NAN)
+    };
+    let (wall, cpu) = times.into_iter().unzip();
+    (middle(wall), middle(cpu))
 }

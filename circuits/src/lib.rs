@@ -14,6 +14,7 @@
 //! | [`support`] | commitments have entries only where a neuron may read |
 //! | [`statement`], [`card`], [`codec`], [`transcript`] | statements, files, encodings, challenges |
 //! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
+//! | [`params`] | the generators, as files with pinned digests |
 //! | [`receipt`] | machine-readable results |
 
 pub mod card;
@@ -27,6 +28,7 @@ pub mod hints;
 pub mod layout;
 pub mod link;
 mod parallel;
+pub mod params;
 pub mod program;
 pub mod receipt;
 pub mod statement;

@@ -152,7 +152,10 @@ pub struct Neurons {
 impl Neurons {
     /// Number of neurons.
     pub fn len(&self) -> usize {
-        self.groups as usize * self.outputs as usize * self.positions as usize
+        // Programs that nobody checked are described, too, also where `usize` has 32 bits.
+        (self.groups as usize)
+            .saturating_mul(self.outputs as usize)
+            .saturating_mul(self.positions as usize)
     }
 
     /// True if there is no neuron.
@@ -338,7 +341,7 @@ impl Program {
                     0
                 }
             })
-            .sum()
+            .fold(0, usize::saturating_add)
     }
 
     /// Lengths of all outputs together.
@@ -352,7 +355,7 @@ impl Program {
                     0
                 }
             })
-            .sum()
+            .fold(0, usize::saturating_add)
     }
 
     /// Number of committed coefficients.

@@ -5,9 +5,11 @@
 //! | `limits` | bounds on what a card or a proof may ask for |
 //! | `plan` | what follows from a program and `k` alone |
 //! | `session` | challenges |
+//! | `queries` | what a halo2 proof consists of, and how long it is |
 //! | `reading` | proof bytes as upstream's transcript, each point decoded once |
 //! | `equations` | what remains to be checked of a proof: sums of multiples of points |
-//! | `generators` | sums over points that stay the same |
+//! | `stand_ins` | upstream's sum with the points of the proof kept apart |
+//! | `generators` | sums of multiples of points |
 //! | [`batch`] | many proofs at once |
 
 pub mod batch;
@@ -15,8 +17,10 @@ mod equations;
 mod generators;
 mod limits;
 mod plan;
+mod queries;
 mod reading;
 mod session;
+mod stand_ins;
 
 pub use batch::{BatchOptions, Candidate, verify_many};
 pub use limits::Limits;
@@ -32,7 +36,9 @@ use crate::transcript::Digest;
 use equations::Equations;
 use halo2_proofs::plonk::VerifyingKey;
 use halo2_proofs::poly::commitment::Params;
-use std::sync::Arc;
+use queries::Lengths;
+use stand_ins::StandIns;
+use std::sync::{Arc, OnceLock};
 
 /// What the verifier's caller expects. `None`: whatever the proof claims (and carries); the verdict reports it.
 #[derive(Clone, Debug, Default)]
@@ -67,7 +73,9 @@ pub struct Verifier {
     digest: Digest,
     key: VerifyingKey<C>,
     limits: Limits,
+    lengths: Lengths,
     fixed: generators::Fixed,
+    stand_ins: OnceLock<Option<StandIns>>,
 }
 
 impl Verifier {
@@ -106,6 +114,7 @@ impl Verifier {
             .circuit()
             .verifying_key(&params)
             .map_err(|_| CardError::Key)?;
+        let lengths = Lengths::new(&plan, &key);
         Ok(Verifier {
             plan,
             params,
@@ -113,7 +122,9 @@ impl Verifier {
             digest,
             key,
             limits: *limits,
+            lengths,
             fixed: generators::Fixed::default(),
+            stand_ins: OnceLock::new(),
         })
     }
 
@@ -142,6 +153,11 @@ impl Verifier {
         &self.plan
     }
 
+    /// Length in bytes of the halo2 part of a proof of `runs` runs. All proofs of a card have it.
+    pub fn halo2_len(&self, runs: usize) -> usize {
+        self.lengths.of(runs)
+    }
+
     /// The verifying key.
     pub fn key(&self) -> &VerifyingKey<C> {
         &self.key
@@ -152,7 +168,7 @@ impl Verifier {
     /// # Errors
     /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
     pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
-        let (run, context, equations) = self.prepare_one(expected, proof)?;
+        let (run, context, equations) = self.prepare_one(expected, proof, false)?;
         equations.hold()?;
         Ok(self.verdict(run, context))
     }
@@ -172,13 +188,24 @@ impl Verifier {
         Ok(verdicts)
     }
 
-    /// All of [`Verifier::verify`] but the group arithmetic.
+    /// Stand-ins for the points of a proof, made and checked at the first batch.
+    fn stand_ins(&self) -> Option<&StandIns> {
+        if let Some(made) = self.stand_ins.get() {
+            return made.as_ref();
+        }
+        // Not within the lock: making them uses the thread pool, and a thread that waits there may take up a proof that needs
+        // them, too. Twice the same does no harm.
+        let made = StandIns::new(self);
+        self.stand_ins.get_or_init(|| made).as_ref()
+    }
+
+    /// All of [`Verifier::verify`] but the group arithmetic, for a batch.
     fn prepare(
         &self,
         expected: &Expected,
         proof: &Proof,
     ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
-        let (run, context, equations) = self.prepare_one(expected, proof)?;
+        let (run, context, equations) = self.prepare_one(expected, proof, true)?;
         Ok((vec![self.verdict(run, context)], equations))
     }
 
@@ -186,13 +213,14 @@ impl Verifier {
         &self,
         expected: &Expected,
         proof: &'p Proof,
+        apart: bool,
     ) -> Result<((Side, Side), &'p [u8], Equations<'_>), Rejection> {
         self.meets(&proof.card, &expected.context, &proof.context)?;
         let runs = [self.run(
             (expected.input.as_ref(), &proof.input),
             (expected.output.as_ref(), &proof.output),
         )?];
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
+        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
         let [run] = runs;
         Ok((run, &proof.context, equations))
     }
@@ -225,7 +253,7 @@ impl Verifier {
             })
             .collect();
         let runs = runs?;
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
+        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, false)?;
         let verdicts = runs
             .into_iter()
             .map(|run| self.verdict(run, &proof.context));

@@ -224,6 +224,22 @@ fn limits_bind() {
         "{points:?}"
     );
 
+    let of_program: [&dyn Fn(&mut Limits); 3] = [
+        &|l| l.program.nodes = card.program.nodes.len() - 1,
+        &|l| l.program.elements = 1 << 5,
+        &|l| l.program.slots = 1 << 5,
+    ];
+    for change in of_program {
+        let found = refused(change);
+        assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
+    }
+    let mut with_table = card.clone();
+    with_table.program.tables.push(vec![0; 1 << 12]);
+    let mut limits = Limits::default();
+    limits.program.tables = 0;
+    let found = Verifier::new(with_table, params(card.k), &limits).err();
+    assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
+
     let proof = proof("digits", "0");
     let mut limits = Limits::default();
     limits.proof_bytes = proof.halo2.len() - 1;
@@ -242,4 +258,33 @@ fn limits_bind() {
         found,
         Err(Refusal::Decode(DecodeError::TooLarge { .. }))
     ));
+}
+
+/// The table of stored examples in `docs/formats.md` is what the circuits have.
+#[test]
+fn documented_lengths_are_right() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    for name in CARDS {
+        let row = docs.lines().find_map(|line| {
+            let rest = line.strip_prefix(&format!("| `{name}.card` |"))?;
+            let numbers = rest.split('|').map(|n| n.trim().parse().ok());
+            Some(numbers.flatten().collect::<Vec<usize>>())
+        });
+        let verifier = verifier(name);
+        let [a, i, q, f, h, s] = row.unwrap()[..] else {
+            panic!("six numbers")
+        };
+        let plan = verifier.plan();
+        assert_eq!(a, plan.description.advice);
+        assert_eq!(f, plan.description.fixed);
+        let k = verifier.card().k as usize;
+        for runs in [1, 2, 3] {
+            let elements = runs * (a + i + q) + 1 + h + f + 1 + 1 + s + 1 + 2 * k + 2;
+            assert_eq!(verifier.halo2_len(runs), 32 * elements, "{name}");
+        }
+        assert_eq!(proof(name, "0").halo2.len(), verifier.halo2_len(1));
+        assert_eq!(runs(name).halo2.len(), verifier.halo2_len(3));
+        assert_eq!(i, plan.description.instance);
+    }
 }

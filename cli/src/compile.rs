@@ -9,7 +9,9 @@ use std::process::ExitCode;
 use zkinfer::graph::Graph;
 use zkinfer::import::ImportOptions;
 use zkinfer::plan;
-use zkinfer::quantize::{LayerReport, QuantizeOptions, Report, evaluate, quantize};
+use zkinfer::quantize::{
+    LayerReport, QuantizeOptions, Report, evaluate_with_progress, quantize_with_progress,
+};
 use zkinfer::secret::{CommitOptions, WeightVisibility};
 
 /// Largest number of calibration samples that the report runs.
@@ -36,7 +38,8 @@ pub struct Compile {
     /// Writes NAME.model and NAME.card
     #[arg(short, long, value_name = "NAME")]
     output: PathBuf,
-    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12]
+    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12, or what
+    /// the outputs need on the calibration data]
     #[arg(long, value_name = "N")]
     bits: Option<u32>,
     /// By how much ranges exceed what calibration shows; 0.3 is 30 % [default: 0.3]
@@ -45,6 +48,9 @@ pub struct Compile {
     /// Length of a dynamic first dimension [default: 1]
     #[arg(long, value_name = "N")]
     batch: Option<usize>,
+    /// Length of a named dimension, such as sequence=32; may be given several times
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    dim: Vec<(String, usize)>,
     /// Logarithm of the number of rows, instead of what the planner finds best
     #[arg(long, value_name = "K")]
     k: Option<u32>,
@@ -53,12 +59,21 @@ pub struct Compile {
     public_weights: bool,
 }
 
+/// `NAME=N`
+fn dimension(text: &str) -> Result<(String, usize), String> {
+    let wanted = || format!("{text:?} is not of the form NAME=N, with a whole number N above zero");
+    let (name, length) = text.split_once('=').ok_or_else(wanted)?;
+    let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;
+    Ok((name.to_string(), length))
+}
+
 impl Compile {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let mut import = ImportOptions::default();
         if let Some(batch) = self.batch {
             import.batch = batch;
         }
+        import.symbols.extend(self.dim.iter().cloned());
         let bytes = files::read(&self.model, import.max_bytes)?;
         let name = self
             .model
@@ -75,7 +90,9 @@ impl Compile {
             options.headroom = headroom;
         }
         let what = format!("quantizing with {} samples", samples.inputs.len());
-        let (model, t_quantize) = ui::step(what, || quantize(&graph, &samples.inputs, &options));
+        let (model, t_quantize) = ui::watched(what, |progress| {
+            quantize_with_progress(&graph, &samples.inputs, &options, progress)
+        });
         let model = model?;
 
         let shown = samples.inputs.len().min(REPORT_SAMPLES);
@@ -85,12 +102,13 @@ impl Compile {
             .and_then(|l| l.iter().map(|&v| usize::try_from(v).ok()).collect());
         let labels = labels.unwrap_or_default();
         let what = format!("comparing with floats on {shown} samples");
-        let (report, t_report) = ui::step(what, || {
-            evaluate(
+        let (report, t_report) = ui::watched(what, |progress| {
+            evaluate_with_progress(
                 &graph,
                 &model,
                 &samples.inputs[..shown],
                 labels.get(..shown).unwrap_or_default(),
+                progress,
             )
         });
         let report = report?;
@@ -108,7 +126,9 @@ impl Compile {
         let weights = model.program.committed_weights();
         let bits = model.program.range_bits;
         let what = format!("committing to {} weights", ui::count(weights));
-        let (secret, t_commit) = ui::step(what, || model.commit_with(&commit, &mut zkinfer::rng()));
+        let (secret, t_commit) = ui::watched(what, |progress| {
+            model.commit_with_progress(&commit, &mut zkinfer::rng(), progress)
+        });
         let secret = secret?;
 
         let (model_path, card_path) = (

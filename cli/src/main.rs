@@ -8,6 +8,7 @@ mod files;
 mod infer;
 mod inspect;
 mod prove;
+mod serve;
 mod ui;
 mod verify;
 
@@ -31,6 +32,7 @@ const UNUSABLE: u8 = 2;
   zkinfer infer digits.model --input samples.npz --sample 3
   zkinfer prove digits.model --input samples.npz --sample 3 -o run.proof
   zkinfer verify digits.card run.proof --input samples.npz --sample 3
+  zkinfer serve --card digits.card
 
 Exit codes: 0 done or valid, 1 rejected, 2 unusable input.
 RUST_LOG=info (debug, trace) shows what happens; NO_COLOR=1 switches colours off;
@@ -56,6 +58,8 @@ enum Command {
     Verify(verify::Verify),
     /// Say what is in a file, without its secrets
     Inspect(inspect::Inspect),
+    /// Check other people's proofs over HTTP
+    Serve(Box<serve::Serve>),
     /// See a digits network proven, checked, and lied about
     Demo(demo::Demo),
 }
@@ -82,22 +86,38 @@ impl Context {
     }
 }
 
-fn main() -> ExitCode {
-    let filter =
-        EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("error,zkinfer=warn"));
-    tracing_subscriber::fmt()
+/// What the log holds where `RUST_LOG` says nothing.
+fn start_log(command: &Command) {
+    let format = match command {
+        Command::Serve(serve) => Some(serve.log()),
+        _ => None,
+    };
+    let default = if format.is_some() {
+        "warn,zkinfer=info,zkinfer_server=info"
+    } else {
+        "error,zkinfer=warn"
+    };
+    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default));
+    let log = tracing_subscriber::fmt()
         .with_env_filter(filter)
-        .with_writer(std::io::stderr)
-        .with_target(false)
-        .without_time()
-        .init();
+        .with_writer(std::io::stderr);
+    match format {
+        Some(serve::LogFormat::Json) => log.json().flatten_event(true).init(),
+        Some(serve::LogFormat::Text) => log.with_target(false).init(),
+        None => log.with_target(false).without_time().init(),
+    }
+}
+
+fn main() -> ExitCode {
     let cli = Cli::parse();
+    start_log(&cli.command);
     let result = match &cli.command {
         Command::Compile(c) => c.run(cli.json),
         Command::Infer(c) => c.run(cli.json),
         Command::Prove(c) => c.run(cli.json),
         Command::Verify(c) => c.run(cli.json),
         Command::Inspect(c) => c.run(cli.json),
+        Command::Serve(c) => c.run(cli.json),
         Command::Demo(c) => c.run(cli.json),
     };
     match result {

@@ -82,8 +82,9 @@ impl Prove {
             output: side(self.commit_output),
             attach_input: self.attach_input,
         };
-        let (proven, t_prove) = ui::step("proving", || {
-            secret.prove(&run, &visibility, &context, &mut zkinfer::rng())
+        let (proven, t_prove) = ui::watched("proving", |progress| {
+            let rng = &mut zkinfer::rng();
+            secret.prove_with_progress(&run, &visibility, &context, rng, progress)
         });
         let proven = proven?;
         let bytes = match self.output.extension() {

@@ -3,7 +3,9 @@
 use anyhow::{Context, Result, bail};
 use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
+use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
+use zkinfer::{Progress, Stage};
 
 /// Colours, where they are wanted.
 #[derive(Clone, Copy)]
@@ -56,13 +58,24 @@ impl Paint {
 
 /// Does something, with a spinner on standard error if that is a terminal; also returns how long it took.
 pub fn step<T>(what: impl Into<String>, work: impl FnOnce() -> T) -> (T, Duration) {
-    let start = Instant::now();
-    let spinner = ProgressBar::new_spinner().with_message(what.into());
+    watched(what, |_| work())
+}
+
+/// [`step`], for work that says how far it has come.
+pub fn watched<T>(
+    what: impl Into<String>,
+    work: impl FnOnce(&mut Progress<'_>) -> T,
+) -> (T, Duration) {
+    let (start, what) = (Instant::now(), what.into());
+    let spinner = ProgressBar::new_spinner().with_message(what.clone());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         spinner.set_style(style);
     }
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let result = work();
+    let result = work(&mut |stage: Stage, fraction: f64| {
+        spinner.set_message(format!("{what}: {stage}, {:.0} %", 100.0 * fraction));
+        ControlFlow::Continue(())
+    });
     spinner.finish_and_clear();
     (result, start.elapsed())
 }

@@ -50,7 +50,7 @@ enum Hint {
     Softmax {
         node: u32,
         logits: Value,
-        len: u32,
+        lens: Vec<u32>,
         factor: i64,
         constant: i64,
         table: u32,
@@ -79,11 +79,11 @@ struct Notes {
 
 impl Notes {
     fn of(model: &QuantizedModel) -> Notes {
-        let hint = |h: &HintSolver| match *h {
+        let hint = |h: &HintSolver| match h.clone() {
             HintSolver::Softmax {
                 node,
                 logits,
-                len,
+                lens,
                 factor,
                 constant,
                 table,
@@ -91,7 +91,7 @@ impl Notes {
             } => Hint::Softmax {
                 node,
                 logits: logits.into(),
-                len,
+                lens,
                 factor,
                 constant,
                 table,
@@ -121,7 +121,7 @@ impl Notes {
             Hint::Softmax {
                 node,
                 logits,
-                len,
+                lens,
                 factor,
                 constant,
                 table,
@@ -129,7 +129,7 @@ impl Notes {
             } => HintSolver::Softmax {
                 node,
                 logits: logits.into(),
-                len,
+                lens,
                 factor,
                 constant,
                 table,

@@ -51,7 +51,7 @@ fn model() -> QuantizedModel {
     model.hints = vec![HintSolver::Softmax {
         node: 99,
         logits: value,
-        len: 3,
+        lens: vec![3],
         factor: 5,
         constant: 6,
         table: 0,
@@ -61,7 +61,7 @@ fn model() -> QuantizedModel {
 }
 
 fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
-    let info = Interface::of(&model, "zoo").to_info().unwrap();
+    let info = model.interface("zoo").to_info().unwrap();
     Secret::commit(
         model,
         K,
@@ -69,6 +69,7 @@ fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
         crate::params::load(K).unwrap(),
         weights,
         &mut ChaCha20Rng::seed_from_u64(1),
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
@@ -363,7 +364,7 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
 
 #[test]
 fn interfaces_have_to_fit() {
-    let good = Interface::of(&model(), "zoo");
+    let good = model().interface("zoo");
     let card = |interface: &Interface| Card {
         info: interface.to_info().unwrap(),
         ..SECRET.card().clone()
@@ -407,7 +408,7 @@ fn interfaces_have_to_fit() {
 
 #[test]
 fn reals_and_integers() {
-    let interface = Interface::of(&model(), "zoo");
+    let interface = model().interface("zoo");
     let integers: Vec<u16> = vec![0, 63, 1, 2, 3, 4, 5, 6, 7, 8];
     let reals = interface.dequantize_outputs(&integers).unwrap();
     assert_eq!(

@@ -221,6 +221,31 @@ impl Graph {
                         })
                         .collect()
                 }
+                Op::TopK { len, count } => {
+                    let x = operand()?;
+                    if *len == 0 || x.len() % *len != 0 || count > len {
+                        return Err(fail("the length does not divide the operand"));
+                    }
+                    let mut hot = vec![0.0; x.len() * *count];
+                    for (run, hot) in x.chunks_exact(*len).zip(hot.chunks_exact_mut(len * count)) {
+                        let mut order: Vec<usize> = (0..*len).collect();
+                        order.sort_by(|&a, &b| run[b].total_cmp(&run[a]));
+                        for (rank, &i) in order.iter().take(*count).enumerate() {
+                            hot[rank * len + i] = 1.0;
+                        }
+                    }
+                    hot
+                }
+                Op::Gate => {
+                    let [truth, x] = operands[..] else {
+                        return Err(fail("needs two operands"));
+                    };
+                    if truth.len() != x.len() {
+                        return Err(fail("operands differ in length"));
+                    }
+                    let one = |(t, x): (&f32, &f32)| if *t > 0.5 { *x } else { 0.0 };
+                    truth.iter().zip(x).map(one).collect()
+                }
                 Op::Softmax { len } => {
                     let x = operand()?;
                     if *len == 0 || x.len() % *len != 0 {

@@ -320,6 +320,11 @@ impl ScalarOp {
     }
 }
 
+/// The nearest whole number, of 31 bits at most.
+fn whole(x: f64) -> i64 {
+    x.round().clamp(-2_147_483_648.0, 2_147_483_647.0) as i64
+}
+
 impl BinaryOp {
     /// The operation's value.
     pub fn eval(self, a: f64, b: f64) -> f64 {
@@ -331,6 +336,12 @@ impl BinaryOp {
             BinaryOp::Min => a.min(b),
             BinaryOp::Max => a.max(b),
             BinaryOp::Pow => libm::pow(a, b),
+            BinaryOp::Rem => a % b,
+            BinaryOp::BitAnd => (whole(a) & whole(b)) as f64,
+            BinaryOp::BitOr => (whole(a) | whole(b)) as f64,
+            BinaryOp::BitXor => (whole(a) ^ whole(b)) as f64,
+            BinaryOp::ShiftLeft => (whole(a) << whole(b).clamp(0, 32)) as f64,
+            BinaryOp::ShiftRight => (whole(a) >> whole(b).clamp(0, 63)) as f64,
         }
     }
 }

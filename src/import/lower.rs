@@ -6,7 +6,7 @@ use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{DatumType, OutletId, TypedModel};
 use tract_onnx::tract_core::internal::{AxisOp, IntoArcTensor, IntoTValue, TypedNode};
 use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, OneHot, Pad, Slice, StridedSlice, Tile, TypedConcat,
+    Gather, MultiBroadcastTo, OneHot, Pad, Slice, StridedSlice, Tile, Topk, TypedConcat,
 };
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::cast::Cast;
@@ -77,6 +77,7 @@ pub(super) fn lower(
         let shape = concrete(&lowering, typed, input)?;
         let x = lowering.emit_lazy(Op::Input, Vec::new(), shape)?;
         let datum_type = typed.outlet_fact(input).map(|f| f.datum_type);
+        lowering.truths[x.node] = datum_type.as_ref().is_ok_and(|t| *t == DatumType::Bool);
         lowering.whole[x.node] = datum_type.is_ok_and(|t| !is_real(t));
         lowering.graph.inputs.push(x.node);
         values.insert(input, Value::Tensor(x));
@@ -209,6 +210,9 @@ impl Lowering<'_> {
             types,
             shape,
         };
+        if let Some(op) = node.op_as::<Topk>() {
+            return self.top_k(op, &call);
+        }
         if let Some(results) = self.several(&call)? {
             return Ok(results);
         }
@@ -334,7 +338,7 @@ impl Lowering<'_> {
         if let Some(result) = self.probe(call)? {
             return Ok(result);
         }
-        Err(self.unsupported(format!("needs {}, which is not supported", node.op.name())))
+        Err(self.origin.refused())
     }
 
     /// The first operand.

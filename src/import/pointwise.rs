@@ -1,6 +1,6 @@
 //! Element-wise operators.
 
-use tract_onnx::prelude::Tensor;
+use tract_onnx::prelude::{DatumType, Tensor};
 use tract_onnx::tract_core::ops::binary::TypedBinOp;
 use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::math::PowConst;
@@ -11,6 +11,9 @@ use super::lower::Call;
 use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
 use super::view::Builder;
 use crate::graph::{Activation, BinaryOp, Op, ScalarFn, ScalarOp};
+
+/// Most different exponents that are computed for all elements.
+const MAX_EXPONENTS: usize = 4;
 
 /// What infinities in masks become.
 const LARGE: f32 = 1e9;
@@ -50,6 +53,11 @@ impl Binary {
             Binary::Arithmetic(BinaryOp::Pow) if b == ScalarFn::Const(2.0) => {
                 a.apply(ScalarOp::Square)
             }
+            // Whole numbers are so up to the rounding of their step.
+            Binary::Arithmetic(BinaryOp::Div) if whole => quotient(a, b),
+            Binary::Arithmetic(op @ BinaryOp::Rem) if whole => {
+                a.apply(ScalarOp::Round).combine(op, b)
+            }
             Binary::Arithmetic(op) => a.combine(op, b),
             Binary::Greater(negated) => truth(room(a.combine(BinaryOp::Sub, b)), negated),
             Binary::Differs(negated) => {
@@ -65,6 +73,17 @@ impl Binary {
     }
 }
 
+/// The whole quotient, towards zero.
+fn quotient(a: ScalarFn, b: ScalarFn) -> ScalarFn {
+    let (sign, size) = (a.clone().apply(ScalarOp::Sign), a.apply(ScalarOp::Abs));
+    let (other, by) = (b.clone().apply(ScalarOp::Sign), b.apply(ScalarOp::Abs));
+    let room = size.combine(BinaryOp::Add, ScalarFn::Const(0.25));
+    room.combine(BinaryOp::Div, by)
+        .apply(ScalarOp::Floor)
+        .combine(BinaryOp::Mul, sign)
+        .combine(BinaryOp::Mul, other)
+}
+
 /// The operator and whether its operands are swapped.
 fn binary_of(name: &str) -> Option<(Binary, bool)> {
     let arithmetic = |op| Some((Binary::Arithmetic(op), false));
@@ -77,6 +96,12 @@ fn binary_of(name: &str) -> Option<(Binary, bool)> {
         "Min" => arithmetic(BinaryOp::Min),
         "Max" => arithmetic(BinaryOp::Max),
         "Pow" => arithmetic(BinaryOp::Pow),
+        "Rem" => arithmetic(BinaryOp::Rem),
+        "BitAnd" => arithmetic(BinaryOp::BitAnd),
+        "BitOr" => arithmetic(BinaryOp::BitOr),
+        "BitXor" => arithmetic(BinaryOp::BitXor),
+        "ShiftLeft" => arithmetic(BinaryOp::ShiftLeft),
+        "ShiftRight" => arithmetic(BinaryOp::ShiftRight),
         "CompGT" | "GT" => Some((Binary::Greater(false), false)),
         "CompLT" | "LT" => Some((Binary::Greater(false), true)),
         "CompGTE" | "GTE" => Some((Binary::Greater(true), true)),
@@ -174,47 +199,72 @@ impl Lowering<'_> {
 
     pub(super) fn unary(&mut self, op: &ElementWiseOp, call: &Call) -> Result<Lazy, ImportError> {
         let x = self.first(call)?;
+        if op.0.name() == "Ln"
+            && let Some(y) = self.log_of_softmax(&x)?
+        {
+            return Ok(y);
+        }
         let x = self.modest(&x)?;
         let f = x.f.clone();
         if op.0.name() == "Not" {
             return Ok(self.mapped(&x, -1.0, 1.0));
         }
-        let f =
-            if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
-                let scaled = f
-                    .clone()
-                    .combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
-                ScalarFn::select(f.clone(), f, scaled)
-            } else if op
-                .0
-                .downcast_ref::<GeluApproximate>()
-                .is_some_and(|g| !g.fast_impl)
-            {
-                tanh_gelu(f)
-            } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
-                let exponent = ScalarFn::Const(f64::from(pow.exponent));
-                Binary::Arithmetic(BinaryOp::Pow).combine(f, exponent, false)
-            } else {
-                let name = op.0.name();
-                f.apply(unary_of(&name).ok_or_else(|| {
-                    self.unsupported(format!("the function {name} is not supported"))
-                })?)
+        if op.0.name() == "BitNot" {
+            // The largest number minus this one, or −1 minus it where there are negative ones.
+            let largest = match call.types.first() {
+                Some(DatumType::U8) => 255.0,
+                Some(DatumType::U16) => 65_535.0,
+                Some(t) if t.is_signed() => -1.0,
+                _ => return Err(self.origin.refused()),
             };
+            return Ok(self.mapped(&x, -1.0, largest));
+        }
+        let f = if let Some(leaky) = op.0.downcast_ref::<LeakyRelu>() {
+            let scaled = f
+                .clone()
+                .combine(BinaryOp::Mul, ScalarFn::Const(f64::from(leaky.alpha)));
+            ScalarFn::select(f.clone(), f, scaled)
+        } else if op
+            .0
+            .downcast_ref::<GeluApproximate>()
+            .is_some_and(|g| !g.fast_impl)
+        {
+            tanh_gelu(f)
+        } else if let Some(pow) = op.0.downcast_ref::<PowConst>() {
+            let exponent = ScalarFn::Const(f64::from(pow.exponent));
+            Binary::Arithmetic(BinaryOp::Pow).combine(f, exponent, false)
+        } else {
+            let name = op.0.name();
+            f.apply(unary_of(&name).ok_or_else(|| self.origin.refused())?)
+        };
         Ok(x.with(f))
     }
 
     pub(super) fn binary(&mut self, op: &TypedBinOp, call: &Call) -> Result<Lazy, ImportError> {
         let name = op.0.name();
         let Some((op, swapped)) = binary_of(name) else {
-            return Err(self.unsupported(format!("the operator {name} is not supported")));
+            return Err(self.origin.refused());
         };
         let (Some(a), Some(b)) = (call.inputs.first(), call.inputs.get(1)) else {
             return Err(self.unsupported("needs two operands"));
         };
         let (a, b) = if swapped { (b, a) } else { (a, b) };
         let whole = call.types.iter().all(|t| t.is_integer());
-        if whole && matches!(op, Binary::Arithmetic(BinaryOp::Div | BinaryOp::Pow)) {
-            return Err(self.unsupported("a division or power of integers"));
+        if let (true, Binary::Arithmetic(op @ (BinaryOp::Div | BinaryOp::Pow))) = (whole, op) {
+            let uniform = |v: &Value| match v {
+                Value::Constant(t) => t.len() == 1,
+                _ => false,
+            };
+            if !uniform(a) && !uniform(b) {
+                let what = if op == BinaryOp::Div {
+                    "division"
+                } else {
+                    "power"
+                };
+                return Err(self.unsupported(format!(
+                    "a {what} of integers by other than one constant; cast to floats before"
+                )));
+            }
         }
         match (a, b) {
             (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, &call.shape),
@@ -294,9 +344,10 @@ impl Lowering<'_> {
                 let y = y.with(ScalarFn::X.apply(ScalarOp::Relu));
                 self.affine_elements(&y, vec![-1.0], c)
             }
-            (Binary::Arithmetic(BinaryOp::Pow), _) => {
-                Err(self.unsupported("powers with different constants are not supported"))
-            }
+            (Binary::Arithmetic(BinaryOp::Pow), first) => self.powers(&x, &c, first),
+            (Binary::Arithmetic(op), _) => Err(self.unsupported(format!(
+                "{op:?} with a different constant for every element"
+            ))),
             (Binary::Greater(_) | Binary::Differs(_), _) => {
                 let y = self.affine_elements(&x, vec![1.0], negated())?;
                 let (a, b) = (ScalarFn::X, ScalarFn::Const(0.0));
@@ -311,6 +362,43 @@ impl Lowering<'_> {
                 Ok(y.with(op.combine(ScalarFn::X, ScalarFn::Const(0.0), true)))
             }
         }
+    }
+
+    /// `x^c`, or with `first` `c^x`, with a constant per element.
+    fn powers(&mut self, x: &Lazy, c: &[f32], first: bool) -> Result<Lazy, ImportError> {
+        if first {
+            // exp(x · ln c)
+            let logs: Vec<f32> = c.iter().map(|c| c.ln()).collect();
+            if logs.iter().any(|l| !l.is_finite()) {
+                return Err(self.unsupported("powers of constants that are not positive"));
+            }
+            let y = self.affine_elements(x, logs, vec![0.0])?;
+            let f = y.f.clone().apply(ScalarOp::Exp);
+            return Ok(y.with(f));
+        }
+        let mut exponents = c.to_vec();
+        exponents.sort_by(f32::total_cmp);
+        exponents.dedup();
+        if exponents.len() > MAX_EXPONENTS {
+            // exp(c · ln x), where calibration shows that x is positive.
+            let log = x.f.clone().apply(ScalarOp::Ln);
+            let y = self.affine_elements(&x.clone().with(log), c.to_vec(), vec![0.0])?;
+            let f = y.f.clone().apply(ScalarOp::Exp);
+            return Ok(y.with(f));
+        }
+        // Each power for all elements, times where it is wanted.
+        let mut total: Option<Lazy> = None;
+        for e in exponents {
+            let wanted = c.iter().map(|v| f32::from(u8::from(*v == e))).collect();
+            let op = Binary::Arithmetic(BinaryOp::Pow);
+            let f = op.combine(x.f.clone(), ScalarFn::Const(f64::from(e)), false);
+            let part = self.affine_elements(&x.clone().with(f), wanted, vec![0.0])?;
+            total = Some(match total {
+                None => part,
+                Some(sum) => self.sum(&sum, &part)?,
+            });
+        }
+        total.ok_or_else(|| self.unsupported("a power without exponents"))
     }
 
     /// `scale · x + shift` with constants per element of `x` (or one for all).
@@ -389,11 +477,20 @@ impl Lowering<'_> {
             Binary::Arithmetic(BinaryOp::Min) => {
                 Ok(negative(self.maximum(&negative(a), &negative(b))?))
             }
+            Binary::Arithmetic(BinaryOp::Mul) if self.is_truth(&a) => self.gated(&a, &b),
+            Binary::Arithmetic(BinaryOp::Mul) if self.is_truth(&b) => self.gated(&b, &a),
             Binary::Arithmetic(BinaryOp::Mul) => self.times(&a, &b, shape),
             Binary::Arithmetic(BinaryOp::Div) => self.divided(&a, &b, shape),
             Binary::Arithmetic(BinaryOp::Pow) => {
-                Err(self.unsupported("a power with two activations is not supported"))
+                // exp(b · ln a), where calibration shows that a is positive.
+                let log = a.f.clone().apply(ScalarOp::Ln);
+                let product = self.times(&a.with(log), &b, shape)?;
+                let power = product.f.clone().apply(ScalarOp::Exp);
+                Ok(product.with(power))
             }
+            Binary::Arithmetic(op) => Err(self.unsupported(format!(
+                "{op:?} of two activations; one of the operands has to be constant"
+            ))),
             Binary::Greater(_) | Binary::Differs(_) => {
                 let difference = self.sum(&a, &negative(b))?;
                 let f = op.combine(difference.f.clone(), ScalarFn::Const(0.0), whole);
@@ -582,11 +679,23 @@ impl Lowering<'_> {
             let difference = a.iter().zip(&b).map(|(a, b)| a - b).collect();
             return self.affine_elements(&truth, difference, b);
         }
-        let (then, otherwise) = (self.full(then, call)?, self.full(otherwise, call)?);
-        let negative = self.mapped(&otherwise, -1.0, 0.0);
-        let difference = self.sum(&then, &negative)?;
-        let change = self.times(&truth, &difference, &call.shape)?;
-        self.sum(&otherwise, &change)
+        // Each branch where it is taken; a constant times the truth is a linear map.
+        let inverse = self.mapped(&truth, -1.0, 1.0);
+        let mut parts = Vec::with_capacity(2);
+        for (value, truth) in [(then, truth), (otherwise, inverse)] {
+            parts.push(match value {
+                Value::Constant(t) => {
+                    let values = spread(&self.saturated(t)?, t.shape(), &call.shape)
+                        .ok_or_else(|| self.unsupported("a constant that does not fit"))?;
+                    self.affine_elements(&truth, values, vec![0.0])?
+                }
+                value => {
+                    let x = self.full(value, call)?;
+                    self.gated(&truth, &x)?
+                }
+            });
+        }
+        self.sum(&parts[0], &parts[1])
     }
 
     /// `0 > x ? slopes · x : x`, which is how tract writes a PRelu with a slope per channel.

@@ -9,7 +9,7 @@ use super::linear::Windows;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
 use super::view::Builder;
-use crate::graph::{Op, ScalarFn, ScalarOp};
+use crate::graph::{NodeId, Op, ScalarFn, ScalarOp};
 
 /// Most factors of a product along axes.
 const MAX_FACTORS: usize = 32;
@@ -178,7 +178,7 @@ impl Lowering<'_> {
                 let max = self.max_over(&function(x, ScalarOp::Neg), &view, group, &call.shape)?;
                 Ok(function(max, ScalarOp::Neg))
             }
-            other => Err(self.unsupported(format!("the reduction {other:?} is not supported"))),
+            _ => Err(self.origin.refused()),
         }
     }
 
@@ -208,10 +208,8 @@ impl Lowering<'_> {
     }
 
     pub(super) fn softmax(&mut self, op: &Softmax, call: &Call) -> Result<Lazy, ImportError> {
-        if op.kind != SoftmaxKind::Softmax || op.quant_output_dt.is_some() {
-            return Err(self.unsupported(
-                "the logarithm of a softmax is not supported; take it outside the model",
-            ));
+        if op.quant_output_dt.is_some() {
+            return Err(self.unsupported("a softmax of quantized numbers"));
         }
         let x = self.first(call)?;
         let rank = x.dims().len();
@@ -225,11 +223,61 @@ impl Lowering<'_> {
         let moved = self.permuted(&x, &order)?;
         let shape = moved.shape.clone();
         let node = self.plain(&moved)?;
-        let y = self.emit_lazy(Op::Softmax { len }, vec![node], shape)?;
+        let y = match op.kind {
+            SoftmaxKind::Softmax => self.emit_lazy(Op::Softmax { len }, vec![node], shape)?,
+            SoftmaxKind::LogSoftmax => self.log_softmax(node, len, shape)?,
+        };
         let back: Vec<usize> = (0..rank)
             .filter_map(|d| order.iter().position(|&o| o == d))
             .collect();
         Ok(self.permuted(&y, &back)?.reshaped(&call.shape))
+    }
+
+    /// `x − m − ln Σ exp(x − m)` over consecutive runs of `len` elements with maximum `m`: probabilities that are too small
+    /// for a number have logarithms nevertheless.
+    fn log_softmax(
+        &mut self,
+        node: NodeId,
+        len: usize,
+        shape: Vec<usize>,
+    ) -> Result<Lazy, ImportError> {
+        let total = self.graph.nodes[node].len();
+        let runs = total / len.max(1);
+        let all = View::identity(total);
+        let windows = Op::Max {
+            windows: all,
+            window: len,
+        };
+        let largest = self.emit_lazy(windows, vec![node], vec![runs, 1])?;
+        let largest = self.broadcast(&largest, &[runs, len])?;
+        let negated = self.mapped(&largest, -1.0, 0.0);
+        let x = Lazy {
+            node,
+            view: None,
+            f: ScalarFn::X,
+            shape: vec![runs, len],
+        };
+        let distance = self.sum(&x, &negated)?;
+        let exponential = distance.f.clone().apply(ScalarOp::Exp);
+        let exponential = self.plain(&distance.clone().with(exponential))?;
+        let sum = self.emit_lazy(Op::Sum { group: len }, vec![exponential], vec![runs, 1])?;
+        let log = sum.f.clone().apply(ScalarOp::Ln).apply(ScalarOp::Neg);
+        let log = self.broadcast(&sum.with(log), &[runs, len])?;
+        Ok(self.sum(&distance, &log)?.reshaped(&shape))
+    }
+
+    /// The logarithm of a softmax, if this is a softmax as it is (possibly through an index map).
+    pub(super) fn log_of_softmax(&mut self, x: &Lazy) -> Result<Option<Lazy>, ImportError> {
+        let node = &self.graph.nodes[x.node];
+        let (Op::Softmax { len }, &[logits], true) =
+            (&node.op, &node.inputs[..], x.f == ScalarFn::X)
+        else {
+            return Ok(None);
+        };
+        let (len, shape) = (*len, node.shape.clone());
+        let y = self.log_softmax(logits, len, shape)?;
+        let node = self.plain(&y)?;
+        Ok(Some(Lazy { node, ..x.clone() }))
     }
 
     /// The tensor times constants (one, or one per element).

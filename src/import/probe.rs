@@ -322,7 +322,7 @@ impl Lowering<'_> {
             Some(Value::Tensor(x)) => {
                 let shape = hot.shape.clone();
                 let data = self.map(&x.clone(), &view, &shape)?;
-                self.times(&hot, &data, &shape)?
+                self.gated(&hot, &data)?
             }
             _ => return Ok(None),
         };

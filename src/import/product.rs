@@ -1,7 +1,7 @@
 //! Products of two activations: element by element, or as matrices.
 
 use tract_onnx::tract_core::ops::einsum::EinSum;
-use zkinfer_circuits::program::View;
+use zkinfer_circuits::program::{Axis, View};
 
 use super::ImportError;
 use super::lower::Call;
@@ -46,6 +46,10 @@ impl Lowering<'_> {
         let (left, right) = (whole(&a.dims()), whole(&b.dims()));
         let (first, left) = self.read(&a, &left, false)?;
         let (second, right) = self.read(&b, &right, false)?;
+        if let Some((product, loops, order)) = outer(&left, &right) {
+            let y = self.emit_lazy(Op::MatMul(product), vec![first, second], loops)?;
+            return Ok(self.permuted(&y, &order)?.reshaped(shape));
+        }
         let product = Op::Product {
             left,
             right,
@@ -155,6 +159,84 @@ impl Lowering<'_> {
         };
         self.emit_lazy(product, vec![first, second], call.shape.clone())
     }
+}
+
+/// Whether products are cheaper as a matrix product than by squares (tenths of microseconds; see `zkinfer::plan`): a neuron for
+/// every element of the result, a coefficient for each of the operands', a folded activation and its public coefficient for
+/// each of the inner index, against two neurons with a table for every product, or one and one for each of the operands'.
+fn is_cheaper([groups, outputs, positions, inputs]: [usize; 4], operands: usize) -> bool {
+    let times = |factors: &[usize]| factors.iter().fold(1usize, |n, &m| n.saturating_mul(m));
+    let products = times(&[groups, outputs, positions, inputs]);
+    let squares = products
+        .saturating_mul(2)
+        .min(products.saturating_add(operands));
+    let matrix = times(&[21, groups, outputs, positions])
+        .saturating_add(times(&[16, operands]))
+        .saturating_add(times(&[66, groups, inputs]));
+    matrix < squares.saturating_mul(32)
+}
+
+/// An element-wise product of which one operand or both are broadcast as matrix products with one product per element, if that
+/// is cheaper: sizes of the result's dimensions, and the order in which they are those of the views' loops.
+fn outer(left: &View, right: &View) -> Option<(MatMul, Vec<usize>, Vec<usize>)> {
+    if left.loops != right.loops {
+        return None;
+    }
+    let moves = |view: &View, l: usize| view.axes.iter().any(|a| a.strides[l] != 0);
+    let kind = |l: usize| match (moves(left, l), moves(right, l)) {
+        (true, false) => 1,
+        (false, true) => 2,
+        _ => 0,
+    };
+    let mut sorted: Vec<usize> = (0..left.loops.len()).collect();
+    sorted.sort_by_key(|&l| kind(l));
+    let size = |of: usize| {
+        let loops = sorted.iter().filter(|&&l| kind(l) == of);
+        loops.map(|&l| left.loops[l] as usize).product::<usize>()
+    };
+    let (groups, outputs, positions) = (size(0), size(1), size(2));
+    let operands = groups * (outputs + positions);
+    if outputs.max(positions) == 1 || !is_cheaper([groups, outputs, positions, 1], operands) {
+        return None;
+    }
+    let part = |view: &View, kinds: [usize; 2]| {
+        let kept: Vec<usize> = sorted
+            .iter()
+            .copied()
+            .filter(|&l| kinds.contains(&kind(l)))
+            .collect();
+        // A view has at least one loop.
+        let one = kept.is_empty();
+        let axes = view.axes.iter().map(|a| Axis {
+            strides: if one {
+                vec![0]
+            } else {
+                kept.iter().map(|&l| a.strides[l]).collect()
+            },
+            ..a.clone()
+        });
+        View {
+            axes: axes.collect(),
+            loops: if one {
+                vec![1]
+            } else {
+                kept.iter().map(|&l| view.loops[l]).collect()
+            },
+        }
+    };
+    let product = MatMul {
+        groups,
+        outputs,
+        positions,
+        inputs: 1,
+        left: part(left, [0, 1]),
+        right: part(right, [0, 2]),
+    };
+    let loops = sorted.iter().map(|&l| left.loops[l] as usize).collect();
+    let order = (0..sorted.len())
+        .filter_map(|l| sorted.iter().position(|&s| s == l))
+        .collect();
+    Some((product, loops, order))
 }
 
 /// An index of an Einsum.

@@ -9,49 +9,46 @@ use tract_onnx::pb::{
 };
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
+use super::operators;
 use super::{ImportError, ImportOptions};
 
-/// Operators that are refused before tract sees them, with the reason.
-const REFUSED: &[(&[&str], &str)] = &[
-    (
-        &["If", "Loop", "SequenceMap"],
-        "control flow is not supported, except for loops of a known number of rounds",
-    ),
-    (
-        &["LSTM", "GRU", "RNN"],
-        "this form of the operator is not supported: it needs hidden_size, activations that ONNX lists, and no input_forget",
-    ),
-    (
-        &[
-            "TreeEnsembleClassifier",
-            "TreeEnsembleRegressor",
-            "TreeEnsemble",
-        ],
-        "decision trees of this form are not supported",
-    ),
-    (
-        &[
-            "QuantizeLinear",
-            "DequantizeLinear",
-            "DynamicQuantizeLinear",
-            "QLinearConv",
-            "QLinearMatMul",
-            "ConvInteger",
-            "MatMulInteger",
-        ],
-        "this use of a quantized operator is not supported; scales and zero points have to be constant",
-    ),
-    (
-        &[
-            "RandomNormal",
-            "RandomNormalLike",
-            "RandomUniform",
-            "RandomUniformLike",
-            "Multinomial",
-            "Bernoulli",
-        ],
-        "random operators have no answer that could be proven",
-    ),
+/// Operators that tract has and that are refused: in the file, or where a rewrite left them.
+const REFUSED: &[&str] = &[
+    "If",
+    "Loop",
+    "LSTM",
+    "GRU",
+    "RNN",
+    "SequenceMap",
+    "QuantizeLinear",
+    "DequantizeLinear",
+    "DynamicQuantizeLinear",
+    "QLinearConv",
+    "QLinearMatMul",
+    "ConvInteger",
+    "MatMulInteger",
+    "LpPool",
+    "RandomNormal",
+    "RandomNormalLike",
+    "RandomUniform",
+    "RandomUniformLike",
+    "Multinomial",
+    "Bernoulli",
+];
+
+/// Operators of ONNX-ML that are written out, or refused.
+const REWRITTEN: &[&str] = &[
+    "TreeEnsembleClassifier",
+    "TreeEnsembleRegressor",
+    "TreeEnsemble",
+    "Scaler",
+    "Binarizer",
+    "Imputer",
+    "FeatureVectorizer",
+    "OneHotEncoder",
+    "LabelEncoder",
+    "SVMRegressor",
+    "SVMClassifier",
 ];
 
 /// Operators whose result's size is the value of an operand, and the first such operand.
@@ -75,6 +72,12 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    /// The refusal of an operator, with what to do instead.
+    pub(super) fn refused(&self) -> ImportError {
+        let (domain, name) = self.op.rsplit_once('.').unwrap_or(("", &self.op));
+        self.unsupported(operators::advice(domain, name))
+    }
+
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
         let Origin { node, op, opset } = self.clone();
         ImportError::Unsupported {
@@ -144,6 +147,8 @@ impl Model {
             .iter()
             .map(|o| (o.domain.clone(), o.version))
             .collect();
+        let version = opsets.get("").or(opsets.get("ai.onnx")).copied();
+        super::rewrite::inline(&mut proto, version.unwrap_or(13), options.max_nodes);
         let Some(graph) = proto.graph.as_mut() else {
             return Err(ImportError::Malformed {
                 reason: "no graph".into(),
@@ -155,10 +160,10 @@ impl Model {
             });
         }
         repair(graph);
-        super::rewrite::repair(graph);
+        super::rewrite::repair(graph, version.unwrap_or(13));
         let mut texts = Vec::new();
         if purpose == Purpose::Lower {
-            texts = super::rewrite::rewrite(graph);
+            texts = super::rewrite::rewrite(graph, version.unwrap_or(13));
             if !opsets.contains_key("") && !opsets.contains_key("ai.onnx") {
                 // A model of nothing but machine-learning operators; they are others now.
                 proto.opset_import.push(OperatorSetIdProto {
@@ -342,17 +347,15 @@ fn check(
             op,
             opset: version.copied().unwrap_or(0),
         };
-        let refused = REFUSED
-            .iter()
-            .find(|(ops, _)| ops.contains(&node.op_type.as_str()));
+        let domain = if own { "" } else { node.domain.as_str() };
+        let refused = REFUSED.contains(&node.op_type.as_str())
+            || node.domain == "ai.onnx.ml" && REWRITTEN.contains(&node.op_type.as_str());
         // Weights that are stored as integers fold to floats.
         let stored = node.op_type == "DequantizeLinear"
             && node.input.iter().all(|i| values.contains_key(i.as_str()));
-        if let (Some((_, reason)), Purpose::Lower, false) = (refused, purpose, stored) {
-            return Err(origin.unsupported(*reason));
-        }
-        if !known.0.contains_key(&node.op_type) {
-            return Err(origin.unsupported("the operator is not known"));
+        let unknown = !known.0.contains_key(&node.op_type);
+        if (refused && purpose == Purpose::Lower && !stored) || unknown {
+            return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
         }
         for attribute in &node.attribute {
             let foreign = attribute.g.is_some() && node.op_type != "Scan";

@@ -5,10 +5,15 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
+mod inline;
 mod integers;
 mod loops;
+mod ml;
+mod pools;
 mod recurrent;
 mod trees;
+
+pub(super) use inline::inline;
 
 /// A constant's elements and shape.
 #[derive(Clone, Debug)]
@@ -40,7 +45,18 @@ fn decode(tensor: &TensorProto) -> Option<Known> {
             .chunks_exact(4)
             .map(|c| f64::from(i32::from_le_bytes(c.try_into().unwrap_or_default())))
             .collect(),
-        (2 | 3 | 6, true) => ints(),
+        (7, false) => raw
+            .chunks_exact(8)
+            .map(|c| i64::from_le_bytes(c.try_into().unwrap_or_default()) as f64)
+            .collect(),
+        (7, true) => tensor.int64_data.iter().map(|&v| v as f64).collect(),
+        (9, false) => raw.iter().map(|&v| f64::from(u8::from(v != 0))).collect(),
+        (11, false) => raw
+            .chunks_exact(8)
+            .map(|c| f64::from_le_bytes(c.try_into().unwrap_or_default()))
+            .collect(),
+        (11, true) => tensor.double_data.clone(),
+        (2 | 3 | 6 | 9, true) => ints(),
         _ => return None,
     };
     let len = tensor.dims.iter().fold(1i64, |p, &d| p.saturating_mul(d));
@@ -55,6 +71,8 @@ fn decode(tensor: &TensorProto) -> Option<Known> {
 struct Writer<'a> {
     name: String,
     count: usize,
+    /// Version of the ONNX operator set.
+    opset: i64,
     nodes: Vec<NodeProto>,
     constants: &'a mut Vec<TensorProto>,
 }
@@ -126,6 +144,37 @@ impl Writer<'_> {
     fn cast(&mut self, x: &str) -> String {
         self.op_with("Cast", &[x], vec![int("to", 1)])
     }
+
+    /// `Unsqueeze` or `Squeeze` of the last axis.
+    fn last_axis(&mut self, op: &str, x: &str) -> String {
+        if self.opset < 13 {
+            return self.op_with(op, &[x], vec![ints("axes", vec![-1])]);
+        }
+        let last = self.indices(vec![-1]);
+        self.op(op, &[x, &last])
+    }
+
+    fn identity(&mut self, x: &str, y: &str) -> Option<()> {
+        self.node("Identity", &[x], y, Vec::new());
+        Some(())
+    }
+
+    /// The class with the largest score, by its number; where classes have names the output is left out.
+    fn label(&mut self, scores: &str, ids: &[i64], label: &str, texts: &mut Texts) -> Option<()> {
+        if ids.is_empty() {
+            texts.push(label.into());
+            return Some(());
+        }
+        let settings = vec![int("axis", 1), int("keepdims", 0)];
+        if ids.iter().zip(0..).all(|(a, b)| *a == b) {
+            self.node("ArgMax", &[scores], label, settings);
+            return Some(());
+        }
+        let index = self.op_with("ArgMax", &[scores], settings);
+        let ids = self.indices(ids.to_vec());
+        self.node("Gather", &[&ids, &index], label, vec![int("axis", 0)]);
+        Some(())
+    }
 }
 
 fn int(name: &str, value: i64) -> AttributeProto {
@@ -134,6 +183,25 @@ fn int(name: &str, value: i64) -> AttributeProto {
         r#type: 2,
         i: value,
         ..AttributeProto::default()
+    }
+}
+
+fn ints(name: &str, values: Vec<i64>) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: 7,
+        ints: values,
+        ..AttributeProto::default()
+    }
+}
+
+/// The name that a node's parts are named after.
+fn name_of(node: &NodeProto) -> String {
+    let first = node.output.iter().find(|o| !o.is_empty());
+    if node.name.is_empty() {
+        first.cloned().unwrap_or_default()
+    } else {
+        node.name.clone()
     }
 }
 
@@ -151,7 +219,7 @@ fn text(node: &NodeProto, name: &str) -> String {
 pub(super) type Texts = Vec<String>;
 
 /// Writes out the recurrent operators that tract would compute differently from ONNX.
-pub(super) fn repair(graph: &mut GraphProto) {
+pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
     let mut nodes = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
         if !matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") || recurrent::is_plain(&node) {
@@ -159,8 +227,9 @@ pub(super) fn repair(graph: &mut GraphProto) {
             continue;
         }
         let mut writer = Writer {
-            name: name(&node),
+            name: name_of(&node),
             count: 0,
+            opset,
             nodes: Vec::new(),
             constants: &mut graph.initializer,
         };
@@ -172,17 +241,8 @@ pub(super) fn repair(graph: &mut GraphProto) {
     graph.node = nodes;
 }
 
-fn name(node: &NodeProto) -> String {
-    let first = node.output.iter().find(|o| !o.is_empty());
-    if node.name.is_empty() {
-        first.cloned().unwrap_or_default()
-    } else {
-        node.name.clone()
-    }
-}
-
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
-pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
+pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
     let mut known: HashMap<String, Known> = HashMap::new();
     for tensor in &graph.initializer {
         known.extend(decode(tensor).map(|k| (tensor.name.clone(), k)));
@@ -213,11 +273,12 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
-            rewrite(body);
+            rewrite(body, opset);
         }
         let mut writer = Writer {
-            name: name(&node),
+            name: name_of(&node),
             count: 0,
+            opset,
             nodes: Vec::new(),
             constants: &mut graph.initializer,
         };
@@ -231,15 +292,14 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
             | "DynamicQuantizeLinear" => {
                 integers::rewrite(&node, &mut writer, &mut known, &readers)
             }
-            "TreeEnsembleClassifier" | "TreeEnsembleRegressor" => {
+            "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }
+            "LpPool" => pools::lp_pool(&node, &mut writer),
+            "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
             "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
             "Loop" => loops::rewrite(&node, &mut writer, &scalars),
-            "Scaler" => scaler(&node, &mut writer),
-            "ArrayFeatureExtractor" => features(&node, &mut writer),
-            "ZipMap" => identity(&node, &mut writer),
-            _ => None,
+            _ => ml::rewrite(&node, &mut writer, &mut texts),
         };
         match done {
             Some(()) => nodes.append(&mut writer.nodes),
@@ -253,45 +313,4 @@ pub(super) fn rewrite(graph: &mut GraphProto) -> Texts {
         graph.output.retain(|o| !texts.contains(&o.name));
     }
     texts
-}
-
-/// `(x − offset) · scale`
-fn scaler(node: &NodeProto, w: &mut Writer) -> Option<()> {
-    let (x, y) = (node.input.first()?, node.output.first()?);
-    let of = |name| {
-        attribute(node, name)
-            .map(|a| a.floats.clone())
-            .unwrap_or_default()
-    };
-    let (offset, scale) = (of("offset"), of("scale"));
-    let mut at = x.clone();
-    if !offset.is_empty() {
-        let len = offset.len();
-        let offset = w.floats(offset, &[len]);
-        at = w.op("Sub", &[&at, &offset]);
-    }
-    let scale = if scale.is_empty() { vec![1.0] } else { scale };
-    let len = scale.len();
-    let scale = w.floats(scale, &[len]);
-    w.node("Mul", &[&at, &scale], y, Vec::new());
-    Some(())
-}
-
-/// Elements of the last axis.
-fn features(node: &NodeProto, w: &mut Writer) -> Option<()> {
-    let ([x, indices], y) = (node.input.as_slice(), node.output.first()?) else {
-        return None;
-    };
-    w.node("Gather", &[x, indices], y, vec![int("axis", -1)]);
-    Some(())
-}
-
-fn identity(node: &NodeProto, w: &mut Writer) -> Option<()> {
-    w.node(
-        "Identity",
-        &[node.input.first()?],
-        node.output.first()?,
-        Vec::new(),
-    );
-    Some(())
 }

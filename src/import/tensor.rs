@@ -81,7 +81,37 @@ pub(super) struct Lowering<'a> {
     derived: HashMap<NodeId, Vec<(Derived, NodeId)>>,
     /// Per node: whether all its values are whole numbers, whatever the input.
     pub(super) whole: Vec<bool>,
+    /// Per node: whether all its values are zero or one.
+    pub(super) truths: Vec<bool>,
     pub(super) ties: Ties,
+}
+
+/// Whether a function of truths (or of anything) is zero or one.
+fn truth_function(f: &ScalarFn, x: bool) -> bool {
+    match f {
+        ScalarFn::X => x,
+        ScalarFn::Const(c) => *c == 0.0 || *c == 1.0,
+        ScalarFn::Select(_, f, g) => truth_function(f, x) && truth_function(g, x),
+        // 1 − f, as negations are written.
+        ScalarFn::Combine(BinaryOp::Add, f, one) if **one == ScalarFn::Const(1.0) => {
+            matches!(&**f, ScalarFn::Combine(BinaryOp::Mul, f, minus)
+                if **minus == ScalarFn::Const(-1.0) && truth_function(f, x))
+        }
+        ScalarFn::Combine(BinaryOp::Mul, f, g) => truth_function(f, x) && truth_function(g, x),
+        _ => false,
+    }
+}
+
+/// Whether an operation on truths (or on anything) yields truths.
+fn truth_result(op: &Op, inputs: bool) -> bool {
+    match op {
+        Op::TopK { .. } => true,
+        Op::View(_) | Op::Concat | Op::Max { .. } | Op::Gate => inputs,
+        Op::Constant(v) => v.iter().all(|v| *v == 0.0 || *v == 1.0),
+        Op::Affine { scale, shift } => inputs && scale == &[-1.0] && shift == &[1.0],
+        Op::Activation(Activation::Scalar(f)) => truth_function(f, inputs),
+        _ => false,
+    }
 }
 
 /// Whether a function of whole (or any) numbers is a whole number.
@@ -111,9 +141,9 @@ fn whole_result(op: &Op, inputs: bool) -> bool {
     match op {
         Op::Input | Op::Softmax { .. } => false,
         Op::Constant(v) => ints(v),
-        Op::ArgMax { .. } => true,
+        Op::ArgMax { .. } | Op::TopK { .. } => true,
         Op::View(_) | Op::Concat | Op::Add | Op::Max { .. } | Op::Sum { .. } => inputs,
-        Op::Product { .. } | Op::MatMul(_) => inputs,
+        Op::Product { .. } | Op::MatMul(_) | Op::Gate => inputs,
         Op::Linear(l) => inputs && ints(&l.weights) && ints(&l.bias),
         Op::Affine { scale, shift } => inputs && ints(scale) && ints(shift),
         Op::Activation(Activation::Relu) => inputs,
@@ -144,6 +174,7 @@ impl<'a> Lowering<'a> {
             origin,
             derived: HashMap::new(),
             whole: Vec::new(),
+            truths: Vec::new(),
             ties: Ties::default(),
         }
     }
@@ -151,6 +182,11 @@ impl<'a> Lowering<'a> {
     /// Whether all values of a tensor are whole numbers.
     pub(super) fn is_whole(&self, x: &Lazy) -> bool {
         whole_function(&x.f, self.whole.get(x.node) == Some(&true))
+    }
+
+    /// Whether all values of a tensor are zero or one.
+    pub(super) fn is_truth(&self, x: &Lazy) -> bool {
+        truth_function(&x.f, self.truths.get(x.node) == Some(&true))
     }
 
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
@@ -188,6 +224,8 @@ impl<'a> Lowering<'a> {
         self.bound("the number of elements", &shape)?;
         let inputs_whole = inputs.iter().all(|&i| self.whole.get(i) == Some(&true));
         self.whole.push(whole_result(&op, inputs_whole));
+        let inputs_truths = inputs.iter().all(|&i| self.truths.get(i) == Some(&true));
+        self.truths.push(truth_result(&op, inputs_truths));
         let tied: Vec<_> = inputs
             .iter()
             .map(|&i| self.graph.nodes.get(i).and_then(|n| n.tie))

@@ -1,4 +1,5 @@
 use super::*;
+use zkinfer_circuits::card::{FileKind, seal};
 
 fn bytes(params: &Params<C>) -> Vec<u8> {
     to_bytes(params).unwrap()
@@ -115,21 +116,6 @@ fn writers_and_readers_at_once() {
         .map(|e| e.unwrap().file_name())
         .collect();
     assert!(left.is_empty(), "{left:?}");
-}
-
-/// Makes the parameters whose digests are pinned; a minute of work, so only on request.
-#[test]
-#[ignore = "takes minutes; run it with --ignored to check the pinned digests"]
-fn digests() {
-    let digest = |k: u32| {
-        let mut payload = Vec::new();
-        Params::<C>::new(k).write(&mut payload).unwrap();
-        let digest = digest_of(&payload);
-        println!("{k} {digest}");
-        digest
-    };
-    let digests: Vec<String> = (MAX_SHIPPED_K + 1..=MAX_PINNED_K).map(digest).collect();
-    assert_eq!(digests, DIGESTS);
 }
 
 #[test]

@@ -74,6 +74,7 @@ fn committed(model: QuantizedModel) -> Secret {
         params(K),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap()
 }
@@ -326,7 +327,7 @@ fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
     let solver = HintSolver::Softmax {
         node: 1,
         logits: value(0, 0),
-        len: 3,
+        lens: vec![3, 3],
         factor: 50,
         constant: 32,
         table: 0,
@@ -780,6 +781,7 @@ fn card_that_overflows_the_stack() {
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap();
     assert!(secret.plan().layout.columns.table >= 1500);

@@ -415,7 +415,7 @@ proptest! {
         let Ok(trace) = run(&model.program, &expanded, &model.weights, &[], std::slice::from_ref(&input)) else { return Ok(()) };
         let program = model.program.clone();
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let secret = match Secret::commit(model, k, vec![], params(k), WeightVisibility::Hidden, &mut rng) {
+        let secret = match Secret::commit(model, k, vec![], params(k), WeightVisibility::Hidden, &mut rng, &mut crate::progress::silent) {
             Ok(secret) => secret,
             Err(crate::error::CommitError::Plan(_)) => return Ok(()), // does not fit this k
             Err(e) => panic!("{e}"),

@@ -473,6 +473,7 @@ pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
         params(k),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap()
 }

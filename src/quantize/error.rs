@@ -72,4 +72,7 @@ pub enum QuantizeError {
     /// The program that came out does not fit the limits.
     #[error(transparent)]
     Program(#[from] ProgramError),
+    /// Stopped.
+    #[error(transparent)]
+    Stopped(#[from] crate::progress::Stopped),
 }

@@ -7,7 +7,8 @@ use zkinfer_circuits::program::{
 };
 
 use super::QuantizeError;
-use super::value::{ANY, Acc, Act, Plane};
+use super::value::{ANY, Acc, AccTerm, Act, Plane};
+use super::wiring::{fit_view, is_identity};
 use crate::graph::Tie;
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
@@ -43,6 +44,9 @@ pub(super) struct Origin<'a> {
 /// they can do.
 const QUIET: f64 = 1.0 / 4.0;
 
+/// The range of a neuron is at least this many roundings of its operands wide.
+const NOISE: f64 = 16.0;
+
 impl Network {
     /// `2^T`.
     pub fn range(&self) -> f64 {
@@ -52,6 +56,34 @@ impl Network {
     /// Largest integer of a cell, `2^T − 1`.
     pub fn top(&self) -> f64 {
         self.range() - 1.0
+    }
+
+    /// Largest number of slots that one element of a value sums.
+    pub fn width(&self, value: ValueRef) -> usize {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.width(*source),
+            Some(Node::Concat { sources }) => {
+                sources.iter().map(|s| self.width(*s)).max().unwrap_or(1)
+            }
+            Some(Node::Sum { source, group }) => {
+                self.width(*source).saturating_mul(*group as usize)
+            }
+            _ => 1,
+        }
+    }
+
+    /// Like [`Self::width`], counting slots that hold rounded numbers: ones are exact.
+    pub fn rounded(&self, value: ValueRef) -> f64 {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. }) => self.rounded(*source),
+            Some(Node::Concat { sources }) => {
+                let sources = sources.iter().map(|s| self.rounded(*s));
+                sources.fold(0.0, f64::max)
+            }
+            Some(Node::Sum { source, group }) => self.rounded(*source) * f64::from(*group),
+            Some(Node::Constant { .. }) => 0.0,
+            _ => 1.0,
+        }
     }
 
     pub fn push(&mut self, node: Node) -> ValueRef {
@@ -93,6 +125,61 @@ impl Network {
         )
     }
 
+    /// One value from several, one behind the other.
+    pub fn joined(&mut self, parts: Vec<ValueRef>) -> ValueRef {
+        match parts[..] {
+            [one] => one,
+            _ => self.push(Node::Concat { sources: parts }),
+        }
+    }
+
+    /// `len` consecutive elements of a value of `source_len`.
+    pub fn part(
+        &mut self,
+        source: ValueRef,
+        source_len: usize,
+        first: usize,
+        len: usize,
+    ) -> ValueRef {
+        if first == 0 && len == source_len {
+            return source;
+        }
+        let axis = Axis {
+            extent: source_len as u32,
+            offset: first as i64,
+            strides: vec![1],
+        };
+        self.view(
+            source,
+            View {
+                loops: vec![len as u32],
+                axes: vec![axis],
+            },
+        )
+    }
+
+    /// Elements of a value of `source_len` in any order: by one view, or by as many as there are runs that one can read.
+    pub fn picked(&mut self, source: ValueRef, source_len: usize, indices: &[usize]) -> ValueRef {
+        if is_identity(indices, source_len) {
+            return source;
+        }
+        if let Some(view) = fit_view(indices, source_len) {
+            return self.view(source, view);
+        }
+        let mut parts = Vec::new();
+        let mut rest = indices;
+        while let [first, ..] = rest {
+            let run = rest
+                .iter()
+                .enumerate()
+                .take_while(|(i, index)| **index == first + i)
+                .count();
+            parts.push(self.part(source, source_len, *first, run));
+            rest = &rest[run..];
+        }
+        self.joined(parts)
+    }
+
     pub fn table(&mut self, entries: Vec<u16>) -> u32 {
         let at = self.tables.iter().position(|t| *t == entries);
         at.unwrap_or_else(|| {
@@ -111,8 +198,26 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
+        let widths: Vec<f64> = acc.terms.iter().map(|t| self.rounded(t.source)).collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
+            // No finer than what roundings of the operands make of a value that calibration saw to be constant.
+            let row = |t: &AccTerm| {
+                t.weights[c * t.inputs..(c + 1) * t.inputs]
+                    .iter()
+                    .map(|w| w * w)
+                    .sum::<f64>()
+            };
+            let noise = acc
+                .terms
+                .iter()
+                .zip(&widths)
+                .map(|(t, w)| row(t) * w)
+                .sum::<f64>()
+                .sqrt();
+            if noise.is_finite() {
+                *s = s.max(NOISE * noise / self.top());
+            }
             let weights = acc
                 .terms
                 .iter()

@@ -7,6 +7,7 @@ use zkinfer_circuits::program::{Node, ProgramLimits};
 
 use crate::graph::{Graph, GraphError};
 use crate::model::{Decoding, InterfaceError, QuantizedModel};
+use crate::progress::{self, Progress, Stage, Stopped, tell};
 use crate::run::{RunError, Trace};
 
 /// Why a sample could not be evaluated.
@@ -40,6 +41,9 @@ pub enum EvaluateError {
         /// What the integer run says.
         source: RunError,
     },
+    /// Stopped.
+    #[error(transparent)]
+    Stopped(#[from] Stopped),
 }
 
 /// Float against integers, over all samples that could be run.
@@ -120,6 +124,20 @@ pub fn evaluate(
     samples: &[Vec<Vec<f32>>],
     labels: &[usize],
 ) -> Result<Report, EvaluateError> {
+    evaluate_with_progress(graph, model, samples, labels, &mut progress::silent)
+}
+
+/// [`evaluate`], with [progress] after every sample.
+///
+/// # Errors
+/// As [`evaluate`], and [`EvaluateError::Stopped`].
+pub fn evaluate_with_progress(
+    graph: &Graph,
+    model: &QuantizedModel,
+    samples: &[Vec<Vec<f32>>],
+    labels: &[usize],
+    progress: &mut Progress<'_>,
+) -> Result<Report, EvaluateError> {
     let expanded = model.program.expand(&ProgramLimits::default())?;
     let mut report = Report {
         samples: samples.len(),
@@ -129,6 +147,8 @@ pub fn evaluate(
     let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
     let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
     for (sample, x) in samples.iter().enumerate() {
+        let done = sample as f64 / samples.len() as f64;
+        tell(progress, Stage::Evaluate, done)?;
         let values = graph
             .run(x)
             .map_err(|source| EvaluateError::Float { sample, source })?;
@@ -243,6 +263,7 @@ pub fn evaluate(
             relative_error: ratio(sums.mean(), sums.magnitude),
         });
     }
+    tell(progress, Stage::Done, 1.0)?;
     Ok(report)
 }
 

@@ -8,49 +8,97 @@ use super::value::{Act, Plane};
 use crate::graph::NodeId;
 use crate::run::HintSolver;
 
+/// Largest step of logits: beyond, probabilities would be off by more than a factor of `√e`.
+const COARSEST: f64 = 1.0;
+
 /// Logits further than this below the normaliser count as probability zero.
 const DEPTH: f64 = 12.0;
 
 /// Logits that were further than this below another one in every sample are masked.
 const MASKED: f64 = 24.0;
 
+/// Distributions of which the same elements take part.
+struct Rows {
+    /// Which distributions.
+    distributions: Vec<usize>,
+    /// Which elements of each.
+    columns: Vec<usize>,
+}
+
+impl Rows {
+    /// Elements of the tensor, distribution by distribution.
+    fn elements(&self, len: usize) -> impl Iterator<Item = usize> {
+        let row = move |&d: &usize| self.columns.iter().map(move |c| d * len + c);
+        self.distributions.iter().flat_map(row)
+    }
+
+    fn len(&self) -> usize {
+        self.distributions.len() * self.columns.len()
+    }
+}
+
 impl Lowering<'_> {
-    /// Masked logits (−∞, −10⁹ and the like) become just low enough to count as probability zero: otherwise they would take the
-    /// whole range for themselves.
-    fn mask(&mut self, input: NodeId, len: usize) -> Result<(), QuantizeError> {
+    /// Which logits take part. Masked ones (−∞, −10⁹ and the like in every sample) are left out: their probability is zero.
+    fn unmasked(&self, input: NodeId, len: usize) -> Vec<Rows> {
         let total = self.graph.nodes[input].len();
-        let mut floor: Vec<Option<f64>> = Vec::with_capacity(total);
-        for start in (0..total).step_by(len) {
-            let run = start..start + len;
-            let sure = run
-                .clone()
-                .map(|i| self.stats.element(input, i).0)
+        let mut rows: Vec<Rows> = Vec::new();
+        for d in 0..total / len {
+            let element = |c: usize| self.stats.element(input, d * len + c);
+            let sure = (0..len)
+                .map(|c| element(c).0)
                 .fold(f64::NEG_INFINITY, f64::max);
-            let masked = |i: usize| self.stats.element(input, i).1 < sure - MASKED;
-            floor.extend(run.map(|i| masked(i).then_some(sure - DEPTH - 2.0)));
+            let columns: Vec<usize> = (0..len)
+                .filter(|&c| element(c).1 >= sure - MASKED)
+                .collect();
+            match rows.iter_mut().find(|r| r.columns == columns) {
+                Some(r) => r.distributions.push(d),
+                None => rows.push(Rows {
+                    distributions: vec![d],
+                    columns,
+                }),
+            }
         }
-        if floor.iter().all(Option::is_none) {
-            return Ok(());
+        rows
+    }
+
+    /// The logits that take part as one program value with one scale.
+    fn logits(
+        &mut self,
+        input: NodeId,
+        len: usize,
+        rows: &[Rows],
+    ) -> Result<(ValueRef, f64), QuantizeError> {
+        let whole = matches!(rows, [all] if all.columns.len() == len);
+        let act = if whole {
+            // A common offset does not change the result.
+            let (logits, scale, _) = self.uniform(input)?;
+            if self.width(logits) == 1 {
+                return Ok((logits, scale));
+            }
+            self.act(input)?
+        } else {
+            let act = self.act(input)?;
+            let kept: Vec<usize> = rows.iter().flat_map(|r| r.elements(len)).collect();
+            self.select(&act, &kept)
+        };
+        if let Some((logits, scale, _)) = act.uniform()
+            && self.width(logits) == 1
+        {
+            return Ok((logits, scale));
         }
-        let mut act = self.act(input)?;
-        let mut range = (f64::INFINITY, f64::NEG_INFINITY);
-        for (i, floor) in floor.iter().enumerate() {
-            let (low, high) = match floor {
-                Some(floor) => {
-                    act.planes.iter_mut().for_each(|p| p.scale[i] = 0.0);
-                    act.offset[i] = *floor;
-                    (*floor, *floor)
-                }
-                None => self.stats.element(input, i),
-            };
-            range = (range.0.min(low), range.1.max(high));
-        }
+        let kept = rows.iter().flat_map(|r| r.elements(len));
+        let range = kept
+            .map(|i| self.stats.element(input, i))
+            .fold((f64::INFINITY, f64::NEG_INFINITY), |a, r| {
+                (a.0.min(r.0), a.1.max(r.1))
+            });
         let margin = (range.1 - range.0) / (self.stats.samples() as f64).sqrt();
         let mut acc = self.rescaling(input, &act)?;
         acc.range = vec![(range.0 - margin, range.1 + margin); acc.channels()];
-        let act = self.materialize(acc, true, input)?;
-        self.replace(input, &act);
-        Ok(())
+        let origin = self.helper(input);
+        let act = self.requantize(&acc, true, origin)?;
+        let uniform = act.uniform().map(|(logits, scale, _)| (logits, scale));
+        uniform.ok_or_else(|| self.shape_error(input, "has no element"))
     }
 
     pub(super) fn softmax(
@@ -70,16 +118,14 @@ impl Lowering<'_> {
                 reason: "softmax over 2^T elements or more; raise range_bits",
             });
         }
-        self.mask(input, len)?;
-        // A common offset does not change the result.
-        let (mut logits, mut scale, _) = self.uniform(input)?;
-        if self.width(logits) > 1 {
-            let act = self.act(input)?;
-            let acc = self.elementwise(input, &act)?;
-            let act = self.materialize(acc, true, input)?;
-            (logits, scale, _) = act
-                .uniform()
-                .ok_or_else(|| self.shape_error(id, "has no element"))?;
+        let rows = self.unmasked(input, len);
+        let (logits, scale) = self.logits(input, len, &rows)?;
+        if scale > COARSEST {
+            let layer = self.graph.nodes[id].name.clone();
+            return Err(QuantizeError::Unsupported {
+                layer,
+                reason: "a softmax of logits whose integers are more than 1 apart; subtract what is common to them before the model, or raise range_bits",
+            });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);
         // Twice the depth covers the logits' whole range, so what the upper clamp cuts off always fits.
@@ -99,6 +145,10 @@ impl Lowering<'_> {
         let target = i64::from(f[0]) - i64::from(f[0] - next[0]) / 2;
         let (table, next_table) = (self.network.table(f), self.network.table(next));
 
+        let lens = rows
+            .iter()
+            .flat_map(|r| vec![r.columns.len() as u32; r.distributions.len()])
+            .collect();
         let count = total / len;
         let hint = self.network.push(Node::Hint {
             len: 2 * count as u32,
@@ -107,25 +157,31 @@ impl Lowering<'_> {
         self.network.hints.push(HintSolver::Softmax {
             node: hint.node,
             logits,
-            len: len as u32,
+            lens,
             factor: factor as i64,
             constant,
             table,
             target,
         });
         // d_i = (2^T·L − B·v_i + c) / 2^T for every element of every distribution.
-        let axis = Axis {
-            extent: 2 * count as u32,
-            offset: 0,
-            strides: vec![2, 0, 1],
-        };
-        let digits = self.network.view(
-            hint,
-            View {
-                loops: vec![count as u32, len as u32, 2],
+        let mut first = 0;
+        let mut digits = Vec::with_capacity(rows.len());
+        for r in &rows {
+            let axis = Axis {
+                extent: 2 * count as u32,
+                offset: first,
+                strides: vec![2, 0, 1],
+            };
+            let loops = [r.distributions.len(), r.columns.len(), 2].map(|l| l as u32);
+            let view = View {
+                loops: loops.to_vec(),
                 axes: vec![axis],
-            },
-        );
+            };
+            digits.push(self.network.view(hint, view));
+            first += 2 * r.distributions.len() as i64;
+        }
+        let digits = self.network.joined(digits);
+        let total = rows.iter().map(Rows::len).sum::<usize>();
         let ones = self.network.constant(total);
         let term = |patches, inputs, weights| Term {
             patches,
@@ -151,33 +207,111 @@ impl Lowering<'_> {
         let node = self.network.push(Node::Neurons(neurons)).node;
         self.network
             .record(node, &[step], self.stats.tensor(input), self.origin(id));
-        let value = ValueRef { node, port: 1 };
+        // Σ f(d_i) − S >= 0 and S − 1 − Σ f(d_i + 1) >= 0; the range check of the quotients is all that matters.
+        let mut probabilities = Vec::with_capacity(rows.len());
+        let mut first = 0;
+        for r in &rows {
+            let (count, kept) = (r.distributions.len(), r.columns.len());
+            let each = self.network.constant(count);
+            for (port, sign, offset) in [(1, 1, -target), (2, -1, target - 1)] {
+                let all = ValueRef { node, port };
+                let part = self.network.part(all, total, first, r.len());
+                let terms = vec![
+                    term(part, kept as u32, vec![sign; kept]),
+                    term(each, 1, vec![offset]),
+                ];
+                let neurons = Neurons {
+                    groups: 1,
+                    outputs: 1,
+                    positions: count as u32,
+                    unit: Unit::LINEAR,
+                    terms,
+                };
+                let check = self.network.push(Node::Neurons(neurons)).node;
+                self.network
+                    .record(check, &[1.0 / top], (0.0, 1.0), self.helper(id));
+                if port == 1 {
+                    probabilities.push(part);
+                }
+            }
+            first += r.len();
+        }
+        let value = self.filled_up(id, &probabilities, &rows, len)?;
+        let len = self.graph.nodes[id].len();
         let act = Act {
             planes: vec![Plane {
                 value,
-                scale: vec![1.0 / top; total],
+                scale: vec![1.0 / top; len],
             }],
-            offset: vec![0.0; total],
+            offset: vec![0.0; len],
         };
         self.network.decode(&act);
-        // Σ f(d_i) − S >= 0 and S − 1 − Σ f(d_i + 1) >= 0; the range check of the quotients is all that matters.
-        let each = self.network.constant(count);
-        for (port, sign, offset) in [(1, 1, -target), (2, -1, target - 1)] {
-            let terms = vec![
-                term(ValueRef { node, port }, len as u32, vec![sign; len]),
-                term(each, 1, vec![offset]),
-            ];
-            let neurons = Neurons {
-                groups: 1,
-                outputs: 1,
-                positions: count as u32,
-                unit: Unit::LINEAR,
-                terms,
-            };
-            let check = self.network.push(Node::Neurons(neurons)).node;
-            self.network
-                .record(check, &[1.0 / top], (0.0, 1.0), self.helper(id));
-        }
         Ok(act)
+    }
+
+    /// The probabilities in the tensor's order, zero where masked.
+    fn filled_up(
+        &mut self,
+        id: NodeId,
+        parts: &[ValueRef],
+        rows: &[Rows],
+        len: usize,
+    ) -> Result<ValueRef, QuantizeError> {
+        if let ([part], [all]) = (parts, rows)
+            && all.columns.len() == len
+        {
+            return Ok(*part);
+        }
+        // Every distribution in full length: which elements are read of its kept ones.
+        let mut padded = Vec::with_capacity(parts.len());
+        for (part, r) in parts.iter().zip(rows) {
+            let kept = r.columns.len();
+            let (start, step) = match r.columns[..] {
+                [c] => (c, 1),
+                [a, b, ..] => (a, b - a),
+                [] => return Err(self.shape_error(id, "a distribution without elements")),
+            };
+            let even = r
+                .columns
+                .iter()
+                .enumerate()
+                .all(|(i, c)| *c == start + i * step);
+            if step == 1 && even {
+                let axis = |extent: usize, offset: i64, strides: Vec<i64>| Axis {
+                    extent: extent as u32,
+                    offset,
+                    strides,
+                };
+                let view = View {
+                    loops: vec![r.distributions.len() as u32, len as u32],
+                    axes: vec![
+                        axis(r.distributions.len(), 0, vec![1, 0]),
+                        axis(kept, -(start as i64), vec![0, 1]),
+                    ],
+                };
+                padded.push(self.network.view(*part, view));
+            } else {
+                // Element by element; zeros between.
+                let size = r.distributions.len() * kept;
+                for d in 0..r.distributions.len() {
+                    let at = |c: usize| r.columns.binary_search(&c).ok().map(|i| d * kept + i);
+                    for c in 0..len {
+                        padded.push(match at(c) {
+                            Some(i) => self.network.part(*part, size, i, 1),
+                            None => self.network.zeros(*part, size, 1),
+                        });
+                    }
+                }
+            }
+        }
+        let all = self.network.joined(padded);
+        let order: Vec<usize> = rows.iter().flat_map(|r| r.distributions.clone()).collect();
+        let mut place = vec![0; order.len()];
+        order.iter().enumerate().for_each(|(i, &d)| place[d] = i);
+        let indices: Vec<usize> = place
+            .iter()
+            .flat_map(|i| (0..len).map(move |c| i * len + c))
+            .collect();
+        Ok(self.network.picked(all, indices.len(), &indices))
     }
 }

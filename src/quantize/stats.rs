@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::QuantizeError;
 use crate::graph::{Activation, Graph, NodeId, Op, Tie};
+use crate::progress::{Progress, Stage, tell};
 
 /// Ranges reach at least this many standard deviations to either side of the mean (before headroom), plus
 /// [`FEW_SAMPLES`] over the root of the number of samples: the extremes of a few samples say little about what is to come.
@@ -13,6 +14,9 @@ const DEVIATIONS: f64 = 4.0;
 const FEW_SAMPLES: f64 = 12.0;
 /// See [`Stats::channels`].
 const PRIOR: f64 = 8.0;
+
+/// Part of a quantization's time that goes here, about.
+pub(super) const SHARE: f64 = 0.8;
 
 /// Extremes of every element of every tensor over all samples.
 pub(super) struct Stats {
@@ -45,7 +49,11 @@ struct Own {
 const TIED: usize = 64;
 
 impl Stats {
-    pub fn collect(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Result<Stats, QuantizeError> {
+    pub fn collect(
+        graph: &Graph,
+        samples: &[Vec<Vec<f32>>],
+        progress: &mut Progress<'_>,
+    ) -> Result<Stats, QuantizeError> {
         if samples.is_empty() {
             return Err(QuantizeError::NoCalibration);
         }
@@ -69,6 +77,8 @@ impl Stats {
         });
         let windows: Vec<_> = windows.collect();
         for (number, sample) in samples.iter().enumerate() {
+            let done = number as f64 / samples.len() as f64;
+            tell(progress, Stage::Calibrate, SHARE * done)?;
             let values = graph.run(sample).map_err(|e| QuantizeError::Calibration {
                 sample: number,
                 reason: e.to_string(),

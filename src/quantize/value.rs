@@ -169,6 +169,17 @@ impl Acc {
         self.post.as_ref().map_or(self.len(), |p| p.map.len())
     }
 
+    /// Whether every element of the accumulator is an element of the tensor, once.
+    pub fn covers(&self) -> bool {
+        let Some(post) = &self.post else { return true };
+        let mut seen = vec![false; self.len()];
+        post.map.len() == self.len()
+            && post
+                .map
+                .iter()
+                .all(|&i| seen.get_mut(i).is_some_and(|s| !std::mem::replace(s, true)))
+    }
+
     /// Whether it is nothing but a linear map.
     pub fn is_plain(&self) -> bool {
         self.window == 1 && !self.low

@@ -13,6 +13,9 @@ use crate::corpus::tensors;
 pub struct Case {
     pub name: String,
     pub op: String,
+    /// All operators of the model.
+    #[allow(dead_code)]
+    pub ops: Vec<String>,
     pub folder: PathBuf,
 }
 
@@ -39,8 +42,16 @@ pub fn cases(root: &Path) -> Vec<Case> {
     let case = |line: &str| {
         let mut columns = line.split(',');
         let (name, op) = (columns.next()?.to_string(), columns.next()?.to_string());
+        let all = columns.nth(4)?.split_whitespace();
+        // `domain:name` in the index, `domain.name` in errors and in the list of operators.
+        let ops = all.map(|o| o.replace(':', ".")).collect();
         let folder = root.join(&name);
-        Some(Case { name, op, folder })
+        Some(Case {
+            name,
+            op,
+            ops,
+            folder,
+        })
     };
     index.lines().skip(1).filter_map(case).collect()
 }

@@ -114,6 +114,12 @@ fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
 }
 
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
+    // Once, before all threads need them.
+    for (verifier, candidate) in chunk {
+        if let Candidate::One(..) = candidate {
+            verifier.stand_ins();
+        }
+    }
     let prepared = parallel::map(chunk, |(verifier, candidate)| match candidate {
         Candidate::One(expected, proof) => verifier.prepare(expected, proof),
         Candidate::Runs(expected, proof) => verifier.prepare_runs(expected, proof),

@@ -5,7 +5,9 @@
 //! one that is not zero goes unnoticed with probability `1/|F|`. Lagrange generators never occur: a combination of them
 //! is, by an inverse transform of its coefficients, one of the generators that upstream's sum has anyway.
 
+use super::generators;
 use super::reading::{Decoded, ProofReader};
+use super::stand_ins::Own;
 use super::{Session, Verifier, instances};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
@@ -39,12 +41,18 @@ struct Opening<'a> {
     sum: MSM<'a, C>,
     u: Vec<F>,
     factor: F,
+    /// What the sum has stand-ins for, if it has.
+    own: Option<Own>,
 }
 
 impl Opening<'_> {
     fn scale(&mut self, weight: F) {
         self.sum.scale(weight);
         self.factor *= weight;
+        if let Some(own) = &mut self.own {
+            own.coefficients.iter_mut().for_each(|s| *s *= weight);
+            own.instance.iter_mut().for_each(|(s, _)| *s *= weight);
+        }
     }
 
     /// `factor·s`.
@@ -61,7 +69,7 @@ impl Opening<'_> {
 }
 
 /// Hands upstream's sum out instead of evaluating it, and the challenges `u`.
-struct Deferred<'a>(&'a Params<C>);
+pub(super) struct Deferred<'a>(pub &'a Params<C>);
 
 impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
     type Output = (MSM<'a, C>, Vec<F>);
@@ -78,13 +86,15 @@ impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
 }
 
 impl Verifier {
-    /// Everything but the group arithmetic.
+    /// Everything but the group arithmetic. `apart`: the proof's points are kept apart where that can be, see
+    /// [`super::stand_ins`].
     pub(super) fn equations(
         &self,
         runs: &[(Side, Side)],
         context: &[u8],
         halo2: &[u8],
         link: &LinkProof,
+        apart: bool,
     ) -> Result<Equations<'_>, Rejection> {
         let malformed = |what| Rejection::Malformed { what };
         if halo2.len() > self.limits.proof_bytes {
@@ -94,8 +104,9 @@ impl Verifier {
         let layout = &self.plan.layout;
         let columns = &layout.columns;
         let advice = runs.len() * columns.advice();
-        if halo2.len() / 32 < advice {
-            return Err(malformed("proof is too short"));
+        // Before anything is done for it: what is checked below costs in proportion to the length.
+        if halo2.len() != self.halo2_len(runs.len()) {
+            return Err(malformed("a proof of this card has another length"));
         }
         // Behind the advice columns come upstream's random polynomial and the pieces of the quotient.
         let head = advice + 1 + self.key.get_domain().get_quotient_poly_degree();
@@ -142,18 +153,32 @@ impl Verifier {
         let instances = instances(layout, &challenges, &late, kappa, beta);
         let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
         let instances = vec![instances.as_slice(); runs.len()];
-        let mut reader = ProofReader::new(&decoded);
+        let stand_ins = if apart && runs.len() == 1 {
+            self.stand_ins()
+        } else {
+            None
+        };
+        let mut reader = ProofReader::new(&decoded, stand_ins.map_or(&[], |s| s.points()));
         let strategy = Deferred(&self.params);
         let circuit = verify_proof(&self.params, &self.key, strategy, &instances, &mut reader);
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
             (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
             // The last scalars are the folded coefficient and its blind.
-            (Ok((sum, u)), _) => Ok(Opening {
-                sum,
-                u,
-                factor: -reader.last[0],
-            }),
+            (Ok((sum, u)), _) => {
+                let own = stand_ins.map(|s| s.own(reader.record));
+                if own.as_ref().is_some_and(Option::is_none) {
+                    // A challenge is zero, which happens to nobody.
+                    Err(Rejection::Circuit)
+                } else {
+                    Ok(Opening {
+                        sum,
+                        u,
+                        factor: -reader.last[0],
+                        own: own.flatten(),
+                    })
+                }
+            }
             (Err(_), Some(what)) => Err(malformed(what)),
             (Err(_), None) => Err(Rejection::Circuit),
         };
@@ -319,6 +344,10 @@ pub(super) struct Sum<'a> {
     rows: Vec<F>,
     /// Coefficients of the points of cards.
     cards: Vec<(&'a Verifier, Vec<F>)>,
+    /// Coefficients of stand-ins in `sum` that have to be taken out, and the stand-ins.
+    stand_ins: (Vec<F>, &'a [C]),
+    /// Other points and their coefficients.
+    points: Vec<(F, C)>,
 }
 
 impl<'a> Sum<'a> {
@@ -331,6 +360,8 @@ impl<'a> Sum<'a> {
             generators: zeros.clone(),
             rows: zeros,
             cards: Vec::new(),
+            stand_ins: (Vec::new(), &[]),
+            points: Vec::new(),
         }
     }
 
@@ -340,8 +371,29 @@ impl<'a> Sum<'a> {
             self.sum.add_msm(&opening.sum);
             let sums = self.generators.iter_mut().zip(opening.generators());
             sums.for_each(|(a, b)| *a += b);
+            if let Some(own) = &opening.own {
+                self.add_own(own, equations.verifier);
+            }
         }
         self.add_link(equations);
+    }
+
+    /// Takes a proof's terms out of upstream's sum and adds them here.
+    fn add_own(&mut self, own: &Own, verifier: &'a Verifier) {
+        let (coefficients, points) = &mut self.stand_ins;
+        if points.len() < own.coefficients.len() {
+            // All stand-ins are the same generators, as many as the proof has points.
+            *points = verifier.stand_ins().map_or(&[], |s| s.points());
+            coefficients.resize(points.len(), F::ZERO);
+        }
+        let sums = coefficients.iter_mut().zip(&own.coefficients);
+        sums.for_each(|(a, b)| *a += b);
+        let terms = own.coefficients.iter().copied();
+        self.points.extend(terms.zip(own.points.iter().copied()));
+        for (s, point) in &own.instance {
+            self.sum.append_term(-*s, *point);
+            self.points.push((*s, *point));
+        }
     }
 
     fn add_link(&mut self, equations: &Equations<'a>) {
@@ -350,9 +402,7 @@ impl<'a> Sum<'a> {
             self.rows[*row] += s;
         }
         self.sum.add_to_w_scalar(link.w);
-        for (s, point) in &link.points {
-            self.sum.append_term(*s, *point);
-        }
+        self.points.extend_from_slice(&link.points);
         let verifier = equations.verifier;
         let known = self
             .cards
@@ -386,8 +436,18 @@ impl<'a> Sum<'a> {
             }
         }
         for (verifier, scalars) in &self.cards {
-            for (s, point) in scalars.iter().zip(&verifier.card.points) {
-                self.sum.append_term(*s, *point);
+            let terms = scalars.iter().zip(&verifier.card.points);
+            self.points.extend(terms.map(|(s, point)| (*s, *point)));
+        }
+        for (s, point) in self.stand_ins.0.iter().zip(self.stand_ins.1) {
+            self.sum.append_term(-*s, *point);
+        }
+        match generators::sum(&self.points) {
+            Some(point) => self.sum.append_term(F::ONE, point.to_affine()),
+            None => {
+                for (s, point) in &self.points {
+                    self.sum.append_term(*s, *point);
+                }
             }
         }
         self.sum.eval()

@@ -9,11 +9,15 @@ use crate::F;
 use crate::parallel;
 use ff::{Field, PrimeField};
 use group::GroupEncoding;
-use halo2_proofs::transcript::{Blake2bWrite, Challenge255, Transcript, TranscriptRead};
+use halo2_proofs::transcript::{
+    Blake2bWrite, Challenge255, EncodedChallenge, Transcript, TranscriptRead,
+};
 use std::io;
 
 /// Bytes of a point or a scalar.
 const SIZE: usize = 32;
+/// Points that one thread decodes.
+const CHUNK: usize = 64;
 
 /// The bytes of a proof and those of its points that are decoded.
 pub(super) struct Decoded<'a> {
@@ -33,11 +37,18 @@ impl<'a> Decoded<'a> {
         let tail = 2 * k as usize + 1;
         let tail_at = bytes.len().saturating_sub((tail + 2) * SIZE);
         let tail = if tail_at >= head * SIZE { tail } else { 0 };
-        let places: Vec<usize> = (0..head)
-            .map(|i| i * SIZE)
-            .chain((0..tail).map(|i| tail_at + i * SIZE))
+        let repr = |at: usize| {
+            let mut repr = [0; SIZE];
+            repr.copy_from_slice(&bytes[at..at + SIZE]);
+            repr
+        };
+        let places: Vec<[u8; SIZE]> = (0..head)
+            .map(|i| repr(i * SIZE))
+            .chain((0..tail).map(|i| repr(tail_at + i * SIZE)))
             .collect();
-        let mut head_points = parallel::map(&places, |&at| decode(&bytes[at..at + SIZE]));
+        let chunks: Vec<&[[u8; SIZE]]> = places.chunks(CHUNK).collect();
+        let decoded = parallel::map(&chunks, |chunk| decode_all(chunk));
+        let mut head_points: Vec<Option<C>> = decoded.into_iter().flatten().collect();
         let tail = head_points.split_off(head);
         Decoded {
             bytes,
@@ -63,10 +74,30 @@ impl<'a> Decoded<'a> {
     }
 }
 
+/// Decodes points, with `zkinfer-kernels` where the machine has its instruction set.
+fn decode_all(compressed: &[[u8; SIZE]]) -> Vec<Option<C>> {
+    #[cfg(feature = "kernels")]
+    if let Some(native) = zkinfer_kernels::native::detect() {
+        return native.decompress(compressed);
+    }
+    compressed.iter().map(|bytes| decode(bytes)).collect()
+}
+
 fn decode(bytes: &[u8]) -> Option<C> {
     let mut repr = [0; SIZE];
     repr.copy_from_slice(bytes);
     Option::from(C::from_bytes(&repr))
+}
+
+/// What went through a transcript.
+#[derive(Debug, Default)]
+pub(super) struct Record {
+    /// Points of the proof, in the order in which they were read.
+    pub points: Vec<C>,
+    /// Points that both sides know: commitments to instance columns.
+    pub common: Vec<C>,
+    /// Challenges.
+    pub challenges: Vec<F>,
 }
 
 /// Reads a proof as `Blake2bRead` does.
@@ -74,6 +105,10 @@ pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
+    /// Handed out in place of the points, which are absorbed all the same; empty: the points themselves.
+    stand_ins: &'a [C],
+    /// What went through it.
+    pub record: Record,
     /// The last two scalars that were read.
     pub last: [F; 2],
     /// Why something could not be read.
@@ -81,11 +116,14 @@ pub(super) struct ProofReader<'a> {
 }
 
 impl<'a> ProofReader<'a> {
-    pub fn new(decoded: &'a Decoded<'a>) -> Self {
+    /// Reads from the beginning. `stand_ins`: none, or one for every point of the proof; see [`super::stand_ins`].
+    pub fn new(decoded: &'a Decoded<'a>, stand_ins: &'a [C]) -> Self {
         ProofReader {
             decoded,
             at: 0,
             hash: Blake2bWrite::init(io::sink()),
+            stand_ins,
+            record: Record::default(),
             last: [F::ZERO; 2],
             broken: None,
         }
@@ -104,10 +142,13 @@ impl<'a> ProofReader<'a> {
 
 impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
     fn squeeze_challenge(&mut self) -> Challenge255<C> {
-        self.hash.squeeze_challenge()
+        let challenge = self.hash.squeeze_challenge();
+        self.record.challenges.push(challenge.get_scalar());
+        challenge
     }
 
     fn common_point(&mut self, point: C) -> io::Result<()> {
+        self.record.common.push(point);
         self.hash.common_point(point)
     }
 
@@ -125,10 +166,16 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
             return self.refuse("invalid curve point");
         };
         self.at += SIZE;
-        if self.common_point(point).is_err() {
+        if self.hash.common_point(point).is_err() {
             return self.refuse("commitment is the identity");
         }
-        Ok(point)
+        let number = self.record.points.len();
+        self.record.points.push(point);
+        match self.stand_ins.get(number) {
+            Some(stand_in) => Ok(*stand_in),
+            None if self.stand_ins.is_empty() => Ok(point),
+            None => self.refuse("more points than a proof has"),
+        }
     }
 
     fn read_scalar(&mut self) -> io::Result<F> {

@@ -326,7 +326,15 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()> {
             w.op_with("Cast", &[&lengths], vec![int("to", 7)])
         });
         let prefix = w.fresh();
-        let cell_body = step(&cell, d, &operands, lengths.as_deref(), &prefix, states);
+        let cell_body = step(
+            &cell,
+            d,
+            &operands,
+            lengths.as_deref(),
+            &prefix,
+            states,
+            w.opset,
+        );
         let scanned = operand_names.len() - states;
         let axes = |first: i64, count: usize| {
             let mut axes = vec![0; count];
@@ -402,11 +410,13 @@ fn step(
     lengths: Option<&str>,
     prefix: &str,
     states: usize,
+    opset: i64,
 ) -> GraphProto {
     let mut constants = Vec::new();
     let mut w = Writer {
         name: prefix.to_string(),
         count: 0,
+        opset,
         nodes: Vec::new(),
         constants: &mut constants,
     };

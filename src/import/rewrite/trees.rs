@@ -1,21 +1,40 @@
 //! Decision trees as two layers of comparisons (the matrix form that Hummingbird calls GEMM).
 //!
-//! Every branch is a comparison of a feature with a threshold; a leaf is reached where all branches on its path went its way,
-//! that is where `Σ ±branch` exceeds the number of branches taken minus one half; the result is the sum of the reached leaves'
-//! values. Thresholds, paths and values are weights of committed linear maps.
+//! Every branch is a comparison of a feature with a threshold, or with each of a set of numbers; a leaf is reached where all
+//! branches on its path went its way, that is where `Σ ±branch` exceeds the number of branches that have to hold minus one
+//! half; the result is the sum of the reached leaves' values. Thresholds, paths and values are weights of committed linear
+//! maps.
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::{Texts, Writer, attribute, int, text};
 
 /// Branches times leaves of one block of trees: larger ensembles are cut into blocks.
 const BLOCK: usize = 1 << 16;
+/// Most branches times leaves of one tree.
+const LARGEST: usize = 1 << 24;
+
+/// What a branch asks of its feature.
+#[derive(Clone, Debug)]
+enum Test {
+    Greater(f32),
+    Less(f32),
+    /// One of these.
+    Among(Vec<f32>),
+}
+
+/// A test, whether it is the opposite that leads to the first child, and the feature.
+#[derive(Clone, Debug)]
+struct Branch {
+    feature: i64,
+    test: Test,
+    negated: bool,
+}
 
 struct Tree {
-    /// (feature, threshold)
-    branches: Vec<(i64, f32)>,
+    branches: Vec<Branch>,
     leaves: Vec<Leaf>,
 }
 
@@ -26,31 +45,96 @@ struct Leaf {
     values: Vec<(usize, f32)>,
 }
 
-/// All trees and the one comparison that they use.
-fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<(Vec<Tree>, String)> {
-    let ints = |name: &str| attribute(node, name).map(|a| a.ints.as_slice());
+/// A node of a tree as the file has it.
+enum Place {
+    Branch(Branch, [usize; 2]),
+    Leaf(Vec<(usize, f32)>),
+}
+
+/// Follows a tree from its root; `None` if it is not one.
+fn follow(root: usize, places: &[Place]) -> Option<Tree> {
+    let mut tree = Tree {
+        branches: Vec::new(),
+        leaves: Vec::new(),
+    };
+    let mut open = vec![(root, Vec::new())];
+    let mut visited = 0;
+    while let Some((at, path)) = open.pop() {
+        visited += 1;
+        if visited > places.len() {
+            // A cycle.
+            return None;
+        }
+        match places.get(at)? {
+            Place::Leaf(values) => tree.leaves.push(Leaf {
+                path,
+                values: values.clone(),
+            }),
+            Place::Branch(branch, next) => {
+                let number = tree.branches.len();
+                tree.branches.push(branch.clone());
+                for (next, holds) in [(next[0], true), (next[1], false)] {
+                    let mut path = path.clone();
+                    path.push((number, holds));
+                    open.push((next, path));
+                }
+            }
+        }
+        if tree.branches.len().saturating_mul(tree.leaves.len()) > LARGEST {
+            return None;
+        }
+    }
+    Some(tree)
+}
+
+/// The condition of a mode: the test and whether it is negated.
+fn condition(
+    mode: &str,
+    value: f32,
+    set: impl FnOnce() -> Option<Vec<f32>>,
+) -> Option<(Test, bool)> {
+    if mode != "BRANCH_MEMBER" && !value.is_finite() {
+        return None;
+    }
+    Some(match mode {
+        "BRANCH_LEQ" => (Test::Greater(value), true),
+        "BRANCH_LT" => (Test::Less(value), false),
+        "BRANCH_GTE" => (Test::Less(value), true),
+        "BRANCH_GT" => (Test::Greater(value), false),
+        "BRANCH_EQ" => (Test::Among(vec![value]), false),
+        "BRANCH_NEQ" => (Test::Among(vec![value]), true),
+        "BRANCH_MEMBER" => (Test::Among(set()?), false),
+        _ => return None,
+    })
+}
+
+fn ints<'n>(node: &'n NodeProto, name: &str) -> Option<&'n [i64]> {
+    attribute(node, name).map(|a| a.ints.as_slice())
+}
+
+/// All trees of a `TreeEnsembleClassifier` (kind `class`) or `TreeEnsembleRegressor` (kind `target`).
+fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<Vec<Tree>> {
     let floats = |name: &str| attribute(node, name).map(|a| a.floats.as_slice());
-    let (tree_of, id_of) = (ints("nodes_treeids")?, ints("nodes_nodeids")?);
-    let (feature, value) = (ints("nodes_featureids")?, floats("nodes_values")?);
-    let (yes, no) = (ints("nodes_truenodeids")?, ints("nodes_falsenodeids")?);
+    let (tree_of, id_of) = (ints(node, "nodes_treeids")?, ints(node, "nodes_nodeids")?);
+    let (feature, value) = (ints(node, "nodes_featureids")?, floats("nodes_values")?);
+    let yes = ints(node, "nodes_truenodeids")?;
+    let no = ints(node, "nodes_falsenodeids")?;
     let modes = &attribute(node, "nodes_modes")?.strings;
     let n = tree_of.len();
-    if [
+    let lengths = [
         id_of.len(),
         feature.len(),
         value.len(),
         yes.len(),
         no.len(),
         modes.len(),
-    ]
-    .iter()
-    .any(|&l| l != n)
-    {
+    ];
+    if lengths.iter().any(|&l| l != n) {
         return None;
     }
     let of = |what: &str| format!("{kind}_{what}");
-    let (vt, vn) = (ints(&of("treeids"))?, ints(&of("nodeids"))?);
-    let (vi, vw) = (ints(&of("ids"))?, floats(&of("weights"))?);
+    let (vt, vn) = (ints(node, &of("treeids"))?, ints(node, &of("nodeids"))?);
+    let (vi, vw) = (ints(node, &of("ids"))?, floats(&of("weights"))?);
     if vt.len() != vn.len() || vt.len() != vi.len() || vt.len() != vw.len() {
         return None;
     }
@@ -63,66 +147,159 @@ fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<(Vec<Tree>, Str
             .push((target, vw[i]));
     }
     let place: HashMap<(i64, i64), usize> = (0..n).map(|i| ((tree_of[i], id_of[i]), i)).collect();
-    let mut mode = None;
-    let mut out = Vec::new();
-    let mut seen = Vec::new();
-    for root in 0..n {
-        if seen.contains(&tree_of[root]) {
+    let mut places = Vec::with_capacity(n);
+    for i in 0..n {
+        let key = (tree_of[i], id_of[i]);
+        let mode = String::from_utf8_lossy(&modes[i]);
+        if mode == "LEAF" {
+            places.push(Place::Leaf(values.get(&key).cloned().unwrap_or_default()));
             continue;
         }
-        seen.push(tree_of[root]);
-        let mut tree = Tree {
-            branches: Vec::new(),
-            leaves: Vec::new(),
+        let (test, negated) = condition(&mode, value[i], || None)?;
+        let next = |id: i64| place.get(&(tree_of[i], id)).copied();
+        let branch = Branch {
+            feature: feature[i],
+            test,
+            negated,
         };
-        let mut open = vec![(root, Vec::new())];
-        let mut visited = 0;
-        while let Some((at, path)) = open.pop() {
-            visited += 1;
-            if visited > n {
-                // A cycle.
-                return None;
-            }
-            if modes[at] == b"LEAF" {
-                let key = (tree_of[at], id_of[at]);
-                tree.leaves.push(Leaf {
-                    path,
-                    values: values.get(&key).cloned().unwrap_or_default(),
-                });
-                continue;
-            }
-            if mode.get_or_insert(&modes[at]) != &&modes[at] || !value[at].is_finite() {
-                return None;
-            }
-            let branch = tree.branches.len();
-            tree.branches.push((feature[at], value[at]));
-            for (next, holds) in [(yes[at], true), (no[at], false)] {
-                let mut path = path.clone();
-                path.push((branch, holds));
-                open.push((*place.get(&(tree_of[at], next))?, path));
-            }
-        }
-        out.push(tree);
+        places.push(Place::Branch(branch, [next(yes[i])?, next(no[i])?]));
     }
-    let mode = mode.map_or("BRANCH_LEQ".into(), |m| {
-        String::from_utf8_lossy(m).into_owned()
-    });
-    Some((out, mode))
+    let mut seen: Vec<i64> = Vec::new();
+    let mut out = Vec::new();
+    for root in 0..n {
+        // The first node of a tree is its root.
+        if !seen.contains(&tree_of[root]) {
+            seen.push(tree_of[root]);
+            out.push(follow(root, &places)?);
+        }
+    }
+    Some(out)
+}
+
+/// All trees of a `TreeEnsemble` (version 5 of ONNX-ML).
+fn ensemble(node: &NodeProto, targets: usize) -> Option<Vec<Tree>> {
+    let values = |name: &str| -> Option<Vec<f64>> {
+        Some(super::decode(attribute(node, name)?.t.as_ref()?)?.values)
+    };
+    let (feature, modes) = (ints(node, "nodes_featureids")?, values("nodes_modes")?);
+    let splits = values("nodes_splits")?;
+    let (yes, yes_leaf) = (
+        ints(node, "nodes_truenodeids")?,
+        ints(node, "nodes_trueleafs")?,
+    );
+    let (no, no_leaf) = (
+        ints(node, "nodes_falsenodeids")?,
+        ints(node, "nodes_falseleafs")?,
+    );
+    let (target, weights) = (ints(node, "leaf_targetids")?, values("leaf_weights")?);
+    let n = feature.len();
+    let lengths = [
+        modes.len(),
+        splits.len(),
+        yes.len(),
+        yes_leaf.len(),
+        no.len(),
+        no_leaf.len(),
+    ];
+    if lengths.iter().any(|&l| l != n) || target.len() != weights.len() {
+        return None;
+    }
+    let members = match attribute(node, "membership_values") {
+        Some(_) => values("membership_values")?,
+        None => Vec::new(),
+    };
+    let mut sets = members.split(|v| v.is_nan());
+    let names = [
+        "BRANCH_LEQ",
+        "BRANCH_LT",
+        "BRANCH_GTE",
+        "BRANCH_GT",
+        "BRANCH_EQ",
+        "BRANCH_NEQ",
+        "BRANCH_MEMBER",
+    ];
+    // Leaves come after the branches.
+    let child = |id: i64, leaf: i64| {
+        let id = usize::try_from(id).ok()?;
+        let (first, len) = if leaf != 0 { (n, target.len()) } else { (0, n) };
+        (id < len).then_some(first + id)
+    };
+    let mut places = Vec::with_capacity(n + target.len());
+    for i in 0..n {
+        let set = || {
+            let set: Vec<f32> = sets.next()?.iter().map(|&v| v as f32).collect();
+            set.iter().all(|v| v.is_finite()).then_some(set)
+        };
+        let mode = names.get(modes[i] as usize).filter(|_| modes[i] >= 0.0)?;
+        let (test, negated) = condition(mode, splits[i] as f32, set)?;
+        let branch = Branch {
+            feature: feature[i],
+            test,
+            negated,
+        };
+        let next = [child(yes[i], yes_leaf[i])?, child(no[i], no_leaf[i])?];
+        places.push(Place::Branch(branch, next));
+    }
+    for (&t, &v) in target.iter().zip(&weights) {
+        let t = usize::try_from(t).ok().filter(|&t| t < targets)?;
+        places.push(Place::Leaf(vec![(t, v as f32)]));
+    }
+    let roots = ints(node, "tree_roots")?.iter();
+    roots
+        .map(|&r| follow(usize::try_from(r).ok().filter(|&r| r < n)?, &places))
+        .collect()
+}
+
+/// The comparisons of some branches, of one kind: `[N][columns]` of zeros and ones.
+fn compared(w: &mut Writer, x: &str, op: &str, tests: &[(i64, f32)]) -> String {
+    let n = tests.len();
+    let features = w.indices(tests.iter().map(|t| t.0).collect());
+    let thresholds = w.floats(tests.iter().map(|t| t.1).collect(), &[1, n]);
+    let picked = w.op_with("Gather", &[x, &features], vec![int("axis", 1)]);
+    let taken = w.op(op, &[&picked, &thresholds]);
+    w.cast(&taken)
 }
 
 /// Branches and leaves of a block of trees; the sums of the reached leaves' values `[1][targets]`.
-fn block(w: &mut Writer, x: &str, trees: &[Tree], mode: &str, targets: usize) -> Option<String> {
-    let branches: Vec<(i64, f32)> = trees.iter().flat_map(|t| t.branches.clone()).collect();
+fn block(w: &mut Writer, x: &str, trees: &[Tree], targets: usize) -> Option<String> {
+    let branches: Vec<&Branch> = trees.iter().flat_map(|t| &t.branches).collect();
     let leaves: usize = trees.iter().map(|t| t.leaves.len()).sum();
-    let n = branches.len();
+    // Columns of every branch, kind by kind.
+    let mut columns: Vec<Vec<usize>> = vec![Vec::new(); branches.len()];
+    let (mut parts, mut count) = (Vec::new(), 0);
+    for op in ["Greater", "Less", "Equal"] {
+        let mut tests = Vec::new();
+        for (number, branch) in branches.iter().enumerate() {
+            let values: &[f32] = match (&branch.test, op) {
+                (Test::Greater(v), "Greater") | (Test::Less(v), "Less") => std::slice::from_ref(v),
+                (Test::Among(set), "Equal") => set,
+                _ => continue,
+            };
+            for &v in values {
+                columns[number].push(count + tests.len());
+                tests.push((branch.feature, v));
+            }
+        }
+        if !tests.is_empty() {
+            count += tests.len();
+            parts.push(compared(w, x, op, &tests));
+        }
+    }
+    if leaves.saturating_mul(targets.max(count)) > LARGEST {
+        return None;
+    }
     let mut values = vec![0.0f32; leaves * targets];
-    let (mut paths, mut limits) = (vec![0.0f32; n * leaves], vec![0.0f32; leaves]);
+    let (mut paths, mut limits) = (vec![0.0f32; count * leaves], vec![-0.5f32; leaves]);
     let (mut leaf, mut first) = (0, 0);
     for tree in trees {
         for l in &tree.leaves {
             for &(branch, holds) in &l.path {
-                paths[(first + branch) * leaves + leaf] = if holds { 1.0 } else { -1.0 };
-                limits[leaf] += f32::from(u8::from(holds));
+                // One of the branch's columns has to be one, or all have to be zero.
+                let one = holds != branches[first + branch].negated;
+                for &column in &columns[first + branch] {
+                    paths[column * leaves + leaf] = if one { 1.0 } else { -1.0 };
+                }
+                limits[leaf] += f32::from(u8::from(one));
             }
             for &(target, value) in &l.values {
                 values[leaf * targets + target] += value;
@@ -132,33 +309,32 @@ fn block(w: &mut Writer, x: &str, trees: &[Tree], mode: &str, targets: usize) ->
         first += tree.branches.len();
     }
     let values = w.floats(values, &[leaves, targets]);
-    if n == 0 {
-        // Trees of one leaf each.
-        let ones = w.floats(vec![1.0; leaves], &[1, leaves]);
-        return Some(w.op("MatMul", &[&ones, &values]));
-    }
-    let features = w.indices(branches.iter().map(|b| b.0).collect());
-    let thresholds = w.floats(branches.iter().map(|b| b.1).collect(), &[1, n]);
-    let picked = w.op_with("Gather", &[x, &features], vec![int("axis", 1)]);
-    // The condition, or its negation where that is the comparison there is.
-    let (op, negated) = match mode {
-        "BRANCH_LEQ" => ("Greater", true),
-        "BRANCH_LT" => ("Less", false),
-        "BRANCH_GT" => ("Greater", false),
-        "BRANCH_GTE" => ("Less", true),
-        _ => return None,
+    let taken = match parts.as_slice() {
+        [] => {
+            // Trees of one leaf each.
+            let ones = w.floats(vec![1.0; leaves], &[1, leaves]);
+            return Some(w.op("MatMul", &[&ones, &values]));
+        }
+        [one] => one.clone(),
+        all => {
+            let all: Vec<&str> = all.iter().map(String::as_str).collect();
+            w.op_with("Concat", &all, vec![int("axis", 1)])
+        }
     };
-    let mut taken = w.op(op, &[&picked, &thresholds]);
-    if negated {
-        taken = w.op("Not", &[&taken]);
-    }
-    let taken = w.cast(&taken);
-    let paths = w.floats(paths, &[n, leaves]);
-    let limits = w.floats(limits.iter().map(|l| l - 0.5).collect(), &[1, leaves]);
+    let paths = w.floats(paths, &[count, leaves]);
+    let limits = w.floats(limits, &[1, leaves]);
     let steps = w.op("MatMul", &[&taken, &paths]);
     let reached = w.op("Greater", &[&steps, &limits]);
     let reached = w.cast(&reached);
     Some(w.op("MatMul", &[&reached, &values]))
+}
+
+/// A `TreeEnsemble`'s numbers for what the older operators write out.
+fn named(node: &NodeProto, name: &str, names: &[&str], default: i64) -> Option<String> {
+    let number = attribute(node, name).map_or(default, |a: &AttributeProto| a.i);
+    names
+        .get(usize::try_from(number).ok()?)
+        .map(|s| (*s).into())
 }
 
 pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
@@ -177,35 +353,58 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Op
     if targets == 0 || targets > 4096 {
         return None;
     }
-    let (all, mode) = trees(node, kind, targets)?;
+    let newer = node.op_type == "TreeEnsemble";
+    let (all, aggregate, transform) = if newer {
+        (
+            ensemble(node, targets)?,
+            named(
+                node,
+                "aggregate_function",
+                &["AVERAGE", "SUM", "MIN", "MAX"],
+                1,
+            )?,
+            named(node, "post_transform", &["NONE", "SOFTMAX", "LOGISTIC"], 0)?,
+        )
+    } else {
+        let (aggregate, transform) = ("aggregate_function", "post_transform");
+        (
+            trees(node, kind, targets)?,
+            text(node, aggregate),
+            text(node, transform),
+        )
+    };
     let count = all.len();
+    let extreme = match aggregate.as_str() {
+        "MIN" => Some("Min"),
+        "MAX" => Some("Max"),
+        "" | "SUM" | "AVERAGE" => None,
+        _ => return None,
+    };
+    if extreme.is_some() && targets > 1 {
+        return None;
+    }
     let (mut sums, mut from) = (Vec::new(), 0);
     while from < count {
         let (mut branches, mut leaves, mut to) = (0, 0, from);
         while to < count {
             branches += all[to].branches.len();
             leaves += all[to].leaves.len();
-            if to > from && branches * leaves > BLOCK {
+            let full = branches * leaves > BLOCK || extreme.is_some();
+            if to > from && full {
                 break;
             }
             to += 1;
         }
-        if branches.saturating_mul(leaves) > 1 << 26 {
-            return None;
-        }
-        sums.push(block(w, &x, &all[from..to], &mode, targets)?);
+        sums.push(block(w, &x, &all[from..to], targets)?);
         from = to;
     }
     let mut total = sums.first()?.clone();
     for sum in &sums[1..] {
-        total = w.op("Add", &[&total, sum]);
+        total = w.op(extreme.unwrap_or("Add"), &[&total, sum]);
     }
-    let average = text(node, "aggregate_function") == "AVERAGE";
-    if average {
+    if aggregate == "AVERAGE" {
         let factor = w.floats(vec![1.0 / count as f32], &[]);
         total = w.op("Mul", &[&total, &factor]);
-    } else if !matches!(text(node, "aggregate_function").as_str(), "" | "SUM") {
-        return None;
     }
     let base = attribute(node, "base_values")
         .map(|a| a.floats.clone())
@@ -226,7 +425,6 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Op
         let base = w.floats(all, &[1, targets]);
         total = w.op("Add", &[&total, &base]);
     }
-    let transform = text(node, "post_transform");
     if let Some(id) = single {
         let weights = attribute(node, "class_weights").map(|a| a.floats.as_slice())?;
         let positive = weights.iter().all(|&v| v >= 0.0);
@@ -252,18 +450,5 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Op
         return Some(());
     }
     w.node("Identity", &[&scores], node.output.get(1)?, Vec::new());
-    let label = node.output.first()?;
-    if ids.is_empty() {
-        texts.push(label.clone());
-        return Some(());
-    }
-    let settings = vec![int("axis", 1), int("keepdims", 0)];
-    if ids.iter().zip(0..).all(|(a, b)| *a == b) {
-        w.node("ArgMax", &[&scores], label, settings);
-        return Some(());
-    }
-    let index = w.op_with("ArgMax", &[&scores], settings);
-    let ids = w.indices(ids);
-    w.node("Gather", &[&ids, &index], label, vec![int("axis", 0)]);
-    Some(())
+    w.label(&scores, &ids, node.output.first()?, texts)
 }

@@ -312,6 +312,7 @@ fn every_byte_matters() {
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
+        &mut crate::progress::silent,
     )
     .unwrap();
     let verifier = verifier(&secret);
@@ -401,6 +402,7 @@ fn public_weights_can_be_checked_against_the_card() {
             params(K),
             WeightVisibility::Public,
             &mut rng,
+            &mut crate::progress::silent,
         )
         .unwrap()
     };

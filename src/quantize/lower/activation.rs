@@ -2,7 +2,8 @@
 
 use zkinfer_circuits::program::{Unit, ValueRef};
 
-use super::{Acc, AccTerm, Act, Lowering, Value, common, wide};
+use super::staircase::{self, Jumps};
+use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
 
@@ -157,15 +158,7 @@ impl Lowering<'_> {
     /// A range that is not so narrow that the rounding of what an accumulator reads would leave it (a sum of probabilities is
     /// always one in floats).
     pub(in crate::quantize) fn beyond_noise(&self, acc: &Acc, range: (f64, f64)) -> (f64, f64) {
-        let noise = (0..acc.channels())
-            .map(|c| {
-                let term = |t: &AccTerm| {
-                    let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
-                    row.iter().map(|w| w * w).sum::<f64>() * self.width(t.source) as f64
-                };
-                acc.terms.iter().map(term).sum::<f64>().sqrt()
-            })
-            .fold(0.0, f64::max);
+        let noise = self.noise(acc);
         if noise.is_finite() && range.1 - range.0 < noise {
             (range.0 - 8.0 * noise, range.1 + 8.0 * noise)
         } else {
@@ -226,7 +219,11 @@ impl Lowering<'_> {
                     (a + (w * top).min(0.0), b + (w * top).max(0.0))
                 });
                 let reach = seen.min(low.abs().max(high.abs()));
-                (reach / (top - 2.0)).max(largest * range / room).max(1e-30)
+                // Every coefficient is rounded by half of what one step of its input is.
+                let rounded = weights().filter(|w| **w != 0.0).count() as f64 / 2.0;
+                (reach / (top - 2.0 - rounded).max(top / 2.0))
+                    .max(largest * range / room)
+                    .max(1e-30)
             })
             .collect();
         let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
@@ -255,8 +252,20 @@ impl Lowering<'_> {
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
         let acc = self.plain(input)?;
         let shared = self.shared(f);
+        let many = shared.is_some();
         let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
-        let (min, max) = self.beyond_noise(&acc, (min, max));
+        let seen = self.stats.tensor(input);
+        let (width, size) = (seen.1 - seen.0, seen.0.abs().max(seen.1.abs()));
+        let (min, max) = match self.beyond_noise(&acc, (min, max)) {
+            // Constants, and sums that are always one, do not matter.
+            range if range.1 - range.0 > 32.0 * width && width > 0.01 * size => {
+                return Err(QuantizeError::Unsupported {
+                    layer: self.graph.nodes[id].name.clone(),
+                    reason: "its argument varies less than the integers that it is computed from can tell; subtract what is common before the model, scale its inputs, or raise range_bits",
+                });
+            }
+            range => range,
+        };
         let mut span = max - min;
         if span <= 0.0 {
             span = (max.abs() * 1e-3).max(1e-6);
@@ -276,10 +285,25 @@ impl Lowering<'_> {
         let room = growth * (results.1 - results.0).max(least);
         let bounds = (results.0 - room, results.1 + room);
         let domain = narrowed(f, domain, seen, bounds);
+        let eval = |x: f64| f.eval(x);
+        // Too coarse in places, for an argument that is known better than that.
+        if !many
+            && self.network.tables.len() < TABLES
+            && self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
+            && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
+            && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
+        {
+            return Ok(Value::Act(act));
+        }
         let mut scale = vec![(domain.1 - domain.0) / top; acc.channels()];
         self.network.settle(&acc, &mut scale, true);
-        let step = scale[0];
-        let start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
+        let mut step = scale[0];
+        let mut start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
+        let jumps = Jumps::of(f).and_then(|jumps| jumps.align(start, step));
+        if let Some(aligned) = jumps {
+            (start, step) = aligned;
+            scale.fill(step);
+        }
         let argument = |q: f64| start + step * q;
         let values: Vec<f64> = (0..=top as u32)
             .map(|q| f.eval(argument(f64::from(q))))
@@ -290,7 +314,12 @@ impl Lowering<'_> {
                 "the function has no finite value on the calibrated range",
             )
         })?;
-        let (low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
+        let (mut low, mut high) = (all_low.max(bounds.0), all_high.min(bounds.1));
+        let tolerance = FLAT_STEPS * (high - low).max(0.0) / top;
+        if let Some(level) = jumps.and_then(|_| staircase::level(&values)) {
+            // Every level has its integer.
+            (low, high) = (all_low, all_low + level * top);
+        }
         if high <= low {
             high = low + low.abs().max(1.0) * 1e-6;
         }
@@ -302,11 +331,10 @@ impl Lowering<'_> {
         };
         let entries: Vec<u16> = values.iter().map(entry).collect();
         let table = self.network.table(entries);
-        let tolerance = FLAT_STEPS * (high - low) / top;
         let unit = Unit {
             window: 1,
-            low: flat(f, argument(0.0), -span, tolerance),
-            high: flat(f, argument(top), span, tolerance),
+            low: flat(&eval, argument(0.0), -span, tolerance),
+            high: flat(&eval, argument(top), span, tolerance),
             tables: vec![table],
         };
         let port = 1 + u32::from(unit.exposes_below());
@@ -330,6 +358,9 @@ impl Lowering<'_> {
 const MANY: usize = 6;
 /// Up to this many functions every use has a table of its own, which is more precise.
 const CROWDED: usize = 48;
+
+/// From this many tables on every function has one.
+const TABLES: usize = 40;
 
 /// Ranges of all arguments and results of a function.
 #[derive(Clone)]
@@ -462,9 +493,9 @@ fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f6
 const FLAT_STEPS: f64 = 2.0;
 
 /// Whether `f` stays within `tolerance` of its value at `end` on eight times the calibrated span behind it.
-fn flat(f: &ScalarFn, end: f64, span: f64, tolerance: f64) -> bool {
-    let value = f.eval(end);
-    (1..=64).all(|j| (f.eval(end + span * f64::from(j) / 8.0) - value).abs() <= tolerance)
+pub(super) fn flat(f: &dyn Fn(f64) -> f64, end: f64, span: f64, tolerance: f64) -> bool {
+    let value = f(end);
+    (1..=64).all(|j| (f(end + span * f64::from(j) / 8.0) - value).abs() <= tolerance)
 }
 
 fn extremes(values: impl Iterator<Item = f64>) -> Option<(f64, f64)> {

@@ -19,7 +19,7 @@ impl Lowering<'_> {
             let mut act = None;
             match self.value(input)? {
                 Value::Act(a) => act = Some(a),
-                Value::Acc(acc) if !acc.is_plain() || !covers(&acc) => act = Some(self.act(input)?),
+                Value::Acc(acc) if !acc.is_plain() || !acc.covers() => act = Some(self.act(input)?),
                 Value::Acc(acc) => match &mut kept {
                     None => kept = Some((input, acc, 1)),
                     Some((_, k, joined)) if joinable(k, &acc) => {
@@ -48,7 +48,7 @@ impl Lowering<'_> {
                 Ok(Value::Acc(acc))
             }
             (Some((first, acc, joined)), Some(total)) => {
-                if let Some(mut acc) = fold(&acc, &total) {
+                if let Some(mut acc) = self.fold(&acc, &total) {
                     self.measure(id, &mut acc);
                     return Ok(Value::Acc(acc));
                 }
@@ -71,17 +71,6 @@ impl Lowering<'_> {
             }
         }
     }
-}
-
-/// Whether every element of the accumulator is an element of the tensor, once.
-fn covers(acc: &Acc) -> bool {
-    let Some(post) = &acc.post else { return true };
-    let mut seen = vec![false; acc.len()];
-    post.map.len() == acc.len()
-        && post
-            .map
-            .iter()
-            .all(|&i| seen.get_mut(i).is_some_and(|s| !std::mem::replace(s, true)))
 }
 
 fn joinable(a: &Acc, b: &Acc) -> bool {
@@ -108,63 +97,68 @@ fn bounds(act: &Act, range: f64) -> Vec<(f64, f64)> {
     (0..act.len()).map(one).collect()
 }
 
-/// The accumulator plus a quantized tensor, by terms with diagonal weights, if scales and offsets are the same over every channel.
-fn fold(acc: &Acc, act: &Act) -> Option<Acc> {
-    if act.len() != acc.result_len()
-        || (acc.outputs > DIAGONAL && !act.planes.is_empty())
-        || acc.terms.len() + act.planes.len() > 60
-    {
-        return None;
-    }
-    let mut out = acc.clone();
-    let offsets = acc.per_channel(&act.offset)?;
-    out.bias
-        .iter_mut()
-        .zip(&offsets)
-        .for_each(|(b, o)| *b += if o.is_nan() { 0.0 } else { *o });
-    // Element of the tensor behind every element of the accumulator.
-    let mut inverse: Vec<usize> = (0..acc.len()).collect();
-    if let Some(post) = &acc.post {
-        post.map
-            .iter()
-            .enumerate()
-            .for_each(|(i, &j)| inverse[j] = i);
-    }
-    let (groups, outputs, positions) = (acc.groups, acc.outputs, acc.positions);
-    let view = if acc.post.is_none() {
-        let strides = vec![(outputs * positions) as i64, 1, positions as i64];
-        View {
-            loops: vec![groups as u32, positions as u32, outputs as u32],
-            axes: vec![Axis {
-                extent: acc.len() as u32,
-                offset: 0,
-                strides,
-            }],
+impl Lowering<'_> {
+    /// The accumulator plus a quantized tensor, by terms with diagonal weights, if scales and offsets are the same over every channel.
+    pub(super) fn fold(&mut self, acc: &Acc, act: &Act) -> Option<Acc> {
+        if act.len() != acc.result_len()
+            || (acc.outputs > DIAGONAL && !act.planes.is_empty())
+            || acc.terms.len() + act.planes.len() > 60
+        {
+            return None;
         }
-    } else {
-        let mut order = Vec::with_capacity(acc.len());
-        for g in 0..groups {
-            for p in 0..positions {
-                order.extend((0..outputs).map(|o| inverse[(g * outputs + o) * positions + p]));
+        let mut out = acc.clone();
+        match acc.per_channel(&act.offset) {
+            Some(offsets) => {
+                let offsets = offsets.iter().map(|o| if o.is_nan() { 0.0 } else { *o });
+                out.bias.iter_mut().zip(offsets).for_each(|(b, o)| *b += o);
             }
+            None if self.shift_positions(&mut out, &act.offset) => {}
+            None => return None,
         }
-        fit_view(&order, acc.len())?
-    };
-    for plane in &act.planes {
-        let mut weights = vec![0.0; groups * outputs * outputs];
-        for c in 0..groups * outputs {
-            let channel: Vec<f64> = inverse[c * positions..][..positions]
+        // Element of the tensor behind every element of the accumulator.
+        let mut inverse: Vec<usize> = (0..acc.len()).collect();
+        if let Some(post) = &acc.post {
+            post.map
                 .iter()
-                .map(|&i| plane.scale[i])
-                .collect();
-            weights[c * outputs + c % outputs] = common(&channel)?;
+                .enumerate()
+                .for_each(|(i, &j)| inverse[j] = i);
         }
-        out.terms.push(AccTerm {
-            source: plane.value,
-            view: view.clone(),
-            inputs: outputs,
-            weights,
-        });
+        let (groups, outputs, positions) = (acc.groups, acc.outputs, acc.positions);
+        let view = if acc.post.is_none() {
+            let strides = vec![(outputs * positions) as i64, 1, positions as i64];
+            View {
+                loops: vec![groups as u32, positions as u32, outputs as u32],
+                axes: vec![Axis {
+                    extent: acc.len() as u32,
+                    offset: 0,
+                    strides,
+                }],
+            }
+        } else {
+            let mut order = Vec::with_capacity(acc.len());
+            for g in 0..groups {
+                for p in 0..positions {
+                    order.extend((0..outputs).map(|o| inverse[(g * outputs + o) * positions + p]));
+                }
+            }
+            fit_view(&order, acc.len())?
+        };
+        for plane in &act.planes {
+            let mut weights = vec![0.0; groups * outputs * outputs];
+            for c in 0..groups * outputs {
+                let channel: Vec<f64> = inverse[c * positions..][..positions]
+                    .iter()
+                    .map(|&i| plane.scale[i])
+                    .collect();
+                weights[c * outputs + c % outputs] = common(&channel)?;
+            }
+            out.terms.push(AccTerm {
+                source: plane.value,
+                view: view.clone(),
+                inputs: outputs,
+                weights,
+            });
+        }
+        Some(out)
     }
-    Some(out)
 }

@@ -28,23 +28,7 @@ impl Lowering<'_> {
                 reason: "an index among 2^T elements or more; raise range_bits",
             });
         }
-        let (mut value, mut scale, mut offset) = self.uniform(input)?;
-        if self.width(value) > 1 {
-            let act = self.act(input)?;
-            let acc = self.elementwise(input, &act)?;
-            let act = self.materialize(acc, true, input)?;
-            (value, scale, offset) = act
-                .uniform()
-                .ok_or_else(|| self.shape_error(id, "has no element"))?;
-        }
-        let act = Act {
-            planes: vec![Plane {
-                value,
-                scale: vec![scale; total],
-            }],
-            offset: vec![offset; total],
-        };
-        self.replace(input, &act);
+        let (value, scale, _) = self.integers(id, input)?;
         let (count, one) = (total / len, 1i64 << self.network.bits);
         let largest = self.compare(id, value, count, len, &[scale]);
         let repeat = View {
@@ -117,7 +101,7 @@ impl Lowering<'_> {
     }
 
     /// Adds neurons that stand for no tensor of the float model.
-    fn push_helper(&mut self, id: NodeId, node: Node) -> ValueRef {
+    pub(super) fn push_helper(&mut self, id: NodeId, node: Node) -> ValueRef {
         let value = self.network.push(node);
         self.network
             .record(value.node, &[1.0], (0.0, 1.0), self.helper(id));

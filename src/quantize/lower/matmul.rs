@@ -16,6 +16,7 @@
 
 use zkinfer_circuits::program::{Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
+use super::neurons::steady;
 use super::{Act, Lowering, Plane, Value};
 use crate::graph::{MatMul, NodeId};
 use crate::quantize::QuantizeError;
@@ -137,10 +138,8 @@ impl Lowering<'_> {
     /// The range that a tensor is likely to have.
     fn range_of(&self, id: NodeId) -> (f64, f64) {
         let likely = self.stats.channels(id, 1, |_| 0);
-        likely
-            .first()
-            .copied()
-            .unwrap_or_else(|| self.stats.tensor(id))
+        let seen = likely.first().copied();
+        steady(seen.unwrap_or_else(|| self.stats.tensor(id)))
     }
 
     /// Whether an operand is one program value with a whole zero point already.
@@ -154,7 +153,8 @@ impl Lowering<'_> {
     fn as_whole(&self, act: &Act) -> Option<Whole> {
         let (value, scale, offset) = act.uniform()?;
         let zero = -offset / scale;
-        let whole = (zero - zero.round()).abs() <= 1e-6 && zero.abs() <= 4.0 * self.network.range();
+        let whole = (zero - zero.round()).abs() <= 1e-6
+            && zero.abs() <= self.network.range() * self.network.range();
         (whole && self.width(value) == 1).then_some(Whole {
             value,
             scale,

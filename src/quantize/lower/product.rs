@@ -200,7 +200,7 @@ impl Lowering<'_> {
         };
         let scale = super::common(&plane.scale)?;
         let offset = super::common(&act.offset)?;
-        let end = offset + scale * self.network.top() * self.width(plane.value) as f64;
+        let end = offset + scale * self.largest(plane.value) * self.width(plane.value) as f64;
         Some((offset.min(end), offset.max(end)))
     }
 

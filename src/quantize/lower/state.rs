@@ -133,7 +133,7 @@ impl Lowering<'_> {
         for (scale, values) in scales.into_iter().zip(values) {
             // Whether one neuron stands for all elements may depend on the architecture only.
             let count = if single && alike(&scale) { 1 } else { len };
-            let value = self.integers(id, &values[..count], len)?;
+            let value = self.committed_integers(id, &values[..count], len)?;
             planes.push(Plane { value, scale });
         }
         Ok(Act {
@@ -143,7 +143,7 @@ impl Lowering<'_> {
     }
 
     /// Committed integers; one stands for all `len` elements.
-    fn integers(
+    fn committed_integers(
         &mut self,
         id: NodeId,
         values: &[i32],

@@ -2,13 +2,19 @@
 //!
 //! It travels in [`Card::info`] as JSON, so it is part of the card's digest: a verifier turns real numbers into the
 //! integers of a statement by what the card says, not by what somebody tells along with a proof.
+//!
+//! This is all that a verifier has to do with real numbers; nothing here decides what is accepted. Like
+//! `zkinfer-circuits` it needs neither files nor threads.
+
+mod tensor;
+
+pub use tensor::{InterfaceError, TensorInterface};
 
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::program::{Node, Program};
-
-use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
+use zkinfer_circuits::statement::Side;
 
 /// Names, shapes, scales and zero points of a model's inputs and outputs.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -59,15 +65,6 @@ pub enum CardInfoError {
 }
 
 impl Interface {
-    /// The interface of a model.
-    pub fn of(model: &QuantizedModel, name: impl Into<String>) -> Interface {
-        Interface {
-            name: name.into(),
-            inputs: model.inputs.clone(),
-            outputs: model.outputs.clone(),
-        }
-    }
-
     /// What goes into [`Card::info`].
     ///
     /// # Errors
@@ -87,7 +84,10 @@ impl Interface {
     }
 
     /// Whether this can be the interface of `program`.
-    pub(crate) fn check(&self, program: &Program) -> Result<(), CardInfoError> {
+    ///
+    /// # Errors
+    /// Another number of tensors or elements than the program has; scales that cannot be used.
+    pub fn check(&self, program: &Program) -> Result<(), CardInfoError> {
         let inputs = program.nodes.iter().filter_map(|n| {
             if let Node::Input { len } = n {
                 Some(*len as usize)
@@ -140,16 +140,20 @@ impl Interface {
         quantize("(number of outputs)", &self.outputs, outputs, range_bits)
     }
 
+    /// The real inputs, one list per tensor, that the integers of a statement stand for.
+    ///
+    /// # Errors
+    /// Wrong length.
+    pub fn dequantize_inputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
+        dequantize("(all inputs)", &self.inputs, integers)
+    }
+
     /// The real outputs, one list per tensor, that the integers of a statement stand for.
     ///
     /// # Errors
     /// Wrong length.
     pub fn dequantize_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<f32>>, InterfaceError> {
-        self.split_outputs(integers)?
-            .iter()
-            .zip(&self.outputs)
-            .map(|(q, t)| t.dequantize(q))
-            .collect()
+        dequantize("(all outputs)", &self.outputs, integers)
     }
 
     /// The integers of a statement's output, one list per tensor.
@@ -157,24 +161,43 @@ impl Interface {
     /// # Errors
     /// Wrong length.
     pub fn split_outputs(&self, integers: &[u16]) -> Result<Vec<Vec<u32>>, InterfaceError> {
-        let wanted = self
-            .outputs
-            .iter()
-            .fold(0usize, |sum, t| sum.saturating_add(t.len()));
-        if integers.len() != wanted {
-            return Err(InterfaceError::Length {
-                name: "(all outputs)".into(),
-                found: integers.len(),
-                wanted,
-            });
-        }
-        let mut rest = integers;
-        let take = |t: &TensorInterface| {
-            let (own, other) = rest.split_at(t.len());
-            rest = other;
-            own.iter().map(|&v| u32::from(v)).collect()
-        };
-        Ok(self.outputs.iter().map(take).collect())
+        split("(all outputs)", &self.outputs, integers)
+    }
+}
+
+/// Why an expectation cannot be stated in a card's integers.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum StatementError {
+    /// The card's scales cannot be read.
+    #[error(transparent)]
+    Card(#[from] CardInfoError),
+    /// The values do not fit them.
+    #[error(transparent)]
+    Values(#[from] InterfaceError),
+}
+
+/// The statement's form of a real-valued input, one list per tensor.
+///
+/// # Errors
+/// Values of the wrong number or outside the range that the model was calibrated for.
+pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementError> {
+    let interface = Interface::from_card(card)?;
+    Ok(Side::Public(
+        interface.quantize_inputs(inputs, card.program.range_bits)?,
+    ))
+}
+
+/// The real numbers behind a public output; `None` if it is committed.
+///
+/// # Errors
+/// A card whose scales cannot be read.
+pub fn public_output(card: &Card, output: &Side) -> Result<Option<Vec<Vec<f32>>>, StatementError> {
+    match output {
+        Side::Public(values) => Ok(Some(
+            Interface::from_card(card)?.dequantize_outputs(values)?,
+        )),
+        Side::Committed(_) => Ok(None),
     }
 }
 
@@ -204,6 +227,42 @@ fn quantize(
     Ok(out)
 }
 
+fn dequantize(
+    all: &str,
+    tensors: &[TensorInterface],
+    integers: &[u16],
+) -> Result<Vec<Vec<f32>>, InterfaceError> {
+    split(all, tensors, integers)?
+        .iter()
+        .zip(tensors)
+        .map(|(q, t)| t.dequantize(q))
+        .collect()
+}
+
+fn split(
+    all: &str,
+    tensors: &[TensorInterface],
+    integers: &[u16],
+) -> Result<Vec<Vec<u32>>, InterfaceError> {
+    let wanted = tensors
+        .iter()
+        .fold(0usize, |sum, t| sum.saturating_add(t.len()));
+    if integers.len() != wanted {
+        return Err(InterfaceError::Length {
+            name: all.into(),
+            found: integers.len(),
+            wanted,
+        });
+    }
+    let mut rest = integers;
+    let take = |t: &TensorInterface| {
+        let (own, other) = rest.split_at(t.len());
+        rest = other;
+        own.iter().map(|&v| u32::from(v)).collect()
+    };
+    Ok(tensors.iter().map(take).collect())
+}
+
 fn check_side(
     which: &'static str,
     tensors: &[TensorInterface],
@@ -225,8 +284,7 @@ fn check_side(
                 expected,
             });
         }
-        // Checks scales and zero points against the length, which is that of a value in memory.
-        tensor.dequantize(&vec![0; expected])?;
+        tensor.check(expected)?;
     }
     Ok(())
 }

@@ -1,0 +1,274 @@
+//! `zkinfer serve`.
+
+use crate::{files, ui};
+use anyhow::{Context, Result, bail};
+use clap::{Args, ValueEnum};
+use serde_json::json;
+use std::io::IsTerminal;
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use std::time::Duration;
+use zkinfer_server::{Config, Server, stop_signal};
+
+/// Check other people's proofs over HTTP.
+///
+/// Cards are kept in a file, so that a restart loses nothing. SIGTERM or Ctrl-C finishes what has begun and stops; a
+/// second one stops at once. HTTP/1.1 without encryption: put a proxy in front where strangers can reach it.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  zkinfer serve
+  zkinfer serve --store /var/lib/zkinfer/cards.redb --card digits.card --read-only
+  zkinfer serve --listen 0.0.0.0:8080 --token-file /run/secrets/zkinfer --forwarded
+
+  curl -T digits.card http://127.0.0.1:8080/v1/cards/DIGEST        # zkinfer inspect digits.card prints it
+  curl -H 'content-type: application/json' http://127.0.0.1:8080/v1/verify \\
+    -d '{\"card\": \"DIGEST\", \"proof\": \"'$(base64 -w0 run.proof)'\", \"context_text\": \"request-17\", \"once\": true}'
+
+/openapi.json describes the endpoints, docs/server.md everything else.")]
+pub struct Serve {
+    /// Where to listen; port 0 takes any
+    #[arg(long, value_name = "ADDRESS:PORT", default_value_t = Config::default().listen)]
+    listen: SocketAddr,
+    /// File for cards and used contexts; made if there is none
+    #[arg(long, value_name = "FILE", default_value_os_t = Config::default().store)]
+    store: PathBuf,
+    /// Add this card at the start; may be repeated
+    #[arg(long, value_name = "NAME.card")]
+    card: Vec<PathBuf>,
+    /// Serve this folder under /
+    #[arg(long, value_name = "FOLDER")]
+    page: Option<PathBuf>,
+    /// Pages from here may call the service; may be repeated, * for all
+    #[arg(long, value_name = "ORIGIN")]
+    allow_origin: Vec<String>,
+    /// Whoever adds cards over HTTP needs the token in this file
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+    /// Nobody adds cards over HTTP
+    #[arg(long)]
+    read_only: bool,
+    /// Take a client's address from the last entry of X-Forwarded-For; only behind a proxy that writes it
+    #[arg(long)]
+    forwarded: bool,
+    /// How the log looks [default: text on a terminal, json elsewhere]
+    #[arg(long, value_name = "FORMAT")]
+    log: Option<LogFormat>,
+    #[command(flatten)]
+    bounds: Bounds,
+}
+
+/// Form of the log.
+#[derive(Clone, Copy, PartialEq, ValueEnum)]
+pub enum LogFormat {
+    /// One JSON object on a line
+    Json,
+    /// For people
+    Text,
+}
+
+macro_rules! bounds {
+    ($($heading:literal { $($(#[doc = $help:literal])* $name:ident: $type:ty = $default:expr, $unit:literal;)* })*) => {
+        /// Every bound of the service.
+        #[derive(Args)]
+        struct Bounds {
+            $($(
+                $(#[doc = $help])*
+                #[arg(long, value_name = $unit, help_heading = $heading, default_value_t = $default)]
+                $name: $type,
+            )*)*
+        }
+    };
+}
+
+fn config() -> Config {
+    Config::default()
+}
+
+bounds! {
+    "What a request may ask for" {
+        /// Longest body of a verification
+        request_bytes: usize = config().request_bytes, "BYTES";
+        /// Longest body of a batch
+        batch_bytes: usize = config().batch_bytes, "BYTES";
+        /// Most proofs in a batch
+        batch_proofs: usize = config().batch_proofs, "N";
+        /// Most different cards in a batch
+        batch_cards: usize = config().batch_cards, "N";
+        /// Longest proof file
+        proof_bytes: usize = config().limits.proof_bytes, "BYTES";
+        /// Most runs in a proof
+        runs: usize = config().limits.runs, "N";
+        /// Longest card file
+        card_bytes: usize = config().limits.card_bytes, "BYTES";
+        /// Largest k of a card
+        max_k: u32 = config().limits.k, "K";
+        /// Most columns of a card
+        columns: usize = config().limits.columns, "N";
+        /// Most points in a card
+        points: usize = config().limits.points, "N";
+        /// Most nodes in a card's program
+        nodes: usize = config().limits.program.nodes, "N";
+        /// Most tables in a card's program
+        tables: usize = config().limits.program.tables, "N";
+        /// Most elements in a card's wiring
+        elements: u64 = config().limits.program.elements, "N";
+        /// Most cells in a card's program
+        slots: u64 = config().limits.program.slots, "N";
+    }
+    "Load" {
+        /// Threads that check proofs; 0: one for each processor
+        threads: usize = config().threads, "N";
+        /// Most requests that wait for them; more get 503
+        queue: usize = config().queue, "N";
+        /// Threads that check cards
+        card_threads: usize = config().card_threads, "N";
+        /// Most requests that wait for them; more get 503
+        card_queue: usize = config().card_queue, "N";
+        /// Most connections; more wait
+        connections: usize = config().connections, "N";
+        /// Most open requests of one client; more get 429; 0: no limit
+        client_requests: usize = config().client_requests, "N";
+        /// Memory for bodies of all requests; more get 503
+        body_bytes: usize = config().body_bytes, "BYTES";
+        /// Most cards kept ready in memory
+        cache_cards: usize = config().cache_cards, "N";
+        /// Memory that they may take, about
+        cache_bytes: usize = config().cache_bytes, "BYTES";
+    }
+    "Time" {
+        /// How long the head of a request may take, and an idle connection stays open
+        header_timeout: u64 = config().header_timeout.as_secs(), "SECONDS";
+        /// How long a body may take
+        body_timeout: u64 = config().body_timeout.as_secs(), "SECONDS";
+        /// How long a client may leave an answer unread
+        write_timeout: u64 = config().write_timeout.as_secs(), "SECONDS";
+        /// How long an answer may take; then 503
+        request_timeout: u64 = config().request_timeout.as_secs(), "SECONDS";
+        /// How long requests may take to finish when the service stops
+        drain_timeout: u64 = config().drain_timeout.as_secs(), "SECONDS";
+    }
+    "Store" {
+        /// Most cards; more get 507
+        store_cards: u64 = config().store_cards, "N";
+        /// Most bytes of cards
+        store_bytes: u64 = config().store_bytes, "BYTES";
+        /// Most used contexts
+        contexts: u64 = config().contexts, "N";
+        /// How long a used context is remembered
+        once_for: u64 = config().once_for.as_secs(), "SECONDS";
+    }
+}
+
+/// Longest file with a token.
+const TOKEN_BYTES: usize = 1 << 12;
+
+impl Serve {
+    /// How the log looks.
+    pub fn log(&self) -> LogFormat {
+        self.log.unwrap_or(if std::io::stderr().is_terminal() {
+            LogFormat::Text
+        } else {
+            LogFormat::Json
+        })
+    }
+
+    pub fn run(&self, as_json: bool) -> Result<ExitCode> {
+        let config = self.config()?;
+        let runtime = tokio::runtime::Builder::new_multi_thread()
+            .enable_all()
+            .build()
+            .context("cannot start threads")?;
+        runtime.block_on(self.answer(config, as_json))?;
+        // Jobs whose request is gone are not waited for.
+        runtime.shutdown_timeout(Duration::from_secs(1));
+        Ok(ExitCode::SUCCESS)
+    }
+
+    async fn answer(&self, config: Config, as_json: bool) -> Result<()> {
+        let limit = config.limits.card_bytes;
+        let store = config.store.clone();
+        let server = Server::bind(config).await?;
+        for path in &self.card {
+            let bytes = files::read(path, limit)?;
+            let added = tokio::task::block_in_place(|| server.add_card(&bytes));
+            added.with_context(|| path.display().to_string())?;
+        }
+        let url = format!("http://{}", server.address());
+        if as_json {
+            ui::json(&json!({ "status": "listening", "url": url, "store": store }))?;
+        } else {
+            ui::line(&format!("listening on {url}, cards in {}", store.display()))?;
+        }
+        let stop = async {
+            stop_signal().await;
+            tokio::spawn(async {
+                stop_signal().await;
+                std::process::exit(130);
+            });
+        };
+        server.run(stop).await;
+        Ok(())
+    }
+
+    fn config(&self) -> Result<Config> {
+        let b = &self.bounds;
+        let mut config = Config::default();
+        config.listen = self.listen;
+        config.store = self.store.clone();
+        config.page = self.page.clone();
+        config.origins = self.allow_origin.clone();
+        config.token = self.token()?;
+        config.read_only = self.read_only;
+        config.forwarded = self.forwarded;
+
+        config.limits.k = b.max_k;
+        config.limits.points = b.points;
+        config.limits.columns = b.columns;
+        config.limits.card_bytes = b.card_bytes;
+        config.limits.proof_bytes = b.proof_bytes;
+        config.limits.runs = b.runs;
+        config.limits.program.nodes = b.nodes;
+        config.limits.program.tables = b.tables;
+        config.limits.program.elements = b.elements;
+        config.limits.program.slots = b.slots;
+        config.request_bytes = b.request_bytes;
+        config.batch_bytes = b.batch_bytes;
+        config.batch_proofs = b.batch_proofs;
+        config.batch_cards = b.batch_cards;
+        config.body_bytes = b.body_bytes;
+
+        config.threads = b.threads;
+        config.queue = b.queue;
+        config.card_threads = b.card_threads;
+        config.card_queue = b.card_queue;
+        config.connections = b.connections;
+        config.client_requests = b.client_requests;
+        config.cache_cards = b.cache_cards;
+        config.cache_bytes = b.cache_bytes;
+
+        config.header_timeout = Duration::from_secs(b.header_timeout);
+        config.body_timeout = Duration::from_secs(b.body_timeout);
+        config.write_timeout = Duration::from_secs(b.write_timeout);
+        config.request_timeout = Duration::from_secs(b.request_timeout);
+        config.drain_timeout = Duration::from_secs(b.drain_timeout);
+
+        config.store_cards = b.store_cards;
+        config.store_bytes = b.store_bytes;
+        config.contexts = b.contexts;
+        config.once_for = Duration::from_secs(b.once_for);
+        Ok(config)
+    }
+
+    fn token(&self) -> Result<Option<String>> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(files::read(path, TOKEN_BYTES)?);
+        let text = text.with_context(|| format!("{} is not text", path.display()))?;
+        if text.trim().is_empty() {
+            bail!("there is no token in {}", path.display());
+        }
+        Ok(Some(text.trim().to_owned()))
+    }
+}

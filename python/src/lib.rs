@@ -1,0 +1,43 @@
+//! The native half of the Python package `zkinfer`: arrays, arguments, errors; everything else is in the Rust crates.
+//!
+//! | module | what |
+//! |---|---|
+//! | [`arrays`] | numpy arrays to the model's tensors and back |
+//! | [`errors`] | every Rust error as an exception of `zkinfer.errors` |
+//! | [`files`] | paths and bytes, bounded |
+//! | [`work`] | long work without the interpreter's lock; progress; panics |
+//! | [`owner`] | `compile`, `Model`, `Secret`, `Run` |
+//! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
+//! | [`verifier`] | `Limits`, `Verifier`, `Check`, `Verdict`, `Receipt`, `verify`, `verify_many` |
+
+mod arrays;
+mod errors;
+mod files;
+mod owner;
+mod published;
+mod receipts;
+mod verifier;
+mod work;
+
+use pyo3::prelude::*;
+
+/// Native part of `zkinfer`; import that instead.
+#[pymodule]
+mod _native {
+    #[pymodule_export]
+    use crate::owner::{Model, Run, Secret, compile};
+    #[pymodule_export]
+    use crate::published::{Card, Commitment, Integers, Opening, Proof, Tensor};
+    #[pymodule_export]
+    use crate::receipts::{Receipt, Verdict, VerifiedRun};
+    #[pymodule_export]
+    use crate::verifier::{Check, Limits, Receipts, Verifier, verify, verify_many};
+
+    use pyo3::prelude::*;
+
+    #[pymodule_init]
+    fn init(module: &Bound<'_, PyModule>) -> PyResult<()> {
+        crate::work::remember_process();
+        module.add("__version__", env!("CARGO_PKG_VERSION"))
+    }
+}

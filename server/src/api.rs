@@ -1,0 +1,180 @@
+//! The endpoints and their description, which are made from the same lines of code.
+
+mod cards;
+mod health;
+mod proofs;
+pub mod schema;
+
+use crate::body::Memory;
+use crate::cache::Cache;
+use crate::config::Config;
+use crate::guard::{self, Clients};
+use crate::lane::Lane;
+use crate::metrics::Metrics;
+use crate::page;
+use crate::problem::{PROBLEM_JSON, Problem};
+use crate::store::Store;
+use axum::Router;
+use axum::extract::State;
+use axum::http::{HeaderValue, Method, header};
+use axum::middleware::from_fn_with_state;
+use axum::response::{IntoResponse, Response};
+use axum::routing::get;
+use std::any::Any;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+use std::time::Duration;
+use tower_http::catch_panic::CatchPanicLayer;
+use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+/// What all requests share.
+#[derive(Debug)]
+pub struct App {
+    pub config: Config,
+    pub store: Arc<Store>,
+    pub cache: Cache,
+    /// Checks proofs.
+    pub proofs: Lane,
+    /// Checks cards that are sent.
+    pub cards: Lane,
+    /// Checks cards that are stored, when a proof needs them.
+    pub loads: Lane,
+    pub memory: Memory,
+    pub clients: Clients,
+    pub metrics: Metrics,
+    pub draining: AtomicBool,
+}
+
+/// The endpoints' description, as `/openapi.json` has it.
+pub fn openapi() -> OpenApi {
+    described().into_openapi()
+}
+
+/// The endpoints.
+pub fn router(app: &Arc<App>) -> Router {
+    let (router, description) = described().split_for_parts();
+    // Strings, numbers, lists and maps.
+    let text = description.to_json().unwrap_or_default();
+    let text: &'static str = Box::leak(text.into_boxed_str());
+    let json = [(header::CONTENT_TYPE, "application/json")];
+    let mut router = router
+        .route("/openapi.json", get(move || async move { (json, text) }))
+        .fallback(page::fallback)
+        .method_not_allowed_fallback(page::method_not_allowed)
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), guard::watch));
+    if !app.config.origins.is_empty() {
+        router = router.layer(cors(&app.config.origins));
+    }
+    router.with_state(app.clone())
+}
+
+fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(panic = text.unwrap_or_default(), "a request panicked");
+    Problem::internal().into_response()
+}
+
+fn cors(origins: &[String]) -> CorsLayer {
+    let allowed = if origins.iter().any(|o| o == "*") {
+        AllowOrigin::any()
+    } else {
+        let values = origins.iter().filter_map(|o| HeaderValue::from_str(o).ok());
+        AllowOrigin::list(values.filter(|v| v != "*"))
+    };
+    CorsLayer::new()
+        .allow_origin(allowed)
+        .allow_methods([Method::GET, Method::POST, Method::PUT])
+        .allow_headers([header::CONTENT_TYPE, header::AUTHORIZATION, header::ACCEPT])
+        .expose_headers([header::RETRY_AFTER])
+        .max_age(Duration::from_secs(3600))
+}
+
+fn described() -> OpenApiRouter<Arc<App>> {
+    let info = utoipa::openapi::InfoBuilder::new()
+        .title("zkinfer verification service")
+        .version(env!("CARGO_PKG_VERSION"))
+        .description(Some(
+            "Checks proofs that an output is a committed model's answer to an input. The service holds cards, never \
+             weights. Results are receipts; every other answer is a problem (RFC 9457) with a stable `code`.",
+        ))
+        .license(Some(utoipa::openapi::License::new("MIT OR Apache-2.0")))
+        .build();
+    let empty = OpenApi::new(info, utoipa::openapi::Paths::new());
+    let mut router = OpenApiRouter::with_openapi(empty)
+        .routes(routes!(proofs::verify))
+        .routes(routes!(proofs::verify_batch))
+        .routes(routes!(cards::put_card, cards::card))
+        .routes(routes!(health::live))
+        .routes(routes!(health::ready))
+        .routes(routes!(health::metrics));
+    let description = router.get_openapi_mut();
+    add_common(description);
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
+    router
+}
+
+/// Answers that every endpoint under `/v1/` can give, and those that every endpoint with a body can.
+fn add_common(description: &mut OpenApi) {
+    let problem = |text: &str| -> RefOr<utoipa::openapi::Response> {
+        let schema = Ref::from_schema_name("Problem");
+        let content = ContentBuilder::new().schema(Some(schema)).build();
+        ResponseBuilder::new()
+            .description(text)
+            .content(PROBLEM_JSON, content)
+            .build()
+            .into()
+    };
+    let always = [
+        (
+            "429",
+            "This client has too many requests open: `too_many_requests`. Try again after `Retry-After` seconds.",
+        ),
+        ("500", "`internal`: the service's log says more."),
+        (
+            "503",
+            "Too much to do: `overloaded`, `timeout`. Try again after `Retry-After` seconds.",
+        ),
+    ];
+    let with_body = [
+        ("408", "`body_timeout`: the body did not arrive in time."),
+        ("413", "`too_large`: the body is longer than the limit."),
+        (
+            "415",
+            "`unsupported_media_type`: the body is declared to be something else.",
+        ),
+    ];
+    for (path, item) in &mut description.paths.paths {
+        let operations = [&mut item.get, &mut item.post, &mut item.put];
+        for operation in operations.into_iter().flatten() {
+            let mut common: Vec<(&str, &str)> = Vec::new();
+            if path.starts_with("/v1/") {
+                common.extend(always);
+            }
+            if operation.request_body.is_some() {
+                common.extend(with_body);
+            }
+            let responses = &mut operation.responses.responses;
+            for (status, text) in common {
+                responses
+                    .entry(status.to_owned())
+                    .or_insert_with(|| problem(text));
+            }
+        }
+    }
+}
+
+/// The state that handlers take.
+type Shared = State<Arc<App>>;
+
+/// Checks and keeps a card that the operator adds.
+pub fn add(app: &App, bytes: &[u8]) -> Result<zkinfer_circuits::transcript::Digest, Problem> {
+    Ok(cards::add(app, None, bytes)?.0.digest())
+}

@@ -1,0 +1,77 @@
+//! `/health/live`, `/health/ready`, `/metrics`.
+
+use super::Shared;
+use super::proofs::json;
+use crate::lane::aside;
+use crate::problem::Problem;
+use axum::extract::State;
+use axum::http::{StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::sync::atomic::Ordering;
+use utoipa::ToSchema;
+
+/// How the service is.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct Health {
+    /// `live` or `ready`.
+    #[schema(value_type = String)]
+    status: &'static str,
+}
+
+/// Whether the process answers
+#[utoipa::path(
+    get,
+    path = "/health/live",
+    tag = "operation",
+    responses((status = 200, description = "It does.", body = Health))
+)]
+pub async fn live() -> Result<Response, Problem> {
+    json(StatusCode::OK, &Health { status: "live" })
+}
+
+/// Whether requests should be sent here
+#[utoipa::path(
+    get,
+    path = "/health/ready",
+    tag = "operation",
+    responses(
+        (status = 200, description = "They should.", body = Health),
+        (status = 503, description = "The service is stopping (`draining`), or its store does not answer (`internal`).",
+            body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn ready(State(app): Shared) -> Result<Response, Problem> {
+    if app.draining.load(Ordering::Relaxed) {
+        return Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "draining",
+            "the service is stopping",
+        ));
+    }
+    let shared = app.clone();
+    let totals = aside(move || shared.store.totals()).await?;
+    totals.map_err(|error| {
+        tracing::error!(%error, "the store failed");
+        Problem {
+            status: StatusCode::SERVICE_UNAVAILABLE.as_u16(),
+            ..Problem::internal()
+        }
+    })?;
+    json(StatusCode::OK, &Health { status: "ready" })
+}
+
+/// Metrics in Prometheus' text format
+#[utoipa::path(
+    get,
+    path = "/metrics",
+    tag = "operation",
+    responses((status = 200, description = "The metrics.", body = String, content_type = "text/plain"))
+)]
+pub async fn metrics(State(app): Shared) -> Result<Response, Problem> {
+    let shared = app.clone();
+    let text = aside(move || shared.metrics.text(&shared)).await?;
+    let text = text.map_err(|_| Problem::internal())?;
+    let format = prometheus_client::encoding::prometheus_text::CONTENT_TYPE;
+    Ok(([(header::CONTENT_TYPE, format)], text).into_response())
+}

@@ -1,0 +1,163 @@
+//! Descriptions of types that are defined elsewhere. `tests/openapi.rs` compares them with what is sent.
+
+#![allow(dead_code, reason = "only described, never made")]
+
+use utoipa::ToSchema;
+
+/// 64 lower-case hexadecimal digits.
+#[derive(ToSchema)]
+#[schema(value_type = String, pattern = "^[0-9a-f]{64}$", example = "1f6ff84ffe8a35c19ad4a7cf5b4ba9a8ab1bcd2e0be5c5a1b9d4b35a8f5a5c11")]
+pub struct Digest(String);
+
+/// A file.
+#[derive(ToSchema)]
+#[schema(value_type = String, format = Binary)]
+pub struct Bytes(Vec<u8>);
+
+/// Result of one check. It is a record, not a proof: whoever does not trust its author checks the proof again.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Receipt {
+    /// Version of the receipt.
+    #[schema(minimum = 1)]
+    receipt_version: u16,
+    /// Version of the proof format that the service reads.
+    #[schema(minimum = 1)]
+    format_version: u16,
+    /// Digest of the card that the proof was checked against.
+    card: Digest,
+    /// Digest of the proof file as it was given.
+    proof: Digest,
+    /// What came out.
+    result: Outcome,
+}
+
+/// What came out of a check.
+#[derive(ToSchema)]
+#[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
+pub enum Outcome {
+    /// The committed model maps every input to its output.
+    Accepted {
+        /// Digest of the statement: card, runs, context.
+        statement: Digest,
+        /// Input and output of every run.
+        #[schema(min_items = 1)]
+        runs: Vec<RunRecord>,
+        /// The context, in hexadecimal digits.
+        #[schema(pattern = "^([0-9a-f]{2})*$")]
+        context: String,
+    },
+    /// Nothing was shown.
+    Rejected {
+        /// Kind of reason.
+        class: Class,
+        /// Stable code of the reason.
+        #[schema(pattern = "^[a-z][a-z0-9_]*$")]
+        code: String,
+        /// For people; may change.
+        message: String,
+    },
+}
+
+/// Kinds of reasons to refuse.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum Class {
+    /// The bytes are not what they should be, or more than the limits allow.
+    Malformed,
+    /// Written in another version of the format.
+    WrongVersion,
+    /// The card cannot be used.
+    InvalidCard,
+    /// The proof is about a model that was not asked about.
+    UnknownModel,
+    /// The proof is about another input, output, context or number of runs than the expected one.
+    StatementMismatch,
+    /// The proof does not show what it claims.
+    InvalidProof,
+}
+
+/// One run of a statement.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RunRecord {
+    /// The input.
+    input: SideRecord,
+    /// The output.
+    output: SideRecord,
+}
+
+/// An input or an output of a statement.
+#[derive(ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
+pub enum SideRecord {
+    /// The integers themselves.
+    Public {
+        /// All tensors concatenated.
+        values: Vec<u16>,
+        /// Digest of the side.
+        digest: Digest,
+    },
+    /// Commitments to them.
+    Committed {
+        /// Compressed points in hexadecimal digits.
+        points: Vec<String>,
+        /// Digest of the side.
+        digest: Digest,
+    },
+}
+
+/// What a model's inputs and outputs are called and what their integers stand for.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Interface {
+    /// Name of the model, for people.
+    name: String,
+    /// Inputs, in order.
+    inputs: Vec<Tensor>,
+    /// Outputs, in order.
+    outputs: Vec<Tensor>,
+}
+
+/// A tensor: `real = scale · (integer − zero_point)`, with one scale and zero point for all or one for each element.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct Tensor {
+    /// Name of the tensor.
+    name: String,
+    /// Shape; the product is the number of elements.
+    shape: Vec<usize>,
+    /// Real value of one integer step.
+    scale: Vec<f64>,
+    /// The integer that stands for 0.
+    zero_point: Vec<f64>,
+}
+
+/// An input or an output that the caller knows. A digest may stand beside it, and has to be the right one then.
+#[derive(ToSchema)]
+#[serde(tag = "kind", rename_all = "snake_case")]
+pub enum ExpectedSide {
+    /// The integers of the statement.
+    Public {
+        /// All tensors concatenated.
+        values: Vec<u16>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+    /// Commitments to them.
+    Committed {
+        /// Compressed points in hexadecimal digits.
+        #[schema(max_items = 4096)]
+        points: Vec<String>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+    /// Real numbers: the card says which integers stand for them.
+    Real {
+        /// One list for each tensor.
+        #[schema(max_items = 1024)]
+        tensors: Vec<Vec<f32>>,
+        /// Digest of the side.
+        digest: Option<Digest>,
+    },
+}

@@ -1,0 +1,111 @@
+//! Reading bodies: bounded in bytes, in time, and in memory over all requests.
+
+use crate::problem::Problem;
+use axum::body::Body;
+use axum::extract::Request;
+use axum::http::{HeaderMap, StatusCode, header};
+use http_body_util::BodyExt;
+use std::sync::Arc;
+use std::time::Duration;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore};
+
+/// Unit of [`Memory`], so that its counter does not overflow.
+const UNIT: usize = 1 << 10;
+
+/// Memory for bodies, of all requests together.
+#[derive(Clone, Debug)]
+pub struct Memory(Arc<Semaphore>);
+
+impl Memory {
+    pub fn new(bytes: usize) -> Memory {
+        let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
+        Memory(Arc::new(Semaphore::new(units)))
+    }
+}
+
+/// A body, and its share of the memory.
+#[derive(Debug)]
+pub struct Received {
+    pub bytes: Vec<u8>,
+    _share: Option<OwnedSemaphorePermit>,
+}
+
+/// Reads a body of at most `limit` bytes within `time`.
+///
+/// # Errors
+/// 413, 408, 503 if all memory for bodies is taken, 400 if the connection breaks.
+pub async fn read(
+    request: Request,
+    memory: &Memory,
+    limit: usize,
+    time: Duration,
+) -> Result<Received, Problem> {
+    let announced = request
+        .headers()
+        .get(header::CONTENT_LENGTH)
+        .and_then(|v| v.to_str().ok()?.parse::<u64>().ok());
+    if announced.is_some_and(|n| n > limit as u64) {
+        return Err(Problem::too_large("the body", limit));
+    }
+    let late = || {
+        Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            format!("the body did not arrive within {time:?}"),
+        )
+    };
+    let collected = collect(request.into_body(), memory, limit);
+    tokio::time::timeout(time, collected)
+        .await
+        .map_err(|_| late())?
+}
+
+/// Memory is taken as data arrive, not as they are announced.
+async fn collect(mut body: Body, memory: &Memory, limit: usize) -> Result<Received, Problem> {
+    let mut bytes = Vec::new();
+    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut paid = 0usize;
+    while let Some(frame) = body.frame().await {
+        let frame = frame.map_err(|e| Problem::malformed(format!("the body broke off: {e}")))?;
+        let Ok(data) = frame.into_data() else {
+            continue;
+        };
+        if data.len() > limit - bytes.len() {
+            return Err(Problem::too_large("the body", limit));
+        }
+        let needed = (bytes.len() + data.len()).div_ceil(UNIT);
+        if needed > paid {
+            // In steps, and what `Vec` grows by is at most twice of what it holds.
+            let units = (needed - paid).max(16) as u32;
+            let more = memory.0.clone().try_acquire_many_owned(units);
+            let more = more.map_err(|_| Problem::overloaded("no memory for another body"))?;
+            paid += units as usize;
+            match &mut share {
+                Some(share) => share.merge(more),
+                None => share = Some(more),
+            }
+        }
+        bytes.extend_from_slice(&data);
+    }
+    Ok(Received {
+        bytes,
+        _share: share,
+    })
+}
+
+/// Whether a body is declared to be one of `types`, parameters left out; `None` where nothing is declared.
+pub fn declared(headers: &HeaderMap, types: &[&str]) -> Option<bool> {
+    let value = headers.get(header::CONTENT_TYPE)?;
+    let text = value.to_str().unwrap_or_default();
+    let essence = text.split(';').next().unwrap_or_default().trim();
+    Some(types.iter().any(|t| essence.eq_ignore_ascii_case(t)))
+}
+
+/// The answer to a body of another type.
+pub fn unsupported(wanted: &str) -> Problem {
+    Problem::new(
+        StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "unsupported_media_type",
+        format!("the body has to be {wanted}, declared as such in Content-Type"),
+    )
+}

@@ -1,0 +1,45 @@
+//! HTTP service that checks proofs: it holds cards, never a model, and nothing that it is sent is trusted.
+//!
+//! ```no_run
+//! # async fn run() -> Result<(), zkinfer_server::StartError> {
+//! let server = zkinfer_server::Server::bind(zkinfer_server::Config::default()).await?;
+//! server.run(zkinfer_server::stop_signal()).await;
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! | module | what |
+//! |---|---|
+//! | [`config`] | every bound and default |
+//! | `serve` | listening, connections, draining |
+//! | `guard` | what happens around every request: identity, log line, limits, time-outs |
+//! | `body` | reading bodies, bounded in bytes and time |
+//! | `api` | the endpoints and their description |
+//! | `ask` | requests as they are sent, and what they mean to the library |
+//! | `task` | from a request to a verdict |
+//! | `cache` | checked cards in memory |
+//! | `lane` | processor time, bounded, off the threads that do the networking |
+//! | `store` | cards and used contexts on disk |
+//! | `problem` | every answer that is not a result |
+//! | `metrics`, `page` | Prometheus, static files |
+//!
+//! The user's guide is `docs/server.md`.
+
+mod api;
+mod ask;
+mod body;
+mod cache;
+pub mod config;
+mod guard;
+mod lane;
+mod metrics;
+mod page;
+mod problem;
+mod serve;
+mod store;
+mod task;
+
+pub use api::openapi;
+pub use config::Config;
+pub use serve::{Server, StartError, stop_signal};
+pub use store::StoreError;

@@ -1,0 +1,126 @@
+//! Answers that are not results: problem details (RFC 9457) with a stable code.
+
+use crate::api::schema;
+use axum::http::{HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::borrow::Cow;
+use utoipa::ToSchema;
+use zkinfer_circuits::receipt::{Class, Refusal};
+
+/// Content type of a [`Problem`].
+pub const PROBLEM_JSON: &str = "application/problem+json";
+
+/// Why there is no result.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
+pub struct Problem {
+    /// The HTTP status.
+    #[schema(minimum = 400, maximum = 599)]
+    pub status: u16,
+    /// What the status is called.
+    #[schema(value_type = String)]
+    pub title: Cow<'static, str>,
+    /// Stable code: never reused for something else.
+    #[schema(value_type = String, pattern = "^[a-z][a-z0-9_]*$", example = "unknown_card")]
+    pub code: &'static str,
+    /// Kind of reason, where a file was refused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<schema::Class>, nullable = false)]
+    pub class: Option<Class>,
+    /// For people; may change.
+    pub detail: String,
+}
+
+impl Problem {
+    pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        Problem {
+            status: status.as_u16(),
+            title: status.canonical_reason().unwrap_or("error").into(),
+            code,
+            class: None,
+            detail: detail.into(),
+        }
+    }
+
+    pub fn malformed(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
+    }
+
+    pub fn statement(detail: impl Into<String>) -> Problem {
+        Problem::new(StatusCode::BAD_REQUEST, "unusable_statement", detail)
+    }
+
+    pub fn too_large(what: &str, limit: usize) -> Problem {
+        Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "too_large",
+            format!("{what} is longer than {limit} bytes"),
+        )
+    }
+
+    pub fn overloaded(detail: &'static str) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
+    }
+
+    pub fn timeout(detail: &'static str) -> Problem {
+        Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail)
+    }
+
+    /// What went wrong is in the log, not in the answer.
+    pub fn internal() -> Problem {
+        Problem::new(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "internal",
+            "the service failed; its log says why",
+        )
+    }
+
+    /// A file that cannot be used, and is not judged as a proof.
+    pub fn refused(refusal: &Refusal) -> Problem {
+        let status = status(refusal.class(), refusal.code());
+        Problem {
+            class: Some(refusal.class()),
+            ..Problem::new(status, refusal.code(), refusal.to_string())
+        }
+    }
+
+    pub fn status(&self) -> StatusCode {
+        StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
+    }
+}
+
+/// The status that goes with a reason to refuse.
+pub fn status(class: Class, code: &str) -> StatusCode {
+    match (class, code) {
+        (_, "too_large") => StatusCode::PAYLOAD_TOO_LARGE,
+        (Class::Malformed | Class::WrongVersion, _) => StatusCode::BAD_REQUEST,
+        _ => StatusCode::UNPROCESSABLE_ENTITY,
+    }
+}
+
+impl IntoResponse for Problem {
+    fn into_response(self) -> Response {
+        let status = self.status();
+        // Strings and a number: there is nothing in it that JSON cannot express.
+        let body = serde_json::to_vec(&self).unwrap_or_default();
+        let mut response = (status, body).into_response();
+        let headers = response.headers_mut();
+        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static(PROBLEM_JSON));
+        let busy = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::SERVICE_UNAVAILABLE,
+        ];
+        if busy.contains(&status) {
+            headers.insert(header::RETRY_AFTER, HeaderValue::from_static("1"));
+        }
+        if status == StatusCode::UNAUTHORIZED {
+            headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
+        }
+        response.extensions_mut().insert(Code(self.code));
+        response
+    }
+}
+
+/// What the log calls an answer.
+#[derive(Clone, Copy, Debug)]
+pub struct Code(pub &'static str);

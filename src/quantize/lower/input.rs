@@ -1,0 +1,175 @@
+//! Inputs of the program: their steps and zero points.
+
+use zkinfer_circuits::program::Node;
+
+use super::{Act, Lowering, Plane, Value};
+use crate::graph::NodeId;
+use crate::model::TensorInterface;
+use crate::quantize::QuantizeError;
+use crate::quantize::network::shorten;
+
+/// Most elements of an input that are looked at one by one.
+const MAX_FEATURES: usize = 512;
+/// Features whose ranges differ by more than this have scales of their own.
+const UNEVEN: f64 = 16.0;
+
+impl Lowering<'_> {
+    pub(super) fn inputs(&mut self) -> Result<Vec<TensorInterface>, QuantizeError> {
+        let mut out = Vec::new();
+        for &id in &self.graph.inputs {
+            let node = self
+                .graph
+                .nodes
+                .get(id)
+                .ok_or_else(|| QuantizeError::Shape {
+                    layer: format!("input node {id}"),
+                    reason: "does not exist",
+                })?;
+            let len = node.len();
+            let value = self.network.push(Node::Input { len: len as u32 });
+            if let Some(interface) = self.chained.get(out.len()).cloned() {
+                interface.check(len)?;
+                let scale: Vec<f64> = (0..len).map(|i| interface.scale_at(i)).collect();
+                let offset = (0..len)
+                    .map(|i| -scale[i] * interface.zero_point_at(i))
+                    .collect();
+                self.values[id] = Some(Value::Act(Act {
+                    planes: vec![Plane { value, scale }],
+                    offset,
+                }));
+                out.push(interface);
+                continue;
+            }
+            let (name, shape) = (node.name.clone(), node.shape.clone());
+            if let Some(scales) = self.feature_scales(id) {
+                let (scale, zero): (Vec<f64>, Vec<f64>) = scales.into_iter().unzip();
+                let offset = scale.iter().zip(&zero).map(|(s, z)| -s * z).collect();
+                self.values[id] = Some(Value::Act(Act {
+                    planes: vec![Plane {
+                        value,
+                        scale: scale.clone(),
+                    }],
+                    offset,
+                }));
+                out.push(TensorInterface {
+                    name,
+                    shape,
+                    scale: shorten(scale),
+                    zero_point: shorten(zero),
+                });
+                continue;
+            }
+            let (scale, zero) = self.input_scale(id);
+            self.values[id] = Some(Value::Act(Act {
+                planes: vec![Plane {
+                    value,
+                    scale: vec![scale; len],
+                }],
+                offset: vec![-scale * zero; len],
+            }));
+            out.push(TensorInterface {
+                name,
+                shape,
+                scale: vec![scale],
+                zero_point: vec![zero],
+            });
+        }
+        Ok(out)
+    }
+
+    /// Step and zero point of every element of an input that is a list of features of very different ranges (a table's
+    /// columns). Not for images and other inputs whose elements are alike.
+    pub(super) fn feature_scales(&self, id: NodeId) -> Option<Vec<(f64, f64)>> {
+        let node = &self.graph.nodes[id];
+        let len = node.len();
+        let flat = node.shape.iter().filter(|&&l| l > 1).count() <= 1;
+        let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        // What is read step by step has one scale in all steps.
+        let stepped = |&reader: &NodeId| self.graph.nodes[reader].tie.is_some();
+        if self.readers[id].iter().any(stepped) {
+            return None;
+        }
+        if !flat || !(2..=MAX_FEATURES).contains(&len) || (low_is_hard && high_is_hard) {
+            return None;
+        }
+        let feature = |i: usize| {
+            let only = |e: usize| if e == i { 0 } else { usize::MAX };
+            let seen = self.stats.element(id, i);
+            let likely = self.stats.channels(id, 1, only);
+            let (low, high) = likely.first().copied().unwrap_or(seen);
+            (seen, (low, high))
+        };
+        let features: Vec<_> = (0..len).map(feature).collect();
+        let mut widths: Vec<f64> = features.iter().map(|(seen, _)| seen.1 - seen.0).collect();
+        widths.sort_by(f64::total_cmp);
+        let largest = *widths.last()?;
+        if widths[len / 4] <= 0.0 || widths[len / 4] * UNEVEN > largest {
+            return None;
+        }
+        let top = self.network.top();
+        let one = |&(seen, (low, high)): &((f64, f64), (f64, f64))| {
+            let middle = (seen.0 + seen.1) / 2.0;
+            let widened = |v: f64| middle + (v - middle) * (1.0 + self.network.headroom);
+            let (mut a, b) = (widened(low), widened(high));
+            if seen.0 >= 0.0 && a <= 0.25 * b {
+                a = 0.0;
+            }
+            let least = (a.abs().max(b.abs()) * 1e-3).max(largest * 1e-9);
+            let (a, b) = if b - a < least {
+                (a - least, b + least)
+            } else {
+                (a, b)
+            };
+            let scale = (b - a) / (top - 1.0);
+            (scale, (-a / scale - 1e-9).ceil() + 0.0)
+        };
+        Some(features.iter().map(one).collect())
+    }
+
+    /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
+    /// white) get no margin.
+    pub(super) fn input_scale(&self, id: NodeId) -> (f64, f64) {
+        let headroom = self.network.headroom;
+        let (low, high) = self.stats.tensor(id);
+        let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
+        let (likely_low, likely_high) = self
+            .stats
+            .channels(id, 1, |_| 0)
+            .first()
+            .copied()
+            .unwrap_or((low, high));
+        let middle = (low + high) / 2.0;
+        let widened = |likely: f64| middle + (likely - middle) * (1.0 + headroom);
+        let (mut a, mut b) = (
+            if low_is_hard {
+                low
+            } else {
+                widened(likely_low)
+            },
+            if high_is_hard {
+                high
+            } else {
+                widened(likely_high)
+            },
+        );
+        if low >= 0.0 && a <= 0.25 * b {
+            // Images, counts: non-negative.
+            a = 0.0;
+        } else if high <= 0.0 && b >= 0.25 * a {
+            b = 0.0;
+        }
+        let least = a.abs().max(b.abs()).max(1e-6) * 1e-3;
+        if b - a < least {
+            (a, b) = (a - least, b + least);
+        }
+        // One step to spare: with a whole zero point both ends stay inside, wherever zero is.
+        let mut scale = (b - a) / (self.network.top() - 1.0);
+        if self.stats.whole.get(id) == Some(&true) && scale <= 1.0 {
+            // Indices and counts: whole numbers stay exact.
+            scale = 1.0 / (1.0 / scale).floor();
+        }
+        // (Adding zero turns −0 into 0.)
+        let zero = (-a / scale - 1e-9).ceil() + 0.0;
+        (scale, zero)
+    }
+}

@@ -1,0 +1,227 @@
+//! Functions by two tables: a fine one where the function is steep, a coarse one for the rest.
+//!
+//! A table over a wide range is coarse: `1/√x` on `[0.01, 1]` moves by more than a per cent per step at the lower end if its
+//! argument has 12 bits. So the argument `v` is cut at a knee `c`. With the coarse step `s`,
+//!
+//! ```text
+//! x = max(0, ⌊(v − c)/s + ½⌋),      w = v − s·x,      f(v) ≈ f(w) + (f(c + s·x) − f(c))
+//! ```
+//!
+//! Below the knee `x = 0` and `w = v`; above, `w` stays within half a coarse step of `c`. So `w` has a short range and a fine step,
+//! and both functions are tables. It costs two neurons instead of one. Error beyond the tables' own: above the knee `f(w) − f(c)`
+//! stands for `f(v) − f(c + s·x)`, which is off by at most half a coarse step times the difference of slopes. The result is a
+//! tensor of two planes. Functions that are steep at the upper end are mirrored.
+
+use zkinfer_circuits::program::{Unit, ValueRef};
+
+use super::activation::flat;
+use super::{Acc, AccTerm, Act, Lowering, Plane};
+use crate::graph::NodeId;
+use crate::quantize::QuantizeError;
+
+/// Largest change of a result from one argument to the next, over the range of results, that one table may have.
+const COARSE: f64 = 1.0 / 250.0;
+/// A knee has to bring that down to this fraction.
+const GAIN: f64 = 0.4;
+/// Points at which a function is examined.
+const POINTS: u32 = 512;
+
+/// Where a function is cut.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Knee {
+    /// The argument is negated first: steep at the upper end.
+    mirrored: bool,
+    /// Range of the (negated) argument.
+    domain: (f64, f64),
+    /// Where it is cut.
+    at: f64,
+}
+
+/// Largest change of `f` from one argument to the next on `[from, to]`.
+fn roughness(f: &dyn Fn(f64) -> f64, from: f64, to: f64, step: f64) -> f64 {
+    let at = |j: u32| from + (to - from) * f64::from(j) / f64::from(POINTS);
+    let change = |x: f64| (f(x + step / 2.0) - f(x - step / 2.0)).abs();
+    let worst = |m: f64, c: f64| if c.is_nan() { f64::INFINITY } else { m.max(c) };
+    (0..=POINTS).map(|j| change(at(j))).fold(0.0, worst)
+}
+
+/// The best knee, if one table over `domain` is too coarse for the arguments that were `seen` and two are much better.
+/// `results` is the range of results, `top` the number of steps.
+pub(super) fn find(
+    f: &dyn Fn(f64) -> f64,
+    domain: (f64, f64),
+    seen: (f64, f64),
+    results: f64,
+    top: f64,
+) -> Option<Knee> {
+    let whole = (domain.1 - domain.0) / top;
+    // Right at the ends a step leads beyond what was seen, where the function may be undefined.
+    let seen = (seen.0.max(domain.0) + whole, seen.1.min(domain.1) - whole);
+    let one = roughness(f, seen.0, seen.1, whole);
+    if !one.is_finite() || one <= COARSE * results || seen.1 <= seen.0 {
+        return None;
+    }
+    let mut best: Option<(f64, Knee)> = None;
+    for mirrored in [false, true] {
+        let g = |x: f64| f(if mirrored { -x } else { x });
+        let flip = |r: (f64, f64)| if mirrored { (-r.1, -r.0) } else { r };
+        let (domain, seen) = (flip(domain), flip(seen));
+        for halvings in 1..=8 {
+            let width = (domain.1 - domain.0) * 0.5f64.powi(halvings);
+            let at = domain.0 + width;
+            if at <= seen.0 || at >= seen.1 {
+                continue;
+            }
+            let coarse = (domain.1 - at) / top;
+            let fine = (width + coarse) / top;
+            let above = roughness(&g, at, seen.1, coarse);
+            let worst = roughness(&g, seen.0, at, fine).max(above);
+            if worst < best.as_ref().map_or(one * GAIN, |b| b.0) {
+                let knee = Knee {
+                    mirrored,
+                    domain,
+                    at,
+                };
+                best = Some((worst, knee));
+            }
+        }
+    }
+    best.map(|b| b.1)
+}
+
+/// A table's entries, and the real value of its integers: `low + unit · q`.
+struct Entries {
+    entries: Vec<u16>,
+    low: f64,
+    unit: f64,
+}
+
+/// `f` at `top + 1` arguments from `start` on, within `bounds`.
+fn entries(f: &dyn Fn(f64) -> f64, start: f64, step: f64, top: f64, bounds: (f64, f64)) -> Entries {
+    let mut last = bounds.0;
+    let value = |q: u32| {
+        let v = f(start + step * f64::from(q));
+        last = if v.is_nan() {
+            last
+        } else {
+            v.clamp(bounds.0, bounds.1)
+        };
+        last
+    };
+    let values: Vec<f64> = (0..=top as u32).map(value).collect();
+    let low = values.iter().copied().fold(f64::INFINITY, f64::min);
+    let high = values.iter().copied().fold(f64::NEG_INFINITY, f64::max);
+    let unit = ((high - low) / top).max(low.abs().max(1.0) * 1e-9);
+    let entry = |v: &f64| ((v - low) / unit).round().clamp(0.0, top) as u16;
+    Entries {
+        entries: values.iter().map(entry).collect(),
+        low,
+        unit,
+    }
+}
+
+impl Lowering<'_> {
+    /// Standard deviation of the rounding of what an accumulator reads, at least.
+    pub(super) fn noise(&self, acc: &Acc) -> f64 {
+        let channel = |c: usize| {
+            let term = |t: &AccTerm| {
+                let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
+                row.iter().map(|w| w * w).sum::<f64>() * self.network.rounded(t.source)
+            };
+            acc.terms.iter().map(term).sum::<f64>().sqrt()
+        };
+        (0..acc.channels()).map(channel).fold(0.0, f64::max)
+    }
+
+    /// `f` of an accumulator by two tables; `None` if the accumulator does not allow it.
+    pub(super) fn two_tables(
+        &mut self,
+        id: NodeId,
+        acc: &Acc,
+        f: &dyn Fn(f64) -> f64,
+        knee: Knee,
+        bounds: (f64, f64),
+    ) -> Result<Option<Act>, QuantizeError> {
+        let sign = if knee.mirrored { -1.0 } else { 1.0 };
+        let g = |x: f64| f(sign * x);
+        let (top, count) = (self.network.top(), acc.channels());
+        let mut acc = acc.clone();
+        if knee.mirrored && !acc.affine(&[-1.0], &[0.0]) {
+            return Ok(None);
+        }
+        // Only if the rest fits is anything added to the program.
+        let len = acc.result_len();
+        let probe = Act {
+            planes: vec![Plane {
+                value: ValueRef::new(0),
+                scale: vec![1.0; len],
+            }],
+            offset: vec![0.0; len],
+        };
+        if !acc.covers() || self.fold(&acc, &probe).is_none() {
+            return Ok(None);
+        }
+        let mut coarse = vec![(knee.domain.1 - knee.at) / top; count];
+        self.network.settle(&acc, &mut coarse, true);
+        let step = coarse[0];
+        let at_knee = g(knee.at);
+        let range = bounds.1 - bounds.0;
+        let rest = |x: f64| g(x) - at_knee;
+        let above = entries(&rest, knee.at, step, top, (-range, range));
+        let zero = vec![0.0; count];
+        // Below the knee nothing is added: the first entry stands for zero.
+        let nothing = above.unit * above.entries.first().map_or(0.0, |&q| f64::from(q));
+        let tolerance = 2.0 * range / top;
+        let unit = Unit {
+            window: 1,
+            low: true,
+            high: flat(
+                &g,
+                knee.at + step * top,
+                knee.domain.1 - knee.domain.0,
+                tolerance,
+            ),
+            tables: vec![self.network.table(above.entries)],
+        };
+        let port = 1 + u32::from(unit.exposes_below());
+        let origin = self.helper(id);
+        let node = self
+            .network
+            .emit(&acc, unit, &coarse, knee.at, &zero, origin)?;
+        let cut = (ValueRef { node, port: 0 }, vec![-step; count]);
+        let cut = self.network.results(&acc, &[cut], &zero)?;
+        let Some(short) = self.fold(&acc, &cut) else {
+            return Err(self.shape_error(id, "its argument cannot be cut in two"));
+        };
+        let reach = (knee.domain.0, knee.at + step);
+        let mut fine = vec![(reach.1 - reach.0) / top; count];
+        self.network.settle(&short, &mut fine, true);
+        let below = entries(&g, reach.0, fine[0], top, bounds);
+        let unit = Unit {
+            window: 1,
+            low: flat(&g, reach.0, -(knee.domain.1 - knee.domain.0), tolerance),
+            high: false,
+            tables: vec![self.network.table(below.entries)],
+        };
+        let fine_port = 1 + u32::from(unit.exposes_below());
+        let origin = self.origin(id);
+        let fine_node = self
+            .network
+            .emit(&short, unit, &fine, reach.0, &zero, origin)?;
+        let ports = [
+            (
+                ValueRef {
+                    node: fine_node,
+                    port: fine_port,
+                },
+                vec![below.unit; count],
+            ),
+            (ValueRef { node, port }, vec![above.unit; count]),
+        ];
+        let act = self
+            .network
+            .results(&acc, &ports, &vec![below.low - nothing; count])?;
+        self.network.decode(&act);
+        Ok(Some(act))
+    }
+}

@@ -1,0 +1,72 @@
+//! The choice of `T`: as few bits as the model's outputs allow.
+//!
+//! A proof's cost hardly depends on `T` where tables are small next to the neurons, but its columns of tables double with every
+//! bit. So the default is tried first, and more bits only where the outputs on the calibration samples are too far off.
+
+use zkinfer_circuits::program::MAX_RANGE_BITS;
+
+use super::lower::lower;
+use super::report::evaluate;
+use super::stats::Stats;
+use super::{QuantizeError, QuantizeOptions};
+use crate::graph::Graph;
+use crate::model::QuantizedModel;
+
+/// The default, and the least that is tried.
+pub(super) const DEFAULT_BITS: u32 = 12;
+/// Mean error of an output, over its range, that is good enough: a fifth of what is commonly tolerated.
+const TARGET: f64 = 0.001;
+/// More bits are taken only if they leave at most this fraction of the error.
+const GAIN: f64 = 0.8;
+/// Calibration samples that are run in integers.
+const SAMPLES: usize = 16;
+
+/// The model at the least `T` for which its outputs on calibration samples are close to the float model's, or at the best.
+pub(super) fn automatic(
+    graph: &Graph,
+    stats: &Stats,
+    calibration: &[Vec<Vec<f32>>],
+    options: &QuantizeOptions,
+) -> Result<QuantizedModel, QuantizeError> {
+    let step = calibration.len().div_ceil(SAMPLES).max(1);
+    let samples: Vec<Vec<Vec<f32>>> = calibration.iter().step_by(step).cloned().collect();
+    let mut best: Option<(f64, QuantizedModel)> = None;
+    let mut failure = None;
+    for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
+        let model = match lower(graph, stats, options, bits) {
+            Ok(model) => model,
+            // Some operators need room for counts: more bits may do.
+            Err(e) => {
+                failure.get_or_insert(e);
+                continue;
+            }
+        };
+        let error = error(graph, &model, &samples);
+        tracing::debug!(bits, error, "quantized");
+        if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
+            best = Some((error, model));
+        }
+        if best.as_ref().is_some_and(|b| b.0 <= TARGET) {
+            break;
+        }
+    }
+    match (best, failure) {
+        (Some((_, model)), _) => Ok(model),
+        (None, Some(e)) => Err(e),
+        (None, None) => Err(QuantizeError::NoCalibration),
+    }
+}
+
+/// Largest error of an output over its range; a sample that cannot be run is wrong altogether.
+fn error(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]) -> f64 {
+    let Ok(report) = evaluate(graph, model, samples, &[]) else {
+        return f64::INFINITY;
+    };
+    let missing = report.out_of_range.len() as f64 / samples.len().max(1) as f64;
+    let errors = report.outputs.iter().map(|o| o.relative_error);
+    missing
+        + errors.fold(
+            0.0,
+            |m, e| if e.is_nan() { f64::INFINITY } else { e.max(m) },
+        )
+}

@@ -1,0 +1,179 @@
+//! Committing to a model.
+
+use super::Secret;
+use crate::error::CommitError;
+use crate::model::QuantizedModel;
+use crate::plan::{self, PlanOptions};
+use crate::progress::{self, Progress, Stage, tell};
+use crate::prove::engine::{Engine, generators};
+use crate::prove::fold::{Folder, Matrix};
+use ff::Field;
+use halo2_proofs::poly::commitment::Params;
+use rand_core::CryptoRng;
+use std::sync::{Arc, OnceLock};
+use zkinfer_circuits::card::Card;
+use zkinfer_circuits::support::{self, SupportProof};
+use zkinfer_circuits::verify::{Limits, Plan};
+use zkinfer_circuits::{C, F};
+
+/// Part of a commitment's time before the support proof, about.
+const COMMIT_SHARE: f64 = 0.8;
+
+/// Whether a commitment to the model hides its weights.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+pub enum WeightVisibility {
+    /// Random blinds: the card reveals nothing about the weights.
+    #[default]
+    Hidden,
+    /// No blinds: whoever has the model file can recompute the card, and anyone may test guesses of the weights against it.
+    Public,
+}
+
+/// How a model is committed to.
+#[derive(Clone, Debug, Default)]
+#[non_exhaustive]
+pub struct CommitOptions {
+    /// Name of the model, part of the card.
+    pub name: String,
+    /// Whether the commitment hides the weights.
+    pub weights: WeightVisibility,
+    /// Choice of `k`.
+    pub plan: PlanOptions,
+}
+
+impl CommitOptions {
+    /// Sets the [`name`](Self::name).
+    #[must_use]
+    pub fn with_name(mut self, name: impl Into<String>) -> Self {
+        self.name = name.into();
+        self
+    }
+
+    /// Sets the [visibility of the weights](Self::weights).
+    #[must_use]
+    pub fn with_weights(mut self, weights: WeightVisibility) -> Self {
+        self.weights = weights;
+        self
+    }
+
+    /// Fixes `k`; two models that are chained by a committed boundary need the same.
+    #[must_use]
+    pub fn with_k(mut self, k: u32) -> Self {
+        self.plan.k = Some(k);
+        self
+    }
+}
+
+impl QuantizedModel {
+    /// Commits to the model with hidden weights: plans, draws blinds, computes the model commitment.
+    ///
+    /// # Errors
+    /// A model that fits no supported plan; see [`CommitError`].
+    pub fn commit(self, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
+        self.commit_with(&CommitOptions::default(), rng)
+    }
+
+    /// Commits to the model.
+    ///
+    /// # Errors
+    /// A model that fits no plan that `options` allow; see [`CommitError`].
+    pub fn commit_with(
+        self,
+        options: &CommitOptions,
+        rng: &mut impl CryptoRng,
+    ) -> Result<Secret, CommitError> {
+        self.commit_with_progress(options, rng, &mut progress::silent)
+    }
+
+    /// [`QuantizedModel::commit_with`], with [progress] after every part of the commitment.
+    ///
+    /// # Errors
+    /// As [`QuantizedModel::commit_with`], and [`CommitError::Stopped`].
+    pub fn commit_with_progress(
+        self,
+        options: &CommitOptions,
+        rng: &mut impl CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<Secret, CommitError> {
+        tell(progress, Stage::Commit, 0.0)?;
+        let k = plan::choose(&self.program, &options.plan)?.k;
+        let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
+        let info = self
+            .interface(options.name.clone())
+            .to_info()
+            .map_err(|_| CommitError::Interface)?;
+        Secret::commit(self, k, info, params, options.weights, rng, progress)
+    }
+}
+
+impl Secret {
+    /// Commits to a model.
+    pub(crate) fn commit(
+        model: QuantizedModel,
+        k: u32,
+        info: Vec<u8>,
+        params: Arc<Params<C>>,
+        weights: WeightVisibility,
+        rng: &mut dyn CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<Secret, CommitError> {
+        let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
+        let blind = |rng: &mut _| match weights {
+            WeightVisibility::Hidden => F::random(rng),
+            WeightVisibility::Public => F::ZERO,
+        };
+        let blinds: Vec<Vec<F>> = plan
+            .groups
+            .iter()
+            .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
+            .collect();
+        let matrices = collect_matrices(&plan, &model)?;
+        let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
+        let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
+        let mut points: Vec<C> = Vec::with_capacity(plan.points());
+        for ((group, matrix), blinds) in groups {
+            let done = points.len() as f64 / plan.points().max(1) as f64;
+            tell(progress, Stage::Commit, COMMIT_SHARE * done)?;
+            points.extend(matrix.commit(&generators, group, blinds));
+        }
+        tell(progress, Stage::Support, COMMIT_SHARE)?;
+        let mut card = Card {
+            program: model.program.clone(),
+            k,
+            info,
+            points,
+            support: SupportProof { groups: Vec::new() },
+        };
+        let digest = card.digest();
+        let folder = Folder {
+            generators: &generators,
+            matrices: &matrices,
+            blinds: &blinds,
+        };
+        card.support = support::prove(&params, &digest, &plan.groups, &folder, &mut &mut *rng)
+            .map_err(|_| CommitError::Unlucky)?;
+        tell(progress, Stage::Done, 1.0)?;
+        Ok(Secret {
+            model,
+            plan,
+            params,
+            matrices,
+            blinds,
+            card,
+            digest,
+            engine: Engine::default(),
+            keys: OnceLock::new(),
+        })
+    }
+}
+
+pub(super) fn collect_matrices(
+    plan: &Plan,
+    model: &QuantizedModel,
+) -> Result<Vec<Matrix>, CommitError> {
+    let matrices = plan
+        .groups
+        .iter()
+        .map(|g| Matrix::new(plan, g, &model.weights).ok_or(CommitError::Weights { node: g.node }));
+    matrices.collect()
+}
