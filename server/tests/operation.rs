@@ -176,7 +176,7 @@ fn static_files() {
         ("/index.html", "text/html"),
         ("/sub/", "text/html"),
         ("/app.js", "text/javascript"),
-        ("/app.mjs", "text/javascript"),
+        ("/app.mjs", "application/javascript"),
         ("/verifier.wasm", "application/wasm"),
         ("/style.css", "text/css"),
         ("/digits.card", "application/octet-stream"),

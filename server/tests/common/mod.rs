@@ -388,3 +388,10 @@ pub fn forged(file: &str) -> Vec<u8> {
         payload[last] ^= 1;
     })
 }
+
+/// Longer than a proof may be.
+pub fn huge() -> Vec<u8> {
+    let mut bytes = fixture("digits_0.proof");
+    bytes.resize((1 << 20) + 1, 0);
+    bytes
+}
