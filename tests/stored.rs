@@ -1,4 +1,4 @@
-//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.2x: operators of ONNX-ML, control
+//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.32: operators of ONNX-ML, control
 //! flow, functions, choices. Floats, integers, and a proof of each.
 
 #[path = "common/proof.rs"]
