@@ -1,4 +1,4 @@
-//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.2x: operators of ONNX-ML, control
+//! Small models in `tests/fixtures/onnx`, each with inputs and the outputs of ONNX Runtime 1.32: operators of ONNX-ML, control
 //! flow, functions, choices. Floats, integers, and a proof of each.
 
 #[path = "common/proof.rs"]
@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Deserialize;
+use zkinfer::import::ImportOptions;
 use zkinfer::import::operators::{self, OPERATORS, Support};
 use zkinfer::{Graph, QuantizeOptions};
 use zkinfer_circuits::program::ProgramLimits;
@@ -31,9 +32,13 @@ fn stored() -> BTreeMap<String, Vec<Sample>> {
 
 /// Largest distance of two lists of tensors, over the largest magnitude of each tensor.
 fn distance(got: &[Vec<f32>], want: &[Vec<f32>]) -> f32 {
-    assert_eq!(got.len(), want.len(), "outputs");
+    if got.len() != want.len() {
+        return f32::INFINITY;
+    }
     let one = |(g, w): (&Vec<f32>, &Vec<f32>)| {
-        assert_eq!(g.len(), w.len(), "elements");
+        if g.len() != w.len() {
+            return f32::INFINITY;
+        }
         let size = w.iter().fold(1e-6f32, |m, v| m.max(v.abs()));
         let far = g.iter().zip(w).map(|(g, w)| (g - w).abs() / size);
         far.fold(0.0, f32::max)
@@ -43,15 +48,31 @@ fn distance(got: &[Vec<f32>], want: &[Vec<f32>]) -> f32 {
 
 #[test]
 fn floats_are_those_of_onnx_runtime() {
+    let mut failures = Vec::new();
     for (name, samples) in stored() {
         let bytes = std::fs::read(folder().join(format!("{name}.onnx"))).expect("a model");
-        let graph = Graph::from_onnx(&bytes).unwrap_or_else(|e| panic!("{name}: {e}"));
+        let import = match Graph::import(&bytes, &ImportOptions::default()) {
+            Ok(import) => import,
+            Err(e) => {
+                failures.push(format!("{name}: {e}"));
+                continue;
+            }
+        };
         for sample in samples {
-            let values = graph.run(&sample.inputs).unwrap();
-            let far = distance(&graph.outputs_of(&values), &sample.outputs);
-            assert!(far < 2e-4, "{name}: {far}");
+            let values = import.graph.run(&sample.inputs).unwrap();
+            let got = import.graph.outputs_of(&values);
+            let far = distance(&got, &sample.outputs);
+            // ONNX Runtime couples the probabilities of two classes by an iteration. Not a number is far as well.
+            if !matches!(far, d if d < 1e-3) {
+                let dropped = &import.dropped;
+                let want = &sample.outputs;
+                failures.push(format!(
+                    "{name}: {far}: {got:?}, wanted {want:?}, {dropped:?}"
+                ));
+            }
         }
     }
+    assert!(failures.is_empty(), "{}", failures.join("\n"));
 }
 
 /// Nearest neighbours at the same distance may change places.

@@ -128,9 +128,7 @@ impl<B: Backend> Kernel<B> for Points<'_, B> {
     #[inline(always)]
     fn run(self) -> Vec<Option<EqAffine>> {
         let lanes = B::Base::LANES;
-        let marks: [B::Base; RADIX] = std::array::from_fn(|d| {
-            B::Base::unpack(&[self.constants.marks[d]; MAX_LANES][..lanes])
-        });
+        let marks = self.constants.marks();
         let mut out = Vec::with_capacity(self.compressed.len());
         for some in self.compressed.chunks(WIDTH * lanes) {
             let mut xs = [None; WIDTH * MAX_LANES];

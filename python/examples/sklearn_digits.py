@@ -7,6 +7,7 @@
 # `pip install zkinfer scikit-learn skl2onnx`, then run the cells, or the whole file with `python3 sklearn_digits.py`.
 
 # %%
+import json
 import tempfile
 from pathlib import Path
 
@@ -41,7 +42,6 @@ model = zkinfer.compile(onnx, x_train)
 print(model)
 for tensor in model.outputs:
     print("output", tensor)
-labels = [tensor.name for tensor in model.outputs].index(model.outputs[0].name)
 report = model.evaluate(x_test)
 print(f"{len(report['out_of_range'])} of {report['samples']} test images are outside the calibrated range")
 for output in report["outputs"]:
@@ -58,6 +58,8 @@ secret = model.commit("sklearn digits")
 secret.save(folder / "digits.model")
 secret.card.save(folder / "digits.card")
 print(secret.card, (folder / "digits.card").stat().st_size, "bytes")
+answers = [round(run.outputs[0].item()) for run in secret.infer_many(x_test)]
+print(f"accuracy of the committed model: {np.mean(answers == y_test):.1%}")
 
 # %% [markdown]
 # ## Answer and prove
@@ -69,7 +71,8 @@ for row in image.reshape(8, 8):
     print("".join(" .:-=+*#%@"[int(v * 9 / 16)] * 2 for v in row))
 run = secret.infer(image)
 proof = secret.prove(run, context=nonce)
-print("answer:", [o.ravel().round(3).tolist() for o in run.outputs])
+label, probabilities = run.outputs
+print("answer:", round(label.item()), "with probabilities", probabilities.ravel().round(2).tolist())
 print(proof)
 
 # %% [markdown]
@@ -83,13 +86,18 @@ print(verdict)
 
 # %% [markdown]
 # ## And if the owner lies?
-# Another answer, another image, another model: every lie has a typed reason.
+# Another answer, an answer that is written into the proof, another image, another model: every lie has a typed reason.
 
 # %%
+fields = json.loads(proof.to_json())
+fields["output"]["values"][0] += 1
+forged = zkinfer.Proof.from_json(json.dumps(fields))
+
 lies = {
     "another answer": lambda: verifier.verify(
         proof, input=image, output=[np.roll(o, 1) for o in run.outputs], context=nonce
     ),
+    "a forged answer": lambda: verifier.verify(forged, input=image, context=nonce),
     "another image": lambda: verifier.verify(proof, input=x_test[1], context=nonce),
     "an old proof": lambda: verifier.verify(proof, input=image, context=b"request 18"),
     "a cheaper model": lambda: verifier.verify(

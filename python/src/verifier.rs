@@ -187,7 +187,7 @@ impl Checked {
         if let Some(side) = finished(stated) {
             return Ok(vec![Some(side)]);
         }
-        if several && (stated.is_instance_of::<PyList>() || stated.is_instance_of::<PyTuple>()) {
+        if stated.is_instance_of::<PyList>() || stated.is_instance_of::<PyTuple>() {
             let items: Vec<Bound<'_, PyAny>> = stated.try_iter()?.collect::<PyResult<_>>()?;
             let one = |item: &Bound<'_, PyAny>| match item.is_none() {
                 true => Some(None),

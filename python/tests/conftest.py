@@ -19,7 +19,7 @@ FIXTURES = ROOT / "tests" / "fixtures"
 def x() -> NDArray[np.float32]:
     """Images of digits, of shape (samples, 64)."""
     with np.load(NPZ) as arrays:
-        return np.asarray(arrays["x0"], dtype=np.float32)
+        return np.asarray(arrays["x0"], dtype=np.float32).reshape(-1, 64)
 
 
 @pytest.fixture(scope="session")

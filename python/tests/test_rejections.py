@@ -35,8 +35,10 @@ def check(vector: dict[str, Any]) -> tuple[zkinfer.Verifier, bytes, dict[str, An
     (context,) = {bytes.fromhex(e["context"]) for e in expected}
     stated: dict[str, Any] = {"context": context}
     for name, sides in (("input", inputs), ("output", outputs)):
-        if any(s is not None for s in sides):
-            stated[name] = sides[0] if len(sides) == 1 else sides
+        if len(sides) > 1:
+            stated[name] = sides
+        elif sides[0] is not None:
+            stated[name] = sides[0]
     return zkinfer.Verifier(content(vector["card"])), content(vector["proof"]), stated
 
 

@@ -17,6 +17,12 @@ CONFIG = HERE.parent / "pyproject.toml"
 ENVIRONMENT = {k: v for k, v in os.environ.items() if not k.startswith("MYPY")}
 
 
+@pytest.fixture(scope="module")
+def cache(tmp_path_factory):
+    """What mypy has read of numpy once."""
+    return str(tmp_path_factory.mktemp("mypy"))
+
+
 def run(*arguments: str, cwd: Path) -> str:
     done = subprocess.run(
         [sys.executable, *arguments], cwd=cwd, env=ENVIRONMENT, capture_output=True, text=True, timeout=600
@@ -25,15 +31,14 @@ def run(*arguments: str, cwd: Path) -> str:
     return done.stdout
 
 
-def test_a_typed_program(tmp_path):
+def test_a_typed_program(tmp_path, cache):
     pytest.importorskip("mypy")
-    cache = str(tmp_path / "cache")
     out = run("-m", "mypy", "--config-file", str(CONFIG), "--cache-dir", cache, str(HERE / "typed.py"), cwd=tmp_path)
     assert "no issues found" in out
     assert 0 <= typed.main() <= 9
 
 
-def test_wrong_types_are_found(tmp_path):
+def test_wrong_types_are_found(tmp_path, cache):
     """Control: mypy does see the package's types."""
     pytest.importorskip("mypy")
     wrong = tmp_path / "wrong.py"
@@ -44,7 +49,6 @@ def test_wrong_types_are_found(tmp_path):
         "zkinfer.Limits(5)\n"
         "zkinfer.nothing\n"
     )
-    cache = str(tmp_path / "cache")
     done = subprocess.run(
         [sys.executable, "-m", "mypy", "--config-file", str(CONFIG), "--cache-dir", cache, str(wrong)],
         cwd=tmp_path,

@@ -248,15 +248,16 @@ impl Construction {
             Construction::Comparison | Construction::Logic | Construction::Index => 1,
             Construction::Indicator | Construction::Gate => 2,
             Construction::Linear => 3,
-            Construction::Table => 4,
+            // Argument and result, in two parts where the function is steep.
+            Construction::Table => 5,
             // Two clamps, with steps that fit what is cut off.
             Construction::Clamp => 6,
             Construction::Matrix | Construction::Product => 5,
-            Construction::Softmax | Construction::Recurrence => 5,
+            Construction::Softmax => 5,
             Construction::LogSoftmax | Construction::Trees | Construction::Vectors => 8,
             // One level of the grid, 0.4 %, before and after.
             Construction::Integer => 8,
-            Construction::Norm | Construction::Inlined => 10,
+            Construction::Norm | Construction::Recurrence | Construction::Inlined => 10,
         }
     }
 }

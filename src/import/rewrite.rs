@@ -268,7 +268,6 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             .or_default()
             .push("output".into());
     }
-    let scalars = loops::scalars(graph);
     let mut texts = Vec::new();
     let mut nodes = Vec::with_capacity(graph.node.len());
     for mut node in std::mem::take(&mut graph.node) {
@@ -298,7 +297,6 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             "LpPool" => pools::lp_pool(&node, &mut writer),
             "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
             "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
-            "Loop" => loops::rewrite(&node, &mut writer, &scalars),
             _ => ml::rewrite(&node, &mut writer, &mut texts),
         };
         match done {

@@ -6,7 +6,7 @@ use super::ImportError;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering, Value};
 use super::view::Builder;
-use crate::graph::{Linear, Op};
+use crate::graph::Op;
 
 /// Most elements that [`Topk`] picks, and most that it picks from.
 const MAX_PICKED: usize = 32;
@@ -53,21 +53,9 @@ impl Lowering<'_> {
         let kept = self.gated(&hot, &spread)?;
         let node = self.plain(&kept)?;
         let values = self.emit_lazy(Op::Sum { group: len }, vec![node], vec![runs, count])?;
-        let whole = Builder::new(&[runs * count, len])
-            .walk(runs * count, &[(0, 1)])
-            .walk(len, &[(1, 1)])
-            .build();
-        let layer = Linear {
-            groups: 1,
-            outputs: 1,
-            positions: runs * count,
-            inputs: len,
-            patches: whole,
-            weights: (0..len).map(|i| i as f32).collect(),
-            bias: Vec::new(),
-        };
+        // The place of the one.
         let node = self.plain(&hot)?;
-        let indices = self.emit_lazy(Op::Linear(layer), vec![node], vec![runs, count])?;
+        let indices = self.emit_lazy(Op::ArgMax { len }, vec![node], vec![runs, count])?;
         // The axis back to its place.
         let mut shape: Vec<usize> = order.iter().map(|&d| dims[d]).collect();
         if let Some(last) = shape.last_mut() {

@@ -85,7 +85,7 @@ pub(crate) fn lagrange(generators: &AnyGenerators, row: usize) -> C {
 
 /// A proving key for some prover.
 pub(crate) enum Keys {
-    Engine(AnyKey),
+    Engine(Box<AnyKey>),
     Upstream(Box<upstream::Key>),
 }
 
@@ -104,7 +104,7 @@ impl Keys {
         let description = circuit.description().clone();
         let generators = generators(engine, params)?;
         let key = AnyKey::new(generators, &description, &plan.fixed, vk)?;
-        Ok(Keys::Engine(key))
+        Ok(Keys::Engine(Box::new(key)))
     }
 }
 

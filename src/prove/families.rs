@@ -94,7 +94,7 @@ fn honest_products_and_recurrences_verify() {
 fn products_are_what_they_should_be() {
     let secret = secret_of(products(BITS), 7, 3);
     let input = ramp(12).remove(0);
-    let run = secret.infer_integers(&[input.clone()]).unwrap();
+    let run = secret.infer_integers(std::slice::from_ref(&input)).unwrap();
     let x: Vec<i64> = input.iter().map(|&v| i64::from(v)).collect();
     let bias = [77, -30];
     for (o, bias) in bias.iter().enumerate() {

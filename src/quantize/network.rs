@@ -72,17 +72,18 @@ impl Network {
         }
     }
 
-    /// Like [`Self::width`], counting slots that hold rounded numbers: ones are exact.
-    pub fn rounded(&self, value: ValueRef) -> f64 {
+    /// How many rounded numbers one element of a value sums: constants are exact.
+    pub fn rounded(&self, value: ValueRef) -> usize {
         match self.nodes.get(value.node as usize) {
+            Some(Node::Constant { .. }) => 0,
             Some(Node::View { source, .. }) => self.rounded(*source),
             Some(Node::Concat { sources }) => {
-                let sources = sources.iter().map(|s| self.rounded(*s));
-                sources.fold(0.0, f64::max)
+                sources.iter().map(|s| self.rounded(*s)).max().unwrap_or(1)
             }
-            Some(Node::Sum { source, group }) => self.rounded(*source) * f64::from(*group),
-            Some(Node::Constant { .. }) => 0.0,
-            _ => 1.0,
+            Some(Node::Sum { source, group }) => {
+                self.rounded(*source).saturating_mul(*group as usize)
+            }
+            _ => 1,
         }
     }
 
@@ -198,7 +199,11 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
-        let widths: Vec<f64> = acc.terms.iter().map(|t| self.rounded(t.source)).collect();
+        let widths: Vec<f64> = acc
+            .terms
+            .iter()
+            .map(|t| self.rounded(t.source) as f64)
+            .collect();
         for (c, s) in scales.iter_mut().enumerate() {
             *s = s.max(coarsest * QUIET);
             // No finer than what roundings of the operands make of a value that calibration saw to be constant.

@@ -6,7 +6,7 @@
 use zkinfer_circuits::program::MAX_RANGE_BITS;
 
 use super::lower::lower;
-use super::report::evaluate;
+use super::report::{OutputReport, evaluate};
 use super::stats::Stats;
 use super::{QuantizeError, QuantizeOptions};
 use crate::graph::Graph;
@@ -41,7 +41,7 @@ pub(super) fn automatic(
                 continue;
             }
         };
-        let error = error(graph, &model, &samples);
+        let error = error(graph, stats, &model, &samples);
         tracing::debug!(bits, error, "quantized");
         if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
             best = Some((error, model));
@@ -57,16 +57,23 @@ pub(super) fn automatic(
     }
 }
 
-/// Largest error of an output over its range; a sample that cannot be run is wrong altogether.
-fn error(graph: &Graph, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]) -> f64 {
+/// Largest mean error of an output, over its magnitude or its spread, whichever is less: prices around a thousand that differ by
+/// ten are told apart. A sample that cannot be run is wrong altogether.
+fn error(graph: &Graph, stats: &Stats, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]) -> f64 {
     let Ok(report) = evaluate(graph, model, samples, &[]) else {
         return f64::INFINITY;
     };
     let missing = report.out_of_range.len() as f64 / samples.len().max(1) as f64;
-    let errors = report.outputs.iter().map(|o| o.relative_error);
-    missing
-        + errors.fold(
-            0.0,
-            |m, e| if e.is_nan() { f64::INFINITY } else { e.max(m) },
-        )
+    let relative = |(o, &id): (&OutputReport, &usize)| {
+        let (low, high) = stats.tensor(id);
+        // An output that hardly varies is no scale.
+        let spread = (high - low).max(0.1 * o.range);
+        match o.mean_error / spread.min(o.range) {
+            _ if o.mean_error == 0.0 => 0.0,
+            e if e.is_nan() => f64::INFINITY,
+            e => e,
+        }
+    };
+    let errors = report.outputs.iter().zip(&graph.outputs).map(relative);
+    missing + errors.fold(0.0, f64::max)
 }

@@ -8,8 +8,8 @@ use super::value::{Act, Plane};
 use crate::graph::NodeId;
 use crate::run::HintSolver;
 
-/// Largest step of logits: beyond, probabilities would be off by more than a factor of `√e`.
-const COARSEST: f64 = 1.0;
+/// Largest step of logits: beyond, probabilities would be off by more than an eighth.
+const COARSEST: f64 = 0.25;
 
 /// Logits further than this below the normaliser count as probability zero.
 const DEPTH: f64 = 12.0;
@@ -124,7 +124,7 @@ impl Lowering<'_> {
             let layer = self.graph.nodes[id].name.clone();
             return Err(QuantizeError::Unsupported {
                 layer,
-                reason: "a softmax of logits whose integers are more than 1 apart; subtract what is common to them before the model, or raise range_bits",
+                reason: "a softmax of logits whose integers are more than ¼ apart; subtract what is common to them before the model, or raise range_bits",
             });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);

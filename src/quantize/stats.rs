@@ -165,8 +165,8 @@ impl Stats {
     }
 
     /// Likely range of every channel of tensor `id`: what calibration saw, and at least [`DEVIATIONS`] standard deviations.
-    /// `channel` assigns elements to `count` channels. Ranges of tied tensors are those of each of them, joined: deviations
-    /// of all of them together would be those of none.
+    /// `channel` assigns elements to `count` channels. For tied tensors the tighter of two estimates: of all their values
+    /// together, and the largest of each tensor's own.
     pub fn channels(
         &self,
         id: NodeId,
@@ -174,31 +174,41 @@ impl Stats {
         channel: impl Fn(usize) -> usize,
     ) -> Vec<(f64, f64)> {
         let Some(own) = self.own.get(&id) else {
-            return self.alone(id, count, &channel);
+            return self.likely(&[id], count, &channel);
         };
-        let mut joined = vec![(f64::INFINITY, f64::NEG_INFINITY); count];
-        let mut join = |c: usize, (low, high): (f64, f64)| {
-            if let Some(r) = joined.get_mut(c) {
-                *r = (r.0.min(low), r.1.max(high));
-            }
+        let mut ranges = vec![(f64::INFINITY, f64::NEG_INFINITY); count];
+        let join = |r: &mut (f64, f64), (low, high): (f64, f64)| {
+            *r = (r.0.min(low), r.1.max(high));
         };
-        for &id in own.tied.iter().step_by(own.tied.len().div_ceil(TIED)) {
-            let ranges = self.alone(id, count, &channel);
-            ranges.into_iter().enumerate().for_each(|(c, r)| join(c, r));
+        let some: Vec<NodeId> = own
+            .tied
+            .iter()
+            .copied()
+            .step_by(own.tied.len().div_ceil(TIED))
+            .collect();
+        for &id in &some {
+            let alone = self.likely(&[id], count, &channel);
+            ranges.iter_mut().zip(alone).for_each(|(r, a)| join(r, a));
         }
-        (0..self.low[id].len()).for_each(|i| join(channel(i), self.element(id, i)));
-        joined
+        let together = self.likely(&some, count, &channel);
+        for (r, t) in ranges.iter_mut().zip(together) {
+            *r = (r.0.max(t.0), r.1.min(t.1));
+        }
+        for i in 0..self.low[id].len() {
+            if let Some(r) = ranges.get_mut(channel(i)) {
+                join(r, self.element(id, i));
+            }
+        }
+        ranges
     }
 
-    /// [`Self::channels`] of one tensor.
-    fn alone(
+    /// [`Self::channels`] of the values of some tensors of equal lengths, each as it is alone.
+    fn likely(
         &self,
-        id: NodeId,
+        ids: &[NodeId],
         count: usize,
         channel: &impl Fn(usize) -> usize,
     ) -> Vec<(f64, f64)> {
-        let own = self.own.get(&id);
-        let (lows, highs) = own.map_or((&self.low[id], &self.high[id]), |o| (&o.low, &o.high));
         #[derive(Clone)]
         struct Channel {
             low: f64,
@@ -217,14 +227,17 @@ impl Stats {
             };
             count
         ];
-        for (i, m) in self.moments.get(id).into_iter().flatten().enumerate() {
-            let (low, high) = (f64::from(lows[i]), f64::from(highs[i]));
-            if let Some(c) = out.get_mut(channel(i)) {
-                c.low = c.low.min(low);
-                c.high = c.high.max(high);
-                c.n += self.samples as f64;
-                c.sum += m.0;
-                c.squares += m.1;
+        for &id in ids {
+            let own = self.own.get(&id);
+            let (low, high) = own.map_or((&self.low[id], &self.high[id]), |o| (&o.low, &o.high));
+            for (i, m) in self.moments[id].iter().enumerate() {
+                if let Some(c) = out.get_mut(channel(i)) {
+                    c.low = c.low.min(f64::from(low[i]));
+                    c.high = c.high.max(f64::from(high[i]));
+                    c.n += self.samples as f64;
+                    c.sum += m.0;
+                    c.squares += m.1;
+                }
             }
         }
         let variance = |c: &Channel| {

@@ -40,7 +40,12 @@ pub enum NotLoaded {
 pub fn cases(root: &Path) -> Vec<Case> {
     let index = std::fs::read_to_string(root.join("INDEX.csv")).expect("an index");
     let case = |line: &str| {
-        let mut columns = line.split(',');
+        // A comma inside quotes is part of a column.
+        let mut quoted = false;
+        let mut columns = line.split(|c: char| {
+            quoted ^= c == '"';
+            c == ',' && !quoted
+        });
         let (name, op) = (columns.next()?.to_string(), columns.next()?.to_string());
         let all = columns.nth(4)?.split_whitespace();
         // `domain:name` in the index, `domain.name` in errors and in the list of operators.

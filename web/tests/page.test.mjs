@@ -213,6 +213,23 @@ test("wrong parameters from a server change nothing but the time", { skip }, asy
   bad.close();
 });
 
+test("starting again stops what is being done", { skip }, async () => {
+  const slow = await serve(DIST, { "/verifier/params/params-9.bin": Buffer.from("not there") });
+  const { page, complaints, done } = await open({}, slow.address);
+  await page.click("#demo-valid");
+  // Making parameters takes seconds; nothing of it comes through afterwards.
+  await page.waitForFunction(() => /Making parameters/.test(document.getElementById("preparing-text").textContent));
+  await page.click("#clear");
+  assert.ok(await page.isHidden("#preparing"));
+  await drop(page, [["digits_0.proof", fixture("digits_0.proof")]]);
+  await page.waitForSelector("#slot-proof[data-state=ready]");
+  assert.equal(await page.getAttribute("#slot-card", "data-state"), "empty");
+  assert.ok(await page.isDisabled("#verify"));
+  assert.deepEqual(complaints, []);
+  await done();
+  slow.close();
+});
+
 test("a service that has the card is asked for it", { skip }, async () => {
   const { Verifier } = await import("../dist/verifier/node.js");
   const { digest } = (await Verifier.load(fixture("digits.card"))).card;

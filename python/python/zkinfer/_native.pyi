@@ -6,6 +6,29 @@ import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeAlias
 
+__all__ = [
+    "Card",
+    "Check",
+    "Commitment",
+    "Integers",
+    "Limits",
+    "Model",
+    "Opening",
+    "Proof",
+    "Receipt",
+    "Receipts",
+    "Run",
+    "Secret",
+    "Tensor",
+    "Verdict",
+    "VerifiedRun",
+    "Verifier",
+    "__version__",
+    "compile",
+    "verify",
+    "verify_many",
+]
+
 __version__: str
 
 @type_check_only

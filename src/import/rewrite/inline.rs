@@ -7,7 +7,7 @@ use tract_onnx::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto,
 };
 
-use super::{Known, attribute, decode, int};
+use super::{Known, Writer, attribute, decode, int, loops};
 
 /// How deep functions and bodies may be nested.
 const DEPTH: usize = 16;
@@ -52,7 +52,21 @@ pub(in crate::import) fn inline(model: &mut ModelProto, opset: i64, limit: usize
         count: 0,
     };
     let mut out = Vec::with_capacity(graph.node.len());
+    let scalars = loops::scalars(graph);
     for node in std::mem::take(&mut graph.node) {
+        if node.op_type == "Loop" && node.domain.is_empty() {
+            let mut writer = Writer {
+                name: super::name_of(&node),
+                count: 0,
+                opset,
+                nodes: Vec::new(),
+                constants: &mut inliner.constants,
+            };
+            if loops::rewrite(&node, &mut writer, &scalars).is_some() {
+                out.append(&mut writer.nodes);
+                continue;
+            }
+        }
         inliner.node(node, &mut known, &mut out, 0);
     }
     graph.node = out;

@@ -1,8 +1,10 @@
-//! `Loop`s whose number of rounds is known, as `Scan`s over the numbers of the rounds.
+//! `Loop`s whose number of rounds is known and whose states keep their shapes, as `Scan`s over the numbers of the rounds: their
+//! steps share weights, which those of a loop that is written out ([`super::inline`]) do not.
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
+use tract_onnx::pb::tensor_shape_proto::dimension;
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 use super::recurrent::{body, ints};
 use super::{Writer, attribute, int};
@@ -67,6 +69,17 @@ fn always(graph: &GraphProto, name: &str, condition: &str) -> bool {
     false
 }
 
+/// The lengths of a tensor, if all are declared.
+fn shape(value: &ValueInfoProto) -> Option<Vec<i64>> {
+    let type_proto::Value::TensorType(tensor) = value.r#type.as_ref()?.value.as_ref()?;
+    let dims = tensor.shape.as_ref()?.dim.iter();
+    dims.map(|d| match d.value {
+        Some(dimension::Value::DimValue(len)) => Some(len),
+        _ => None,
+    })
+    .collect()
+}
+
 pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, scalars: &Scalars) -> Option<()> {
     let mut graph = attribute(node, "body")?.g.clone()?;
     let known = |at: usize| {
@@ -79,6 +92,15 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, scalars: &Scalars) -> Op
     }
     let states = node.input.len().checked_sub(2)?;
     if graph.input.len() != states + 2 || graph.output.len() < states + 1 {
+        return None;
+    }
+    // Functions and graphs in the body have to be written out first, and so do states that grow.
+    let plain = |n: &NodeProto| n.domain.is_empty() && n.attribute.iter().all(|a| a.g.is_none());
+    let keeps = |i: usize| {
+        let (before, after) = (shape(&graph.input[2 + i]), shape(&graph.output[1 + i]));
+        before.is_some() && before == after
+    };
+    if !graph.node.iter().all(plain) || !(0..states).all(keeps) {
         return None;
     }
     let condition = graph.input.remove(1);

@@ -350,7 +350,7 @@ fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()>
             (_, [], _) if classes > 2 => (votes, sums),
             (2, [], _) => {
                 // The score of the second class and its negation.
-                let both = w.floats(vec![1.0, -1.0], &[1, 2]);
+                let both = w.floats(vec![-1.0, 1.0], &[1, 2]);
                 let both = w.op("MatMul", &[&sums, &both]);
                 (votes, both)
             }

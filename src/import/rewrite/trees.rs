@@ -166,10 +166,10 @@ fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<Vec<Tree>> {
     }
     let mut seen: Vec<i64> = Vec::new();
     let mut out = Vec::new();
-    for root in 0..n {
+    for (root, tree) in tree_of.iter().enumerate().take(n) {
         // The first node of a tree is its root.
-        if !seen.contains(&tree_of[root]) {
-            seen.push(tree_of[root]);
+        if !seen.contains(tree) {
+            seen.push(*tree);
             out.push(follow(root, &places)?);
         }
     }

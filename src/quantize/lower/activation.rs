@@ -289,7 +289,7 @@ impl Lowering<'_> {
         // Too coarse in places, for an argument that is known better than that.
         if !many
             && self.network.tables.len() < TABLES
-            && self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
+            && NOISE * self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
             && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
             && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
         {
@@ -359,6 +359,8 @@ const MANY: usize = 6;
 /// Up to this many functions every use has a table of its own, which is more precise.
 const CROWDED: usize = 48;
 
+/// Standard deviation of a rounding, in steps.
+const NOISE: f64 = 0.29;
 /// From this many tables on every function has one.
 const TABLES: usize = 40;
 

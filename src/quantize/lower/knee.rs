@@ -121,12 +121,12 @@ fn entries(f: &dyn Fn(f64) -> f64, start: f64, step: f64, top: f64, bounds: (f64
 }
 
 impl Lowering<'_> {
-    /// Standard deviation of the rounding of what an accumulator reads, at least.
+    /// Root of the sum of squares of what one step of everything that an accumulator reads makes of it.
     pub(super) fn noise(&self, acc: &Acc) -> f64 {
         let channel = |c: usize| {
             let term = |t: &AccTerm| {
                 let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
-                row.iter().map(|w| w * w).sum::<f64>() * self.network.rounded(t.source)
+                row.iter().map(|w| w * w).sum::<f64>() * self.network.rounded(t.source) as f64
             };
             acc.terms.iter().map(term).sum::<f64>().sqrt()
         };

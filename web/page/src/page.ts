@@ -11,6 +11,8 @@ interface Loaded {
 
 type Slot = "card" | "proof" | "input";
 
+/** As the limits of the verifier. */
+const LARGEST_FILE = 1 << 26;
 const EMPTY: Record<Slot, string> = { card: "none yet", proof: "none yet", input: "none: taken from the proof" };
 const STAGES: Record<Stage, [step: number, text: string]> = {
   "card-read": [0, "Reading the card …"],
@@ -25,6 +27,8 @@ let worker = new VerifierWorker();
 let verifier: RemoteVerifier | undefined;
 let proof: (Loaded & { info: ProofInfo }) | undefined;
 let input: Loaded | undefined;
+/** Calls that take long and are not answered yet. */
+let busy = 0;
 /** Counts what was given, so that late answers about earlier files are dropped. */
 let turn = 0;
 
@@ -100,6 +104,7 @@ async function prepare(file: Loaded, mine: number): Promise<void> {
   const row = find("preparing");
   row.hidden = false;
   try {
+    busy++;
     const loaded = await worker.load(file.bytes, {
       onProgress: (stage) => {
         const [step, text] = STAGES[stage];
@@ -120,6 +125,7 @@ async function prepare(file: Loaded, mine: number): Promise<void> {
     showRefused(error, null);
     if (error instanceof ZkinferError && error.class === "internal") worker = new VerifierWorker();
   } finally {
+    busy--;
     if (mine === turn) row.hidden = true;
   }
 }
@@ -157,6 +163,7 @@ async function verify(): Promise<void> {
   verifyButton.disabled = true;
   verifyButton.textContent = "Verifying …";
   let started = false;
+  busy++;
   try {
     if (trusted !== "" && trusted !== verifier.card.digest) {
       throw new ZkinferError("unknown_model", "unknown_model", `the card is of model ${verifier.card.digest}, you trust ${trusted}`);
@@ -176,6 +183,7 @@ async function verify(): Promise<void> {
     showRefused(error, started ? worker.lastMilliseconds : null);
     if (error instanceof ZkinferError && error.class === "internal") restart();
   } finally {
+    busy--;
     verifyButton.textContent = "Verify";
     verifyButton.disabled = !verifier || !proof;
   }
@@ -216,6 +224,12 @@ function restart(): void {
 
 function clear(): void {
   turn++;
+  if (busy > 0) {
+    // Only the end of a worker ends what it is doing.
+    worker.terminate();
+    worker = new VerifierWorker();
+    verifier = undefined;
+  }
   forget("card");
   forget("proof");
   input = undefined;
@@ -250,9 +264,11 @@ async function askForCard(): Promise<void> {
 }
 
 async function takeFiles(list: FileList | null | undefined): Promise<void> {
-  const files = Array.from(list ?? []);
-  if (files.length === 0) return;
+  const given = Array.from(list ?? []);
+  const files = given.filter(({ size }) => size <= LARGEST_FILE);
+  if (given.length === 0) return;
   await take(await Promise.all(files.map(async (file) => ({ name: file.name, bytes: new Uint8Array(await file.arrayBuffer()) }))));
+  if (files.length < given.length) trouble(`Files of more than ${bytesText(LARGEST_FILE)} are neither cards nor proofs, and were not read.`);
 }
 
 /** Nothing that goes wrong goes unseen. */
