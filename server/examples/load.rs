@@ -26,6 +26,8 @@ type Failure = Box<dyn std::error::Error + Send + Sync>;
 
 /// Nothing takes longer.
 const PATIENCE: Duration = Duration::from_secs(60);
+/// How long the service keeps a connection on which nothing happens, less what a timer may be early by.
+const IDLE: Duration = Duration::from_millis(1900);
 /// Requests that are sent before anything is measured.
 const WARM_UP: usize = 500;
 
@@ -243,6 +245,8 @@ struct Outcome {
     /// By kind: how long each answer took, in seconds; how many were turned away.
     kinds: BTreeMap<&'static str, (Vec<f64>, usize)>,
     proofs: usize,
+    /// Connections that the service closed because they were not used.
+    idles: usize,
 }
 
 fn phase(
@@ -266,7 +270,7 @@ fn phase(
 
     let (next, over) = (AtomicUsize::new(0), AtomicBool::new(false));
     let outcomes = Mutex::new(BTreeMap::<&'static str, (Vec<f64>, usize)>::new());
-    let proofs = AtomicUsize::new(0);
+    let (proofs, idles) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let start = Instant::now();
     let failure = std::thread::scope(|scope| {
         let slow: Vec<_> = (0..8)
@@ -279,6 +283,7 @@ fn phase(
             .collect();
         let work = || -> Result<(), Failure> {
             let mut stream = connect(service.address)?;
+            let mut used = Instant::now();
             loop {
                 let number = next.fetch_add(1, Ordering::Relaxed);
                 if number >= requests {
@@ -290,10 +295,20 @@ fn phase(
                 if kind.status == 0 {
                     stream.write_all(&kind.bytes)?;
                     stream = connect(service.address)?;
+                    used = Instant::now();
                     continue;
                 }
-                let (status, body) = call(&mut stream, &kind.bytes)
-                    .map_err(|e| format!("{}: no answer: {e}", kind.name))?;
+                let idle = used.elapsed();
+                let mut answer = call(&mut stream, &kind.bytes);
+                if answer.is_err() && idle > IDLE {
+                    // The service closed a connection that was not used for long; nobody has read the request.
+                    idles.fetch_add(1, Ordering::Relaxed);
+                    stream = connect(service.address)?;
+                    answer = call(&mut stream, &kind.bytes);
+                }
+                used = Instant::now();
+                let (status, body) =
+                    answer.map_err(|e| format!("{}: no answer: {e}, idle {idle:?}", kind.name))?;
                 let took = begun.elapsed().as_secs_f64();
                 let value: Value = serde_json::from_slice(&body)?;
                 let turned_away = overload && [429, 503].contains(&status);
@@ -311,6 +326,7 @@ fn phase(
                 drop(outcomes);
                 if kind.broken {
                     stream = connect(service.address)?;
+                    used = Instant::now();
                 }
             }
         };
@@ -336,6 +352,7 @@ fn phase(
         time,
         kinds,
         proofs: proofs.into_inner(),
+        idles: idles.into_inner(),
     })
 }
 
@@ -371,9 +388,10 @@ impl Outcome {
         let seconds = self.time.as_secs_f64();
         let answers = all.len() + turned_away;
         println!(
-            "{seconds:.1} s: {:.0} answers and {:.0} checked proofs in a second; nothing lost, nothing wrong",
+            "{seconds:.1} s: {:.0} answers and {:.0} checked proofs in a second; nothing lost, nothing wrong; {} idle connections were opened again",
             answers as f64 / seconds,
-            self.proofs as f64 / seconds
+            self.proofs as f64 / seconds,
+            self.idles
         );
     }
 }

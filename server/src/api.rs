@@ -26,8 +26,9 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
+use utoipa::openapi::schema::AdditionalProperties;
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
-use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
+use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
@@ -115,10 +116,27 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(health::metrics));
     let description = router.get_openapi_mut();
     add_common(description);
+    close_variants(description);
     let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
     let components = description.components.get_or_insert_default();
     components.add_security_scheme("token", SecurityScheme::Http(token));
     router
+}
+
+/// Variants of tagged enums refuse unknown fields, which `utoipa` does not say of them.
+fn close_variants(description: &mut OpenApi) {
+    let schemas = description.components.get_or_insert_default();
+    for name in ["ExpectedSide", "Outcome", "SideRecord"] {
+        let Some(RefOr::T(Schema::OneOf(variants))) = schemas.schemas.get_mut(name) else {
+            continue;
+        };
+        for variant in &mut variants.items {
+            if let RefOr::T(Schema::Object(object)) = variant {
+                let closed = AdditionalProperties::FreeForm(false);
+                object.additional_properties = Some(Box::new(closed));
+            }
+        }
+    }
 }
 
 /// Answers that every endpoint under `/v1/` can give, and those that every endpoint with a body can.

@@ -180,7 +180,7 @@ fn memory(verifier: &Verifier) -> usize {
     });
     let public = public.flatten().map(|term| match &term.weights {
         Weights::Public(weights) => 8 * weights.capacity(),
-        Weights::Committed | Weights::Shared(_) | Weights::Value { .. } => 0,
+        _ => 0,
     });
     // Program and plan hold a copy each of what is public.
     let public = 2 * public.sum::<usize>();
