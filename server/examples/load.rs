@@ -156,11 +156,10 @@ struct Kind {
     /// In twenty.
     share: usize,
     bytes: Vec<u8>,
+    /// 0: not a whole request, and no answer.
     status: u16,
     check: fn(&Value) -> bool,
     proofs: usize,
-    /// Not a whole request: the connection is closed afterwards.
-    broken: bool,
 }
 
 fn kinds() -> Result<Vec<Kind>, Failure> {
@@ -180,7 +179,6 @@ fn kinds() -> Result<Vec<Kind>, Failure> {
         status,
         check,
         proofs,
-        broken: false,
     };
     let verify = |body: &Value| post("/v1/verify", body);
     let ask = |model: &str, proof: &[u8]| -> Result<Value, Failure> {
@@ -212,7 +210,7 @@ fn kinds() -> Result<Vec<Kind>, Failure> {
     let mut damaged = fixture("digits.card")?;
     damaged[100] ^= 1;
     let huge = b"POST /v1/verify HTTP/1.1\r\nhost: load\r\ncontent-type: application/json\r\ncontent-length: 99999999999\r\n\r\n{";
-    let mut kinds = vec![
+    let kinds = vec![
         kind("accepted", 5, verify(&digits), 200, accepted, 1),
         kind("accepted, hidden", 1, verify(&ask("digits", &fixture("digits_hidden.proof")?)?), 200, accepted, 1),
         kind("accepted, convolutions", 2, verify(&cnn), 200, accepted, 1),
@@ -232,9 +230,6 @@ fn kinds() -> Result<Vec<Kind>, Failure> {
         kind("huge body", 1, huge.to_vec(), 413, |v| v["code"] == "too_large", 0),
         kind("half a request", 1, b"POST /v1/verify HTTP/1.1\r\nhost: load\r\ncontent-type: application/json\r\ncontent-length: 500\r\n\r\n{\"card\":".to_vec(), 0, |_| true, 0),
     ];
-    for kind in kinds.iter_mut().rev().take(2) {
-        kind.broken = true;
-    }
     assert_eq!(kinds.iter().map(|k| k.share).sum::<usize>(), 20);
     Ok(kinds)
 }
@@ -307,7 +302,7 @@ fn phase(
                     answer = call(&mut stream, &kind.bytes);
                 }
                 used = Instant::now();
-                let (status, body) =
+                let (status, body, close) =
                     answer.map_err(|e| format!("{}: no answer: {e}, idle {idle:?}", kind.name))?;
                 let took = begun.elapsed().as_secs_f64();
                 let value: Value = serde_json::from_slice(&body)?;
@@ -324,7 +319,7 @@ fn phase(
                     proofs.fetch_add(kind.proofs, Ordering::Relaxed);
                 }
                 drop(outcomes);
-                if kind.broken {
+                if close {
                     stream = connect(service.address)?;
                     used = Instant::now();
                 }
@@ -429,8 +424,8 @@ fn request(method: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
     bytes
 }
 
-/// Sends a request and reads its answer; the connection stays open.
-fn call(stream: &mut TcpStream, request: &[u8]) -> Result<(u16, Vec<u8>), Failure> {
+/// Sends a request and reads its answer: status, body, and whether the service closes the connection.
+fn call(stream: &mut TcpStream, request: &[u8]) -> Result<(u16, Vec<u8>, bool), Failure> {
     stream.write_all(request)?;
     let mut bytes = Vec::new();
     let mut buffer = [0; 1 << 13];
@@ -451,7 +446,8 @@ fn call(stream: &mut TcpStream, request: &[u8]) -> Result<(u16, Vec<u8>), Failur
         let length: usize = length.trim().parse()?;
         if bytes.len() == end + 4 + length {
             let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
-            return Ok((status, bytes[end + 4..].to_vec()));
+            let close = head.lines().any(|l| l == "connection: close");
+            return Ok((status, bytes[end + 4..].to_vec(), close));
         }
     }
 }

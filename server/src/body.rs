@@ -1,11 +1,12 @@
 //! Reading bodies: bounded in bytes, in time, and in memory over all requests.
 
 use crate::problem::Problem;
-use axum::body::Body;
+use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
@@ -20,6 +21,25 @@ impl Memory {
     pub fn new(bytes: usize) -> Memory {
         let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         Memory(Arc::new(Semaphore::new(units)))
+    }
+}
+
+/// Whether the body of a request is read to its end. What follows an unread one on a connection cannot be found, so the
+/// connection is closed, and the answer has to say so.
+#[derive(Clone, Debug)]
+pub struct Progress(Arc<AtomicBool>);
+
+impl Progress {
+    /// Of a request that nobody has begun to read; kept with it.
+    pub fn watch(request: &mut Request) -> Progress {
+        let progress = Progress(Arc::new(AtomicBool::new(request.body().is_end_stream())));
+        request.extensions_mut().insert(progress.clone());
+        progress
+    }
+
+    /// Whether there is nothing left to read.
+    pub fn is_done(&self) -> bool {
+        self.0.load(Ordering::Relaxed)
     }
 }
 
@@ -54,10 +74,15 @@ pub async fn read(
             format!("the body did not arrive within {time:?}"),
         )
     };
+    let progress = request.extensions().get::<Progress>().cloned();
     let collected = collect(request.into_body(), memory, limit);
-    tokio::time::timeout(time, collected)
+    let received = tokio::time::timeout(time, collected)
         .await
-        .map_err(|_| late())?
+        .map_err(|_| late())??;
+    if let Some(Progress(done)) = progress {
+        done.store(true, Ordering::Relaxed);
+    }
+    Ok(received)
 }
 
 /// Memory is taken as data arrive, not as they are announced.

@@ -1,11 +1,12 @@
 //! Around every request: who asks, how long it may take, what is written down.
 
 use crate::api::App;
+use crate::body::Progress;
 use crate::metrics::{RequestLabels, RouteLabels, method};
 use crate::page::protect;
 use crate::problem::{Code, Problem};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -158,7 +159,8 @@ impl Drop for Record {
 }
 
 /// Around everything: request id, limit for each client, time-out, log line, metrics, headers.
-pub async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) -> Response {
+pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+    let progress = Progress::watch(&mut request);
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("other", MatchedPath::as_str).to_owned();
     let client = client(&request, app.config.forwarded);
@@ -198,6 +200,9 @@ pub async fn watch(State(app): State<Arc<App>>, request: Request, next: Next) ->
     };
     let headers = response.headers_mut();
     protect(headers);
+    if !progress.is_done() {
+        headers.insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
     if let Ok(id) = HeaderValue::from_str(&record.id) {
         headers.insert(REQUEST_ID, id);
     }

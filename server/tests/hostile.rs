@@ -132,6 +132,35 @@ fn too_large() {
 }
 
 #[test]
+fn connections_are_closed_after_unread_bodies_and_that_is_said() {
+    let service = Service::with_cards(|c| c.request_bytes = 1000);
+    let request = |kind: &str, body: &str| {
+        format!(
+            "POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n{body}",
+            body.len()
+        )
+    };
+    let long = "x".repeat(5000);
+    for (request, status) in [
+        (request("text/plain", &long), 415),
+        (request("application/json", &long), 413),
+    ] {
+        let answer = Answer::parse(&service.raw(request.as_bytes(), false));
+        assert_eq!(answer.status, status);
+        assert_eq!(answer.header("connection"), Some("close"));
+    }
+    // One that is read leaves the connection open.
+    let mut stream = service.connect();
+    let twice = request("application/json", "{}").repeat(2);
+    stream.write_all(twice.as_bytes()).unwrap();
+    stream.shutdown(std::net::Shutdown::Write).unwrap();
+    let mut answers = String::new();
+    stream.read_to_string(&mut answers).unwrap();
+    assert_eq!(answers.matches("HTTP/1.1 400").count(), 2);
+    assert!(!answers.contains("connection: close"));
+}
+
+#[test]
 fn heads_that_are_too_long() {
     let service = Service::with_cards(|_| {});
     let long = format!(
