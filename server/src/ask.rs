@@ -58,10 +58,25 @@ pub struct ExpectedRun {
     context: Option<String>,
 }
 
-/// An input or an output that the caller knows. Not a tagged enum: serde would read that into many times the memory.
+/// An input or an output that the caller knows.
+#[derive(Debug, Deserialize)]
+#[serde(try_from = "Written")]
+struct Stated {
+    side: Known,
+    digest: Option<Digest>,
+}
+
+#[derive(Debug)]
+enum Known {
+    Public(Vec<u16>),
+    Committed(Vec<String>),
+    Real(Vec<Vec<f32>>),
+}
+
+/// A side as it is written. Not a tagged enum: serde would read that into many times the memory.
 #[derive(Debug, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Stated {
+struct Written {
     kind: Kind,
     values: Option<Vec<u16>>,
     points: Option<AtMost<String, 4096>>,
@@ -75,6 +90,30 @@ enum Kind {
     Public,
     Committed,
     Real,
+}
+
+impl TryFrom<Written> for Stated {
+    type Error = &'static str;
+
+    fn try_from(written: Written) -> Result<Stated, &'static str> {
+        let side = match (
+            written.kind,
+            written.values,
+            written.points,
+            written.tensors,
+        ) {
+            (Kind::Public, Some(values), None, None) => Known::Public(values),
+            (Kind::Committed, None, Some(AtMost(points)), None) => Known::Committed(points),
+            (Kind::Real, None, None, Some(AtMost(tensors))) => Known::Real(tensors),
+            _ => {
+                return Err(
+                    "a side has values if it is public, points if it is committed, tensors if it is real",
+                );
+            }
+        };
+        let digest = written.digest;
+        Ok(Stated { side, digest })
+    }
 }
 
 /// Several questions at once.
@@ -201,33 +240,12 @@ enum Of {
 
 impl Stated {
     fn resolve(&self, verifier: &Verifier, of: Of) -> Result<Side, Problem> {
-        let side = match self {
-            Stated {
-                kind: Kind::Public,
-                values: Some(values),
-                points: None,
-                tensors: None,
-                ..
-            } => Side::Public(values.clone()),
-            Stated {
-                kind: Kind::Committed,
-                points: Some(AtMost(points)),
-                values: None,
-                tensors: None,
-                ..
-            } => Side::Committed(commitments(points, verifier.limits().columns)?),
-            Stated {
-                kind: Kind::Real,
-                tensors: Some(AtMost(tensors)),
-                values: None,
-                points: None,
-                ..
-            } => integers(verifier.card(), tensors, of)?,
-            _ => {
-                return Err(Problem::malformed(
-                    "a side has values if it is public, points if it is committed, tensors if it is real",
-                ));
+        let side = match &self.side {
+            Known::Public(values) => Side::Public(values.clone()),
+            Known::Committed(points) => {
+                Side::Committed(commitments(points, verifier.limits().columns)?)
             }
+            Known::Real(tensors) => integers(verifier.card(), tensors, of)?,
         };
         match self.digest {
             Some(digest) if digest != side.digest() => Err(Problem::statement(format!(

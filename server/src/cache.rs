@@ -192,5 +192,6 @@ fn memory(verifier: &Verifier) -> usize {
 
 /// Memory that a prepared point takes.
 const POINT: usize = 160;
-/// Memory that everything else takes.
-const BASE: usize = 1 << 17;
+
+/// Key, gates and what else a verifier holds however small its card.
+const BASE: usize = 1 << 18;

@@ -236,7 +236,8 @@ fn one_client_with_too_many_requests() {
         stream.write_all(head).unwrap();
     }
     let card = format!("/v1/cards/{}", digest("digits"));
-    service.wait("the client is refused", |s| s.get(&card).status == 429);
+    let in_flight = "zkinfer_http_requests_in_flight";
+    service.wait("both are worked on", |s| s.metric(in_flight) >= 3.0);
     let refused = service.get(&card);
     refused.expect(429, "too_many_requests");
     assert_eq!(refused.header("retry-after"), Some("1"));

@@ -207,6 +207,10 @@ fn requests_that_are_none() {
             good(),
             json!({ "expected": [{ "input": { "kind": "real", "values": [1], "tensors": [[1]] } }] }),
         ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "real", "tensors": null } }] }),
+        ),
         with(good(), json!({ "expected": [{ "context": "0" }] })),
         with(good(), json!({ "context_text": "x".repeat(4097) })),
         with(

@@ -135,7 +135,7 @@ pub struct Tensor {
 
 /// An input or an output that the caller knows. A digest may stand beside it, and has to be the right one then.
 #[derive(ToSchema)]
-#[serde(tag = "kind", rename_all = "snake_case")]
+#[serde(tag = "kind", rename_all = "snake_case", deny_unknown_fields)]
 pub enum ExpectedSide {
     /// The integers of the statement.
     Public {
