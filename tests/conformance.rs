@@ -166,7 +166,8 @@ fn quantized(case: &Loaded, tolerance: f64) -> Result<(QuantizedModel, Outcome),
     }
     if beyond > tolerance {
         if std::env::var_os("ZKINFER_LAYERS").is_some() {
-            let report = zkinfer::quantize::evaluate(graph, &model, &[inputs.clone()], &[]);
+            let report =
+                zkinfer::quantize::evaluate(graph, &model, std::slice::from_ref(inputs), &[]);
             for layer in report.iter().flat_map(|r| &r.layers) {
                 println!("{layer:?}");
             }

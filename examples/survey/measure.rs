@@ -123,8 +123,10 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
         && found % expected.max(1) == 0
     {
         // A dynamic first dimension: as long as the samples are.
-        let mut options = ImportOptions::default();
-        options.batch = found / expected;
+        let options = ImportOptions {
+            batch: found / expected,
+            ..Default::default()
+        };
         import = Graph::import(&bytes, &options)?;
     }
     let graph = import.graph;

@@ -101,7 +101,7 @@ lies = {
     "another image": lambda: verifier.verify(proof, input=x_test[1], context=nonce),
     "an old proof": lambda: verifier.verify(proof, input=image, context=b"request 18"),
     "a cheaper model": lambda: verifier.verify(
-        (cheap := zkinfer.compile(onnx, x_train, bits=6).commit()).prove(cheap.infer(image), context=nonce),
+        (cheap := zkinfer.compile(onnx, x_train, bits=9).commit()).prove(cheap.infer(image), context=nonce),
         input=image,
         context=nonce,
     ),

@@ -245,8 +245,9 @@ impl Construction {
         match self {
             Construction::Folded => 0,
             Construction::Wiring => 1,
-            Construction::Comparison | Construction::Logic | Construction::Index => 1,
-            Construction::Indicator | Construction::Gate => 2,
+            Construction::Comparison | Construction::Logic => 1,
+            // Indices are exact; the values of a `TopK` are rounded as operands and as results.
+            Construction::Index | Construction::Indicator | Construction::Gate => 2,
             Construction::Linear => 3,
             // Argument and result, in two parts where the function is steep.
             Construction::Table => 5,

@@ -357,6 +357,16 @@ fn check(
         if (refused && purpose == Purpose::Lower && !stored) || unknown {
             return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
         }
+        // With indices of rank 0 tract counts down from zero.
+        if node.op_type == "GatherND" {
+            let scalar = node
+                .input
+                .get(1)
+                .is_some_and(|i| has_rank_zero(graph, &values, i));
+            if scalar {
+                return Err(origin.unsupported("indices without a dimension"));
+            }
+        }
         for attribute in &node.attribute {
             let foreign = attribute.g.is_some() && node.op_type != "Scan";
             if (foreign || !attribute.graphs.is_empty()) && purpose == Purpose::Lower {
@@ -392,6 +402,21 @@ fn check(
         origins.insert(origin.node.clone(), origin);
     }
     Ok(origins)
+}
+
+/// Whether a value is declared, or stored, as a single number.
+fn has_rank_zero(graph: &GraphProto, values: &HashMap<&str, &TensorProto>, name: &str) -> bool {
+    use tract_onnx::pb::type_proto::Value;
+    let declared = graph.input.iter().chain(&graph.value_info);
+    let scalar = |info: &tract_onnx::pb::ValueInfoProto| {
+        let Some(Value::TensorType(tensor)) = info.r#type.as_ref().and_then(|t| t.value.as_ref())
+        else {
+            return false;
+        };
+        tensor.shape.as_ref().is_some_and(|s| s.dim.is_empty())
+    };
+    values.get(name).is_some_and(|t| t.dims.is_empty())
+        || declared.filter(|info| info.name == name).any(scalar)
 }
 
 /// Product of the absolute values of a short integer tensor.

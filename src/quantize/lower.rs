@@ -321,18 +321,29 @@ impl<'a> Lowering<'a> {
 /// Nodes that a product, a matrix product or a softmax reads, be it through wiring and sums.
 fn mixed(graph: &Graph) -> Vec<bool> {
     let mut mixed = vec![false; graph.nodes.len()];
-    for (id, node) in graph.nodes.iter().enumerate().rev() {
-        let reads = match node.op {
-            Op::Product { .. } | Op::MatMul(_) | Op::Softmax { .. } => true,
-            Op::View(_) | Op::Affine { .. } | Op::Add | Op::Concat => mixed[id],
-            _ => false,
-        };
-        if reads {
-            let inputs = node.inputs.iter().filter(|&&i| i < id);
-            inputs.for_each(|&i| mixed[i] = true);
+    // All steps of a loop are alike, also the last one, whose results may have fewer readers.
+    let mut tied: HashSet<Tie> = HashSet::new();
+    loop {
+        let known = tied.len();
+        for (id, node) in graph.nodes.iter().enumerate().rev() {
+            mixed[id] |= node.tie.is_some_and(|tie| tied.contains(&tie));
+            if let (true, Some(tie)) = (mixed[id], node.tie) {
+                tied.insert(tie);
+            }
+            let reads = match node.op {
+                Op::Product { .. } | Op::MatMul(_) | Op::Softmax { .. } => true,
+                Op::View(_) | Op::Affine { .. } | Op::Add | Op::Concat => mixed[id],
+                _ => false,
+            };
+            if reads {
+                let inputs = node.inputs.iter().filter(|&&i| i < id);
+                inputs.for_each(|&i| mixed[i] = true);
+            }
+        }
+        if tied.len() == known {
+            return mixed;
         }
     }
-    mixed
 }
 
 pub(super) fn wide(values: &[f32]) -> Vec<f64> {

@@ -44,6 +44,9 @@ pub(super) struct Origin<'a> {
 /// they can do.
 const QUIET: f64 = 1.0 / 4.0;
 
+/// Sums of more elements than this have a whole coefficient.
+const WIDE: usize = 4;
+
 /// The range of a neuron is at least this many roundings of its operands wide.
 const NOISE: f64 = 16.0;
 
@@ -237,6 +240,17 @@ impl Network {
             let middle = if middle.is_finite() { middle } else { 0.0 };
             let largest = weights.fold(acc.bias[c].abs() + middle, |m, w| m.max(w.abs()));
             *s = s.max(largest * self.range() / room);
+            // The coefficient of a sum of many is small, and what rounding it moves is multiplied by all of them: it is made whole.
+            let wide = acc.terms.iter().filter(|t| self.width(t.source) > WIDE);
+            let wide = wide.flat_map(|t| &t.weights[c * t.inputs..(c + 1) * t.inputs]);
+            let least = wide
+                .map(|w| w.abs())
+                .filter(|w| *w > 0.0)
+                .fold(f64::INFINITY, f64::min);
+            let coefficient = (least * self.range() / *s).floor();
+            if least.is_finite() && coefficient >= 1.0 {
+                *s = least * self.range() / coefficient;
+            }
         }
         if let ([term], false) = (&acc.terms[..], tied || !self.per_channel || acc.outputs > 1)
             && term.inputs == 1

@@ -325,11 +325,11 @@ fn wiring(rng: &mut ChaCha20Rng, node: &mut NodeProto, all: &[String]) {
 /// A graph inside a node: bodies of conditions and loops.
 fn nested(rng: &mut ChaCha20Rng, node: &mut NodeProto, mut inner: GraphProto) {
     let inside = node.attribute.iter_mut().find_map(|a| a.g.as_mut());
-    if let Some(body) = inside {
-        if below(rng, 4) > 0 {
-            change(rng, body);
-            return;
-        }
+    if let Some(body) = inside
+        && below(rng, 4) > 0
+    {
+        change(rng, body);
+        return;
     }
     inner.node.truncate(4);
     inner.initializer.truncate(4);

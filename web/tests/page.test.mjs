@@ -55,6 +55,8 @@ async function drop(page, files) {
 const ready = (page) => page.waitForFunction(() => !document.getElementById("verify").disabled);
 
 async function verdict(page) {
+  // The result before may still be there when the next one is asked for.
+  await page.evaluate(() => document.querySelector("#verdict .result")?.classList.remove("result"));
   await page.click("#verify");
   await page.waitForSelector("#verdict .result");
   return page.innerText("#verdict");

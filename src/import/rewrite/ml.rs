@@ -76,22 +76,13 @@ fn binarizer(node: &NodeProto, w: &mut Writer) -> Option<()> {
 /// What is not a number cannot be an input of a proof, so only other values are replaced.
 fn imputer(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
+    // Inputs are numbers, so NaN never occurs; other values cannot be recognised exactly once they are rounded.
     let whole = integers(node, "imputed_value_int64s");
-    let (imputed, replaced) = if whole.is_empty() {
-        let replaced = attribute(node, "replaced_value_float").map_or(0.0, |a| a.f);
-        (floats(node, "imputed_value_floats").to_vec(), replaced)
-    } else {
-        let replaced = attribute(node, "replaced_value_int64").map_or(0, |a| a.i);
-        (whole.iter().map(|&v| v as f32).collect(), replaced as f32)
-    };
-    if replaced.is_nan() {
-        return w.identity(&x, y);
+    let replaced = attribute(node, "replaced_value_float").map_or(0.0, |a| a.f);
+    if !whole.is_empty() || !replaced.is_nan() {
+        return None;
     }
-    let (len, replaced) = (imputed.len(), w.floats(vec![replaced], &[]));
-    let imputed = w.floats(imputed, &[len]);
-    let missing = w.op("Equal", &[&x, &replaced]);
-    w.node("Where", &[&missing, &imputed, &x], y, Vec::new());
-    Some(())
+    w.identity(&x, y)
 }
 
 /// One indicator per category.
@@ -155,7 +146,7 @@ fn labels(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
     } else {
         -1.0
     });
-    if keys.len() != values.len() || keys.len() > MOST || keys.iter().any(|k| !k.is_finite()) {
+    if keys.len() != values.len() || keys.len() > KEYS || keys.iter().any(|k| !k.is_finite()) {
         return None;
     }
     let x = w.cast(node.input.first()?);
@@ -346,22 +337,13 @@ fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()>
         );
         let votes = w.op("MatMul", &[&won, &voting]);
         let votes = w.op("Add", &[&votes, &against]);
-        match (classes, floats(node, "prob_a"), floats(node, "prob_b")) {
-            (_, [], _) if classes > 2 => (votes, sums),
-            (2, [], _) => {
+        match (classes, floats(node, "prob_a")) {
+            (_, []) if classes > 2 => (votes, sums),
+            (2, []) => {
                 // The score of the second class and its negation.
                 let both = w.floats(vec![-1.0, 1.0], &[1, 2]);
                 let both = w.op("MatMul", &[&sums, &both]);
                 (votes, both)
-            }
-            (2, &[a], &[b]) => {
-                // 1/(1 + exp(a·s + b)) and its complement.
-                let slope = w.floats(vec![-a, a], &[1, 2]);
-                let shift = w.floats(vec![-b, b], &[1, 2]);
-                let at = w.op("MatMul", &[&sums, &slope]);
-                let at = w.op("Add", &[&at, &shift]);
-                let chances = w.op("Sigmoid", &[&at]);
-                (at, chances)
             }
             _ => return None,
         }

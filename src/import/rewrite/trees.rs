@@ -88,12 +88,8 @@ fn follow(root: usize, places: &[Place]) -> Option<Tree> {
 }
 
 /// The condition of a mode: the test and whether it is negated.
-fn condition(
-    mode: &str,
-    value: f32,
-    set: impl FnOnce() -> Option<Vec<f32>>,
-) -> Option<(Test, bool)> {
-    if mode != "BRANCH_MEMBER" && !value.is_finite() {
+fn condition(mode: &str, value: f32) -> Option<(Test, bool)> {
+    if !value.is_finite() {
         return None;
     }
     Some(match mode {
@@ -103,7 +99,6 @@ fn condition(
         "BRANCH_GT" => (Test::Greater(value), false),
         "BRANCH_EQ" => (Test::Among(vec![value]), false),
         "BRANCH_NEQ" => (Test::Among(vec![value]), true),
-        "BRANCH_MEMBER" => (Test::Among(set()?), false),
         _ => return None,
     })
 }
@@ -155,7 +150,7 @@ fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<Vec<Tree>> {
             places.push(Place::Leaf(values.get(&key).cloned().unwrap_or_default()));
             continue;
         }
-        let (test, negated) = condition(&mode, value[i], || None)?;
+        let (test, negated) = condition(&mode, value[i])?;
         let next = |id: i64| place.get(&(tree_of[i], id)).copied();
         let branch = Branch {
             feature: feature[i],
@@ -204,11 +199,6 @@ fn ensemble(node: &NodeProto, targets: usize) -> Option<Vec<Tree>> {
     if lengths.iter().any(|&l| l != n) || target.len() != weights.len() {
         return None;
     }
-    let members = match attribute(node, "membership_values") {
-        Some(_) => values("membership_values")?,
-        None => Vec::new(),
-    };
-    let mut sets = members.split(|v| v.is_nan());
     let names = [
         "BRANCH_LEQ",
         "BRANCH_LT",
@@ -226,12 +216,8 @@ fn ensemble(node: &NodeProto, targets: usize) -> Option<Vec<Tree>> {
     };
     let mut places = Vec::with_capacity(n + target.len());
     for i in 0..n {
-        let set = || {
-            let set: Vec<f32> = sets.next()?.iter().map(|&v| v as f32).collect();
-            set.iter().all(|v| v.is_finite()).then_some(set)
-        };
         let mode = names.get(modes[i] as usize).filter(|_| modes[i] >= 0.0)?;
-        let (test, negated) = condition(mode, splits[i] as f32, set)?;
+        let (test, negated) = condition(mode, splits[i] as f32)?;
         let branch = Branch {
             feature: feature[i],
             test,

@@ -344,7 +344,7 @@ fn every_byte_matters() {
         assert_eq!(
             verifier.verify(&expected(), &forged),
             Err(Rejection::Malformed {
-                what: "bytes behind the end of the proof"
+                what: "a proof of this card has another length"
             })
         );
     }

@@ -221,9 +221,21 @@ impl Lowering<'_> {
                 let reach = seen.min(low.abs().max(high.abs()));
                 // Every coefficient is rounded by half of what one step of its input is.
                 let rounded = weights().filter(|w| **w != 0.0).count() as f64 / 2.0;
-                (reach / (top - 2.0 - rounded).max(top / 2.0))
+                let scale = (reach / (top - 2.0 - rounded).max(top / 2.0))
                     .max(largest * range / room)
-                    .max(1e-30)
+                    .max(1e-30);
+                // Where all coefficients are multiples of one, a scale that makes it whole: equal values stay equal.
+                let least = weights()
+                    .map(|w| w.abs())
+                    .filter(|w| *w > 0.0)
+                    .fold(f64::INFINITY, f64::min);
+                let multiple = |w: &f64| (w / least - (w / least).round()).abs() < 1e-9;
+                let whole = (least * range / scale).floor();
+                if whole >= 1.0 && least.is_finite() && weights().all(multiple) {
+                    least * range / whole
+                } else {
+                    scale
+                }
             })
             .collect();
         let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
@@ -258,7 +270,12 @@ impl Lowering<'_> {
         let (width, size) = (seen.1 - seen.0, seen.0.abs().max(seen.1.abs()));
         let (min, max) = match self.beyond_noise(&acc, (min, max)) {
             // Constants, and sums that are always one, do not matter.
-            range if range.1 - range.0 > 32.0 * width && width > 0.01 * size => {
+            // Nor do ranges of single steps of a loop, whose integers are those of all steps.
+            range
+                if range.1 - range.0 > 32.0 * width
+                    && width > 0.01 * size
+                    && self.graph.nodes[id].tie.is_none() =>
+            {
                 return Err(QuantizeError::Unsupported {
                     layer: self.graph.nodes[id].name.clone(),
                     reason: "its argument varies less than the integers that it is computed from can tell; subtract what is common before the model, scale its inputs, or raise range_bits",

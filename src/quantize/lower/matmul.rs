@@ -44,18 +44,20 @@ impl Lowering<'_> {
         );
         let acc = self.range_of(id);
         let wanted = (acc.1 - acc.0).max(1e-9) * (1.0 + self.network.headroom) / self.network.top();
-        // How much coarser the operands have to be for M ≥ 1, shared between those that are not yet neurons.
-        let (natural, fixed) = (
-            [self.natural(a)?, self.natural(b)?],
-            [self.is_whole(a)?, self.is_whole(b)?],
-        );
+        // How much coarser the operands have to be for M ≥ 1, shared so that roundings of both matter alike: one that hardly
+        // varies has steps that are far finer than its size asks for.
+        let natural = [self.natural(a)?, self.natural(b)?];
         let missing = ROOM * wanted / (natural[0] * natural[1] * self.network.range());
-        let missing = missing.max(1.0);
-        let widen = match fixed {
-            _ if missing == 1.0 => [1.0, 1.0],
-            [true, false] => [1.0, missing],
-            [false, true] => [missing, 1.0],
-            _ => [missing.sqrt(), missing.sqrt()],
+        let widen = if missing > 1.0 {
+            let relative = |id: NodeId, step: f64| {
+                let (low, high) = self.stats.tensor(id);
+                step / low.abs().max(high.abs()).max(step)
+            };
+            let ratio = relative(a, natural[0]) / relative(b, natural[1]);
+            let first = (missing / ratio).sqrt().clamp(1.0, missing);
+            [first, missing / first]
+        } else {
+            [1.0, 1.0]
         };
         let left = self.whole(id, a, &product.left, widen[0])?;
         let right = if a == b && product.left == product.right {
@@ -140,14 +142,6 @@ impl Lowering<'_> {
         let likely = self.stats.channels(id, 1, |_| 0);
         let seen = likely.first().copied();
         steady(seen.unwrap_or_else(|| self.stats.tensor(id)))
-    }
-
-    /// Whether an operand is one program value with a whole zero point already.
-    fn is_whole(&mut self, id: NodeId) -> Result<bool, QuantizeError> {
-        Ok(match self.value(id)? {
-            Value::Act(act) => self.as_whole(&act).is_some(),
-            Value::Acc(_) => false,
-        })
     }
 
     fn as_whole(&self, act: &Act) -> Option<Whole> {
