@@ -26,7 +26,8 @@ use std::sync::atomic::AtomicBool;
 use std::time::Duration;
 use tower_http::catch_panic::CatchPanicLayer;
 use tower_http::cors::{AllowOrigin, CorsLayer};
-use utoipa::openapi::schema::AdditionalProperties;
+use utoipa::Number;
+use utoipa::openapi::schema::{AdditionalProperties, ArrayItems};
 use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_axum::router::OpenApiRouter;
@@ -123,7 +124,8 @@ fn described() -> OpenApiRouter<Arc<App>> {
     router
 }
 
-/// Variants of tagged enums refuse unknown fields, which `utoipa` does not say of them.
+/// Variants of tagged enums refuse unknown fields, and integers of a statement have 16 bits, which `utoipa` does not say
+/// of them.
 fn close_variants(description: &mut OpenApi) {
     let schemas = description.components.get_or_insert_default();
     for name in ["ExpectedSide", "Outcome", "SideRecord"] {
@@ -134,6 +136,12 @@ fn close_variants(description: &mut OpenApi) {
             if let RefOr::T(Schema::Object(object)) = variant {
                 let closed = AdditionalProperties::FreeForm(false);
                 object.additional_properties = Some(Box::new(closed));
+                if let Some(RefOr::T(Schema::Array(values))) = object.properties.get_mut("values")
+                    && let ArrayItems::RefOrSchema(item) = &mut values.items
+                    && let RefOr::T(Schema::Object(integer)) = item.as_mut()
+                {
+                    integer.maximum = Some(Number::UInt(u16::MAX.into()));
+                }
             }
         }
     }
