@@ -357,6 +357,15 @@ fn check(
         if (refused && purpose == Purpose::Lower && !stored) || unknown {
             return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
         }
+        // tract counts up to an axis without comparing it with the rank. Negative ones are written out before.
+        let most = super::rewrite::MOST_AXES;
+        let axis = node.attribute.iter().find(|a| a.name == "axis");
+        let first = if purpose == Purpose::Lower { 0 } else { -most };
+        if node.op_type == "LayerNormalization"
+            && !(first..=most).contains(&axis.map_or(-1, |a| a.i))
+        {
+            return Err(origin.unsupported("an axis beyond the 16th"));
+        }
         // With indices of rank 0 tract counts down from zero.
         if node.op_type == "GatherND" {
             let scalar = node

@@ -14,6 +14,7 @@ mod recurrent;
 mod trees;
 
 pub(super) use inline::inline;
+pub(super) use pools::MOST_AXES;
 
 /// A constant's elements and shape.
 #[derive(Clone, Debug)]
@@ -295,6 +296,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }
             "LpPool" => pools::lp_pool(&node, &mut writer),
+            "LayerNormalization" => pools::layer_norm(&node, &mut writer),
             "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
             "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
             _ => ml::rewrite(&node, &mut writer, &mut texts),
