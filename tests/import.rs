@@ -124,8 +124,6 @@ fn compare(folder: &std::path::Path) -> Result<(f64, String), ImportError> {
 
 /// Largest accepted error, over the range of the outputs.
 const TOLERANCE: f64 = 1e-3;
-/// A file that breaks ONNX's type rules: it divides integers, which ONNX rounds down, and was stored with fractions.
-const AMBIGUOUS: &str = "ezkl/random_forest";
 /// The same for int8 models: values at a rounding boundary differ by a level between implementations, and dynamic
 /// quantization is left out.
 const LEVELS: f64 = 0.1;
@@ -167,7 +165,7 @@ fn corpus_models_match_stored_outputs() {
                 } else {
                     TOLERANCE
                 };
-                if worst > tolerance && name != AMBIGUOUS {
+                if worst > tolerance {
                     failures.push(name);
                 }
             }

@@ -22,6 +22,8 @@ const LARGE: f32 = 1e9;
 #[derive(Clone, Copy)]
 enum Binary {
     Arithmetic(BinaryOp),
+    /// The quotient of integers, towards zero.
+    Quotient,
     /// `a − b > 0`, or with the flag its negation.
     Greater(bool),
     /// `|a − b| > 0`, or with the flag its negation.
@@ -54,7 +56,7 @@ impl Binary {
                 a.apply(ScalarOp::Square)
             }
             // Whole numbers are so up to the rounding of their step.
-            Binary::Arithmetic(BinaryOp::Div) if whole => quotient(a, b),
+            Binary::Quotient => quotient(a, b),
             Binary::Arithmetic(op @ BinaryOp::Rem) if whole => {
                 a.apply(ScalarOp::Round).combine(op, b)
             }
@@ -266,6 +268,11 @@ impl Lowering<'_> {
                 )));
             }
         }
+        // By type: floats that happen to be whole numbers are divided as floats.
+        let op = match op {
+            Binary::Arithmetic(BinaryOp::Div) if whole => Binary::Quotient,
+            op => op,
+        };
         match (a, b) {
             (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, &call.shape),
             (Value::Tensor(a), Value::Constant(c)) => self.with_constant(op, a, c, false, call),
@@ -315,6 +322,9 @@ impl Lowering<'_> {
         }
         let negated = || c.iter().map(|v| -v).collect::<Vec<_>>();
         match (op, constant_first) {
+            (Binary::Quotient, _) => Err(self.unsupported(
+                "a division of integers by other than one constant; cast to floats before",
+            )),
             (Binary::Arithmetic(BinaryOp::Add), _) => self.affine_elements(&x, vec![1.0], c),
             (Binary::Arithmetic(BinaryOp::Sub), true) => self.affine_elements(&x, vec![-1.0], c),
             (Binary::Arithmetic(BinaryOp::Sub), false) => {
@@ -471,6 +481,9 @@ impl Lowering<'_> {
             x.with(f)
         };
         match op {
+            Binary::Quotient => Err(self.unsupported(
+                "a division of integers by other than one constant; cast to floats before",
+            )),
             Binary::Arithmetic(BinaryOp::Add) => self.sum(&a, &b),
             Binary::Arithmetic(BinaryOp::Sub) => self.sum(&a, &negative(b)),
             Binary::Arithmetic(BinaryOp::Max) => self.maximum(&a, &b),

@@ -245,7 +245,7 @@ pub const OPERATORS: &[Operator] = &[
     refused("ai.onnx.ml", "DictVectorizer", 1, "maps are not tensors; give the values as a tensor"),
     built("ai.onnx.ml", "FeatureVectorizer", 1, Wiring, ""),
     built("ai.onnx.ml", "Imputer", 1, Wiring, "of NaN, which inputs never are; other values cannot be recognised once they are rounded"),
-    built("ai.onnx.ml", "LabelEncoder", 1, Indicator, "at most 16 keys, numbers; results that are texts are left out and reported"),
+    built("ai.onnx.ml", "LabelEncoder", 1, Indicator, "from numbers; results that are texts are left out and reported"),
     built("ai.onnx.ml", "LinearClassifier", 1, Linear, "labels that are texts are left out and reported"),
     built("ai.onnx.ml", "LinearRegressor", 1, Linear, ""),
     built("ai.onnx.ml", "Normalizer", 1, Norm, ""),

@@ -146,7 +146,7 @@ fn labels(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
     } else {
         -1.0
     });
-    if keys.len() != values.len() || keys.len() > KEYS || keys.iter().any(|k| !k.is_finite()) {
+    if keys.len() != values.len() || keys.len() > MOST || keys.iter().any(|k| !k.is_finite()) {
         return None;
     }
     let x = w.cast(node.input.first()?);

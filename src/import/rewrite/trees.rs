@@ -21,8 +21,6 @@ const LARGEST: usize = 1 << 24;
 enum Test {
     Greater(f32),
     Less(f32),
-    /// One of these.
-    Among(Vec<f32>),
 }
 
 /// A test, whether it is the opposite that leads to the first child, and the feature.
@@ -97,8 +95,7 @@ fn condition(mode: &str, value: f32) -> Option<(Test, bool)> {
         "BRANCH_LT" => (Test::Less(value), false),
         "BRANCH_GTE" => (Test::Less(value), true),
         "BRANCH_GT" => (Test::Greater(value), false),
-        "BRANCH_EQ" => (Test::Among(vec![value]), false),
-        "BRANCH_NEQ" => (Test::Among(vec![value]), true),
+        // Whether a number equals another cannot be told once it is rounded.
         _ => return None,
     })
 }
@@ -250,21 +247,18 @@ fn compared(w: &mut Writer, x: &str, op: &str, tests: &[(i64, f32)]) -> String {
 fn block(w: &mut Writer, x: &str, trees: &[Tree], targets: usize) -> Option<String> {
     let branches: Vec<&Branch> = trees.iter().flat_map(|t| &t.branches).collect();
     let leaves: usize = trees.iter().map(|t| t.leaves.len()).sum();
-    // Columns of every branch, kind by kind.
-    let mut columns: Vec<Vec<usize>> = vec![Vec::new(); branches.len()];
+    // The column of every branch, kind by kind.
+    let mut columns = vec![0; branches.len()];
     let (mut parts, mut count) = (Vec::new(), 0);
-    for op in ["Greater", "Less", "Equal"] {
+    for op in ["Greater", "Less"] {
         let mut tests = Vec::new();
         for (number, branch) in branches.iter().enumerate() {
-            let values: &[f32] = match (&branch.test, op) {
-                (Test::Greater(v), "Greater") | (Test::Less(v), "Less") => std::slice::from_ref(v),
-                (Test::Among(set), "Equal") => set,
+            let v = match (&branch.test, op) {
+                (Test::Greater(v), "Greater") | (Test::Less(v), "Less") => *v,
                 _ => continue,
             };
-            for &v in values {
-                columns[number].push(count + tests.len());
-                tests.push((branch.feature, v));
-            }
+            columns[number] = count + tests.len();
+            tests.push((branch.feature, v));
         }
         if !tests.is_empty() {
             count += tests.len();
@@ -280,11 +274,8 @@ fn block(w: &mut Writer, x: &str, trees: &[Tree], targets: usize) -> Option<Stri
     for tree in trees {
         for l in &tree.leaves {
             for &(branch, holds) in &l.path {
-                // One of the branch's columns has to be one, or all have to be zero.
                 let one = holds != branches[first + branch].negated;
-                for &column in &columns[first + branch] {
-                    paths[column * leaves + leaf] = if one { 1.0 } else { -1.0 };
-                }
+                paths[columns[first + branch] * leaves + leaf] = if one { 1.0 } else { -1.0 };
                 limits[leaf] += f32::from(u8::from(one));
             }
             for &(target, value) in &l.values {
