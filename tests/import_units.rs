@@ -51,6 +51,24 @@ fn info(name: &str, shape: Option<&[&str]>) -> ValueInfoProto {
     }
 }
 
+fn int(name: &str, value: i64) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: 2,
+        i: value,
+        ..AttributeProto::default()
+    }
+}
+
+fn text(name: &str, value: &str) -> AttributeProto {
+    AttributeProto {
+        name: name.into(),
+        r#type: 3,
+        s: value.into(),
+        ..AttributeProto::default()
+    }
+}
+
 fn ints(name: &str, values: &[i64]) -> AttributeProto {
     AttributeProto {
         name: name.into(),
@@ -581,6 +599,66 @@ fn wrong_inputs_are_typed_errors() {
             expected: 6,
             found: 5
         })
+    );
+}
+
+/// Shapes and axes that tract would use unchecked: for memory that is not the shape's, or for 2^64 steps.
+#[test]
+fn operands_that_lack_dimensions_are_refused() {
+    let refused = |what: &str, builder: Builder| {
+        let result = Graph::from_onnx(&builder.bytes());
+        assert!(result.is_err(), "{what} was imported");
+    };
+    let list = Builder::new(&["3"]);
+    let four: Vec<&str> = vec!["x", "a", "a", "a", "a"];
+    refused(
+        "a batch normalization of a list",
+        list.floats("a", &[3], &[1.0; 3])
+            .node("BatchNormalization", &four, "y", vec![]),
+    );
+    for axis in [-4, 3, 1 << 40] {
+        refused(
+            "a normalization over no axis",
+            Builder::new(&["1", "2", "3"])
+                .floats("s", &[3], &[1.0; 3])
+                .node(
+                    "LayerNormalization",
+                    &["x", "s"],
+                    "y",
+                    vec![int("axis", axis)],
+                ),
+        );
+    }
+    for perm in [&[0, 0][..], &[1, 1], &[-1, 0], &[0, 2]] {
+        refused(
+            "a transposition that is none",
+            Builder::new(&["2", "2"]).node("Transpose", &["x"], "y", vec![ints("perm", perm)]),
+        );
+    }
+    for axis in [-4, 3] {
+        refused(
+            "an encoding along no axis",
+            Builder::new(&["1", "3"])
+                .ints("depth", &[4])
+                .floats("values", &[2], &[0.0, 1.0])
+                .node(
+                    "OneHot",
+                    &["x", "depth", "values"],
+                    "y",
+                    vec![int("axis", axis)],
+                ),
+        );
+    }
+    refused(
+        "a product of lists of other lengths",
+        Builder::new(&["1", "3"])
+            .floats("w", &[4, 2], &[1.0; 8])
+            .node(
+                "Einsum",
+                &["x", "w"],
+                "y",
+                vec![text("equation", "ij,jk->ik")],
+            ),
     );
 }
 

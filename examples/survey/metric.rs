@@ -122,11 +122,11 @@ impl Metric {
         .filter(|v| v.is_finite())
     }
 
-    /// Whether the quantized model is as good as the float model: within half a point where points are counted, half a per cent
-    /// elsewhere.
+    /// Whether the quantized model is as good as the float model: within half a point where the metric is a share (of samples,
+    /// of pairs, of variance), half a per cent elsewhere.
     pub fn close(self, float: f64, integer: f64) -> bool {
         let allowed = match self {
-            Metric::Accuracy(_) | Metric::Positives => 0.005,
+            Metric::Accuracy(_) | Metric::Positives | Metric::Auc | Metric::R2 => 0.005,
             _ => 0.005 * float.abs(),
         };
         (float - integer).abs() <= allowed + 1e-9

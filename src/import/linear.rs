@@ -135,6 +135,10 @@ impl Lowering<'_> {
                 .and_then(|&d| w.shape().get(d))
                 .copied()
                 .unwrap_or(1);
+            let fits = |&d: &usize| x.shape.get(d).is_none_or(|&l| l == 1 || l == x_len);
+            if !in_x.iter().all(fits) || (x_len > 1 && w_len > 1 && x_len != w_len) {
+                return Err(self.unsupported("an Einsum of operands whose dimensions differ"));
+            }
             // A length of 1 broadcasts.
             let x_dims = if x_len > 1 { in_x.to_vec() } else { Vec::new() };
             let w_stride = if w_len > 1 {

@@ -140,7 +140,7 @@ impl Model {
                 limit: options.max_bytes,
             });
         }
-        let decoded = guarded(|| tract_onnx::onnx().proto_model_for_read(&mut &*bytes));
+        let decoded = guarded(|| super::guard::onnx().proto_model_for_read(&mut &*bytes));
         let mut proto = decoded.map_err(|reason| ImportError::Malformed { reason })?;
         let mut opsets: HashMap<String, i64> = proto
             .opset_import
@@ -190,7 +190,7 @@ impl Model {
     /// Shape inference and constant folding.
     pub(super) fn typed(&self) -> Result<TypedModel, ImportError> {
         // Declared intermediate shapes may contradict the lengths chosen for free dimensions.
-        let onnx = tract_onnx::onnx()
+        let onnx = super::guard::onnx()
             .with_ignore_value_info(true)
             .with_ignore_output_types(true);
         let parsed =
@@ -323,7 +323,7 @@ fn check(
         graph.node.len() as u64,
         options.max_nodes,
     )?;
-    let known = tract_onnx::onnx().op_register;
+    let known = super::guard::onnx().op_register;
     let mut values: HashMap<&str, &TensorProto> = HashMap::new();
     for tensor in &graph.initializer {
         check_tensor(tensor, options)?;
@@ -356,25 +356,6 @@ fn check(
         let unknown = !known.0.contains_key(&node.op_type);
         if (refused && purpose == Purpose::Lower && !stored) || unknown {
             return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
-        }
-        // tract counts up to an axis without comparing it with the rank. Negative ones are written out before.
-        let most = super::rewrite::MOST_AXES;
-        let axis = node.attribute.iter().find(|a| a.name == "axis");
-        let first = if purpose == Purpose::Lower { 0 } else { -most };
-        if node.op_type == "LayerNormalization"
-            && !(first..=most).contains(&axis.map_or(-1, |a| a.i))
-        {
-            return Err(origin.unsupported("an axis beyond the 16th"));
-        }
-        // With indices of rank 0 tract counts down from zero.
-        if node.op_type == "GatherND" {
-            let scalar = node
-                .input
-                .get(1)
-                .is_some_and(|i| has_rank_zero(graph, &values, i));
-            if scalar {
-                return Err(origin.unsupported("indices without a dimension"));
-            }
         }
         for attribute in &node.attribute {
             let foreign = attribute.g.is_some() && node.op_type != "Scan";
@@ -411,21 +392,6 @@ fn check(
         origins.insert(origin.node.clone(), origin);
     }
     Ok(origins)
-}
-
-/// Whether a value is declared, or stored, as a single number.
-fn has_rank_zero(graph: &GraphProto, values: &HashMap<&str, &TensorProto>, name: &str) -> bool {
-    use tract_onnx::pb::type_proto::Value;
-    let declared = graph.input.iter().chain(&graph.value_info);
-    let scalar = |info: &tract_onnx::pb::ValueInfoProto| {
-        let Some(Value::TensorType(tensor)) = info.r#type.as_ref().and_then(|t| t.value.as_ref())
-        else {
-            return false;
-        };
-        tensor.shape.as_ref().is_some_and(|s| s.dim.is_empty())
-    };
-    values.get(name).is_some_and(|t| t.dims.is_empty())
-        || declared.filter(|info| info.name == name).any(scalar)
 }
 
 /// Product of the absolute values of a short integer tensor.

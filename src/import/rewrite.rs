@@ -11,10 +11,11 @@ mod loops;
 mod ml;
 mod pools;
 mod recurrent;
+mod stored;
+mod traversal;
 mod trees;
 
 pub(super) use inline::inline;
-pub(super) use pools::MOST_AXES;
 
 /// A constant's elements and shape.
 #[derive(Clone, Debug)]
@@ -219,8 +220,10 @@ fn text(node: &NodeProto, name: &str) -> String {
 /// Outputs of the graph that are texts and cannot be kept, by name.
 pub(super) type Texts = Vec<String>;
 
-/// Writes out the recurrent operators that tract would compute differently from ONNX.
+/// Writes out what tract would compute differently from ONNX, or not at all.
 pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
+    stored::drop_casts(graph);
+    stored::sequences(graph, opset);
     let mut nodes = Vec::with_capacity(graph.node.len());
     for node in std::mem::take(&mut graph.node) {
         if !matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") || recurrent::is_plain(&node) {
@@ -244,6 +247,7 @@ pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
 
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
 pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
+    traversal::rewrite(graph, opset);
     let mut known: HashMap<String, Known> = HashMap::new();
     for tensor in &graph.initializer {
         known.extend(decode(tensor).map(|k| (tensor.name.clone(), k)));
@@ -296,7 +300,6 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }
             "LpPool" => pools::lp_pool(&node, &mut writer),
-            "LayerNormalization" => pools::layer_norm(&node, &mut writer),
             "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
             "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
             _ => ml::rewrite(&node, &mut writer, &mut texts),

@@ -60,7 +60,10 @@ fn features(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let ([x, indices], y) = (node.input.as_slice(), node.output.first()?) else {
         return None;
     };
-    w.node("Gather", &[x, indices], y, vec![int("axis", -1)]);
+    // A single index keeps the axis, too.
+    let row = w.indices(vec![-1]);
+    let indices = w.op("Reshape", &[indices, &row]);
+    w.node("Gather", &[x, &indices], y, vec![int("axis", -1)]);
     Some(())
 }
 

@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::{Writer, attribute, int, ints};
+use super::{Writer, attribute, int};
 
 /// `m + ln Σ exp(x − m)` with the maximum `m`: exponentials of any size then share one scale.
 pub(super) fn log_sum_exp(node: &NodeProto, w: &mut Writer) -> Option<()> {
@@ -29,49 +29,6 @@ pub(super) fn log_sum_exp(node: &NodeProto, w: &mut Writer) -> Option<()> {
     w.node("Add", &[&log, &largest], y, Vec::new());
     Some(())
 }
-
-/// Normalization over the last dimensions, named from the end: tract adds such an axis to the rank without looking whether the
-/// result is negative.
-pub(super) fn layer_norm(node: &NodeProto, w: &mut Writer) -> Option<()> {
-    let axis = attribute(node, "axis").map_or(-1, |a| a.i);
-    if !(-MOST_AXES..0).contains(&axis) {
-        return None;
-    }
-    let (x, scale) = (node.input.first()?, node.input.get(1)?);
-    let mean = |w: &mut Writer, x: &str| {
-        let axes: Vec<i64> = (axis..0).collect();
-        let keep = int("keepdims", 1);
-        if w.opset < 18 {
-            return w.op_with("ReduceMean", &[x], vec![ints("axes", axes), keep]);
-        }
-        let axes = w.indices(axes);
-        w.op_with("ReduceMean", &[x, &axes], vec![keep])
-    };
-    let middle = mean(w, x);
-    let distance = w.op("Sub", &[x, &middle]);
-    let square = w.op("Mul", &[&distance, &distance]);
-    let variance = mean(w, &square);
-    let epsilon = attribute(node, "epsilon").map_or(1e-5, |a| a.f);
-    let epsilon = w.floats(vec![epsilon], &[]);
-    let moved = w.op("Add", &[&variance, &epsilon]);
-    let deviation = w.op("Sqrt", &[&moved]);
-    let mut y = w.op("Div", &[&distance, &deviation]);
-    y = w.op("Mul", &[&y, scale]);
-    if let Some(bias) = node.input.get(2).filter(|b| !b.is_empty()) {
-        y = w.op("Add", &[&y, bias]);
-    }
-    w.identity(&y, node.output.first()?)?;
-    if let Some(output) = node.output.get(1).filter(|o| !o.is_empty()) {
-        w.identity(&middle, output)?;
-    }
-    if let Some(output) = node.output.get(2).filter(|o| !o.is_empty()) {
-        w.node("Reciprocal", &[&deviation], output, Vec::new());
-    }
-    Some(())
-}
-
-/// Most dimensions that are normalized over.
-pub(in crate::import) const MOST_AXES: i64 = 16;
 
 /// `(Σ |x|^p)^(1/p)` over windows: an average times the window's size.
 pub(super) fn lp_pool(node: &NodeProto, w: &mut Writer) -> Option<()> {

@@ -1,0 +1,225 @@
+//! Operators of tract whose shape rules trust the file: they index a shape, or count up to an axis, without looking at the number
+//! of dimensions. Each is wrapped so that what is known of its operands is compared first; a lie is an error, instead of memory
+//! that is not the shape's or of 2⁶⁴ steps.
+
+use std::sync::LazyLock;
+
+use tract_onnx::Onnx;
+use tract_onnx::pb::NodeProto;
+use tract_onnx::prelude::*;
+use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceNode};
+use tract_onnx::tract_hir::internal::*;
+
+static TRACT: LazyLock<Onnx> = LazyLock::new(tract_onnx::onnx);
+
+/// What the operator relies on.
+#[derive(Clone, Copy, Debug)]
+enum Fits {
+    /// The operand has this many dimensions or more.
+    Dimensions(i64),
+    /// The operand has this axis; counted from the end if negative.
+    Axis(i64),
+    /// The result, which has one dimension more, has this axis.
+    NewAxis(i64),
+    /// The second operand has a dimension.
+    Indices,
+    /// The permutation is one.
+    Permutation(bool),
+}
+
+impl Fits {
+    fn of(node: &NodeProto) -> Fits {
+        let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name);
+        let axis = || attribute("axis").map_or(-1, |a| a.i);
+        match node.op_type.as_str() {
+            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => {
+                Fits::Axis(axis())
+            }
+            "OneHot" => Fits::NewAxis(axis()),
+            "GatherND" => Fits::Indices,
+            "Transpose" => {
+                let mut perm = attribute("perm").map_or(Vec::new(), |a| a.ints.clone());
+                perm.sort_unstable();
+                Fits::Permutation(perm.iter().zip(0..).all(|(a, b)| *a == b))
+            }
+            _ => Fits::Dimensions(2),
+        }
+    }
+
+    fn check(self, inputs: &[&InferenceFact], outputs: &[&InferenceFact]) -> TractResult<()> {
+        let rank = |facts: &[&InferenceFact], i: usize| facts.get(i)?.shape.rank().concretize();
+        let first = [rank(inputs, 0), rank(outputs, 0)];
+        let has = |axis: i64, rank: i64| (-rank..rank).contains(&axis);
+        let fits = match self {
+            Fits::Dimensions(least) => first.into_iter().flatten().all(|r| r >= least),
+            Fits::Axis(axis) => first.into_iter().flatten().all(|r| has(axis, r)),
+            Fits::NewAxis(axis) => {
+                let result = [rank(inputs, 0).map(|r| r + 1), rank(outputs, 0)];
+                result.into_iter().flatten().all(|r| has(axis, r))
+            }
+            Fits::Indices => rank(inputs, 1).is_none_or(|r| r > 0),
+            Fits::Permutation(is_one) => is_one,
+        };
+        ensure!(
+            fits,
+            "the operands do not have the dimensions that the operator needs"
+        );
+        Ok(())
+    }
+}
+
+#[derive(Clone, Debug)]
+struct Guard {
+    op: Box<dyn InferenceOp>,
+    fits: Fits,
+    /// `ε`, of a `BatchNormalization`.
+    batch_norm: Option<f32>,
+}
+
+impl PartialEq for Guard {
+    fn eq(&self, _: &Guard) -> bool {
+        false
+    }
+}
+
+impl Eq for Guard {}
+
+impl Op for Guard {
+    fn name(&self) -> StaticName {
+        self.op.name()
+    }
+
+    not_a_typed_op!();
+}
+
+impl EvalOp for Guard {
+    fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
+        self.op.eval_out_of_plan(inputs)
+    }
+}
+
+impl InferenceOp for Guard {
+    fn infer_facts(
+        &mut self,
+        inputs: TVec<&InferenceFact>,
+        outputs: TVec<&InferenceFact>,
+        observed: TVec<&InferenceFact>,
+    ) -> TractResult<(
+        TVec<InferenceFact>,
+        TVec<InferenceFact>,
+        TVec<InferenceFact>,
+    )> {
+        self.fits.check(&inputs, &outputs)?;
+        self.op.infer_facts(inputs, outputs, observed)
+    }
+
+    fn nboutputs(&self) -> TractResult<usize> {
+        self.op.nboutputs()
+    }
+
+    fn to_typed(
+        &self,
+        source: &InferenceModel,
+        node: &InferenceNode,
+        target: &mut TypedModel,
+        mapping: &HashMap<OutletId, OutletId>,
+    ) -> TractResult<TVec<OutletId>> {
+        let inputs: Vec<OutletId> = node.inputs.iter().map(|i| mapping[i]).collect();
+        if let (Some(epsilon), [x, parameters @ ..]) = (self.batch_norm, inputs.as_slice()) {
+            let stored = |i: &OutletId| Ok(target.outlet_fact(*i)?.konst.is_some());
+            let stored: Vec<bool> = parameters.iter().map(stored).collect::<TractResult<_>>()?;
+            if parameters.len() == 4 && !stored.iter().all(|s| *s) {
+                return batch_norm(&node.name, target, *x, parameters, epsilon);
+            }
+        }
+        self.op.to_typed(source, node, target, mapping)
+    }
+
+    as_op!();
+}
+
+/// `(x − mean) / √(variance + ε) · scale + bias` over axis 1, of parameters that are computed, which tract refuses: the way
+/// that normalization over features leaves TensorFlow.
+fn batch_norm(
+    name: &str,
+    target: &mut TypedModel,
+    x: OutletId,
+    parameters: &[OutletId],
+    epsilon: f32,
+) -> TractResult<TVec<OutletId>> {
+    use tract_onnx::tract_core::ops::math;
+    let rank = target.outlet_fact(x)?.rank();
+    let mut columns = TVec::new();
+    for (i, &parameter) in parameters.iter().enumerate() {
+        let mut wire = parameter;
+        ensure!(
+            target.outlet_fact(wire)?.rank() == 1,
+            "parameters are lists"
+        );
+        for axis in std::iter::once(0).chain(2..rank) {
+            let name = format!("{name}.{i}.axis{axis}");
+            wire = target.wire_node(name, AxisOp::Add(axis), &[wire])?[0];
+        }
+        columns.push(wire);
+    }
+    let [scale, bias, mean, variance] = columns[..] else {
+        bail!("four parameters");
+    };
+    let mut epsilon = tensor0(epsilon);
+    for _ in 0..rank {
+        epsilon.insert_axis(0)?;
+    }
+    let epsilon = target.add_const(format!("{name}.epsilon"), epsilon)?;
+    let mut wire = |part: &str, op: Box<dyn TypedOp>, of: &[OutletId]| {
+        TractResult::Ok(target.wire_node(format!("{name}{part}"), op, of)?[0])
+    };
+    let distance = wire(".distance", Box::new(math::sub()), &[x, mean])?;
+    let moved = wire(".moved", Box::new(math::add()), &[variance, epsilon])?;
+    let deviation = wire(".deviation", Box::new(math::sqrt()), &[moved])?;
+    let normal = wire(".normal", Box::new(math::div()), &[distance, deviation])?;
+    let scaled = wire(".scaled", Box::new(math::mul()), &[normal, scale])?;
+    Ok(tvec![wire("", Box::new(math::add()), &[scaled, bias])?])
+}
+
+/// tract with its guards.
+pub(super) fn onnx() -> Onnx {
+    let mut onnx = TRACT.clone();
+    for op in [
+        "AveragePool",
+        "BatchNormalization",
+        "Conv",
+        "ConvInteger",
+        "ConvTranspose",
+        "GatherND",
+        "GlobalAveragePool",
+        "GlobalLpPool",
+        "GlobalMaxPool",
+        "InstanceNormalization",
+        "LRN",
+        "LayerNormalization",
+        "LpPool",
+        "MaxPool",
+        "OneHot",
+        "QLinearConv",
+        "RMSNormalization",
+        "SimplifiedLayerNormalization",
+        "Transpose",
+    ] {
+        if TRACT.op_register.0.contains_key(op) {
+            onnx.op_register.insert(op, |context, node| {
+                let build = TRACT.op_register.0.get(&node.op_type);
+                let build = build.with_context(|| format!("no operator {}", node.op_type))?;
+                let (op, closures) = build(context, node)?;
+                let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
+                let guard = Guard {
+                    op,
+                    fits: Fits::of(node),
+                    batch_norm: (node.op_type == "BatchNormalization")
+                        .then_some(epsilon.map_or(1e-5, |a| a.f)),
+                };
+                Ok((Box::new(guard), closures))
+            });
+        }
+    }
+    onnx
+}
