@@ -19,6 +19,7 @@ mod precision;
 mod report;
 mod softmax;
 mod stats;
+mod step;
 mod value;
 pub(crate) mod wiring;
 

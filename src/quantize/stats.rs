@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::QuantizeError;
+use super::step::{Step, step};
 use crate::graph::{Activation, Graph, NodeId, Op, Tie};
 use crate::progress::{Progress, Stage, tell};
 
@@ -30,8 +31,12 @@ pub(super) struct Stats {
     own: HashMap<NodeId, Own>,
     /// Least and greatest value of every sample, for the model's inputs.
     extremes: Vec<Vec<(f32, f32)>>,
-    /// Whether all values of a model's input are whole numbers.
-    pub whole: Vec<bool>,
+    /// For comparisons with a constant, element by element: the arguments next to the threshold, where the comparison does not
+    /// hold and where it does.
+    pub sides: HashMap<NodeId, Vec<(f32, f32)>>,
+    /// Decimal places of a model's input, element by element: how many the calibration values have at most, none where they
+    /// have too many to tell.
+    pub decimals: Vec<Vec<Option<u8>>>,
     /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
@@ -66,7 +71,8 @@ impl Stats {
             samples: samples.len(),
             own: HashMap::new(),
             extremes: vec![Vec::new(); n],
-            whole: vec![true; n],
+            decimals: vec![Vec::new(); n],
+            sides: HashMap::new(),
         };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
@@ -76,6 +82,14 @@ impl Stats {
             _ => None,
         });
         let windows: Vec<_> = windows.collect();
+        let comparisons: Vec<(NodeId, NodeId, Step)> = (graph.nodes.iter().enumerate())
+            .filter_map(|(id, node)| match &node.op {
+                Op::Activation(Activation::Scalar(f)) => {
+                    Some((id, *node.inputs.first()?, step(f)?))
+                }
+                _ => None,
+            })
+            .collect();
         for (number, sample) in samples.iter().enumerate() {
             let done = number as f64 / samples.len() as f64;
             tell(progress, Stage::Calibrate, SHARE * done)?;
@@ -83,6 +97,10 @@ impl Stats {
                 sample: number,
                 reason: e.to_string(),
             })?;
+            for (id, input, step) in &comparisons {
+                let sides = stats.sides.entry(*id).or_default();
+                merge_sides(sides, &values[*input], *step);
+            }
             for (id, v) in values.iter().enumerate() {
                 if let Some(index) = v.iter().position(|x| !x.is_finite()) {
                     let layer = graph.nodes[id].name.clone();
@@ -95,7 +113,7 @@ impl Stats {
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
                 if matches!(graph.nodes[id].op, Op::Input) {
-                    stats.whole[id] &= v.iter().all(|x| x.fract() == 0.0);
+                    merge_decimals(&mut stats.decimals[id], v);
                     let fold = |e: (f32, f32), &x: &f32| (e.0.min(x), e.1.max(x));
                     stats.extremes[id]
                         .push(v.iter().fold((f32::INFINITY, f32::NEG_INFINITY), fold));
@@ -117,6 +135,16 @@ impl Stats {
         }
         stats.tie(graph);
         Ok(stats)
+    }
+
+    /// The unit that all values of an input are multiples of: `10^-d`; of one element, or of all.
+    pub(super) fn unit(&self, id: NodeId, element: Option<usize>) -> Option<f64> {
+        let decimals = self.decimals.get(id)?;
+        let places = match element {
+            Some(i) => *decimals.get(i)?,
+            None => decimals.iter().copied().try_fold(0, |m, d| Some(d?.max(m))),
+        };
+        Some(0.1f64.powi(i32::from(places?)))
     }
 
     /// Gives tied nodes the extremes of all of them, element by element.
@@ -337,5 +365,38 @@ fn spread(into: &mut Vec<(f32, f32)>, values: &[f32], indices: &[Option<usize>],
         if low <= high {
             *slot = (slot.0.max(high - low), slot.1.max(high.max(0.0) - low));
         }
+    }
+}
+
+fn merge_sides(into: &mut Vec<(f32, f32)>, values: &[f32], step: Step) {
+    into.resize(values.len(), (f32::NEG_INFINITY, f32::INFINITY));
+    for (sides, &x) in into.iter_mut().zip(values) {
+        let argument = (step.slope * f64::from(x) + step.shift) as f32;
+        if argument > 0.0 {
+            sides.1 = sides.1.min(argument);
+        } else {
+            sides.0 = sides.0.max(argument);
+        }
+    }
+}
+
+/// Most decimal places that are told from arbitrary fractions, and the most units that a value may be for it: as many as a
+/// proof's numbers have values.
+const MOST_DECIMALS: u8 = 6;
+const MOST_UNITS: f64 = 32768.0;
+
+/// Raises the numbers of decimal places to those of the values.
+fn merge_decimals(into: &mut Vec<Option<u8>>, values: &[f32]) {
+    into.resize(values.len(), Some(0));
+    for (places, &x) in into.iter_mut().zip(values) {
+        let known = *places;
+        *places = known.and_then(|known| {
+            (known..=MOST_DECIMALS).find(|&d| {
+                let units = f64::from(x) * 10f64.powi(i32::from(d));
+                // Twice the rounding of a float.
+                let off = (units - units.round()).abs();
+                units.abs() <= MOST_UNITS && off <= units.abs() * f64::from(f32::EPSILON)
+            })
+        });
     }
 }

@@ -6,6 +6,7 @@ use super::staircase::{self, Jumps};
 use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
+use crate::quantize::step::{Step, step};
 
 impl Lowering<'_> {
     /// The operand as an accumulator without clamp or window.
@@ -200,6 +201,7 @@ impl Lowering<'_> {
     fn step(&mut self, id: NodeId, input: NodeId, step: Step) -> Result<Value, QuantizeError> {
         let mut acc = self.plain(input)?;
         acc.affine(&[step.slope], &[step.shift]);
+        self.keep_sides(id, input, &mut acc);
         let (top, range) = (self.network.top(), self.network.range());
         let room = f64::from(i32::MAX) - 2.0 * range * range;
         // Every channel has a scale of its own: only its sign matters.
@@ -256,6 +258,44 @@ impl Lowering<'_> {
         let act = self.network.results(&acc, &[(value, out)], &offset)?;
         self.network.decode(&act);
         Ok(Value::Act(act))
+    }
+
+    /// Moves thresholds off the calibration values: an input that equals one exactly, or nearly, is on the other side once it is
+    /// rounded. Trees take their thresholds from the data, so that this is common. By no more than inputs are rounded by.
+    fn keep_sides(&self, id: NodeId, input: NodeId, acc: &mut Acc) {
+        let tied = |n: NodeId| self.graph.nodes[n].tie.is_some();
+        let Some(sides) = self
+            .stats
+            .sides
+            .get(&id)
+            .filter(|_| !tied(id) && !tied(input))
+        else {
+            return;
+        };
+        let mut near = vec![(f64::NEG_INFINITY, f64::INFINITY); acc.channels()];
+        for (e, &(below, above)) in sides.iter().enumerate() {
+            let channel = &mut near[acc.source(e) / acc.positions.max(1)];
+            channel.0 = channel.0.max(f64::from(below));
+            channel.1 = channel.1.min(f64::from(above));
+        }
+        for (c, (below, above)) in near.into_iter().enumerate() {
+            let row = |t: &AccTerm| c * t.inputs..(c + 1) * t.inputs;
+            let rounded: f64 = acc
+                .terms
+                .iter()
+                .flat_map(|t| &t.weights[row(t)])
+                .map(|w| w.abs() / 2.0)
+                .sum();
+            let (low, high) = (below + rounded, above - rounded);
+            let threshold = if low > high {
+                (low + high) / 2.0
+            } else {
+                0f64.clamp(low, high)
+            };
+            if threshold.is_finite() {
+                acc.bias[c] -= threshold.clamp(-rounded, rounded);
+            }
+        }
     }
 
     /// A function by table: the argument is requantized over its calibrated range. On a side where the function is flat it
@@ -387,90 +427,6 @@ pub(in crate::quantize) struct Shared {
     likely: (f64, f64),
     seen: (f64, f64),
     results: (f64, f64),
-}
-
-/// `above` where `slope·x + shift > 0`, else `below`.
-#[derive(Clone, Copy)]
-struct Step {
-    slope: f64,
-    shift: f64,
-    above: f64,
-    below: f64,
-}
-
-/// A function with one value or two.
-#[derive(Clone)]
-enum Flat {
-    Constant(f64),
-    Step(Step),
-}
-
-impl Flat {
-    /// A function of two such values, if both change at the same place.
-    fn with(self, other: Flat, f: impl Fn(f64, f64) -> f64) -> Option<Flat> {
-        Some(match (self, other) {
-            (Flat::Constant(a), Flat::Constant(b)) => Flat::Constant(f(a, b)),
-            (Flat::Step(s), Flat::Constant(c)) => Flat::Step(Step {
-                above: f(s.above, c),
-                below: f(s.below, c),
-                ..s
-            }),
-            (Flat::Constant(c), Flat::Step(s)) => Flat::Step(Step {
-                above: f(c, s.above),
-                below: f(c, s.below),
-                ..s
-            }),
-            (Flat::Step(a), Flat::Step(b)) if (a.slope, a.shift) == (b.slope, b.shift) => {
-                Flat::Step(Step {
-                    above: f(a.above, b.above),
-                    below: f(a.below, b.below),
-                    ..a
-                })
-            }
-            _ => return None,
-        })
-    }
-}
-
-fn flat_function(f: &ScalarFn) -> Option<Flat> {
-    match f {
-        ScalarFn::X => None,
-        ScalarFn::Const(c) => Some(Flat::Constant(*c)),
-        ScalarFn::Apply(op, g) => flat_function(g)?.with(Flat::Constant(0.0), |v, _| op.eval(v)),
-        ScalarFn::Combine(op, g, h) => {
-            flat_function(g)?.with(flat_function(h)?, |a, b| op.eval(a, b))
-        }
-        ScalarFn::Select(condition, g, h) => {
-            let (g, h) = (flat_function(g)?, flat_function(h)?);
-            let condition = match flat_function(condition) {
-                Some(c) => c,
-                None => {
-                    let (slope, shift) = condition.affine()?;
-                    Flat::Step(Step {
-                        slope,
-                        shift,
-                        above: 1.0,
-                        below: -1.0,
-                    })
-                }
-            };
-            // Both branches where the condition is what it is.
-            let yes = condition
-                .clone()
-                .with(g, |c, v| if c > 0.0 { v } else { f64::NAN })?;
-            let no = condition.with(h, |c, v| if c > 0.0 { f64::NAN } else { v })?;
-            yes.with(no, |a, b| if a.is_nan() { b } else { a })
-        }
-    }
-}
-
-/// Whether a function is a comparison with a constant, or a function of one.
-fn step(f: &ScalarFn) -> Option<Step> {
-    let Some(Flat::Step(step)) = flat_function(f) else {
-        return None;
-    };
-    let finite = step.above.is_finite() && step.below.is_finite();
-    (step.slope != 0.0 && step.above != step.below && finite).then_some(step)
 }
 
 /// Points at which a table's margins are examined, per side.

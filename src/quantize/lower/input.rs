@@ -107,7 +107,7 @@ impl Lowering<'_> {
             return None;
         }
         let top = self.network.top();
-        let one = |&(seen, (low, high)): &((f64, f64), (f64, f64))| {
+        let one = |(i, &(seen, (low, high))): (usize, &((f64, f64), (f64, f64)))| {
             let middle = (seen.0 + seen.1) / 2.0;
             let widened = |v: f64| middle + (v - middle) * (1.0 + self.network.headroom);
             let (mut a, b) = (widened(low), widened(high));
@@ -120,10 +120,10 @@ impl Lowering<'_> {
             } else {
                 (a, b)
             };
-            let scale = (b - a) / (top - 1.0);
+            let scale = aligned((b - a) / (top - 1.0), self.stats.unit(id, Some(i)));
             (scale, (-a / scale - 1e-9).ceil() + 0.0)
         };
-        Some(features.iter().map(one).collect())
+        Some(features.iter().enumerate().map(one).collect())
     }
 
     /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
@@ -164,12 +164,18 @@ impl Lowering<'_> {
         }
         // One step to spare: with a whole zero point both ends stay inside, wherever zero is.
         let mut scale = (b - a) / (self.network.top() - 1.0);
-        if self.stats.whole.get(id) == Some(&true) && scale <= 1.0 {
-            // Indices and counts: whole numbers stay exact.
-            scale = 1.0 / (1.0 / scale).floor();
-        }
+        scale = aligned(scale, self.stats.unit(id, None));
         // (Adding zero turns −0 into 0.)
         let zero = (-a / scale - 1e-9).ceil() + 0.0;
         (scale, zero)
+    }
+}
+
+/// The next coarser step that divides the unit which all values are multiples of, if there is one: indices, counts and
+/// measurements with a few decimals then stay exact, and equal to the thresholds that a tree took from them.
+fn aligned(step: f64, unit: Option<f64>) -> f64 {
+    match unit {
+        Some(unit) if step <= unit => unit / (unit / step).floor(),
+        _ => step,
     }
 }
