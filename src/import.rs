@@ -25,6 +25,7 @@ mod recurrent;
 mod reference;
 mod rewrite;
 mod select;
+mod settle;
 mod tensor;
 mod tie;
 mod view;

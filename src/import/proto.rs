@@ -141,14 +141,25 @@ impl Model {
             });
         }
         let decoded = guarded(|| super::guard::onnx().proto_model_for_read(&mut &*bytes));
-        let mut proto = decoded.map_err(|reason| ImportError::Malformed { reason })?;
+        let proto = decoded.map_err(|reason| ImportError::Malformed { reason })?;
+        Model::prepare(proto, options, purpose)
+    }
+
+    /// Checks a decoded model, and writes out what tract does not do as ONNX says.
+    pub(super) fn prepare(
+        mut proto: ModelProto,
+        options: &ImportOptions,
+        purpose: Purpose,
+    ) -> Result<Model, ImportError> {
         let mut opsets: HashMap<String, i64> = proto
             .opset_import
             .iter()
             .map(|o| (o.domain.clone(), o.version))
             .collect();
         let version = opsets.get("").or(opsets.get("ai.onnx")).copied();
-        super::rewrite::inline(&mut proto, version.unwrap_or(13), options.max_nodes);
+        super::settle::settle(&mut proto, options, |proto| {
+            super::rewrite::inline(proto, version.unwrap_or(13), options.max_nodes);
+        });
         let Some(graph) = proto.graph.as_mut() else {
             return Err(ImportError::Malformed {
                 reason: "no graph".into(),
