@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
+mod counters;
 mod inline;
 mod integers;
 mod loops;

@@ -7,7 +7,7 @@ use tract_onnx::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto,
 };
 
-use super::{Known, Writer, attribute, decode, int, loops};
+use super::{Known, Writer, attribute, counters, decode, int, loops};
 
 /// How deep functions and bodies may be nested.
 const DEPTH: usize = 16;
@@ -52,9 +52,17 @@ pub(in crate::import) fn inline(model: &mut ModelProto, opset: i64, limit: usize
         count: 0,
     };
     let mut out = Vec::with_capacity(graph.node.len());
-    let scalars = loops::scalars(graph);
-    for node in std::mem::take(&mut graph.node) {
+    let mut scalars = loops::scalars(graph);
+    for mut node in std::mem::take(&mut graph.node) {
         if node.op_type == "Loop" && node.domain.is_empty() {
+            let mut counted = Vec::new();
+            if counters::rewrite(&mut node, &known, &mut counted).is_some() {
+                for tensor in counted {
+                    known.extend(decode(&tensor).map(|k| (tensor.name.clone(), k)));
+                    scalars.extend(loops::scalar(&tensor).map(|v| (tensor.name.clone(), v)));
+                    inliner.constants.push(tensor);
+                }
+            }
             let mut writer = Writer {
                 name: super::name_of(&node),
                 count: 0,

@@ -28,7 +28,7 @@ pub(super) fn scalars(graph: &GraphProto) -> Scalars {
         .collect()
 }
 
-fn scalar(t: &TensorProto) -> Option<i64> {
+pub(super) fn scalar(t: &TensorProto) -> Option<i64> {
     if t.dims.iter().any(|&d| d != 1) {
         return None;
     }
@@ -46,7 +46,7 @@ fn scalar(t: &TensorProto) -> Option<i64> {
 }
 
 /// Most rounds.
-const ROUNDS: i64 = 1024;
+pub(super) const ROUNDS: i64 = 1024;
 
 /// Whether a value is always true in the body, given that the condition that comes in is.
 fn always(graph: &GraphProto, name: &str, condition: &str) -> bool {
