@@ -117,8 +117,8 @@ public) and verified from nothing but the card's and the proof's bytes. This pag
 cargo run --release --example survey -- ../shared/corpus/models --prove --write docs/models.md
 ```
 
-* *metric*: what the corpus states for the model, of the stored float outputs and of the integers; within half a point where
-  points are counted, half a per cent elsewhere. Models without a metric are judged by their error alone.
+* *metric*: what the corpus states for the model, of the stored float outputs and of the integers; within half a point where it
+  is a share (of samples, of pairs, of variance), half a per cent elsewhere. Models without one are judged by their error alone.
 * *error*: mean absolute error over the 99th percentile of the output's magnitude, of the worst output; at most 0.5 % where
   there is no metric.
 * *prove*, *verify*: wall time, median of three where it is short; *per element*: time of one core per output element of a

@@ -218,6 +218,13 @@ fn text(node: &NodeProto, name: &str) -> String {
         .unwrap_or_default()
 }
 
+/// A truth that no value of a proof has: all are finite.
+fn never(node: &NodeProto, w: &mut Writer) -> Option<()> {
+    let x = w.cast(node.input.first()?);
+    w.node("Less", &[&x, &x], node.output.first()?, Vec::new());
+    Some(())
+}
+
 /// Outputs of the graph that are texts and cannot be kept, by name.
 pub(super) type Texts = Vec<String>;
 
@@ -300,6 +307,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }
+            "IsNaN" | "IsInf" => never(&node, &mut writer),
             "LpPool" => pools::lp_pool(&node, &mut writer),
             "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
             "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),

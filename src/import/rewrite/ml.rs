@@ -76,13 +76,13 @@ fn binarizer(node: &NodeProto, w: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// What is not a number cannot be an input of a proof, so only other values are replaced.
+/// What is replaced is not a number, or infinite: no value of a proof.
 fn imputer(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
-    // Inputs are numbers, so NaN never occurs; other values cannot be recognised exactly once they are rounded.
+    // Values are finite, so neither occurs; others cannot be recognised exactly once they are rounded.
     let whole = integers(node, "imputed_value_int64s");
     let replaced = attribute(node, "replaced_value_float").map_or(0.0, |a| a.f);
-    if !whole.is_empty() || !replaced.is_nan() {
+    if !whole.is_empty() || replaced.is_finite() {
         return None;
     }
     w.identity(&x, y)
