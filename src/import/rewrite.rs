@@ -5,6 +5,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
+mod contrib;
 mod counters;
 mod inline;
 mod integers;
@@ -295,15 +296,15 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             constants: &mut graph.initializer,
         };
         let done = match node.op_type.as_str() {
+            _ if node.domain == "com.microsoft" => contrib::rewrite(&node, &mut writer, &known),
             "QuantizeLinear"
             | "DequantizeLinear"
             | "QLinearConv"
             | "QLinearMatMul"
             | "ConvInteger"
             | "MatMulInteger"
-            | "DynamicQuantizeLinear" => {
-                integers::rewrite(&node, &mut writer, &mut known, &readers)
-            }
+            | "DynamicQuantizeLinear"
+            | "Pad" => integers::rewrite(&node, &mut writer, &mut known, &readers),
             "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
                 trees::rewrite(&node, &mut writer, &mut texts)
             }

@@ -7,7 +7,7 @@ use tract_onnx::pb::NodeProto;
 use super::{Known, Writer, attribute};
 
 /// Least and greatest number of an integer type.
-fn limits(data_type: i32) -> Option<(f32, f32)> {
+pub(super) fn limits(data_type: i32) -> Option<(f32, f32)> {
     match data_type {
         2 => Some((0.0, 255.0)),
         3 => Some((-128.0, 127.0)),
@@ -16,13 +16,17 @@ fn limits(data_type: i32) -> Option<(f32, f32)> {
 }
 
 /// Scale and zero point, shaped for an operand of this rank along this axis.
-struct Grid {
+pub(super) struct Grid {
     scale: Vec<f32>,
     zero: Vec<f32>,
     dims: Vec<usize>,
 }
 
-fn grid(scale: &Known, zero: Option<&Known>, shape: Option<(usize, usize)>) -> Option<Grid> {
+pub(super) fn grid(
+    scale: &Known,
+    zero: Option<&Known>,
+    shape: Option<(usize, usize)>,
+) -> Option<Grid> {
     let len = scale.values.len();
     if scale.values.iter().any(|s| !s.is_finite() || *s <= 0.0) {
         return None;
@@ -46,7 +50,7 @@ fn grid(scale: &Known, zero: Option<&Known>, shape: Option<(usize, usize)>) -> O
     Some(Grid { scale, zero, dims })
 }
 
-fn dequantize(w: &mut Writer, x: &str, grid: &Grid) -> String {
+pub(super) fn dequantize(w: &mut Writer, x: &str, grid: &Grid) -> String {
     let x = w.cast(x);
     let x = if grid.zero.iter().all(|&z| z == 0.0) {
         x
@@ -58,7 +62,7 @@ fn dequantize(w: &mut Writer, x: &str, grid: &Grid) -> String {
     w.op("Mul", &[&x, &scale])
 }
 
-fn quantize(w: &mut Writer, x: &str, y: &str, grid: &Grid, (low, high): (f32, f32)) {
+pub(super) fn quantize(w: &mut Writer, x: &str, y: &str, grid: &Grid, (low, high): (f32, f32)) {
     let scale = w.floats(grid.scale.clone(), &grid.dims);
     let x = w.op("Div", &[x, &scale]);
     let mut x = w.op("Round", &[&x]);
@@ -110,6 +114,15 @@ pub(super) fn rewrite(
             let grid = grid(&scale, zero.as_ref(), shape)?;
             let x = dequantize(w, input(0)?, &grid);
             w.node("Identity", &[&x], &y, Vec::new());
+        }
+        // Quantized tensors are floats from here on; what they are padded with has to be, too.
+        "Pad" => {
+            let value = get(known, 2).filter(|v| limits(v.data_type).is_some())?;
+            let value = w.floats(value.values.iter().map(|&v| v as f32).collect(), &[]);
+            let mut operands = vec![w.cast(input(0)?), input(1)?.clone(), value];
+            operands.extend(input(3).cloned());
+            let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+            w.node("Pad", &operands, &y, node.attribute.clone());
         }
         "QLinearConv" => {
             let weights = get(known, 3)?;

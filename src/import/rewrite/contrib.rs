@@ -1,0 +1,310 @@
+//! Operators that ONNX Runtime writes into models it quantizes or optimizes (domain `com.microsoft`), in ONNX's own.
+
+use std::collections::HashMap;
+
+use tract_onnx::pb::{AttributeProto, NodeProto};
+
+use super::integers::{Grid, dequantize, grid, limits, quantize};
+use super::{Known, Writer, attribute, recurrent, text};
+
+/// Attributes of pooling that ONNX has, too.
+const POOLING: &[&str] = &[
+    "auto_pad",
+    "ceil_mode",
+    "count_include_pad",
+    "kernel_shape",
+    "pads",
+    "strides",
+];
+
+/// A node's operands and what is known of them.
+struct Operands<'n> {
+    node: &'n NodeProto,
+    known: &'n HashMap<String, Known>,
+}
+
+impl<'n> Operands<'n> {
+    fn name(&self, i: usize) -> Option<&'n String> {
+        self.node.input.get(i).filter(|n| !n.is_empty())
+    }
+
+    fn known(&self, i: usize) -> Option<&'n Known> {
+        self.known.get(self.name(i)?)
+    }
+
+    /// Scale and zero point at two places, of an operand of this rank and axis if they are lists.
+    fn grid(&self, scale: usize, zero: usize, shape: Option<(usize, usize)>) -> Option<Grid> {
+        let zero = match self.name(zero) {
+            Some(_) => Some(self.known(zero)?),
+            None => None,
+        };
+        grid(self.known(scale)?, zero, shape)
+    }
+
+    /// The operand at `at`, whose scale and zero point follow it, in floats.
+    fn real(&self, w: &mut Writer, at: usize) -> Option<String> {
+        let grid = self.grid(at + 1, at + 2, None)?;
+        Some(dequantize(w, self.name(at)?, &grid))
+    }
+
+    /// Writes the result on the grid at `scale`, `zero`.
+    fn result(&self, w: &mut Writer, x: &str, scale: usize, zero: usize) -> Option<()> {
+        let range = limits(self.known(zero).map_or(2, |z| z.data_type))?;
+        let grid = self.grid(scale, zero, None)?;
+        quantize(w, x, self.node.output.first()?, &grid, range);
+        Some(())
+    }
+
+    fn attributes(&self, names: &[&str]) -> Vec<AttributeProto> {
+        let all = self.node.attribute.iter();
+        all.filter(|a| names.contains(&a.name.as_str()))
+            .cloned()
+            .collect()
+    }
+}
+
+pub(super) fn rewrite(
+    node: &NodeProto,
+    w: &mut Writer,
+    known: &HashMap<String, Known>,
+) -> Option<()> {
+    let of = Operands { node, known };
+    let y = node.output.first()?;
+    let last = attribute(node, "channels_last").is_some_and(|a| a.i != 0);
+    if last {
+        return None;
+    }
+    match node.op_type.as_str() {
+        op @ ("QLinearAdd" | "QLinearMul") => {
+            let (a, b) = (of.real(w, 0)?, of.real(w, 3)?);
+            let result = w.op(op.strip_prefix("QLinear")?, &[&a, &b]);
+            of.result(w, &result, 6, 7)
+        }
+        "QLinearWhere" => {
+            let (a, b) = (of.real(w, 1)?, of.real(w, 4)?);
+            let result = w.op("Where", &[of.name(0)?, &a, &b]);
+            of.result(w, &result, 7, 8)
+        }
+        op @ ("QLinearSigmoid"
+        | "QLinearLeakyRelu"
+        | "QLinearAveragePool"
+        | "QLinearGlobalAveragePool"
+        | "QLinearSoftmax"
+        | "QLinearReduceMean") => {
+            let x = of.real(w, 0)?;
+            let attributes = match op {
+                "QLinearLeakyRelu" => of.attributes(&["alpha"]),
+                "QLinearAveragePool" => of.attributes(POOLING),
+                "QLinearSoftmax" => of.attributes(&["axis"]),
+                "QLinearReduceMean" if w.opset < 18 => of.attributes(&["axes", "keepdims"]),
+                "QLinearReduceMean" => return None,
+                _ => Vec::new(),
+            };
+            let result = w.op_with(op.strip_prefix("QLinear")?, &[&x], attributes);
+            of.result(w, &result, 3, 4)
+        }
+        "QLinearConcat" => {
+            let parts = (2..node.input.len()).step_by(3);
+            let parts: Vec<String> = parts.map(|at| of.real(w, at)).collect::<Option<_>>()?;
+            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+            let result = w.op_with("Concat", &parts, of.attributes(&["axis"]));
+            of.result(w, &result, 0, 1)
+        }
+        "QGemm" => gemm(&of, w),
+        "FusedMatMul" => matmul(&of, w),
+        "DynamicQuantizeLSTM" => lstm(&of, w),
+        "Gelu" | "BiasGelu" | "FastGelu" | "QuickGelu" => gelu(&of, w),
+        op @ ("FusedConv" | "FusedGemm") => {
+            let kept = node.attribute.iter();
+            let kept = kept.filter(|a| !a.name.starts_with("activation"));
+            let operands: Vec<&str> = node.input.iter().map(String::as_str).collect();
+            if op == "FusedConv" && operands.len() > 3 {
+                return None;
+            }
+            let sum = w.op_with(&op["Fused".len()..], &operands, kept.cloned().collect());
+            activation(&of, w, &sum, y)
+        }
+        _ => None,
+    }
+}
+
+/// `y = a·B + c` with the bias on the grid of the products; without a scale of its own the result is real.
+fn gemm(of: &Operands, w: &mut Writer) -> Option<()> {
+    let turned = attribute(of.node, "transB").is_some_and(|a| a.i != 0);
+    let alpha = attribute(of.node, "alpha").map_or(1.0, |a| a.f);
+    let a = of.real(w, 0)?;
+    let b = of.grid(4, 5, Some((2, usize::from(!turned))))?;
+    let b = dequantize(w, of.name(3)?, &b);
+    let mut operands = vec![a, b];
+    if of.name(6).is_some() {
+        let bias = of.known(6)?;
+        let (left, right) = (of.known(1)?.values.first()?, &of.known(4)?.values);
+        let step = |i: usize| {
+            if right.len() == 1 {
+                Some(right[0])
+            } else {
+                right.get(i).copied()
+            }
+        };
+        let values = bias.values.iter().enumerate();
+        let values: Option<Vec<f32>> = values
+            .map(|(i, b)| Some((b * left * step(i)? * f64::from(alpha)) as f32))
+            .collect();
+        let values = values?;
+        let len = values.len();
+        operands.push(w.floats(values, &[len]));
+    }
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    let sum = w.op_with(
+        "Gemm",
+        &operands,
+        of.attributes(&["alpha", "transA", "transB"]),
+    );
+    if of.name(7).is_none() {
+        return w.identity(&sum, of.node.output.first()?);
+    }
+    of.result(w, &sum, 7, 8)
+}
+
+/// An LSTM whose weights are stored as integers, transposed: `[directions][inputs][4·hidden]`. The rounding of its activations,
+/// by a scale that depends on the sample, is left out.
+fn lstm(of: &Operands, w: &mut Writer) -> Option<()> {
+    let mut weights = Vec::new();
+    for (at, scale) in [(1, 8), (2, 10)] {
+        let rank = of.known(at)?.dims.len();
+        let directions = of.known(at)?.dims.first()?;
+        // A scale per direction, which is one scale where there is one direction, or one per column as well.
+        let scales = of.known(scale)?;
+        let columns = scales.values.len() > 1;
+        if rank != 3 || (columns && *directions != 1) {
+            return None;
+        }
+        let grid = of.grid(scale, scale + 1, columns.then_some((3, 2)))?;
+        let real = dequantize(w, of.name(at)?, &grid);
+        weights.push(w.op_with(
+            "Transpose",
+            &[&real],
+            vec![super::ints("perm", vec![0, 2, 1])],
+        ));
+    }
+    let mut input = of.node.input.clone();
+    input.truncate(8);
+    input[1..3].clone_from_slice(&weights);
+    let node = NodeProto {
+        name: w.fresh(),
+        op_type: "LSTM".into(),
+        input,
+        output: of.node.output.clone(),
+        attribute: of.node.attribute.clone(),
+        ..NodeProto::default()
+    };
+    recurrent::rewrite(&node, w)
+}
+
+/// `x·Φ(x)`, exactly, by the hyperbolic tangent, or by a logistic function; after adding a bias.
+fn gelu(of: &Operands, w: &mut Writer) -> Option<()> {
+    let (mut x, y) = (of.name(0)?.clone(), of.node.output.first()?);
+    if let Some(bias) = of.name(1) {
+        x = w.op("Add", &[&x, bias]);
+    }
+    let number = |w: &mut Writer, v: f32| w.floats(vec![v], &[]);
+    let part = match of.node.op_type.as_str() {
+        "QuickGelu" => {
+            let alpha = attribute(of.node, "alpha").map_or(1.702, |a| a.f);
+            let alpha = number(w, alpha);
+            let scaled = w.op("Mul", &[&x, &alpha]);
+            w.op("Sigmoid", &[&scaled])
+        }
+        "FastGelu" => {
+            let cubic = number(w, 0.044_715);
+            let root = number(w, (2.0 / std::f32::consts::PI).sqrt());
+            let square = w.op("Mul", &[&x, &x]);
+            let cube = w.op("Mul", &[&square, &x]);
+            let small = w.op("Mul", &[&cube, &cubic]);
+            let sum = w.op("Add", &[&x, &small]);
+            let scaled = w.op("Mul", &[&sum, &root]);
+            let bent = w.op("Tanh", &[&scaled]);
+            halved(w, &bent)
+        }
+        _ => {
+            let root = number(w, std::f32::consts::FRAC_1_SQRT_2);
+            let scaled = w.op("Mul", &[&x, &root]);
+            let bent = w.op("Erf", &[&scaled]);
+            halved(w, &bent)
+        }
+    };
+    w.node("Mul", &[&x, &part], y, Vec::new());
+    Some(())
+}
+
+/// `(1 + x) / 2`
+fn halved(w: &mut Writer, x: &str) -> String {
+    let (one, half) = (w.floats(vec![1.0], &[]), w.floats(vec![0.5], &[]));
+    let sum = w.op("Add", &[x, &one]);
+    w.op("Mul", &[&sum, &half])
+}
+
+/// What a fused node applies last.
+fn activation(of: &Operands, w: &mut Writer, x: &str, y: &str) -> Option<()> {
+    let given = attribute(of.node, "activation_params").map_or(&[][..], |a| &a.floats);
+    let name = text(of.node, "activation");
+    match (name.as_str(), given) {
+        ("Clip", [low, high]) => {
+            let (low, high) = (w.floats(vec![*low], &[]), w.floats(vec![*high], &[]));
+            let above = w.op("Max", &[x, &low]);
+            w.node("Min", &[&above, &high], y, Vec::new());
+        }
+        (
+            "Relu" | "LeakyRelu" | "Tanh" | "Sigmoid" | "HardSigmoid" | "Softplus" | "Softsign"
+            | "Elu" | "Selu",
+            _,
+        ) => {
+            let parameters = ["alpha", "beta", "gamma"].into_iter().enumerate();
+            let parameters = parameters.filter_map(|(i, parameter)| {
+                let own = attribute(of.node, &format!("activation_{parameter}")).map(|a| a.f);
+                Some(AttributeProto {
+                    name: parameter.into(),
+                    r#type: 1,
+                    f: own.or(given.get(i).copied())?,
+                    ..AttributeProto::default()
+                })
+            });
+            let parameters = parameters.collect();
+            w.node(&name, &[x], y, parameters);
+        }
+        _ => return None,
+    }
+    Some(())
+}
+
+/// `alpha·A·B`, either transposed.
+fn matmul(of: &Operands, w: &mut Writer) -> Option<()> {
+    let set = |name: &str| attribute(of.node, name).is_some_and(|a| a.i != 0);
+    // The dimensions before the last two may stand between them.
+    let operand = |batch: bool, [a, b]: [char; 2]| match batch {
+        true => format!("{a}...{b}"),
+        false => format!("...{a}{b}"),
+    };
+    let turned = |turned: bool, [a, b]: [char; 2]| if turned { [b, a] } else { [a, b] };
+    let equation = format!(
+        "{},{}->...ij",
+        operand(set("transBatchA"), turned(set("transA"), ['i', 'k'])),
+        operand(set("transBatchB"), turned(set("transB"), ['k', 'j'])),
+    );
+    let equation = AttributeProto {
+        name: "equation".into(),
+        r#type: 3,
+        s: equation.into_bytes(),
+        ..AttributeProto::default()
+    };
+    let product = w.op_with("Einsum", &[of.name(0)?, of.name(1)?], vec![equation]);
+    let alpha = attribute(of.node, "alpha").map_or(1.0, |a| a.f);
+    let alpha = w.floats(vec![alpha], &[]);
+    w.node(
+        "Mul",
+        &[&product, &alpha],
+        of.node.output.first()?,
+        Vec::new(),
+    );
+    Some(())
+}
