@@ -186,6 +186,9 @@ fn judge(
 ) -> Outcome {
     let case = match conformance::load(folder) {
         Err(NotLoaded::Tensors) => return Outcome::Unsupported("tensors of strings".into()),
+        Err(NotLoaded::NotFinite) => {
+            return Outcome::Unsupported("an input is infinite or not a number".into());
+        }
         Err(NotLoaded::Import(ImportError::Unsupported { reason, .. })) => {
             return Outcome::Unsupported(reason);
         }

@@ -32,6 +32,8 @@ pub struct Loaded {
 pub enum NotLoaded {
     /// Tensors that are neither numbers nor booleans.
     Tensors,
+    /// Inputs that no proof can have: infinite, or not a number.
+    NotFinite,
     /// The importer refuses the model.
     Import(ImportError),
 }
@@ -98,10 +100,13 @@ pub fn load(folder: &Path) -> Result<Loaded, NotLoaded> {
         .into_iter()
         .enumerate()
         .filter(|(i, _)| only.is_none_or(|o| o == *i));
-    let inputs = fed
+    let inputs: Vec<Vec<f32>> = fed
         .map(|(_, (_, values))| values)
         .take(graph.inputs.len())
         .collect();
+    if inputs.iter().flatten().any(|v| !v.is_finite()) {
+        return Err(NotLoaded::NotFinite);
+    }
     let outputs = outputs.into_iter().map(|(_, values)| values).collect();
     Ok(Loaded {
         graph,
