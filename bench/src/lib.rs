@@ -3,5 +3,11 @@
 //! | module | holds |
 //! |---|---|
 //! | [`report`] | what is measured, as plain data: the JSON format |
+//! | [`overhead`] | what follows from it |
+//! | [`units`] | numbers for people |
+//! | [`measure`] | time, CPU time and memory of a piece of work |
 
+pub mod measure;
+pub mod overhead;
 pub mod report;
+pub mod units;
