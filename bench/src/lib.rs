@@ -6,7 +6,11 @@
 //! | [`overhead`] | what follows from it |
 //! | [`units`] | numbers for people |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`fit`] | how a cost grows: exponents with intervals |
+//! | [`economics`] | whether proofs are worth their cost |
 
+pub mod economics;
+pub mod fit;
 pub mod measure;
 pub mod overhead;
 pub mod report;
