@@ -8,10 +8,13 @@
 //! | [`measure`] | time, CPU time and memory of a piece of work |
 //! | [`fit`] | how a cost grows: exponents with intervals |
 //! | [`economics`] | whether proofs are worth their cost |
+//! | [`plot`] | plots as SVG |
 
 pub mod economics;
 pub mod fit;
+mod markup;
 pub mod measure;
 pub mod overhead;
+pub mod plot;
 pub mod report;
 pub mod units;
