@@ -370,7 +370,7 @@ pub fn money(amount: f64) -> String {
             let decimals = kept.split('.').nth(1).map_or(0, str::len);
             format!("${kept}{}", "0".repeat(2usize.saturating_sub(decimals)))
         }
-        a if a < 1e4 => format!("${amount:.2}"),
+        a if a < 1e3 => format!("${amount:.2}"),
         _ => format!("${}", count(amount.abs() as u64)),
     }
 }
