@@ -4,10 +4,26 @@
 //! |---|---|
 //! | [`report`] | what is measured, as plain data: the JSON format |
 //! | [`overhead`] | what follows from it |
-//! | [`units`] | numbers for people |
+//! | [`stages`] | one model: every stage |
+//! | [`threads`] | numbers of threads |
+//! | [`machine`] | where it ran |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`units`] | numbers for people |
 
+mod batch;
+pub mod cold;
+pub mod error;
+pub mod facts;
+pub mod machine;
 pub mod measure;
 pub mod overhead;
+mod random;
 pub mod report;
+pub mod stages;
+pub mod threads;
 pub mod units;
+
+pub use error::BenchError;
+pub use measure::Effort;
+pub use report::Report;
+pub use stages::{Options, Subject};
