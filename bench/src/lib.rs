@@ -10,13 +10,17 @@
 //! | [`terminal`] | a report as text |
 //! | [`machine`] | where it ran |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`fit`] | how a cost grows: exponents with intervals |
+//! | [`economics`] | whether proofs are worth their cost |
 //! | [`units`] | numbers for people |
 
 mod batch;
 pub mod cold;
+pub mod economics;
 pub mod error;
 pub mod facts;
 pub mod families;
+pub mod fit;
 pub mod machine;
 pub mod measure;
 mod onnx;
