@@ -1,0 +1,33 @@
+//! What a proof costs: every stage of a model measured, sweeps over model sizes, and reports of both.
+//!
+//! | module | holds |
+//! |---|---|
+//! | [`report`] | what is measured, as plain data: the JSON format |
+//! | [`overhead`] | what follows from it |
+//! | [`stages`] | one model: every stage |
+//! | [`sweep`], [`families`] | models of growing size |
+//! | [`threads`] | numbers of threads |
+//! | [`machine`] | where it ran |
+//! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`units`] | numbers for people |
+
+mod batch;
+pub mod cold;
+pub mod error;
+pub mod facts;
+pub mod families;
+pub mod machine;
+pub mod measure;
+mod onnx;
+pub mod overhead;
+mod random;
+pub mod report;
+pub mod stages;
+pub mod sweep;
+pub mod threads;
+pub mod units;
+
+pub use error::BenchError;
+pub use measure::Effort;
+pub use report::Report;
+pub use stages::{Options, Subject};
