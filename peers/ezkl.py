@@ -84,10 +84,10 @@ def setup(ezkl: Any, options: dict[str, Any]) -> dict[str, Any]:
 
 def prove(ezkl: Any, options: dict[str, Any]) -> dict[str, Any]:
     """Witness and proof; keys and parameters are read from files, as EZKL's command does."""
-    witness = ezkl.gen_witness("input.json", "circuit.ezkl", "witness.json", "verifying.key", options["srs"])
+    ezkl.gen_witness("input.json", "circuit.ezkl", "witness.json", "verifying.key", options["srs"])
     ezkl.prove("witness.json", "circuit.ezkl", "proving.key", "proof.json", options["srs"])
     proof = json.loads(Path("proof.json").read_text())
-    outputs = [float(v) for tensor in witness["pretty_elements"]["rescaled_outputs"] for v in tensor]
+    outputs = [float(v) for tensor in proof["pretty_public_inputs"]["rescaled_outputs"] for v in tensor]
     return {"proof_bytes": len(proof["proof"]), "outputs": outputs}
 
 
@@ -288,8 +288,10 @@ def measure(model: Path, args: argparse.Namespace, keep: Path | None) -> dict[st
     }
     notes = [
         f"KZG on BN254, parameters made locally; input {args.input}, output public, weights {args.parameters}, "
-        f"calibrated for resources on {args.calibration_samples} samples."
+        "calibrated for resources."
     ]
+    if hasattr(os, "getloadavg"):
+        notes.append(f"Load average before: {os.getloadavg()[0]:.1f}.")
     with contextlib.ExitStack() as stack:
         folder = keep or Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="ezkl-")))
         folder.mkdir(parents=True, exist_ok=True)

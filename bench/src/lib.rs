@@ -9,8 +9,11 @@
 //! | [`threads`] | numbers of threads |
 //! | [`machine`] | where it ran |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`peers`] | what other systems take, from files |
+//! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
 
+pub mod baseline;
 mod batch;
 pub mod cold;
 pub mod error;
@@ -20,6 +23,8 @@ pub mod machine;
 pub mod measure;
 mod onnx;
 pub mod overhead;
+pub mod peers;
+pub mod performance;
 mod random;
 pub mod report;
 pub mod stages;
