@@ -7,6 +7,7 @@
 //! | [`stages`] | one model: every stage |
 //! | [`sweep`], [`families`] | models of growing size |
 //! | [`threads`] | numbers of threads |
+//! | [`terminal`] | a report as text |
 //! | [`machine`] | where it ran |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
 //! | [`peers`] | what other systems take, from files |
@@ -29,6 +30,7 @@ mod random;
 pub mod report;
 pub mod stages;
 pub mod sweep;
+pub mod terminal;
 pub mod threads;
 pub mod units;
 
