@@ -4,7 +4,7 @@
     python3 peers/ezkl.py MODEL_FOLDER … --json ezkl.json
 
 A model is an ONNX file with samples beside it, or a folder with `network.onnx` and `samples.npz` (arrays x0, x1, …, one
-per input, first axis the sample). Needs the packages of peers/requirements.txt; without them it says so and ends with 3.
+per input, first axis the sample). Needs the packages of peers/requirements.txt; says so and ends with 3 without them.
 
 Every step runs in a process of its own, with bounds on its memory and time: a model that does not fit is a line of the
 result, not a machine that stops answering. KZG parameters are made on the spot, never loaded, and are not part of any
@@ -26,8 +26,9 @@ import subprocess
 import sys
 import tempfile
 import time
+from collections.abc import Callable
 from pathlib import Path
-from typing import Any, Callable
+from typing import Any
 
 try:
     import resource
@@ -231,12 +232,12 @@ def samples(path: Path, count: int) -> tuple[list[list[list[float]]], list[list[
     import numpy as np
 
     with np.load(path, allow_pickle=False) as arrays:
-        inputs = []
+        inputs: list[Any] = []
         while f"x{len(inputs)}" in arrays:
             inputs.append(arrays[f"x{len(inputs)}"])
         if not inputs:
             raise Failed(f"{path} has no array x0")
-        outputs = []
+        outputs: list[list[float]] = []
         while f"y{len(outputs)}" in arrays:
             outputs.append(arrays[f"y{len(outputs)}"][0].astype(float).ravel().tolist())
         count = min(count, *(len(x) for x in inputs))
@@ -254,7 +255,7 @@ def write_inputs(folder: Path, flat: list[list[list[float]]]) -> None:
 def files(model: Path, given: Path | None) -> tuple[str, Path, Path]:
     """Name, ONNX file and samples of a model."""
     onnx = model / "network.onnx" if model.is_dir() else model
-    name = onnx.parent.name if onnx.name == "network.onnx" else onnx.stem
+    name = onnx.resolve().parent.name if onnx.stem in ("network", "model") else onnx.stem
     beside = [onnx.with_suffix(".npz"), onnx.parent / "samples.npz"]
     found = given or next((p for p in beside if p.exists()), None)
     if not onnx.is_file():
@@ -270,7 +271,7 @@ def error(proven: list[float], expected: list[list[float]]) -> str | None:
     if len(flat) != len(proven) or not flat:
         return None
     spread = max(max(flat) - min(flat), 1e-9) if len(flat) > 1 else max(abs(flat[0]), 1e-9)
-    worst = max(abs(a - b) for a, b in zip(proven, flat)) / spread
+    worst = max(abs(a - b) for a, b in zip(proven, flat, strict=True)) / spread
     return f"Largest error of an output of the proven sample: {worst:.1e} of the outputs' range."
 
 
@@ -392,7 +393,8 @@ def main() -> int:
         parser.error("no model given")
     missing = [name for name in ("ezkl", "numpy") if not installed(name)]
     if missing:
-        say(f"not installed: {', '.join(missing)}. In an environment of your own: pip install -r peers/requirements.txt")
+        say(f"not installed: {', '.join(missing)}. In an environment of your own:")
+        say("    pip install -r peers/requirements.txt")
         return NOT_INSTALLED
     peers = []
     for model in args.models:

@@ -1,4 +1,4 @@
-//! Transforms against upstream's: `cargo bench -p zkinfer-kernels --bench fft`.
+//! Transforms against upstream's: `cargo bench --bench fft`.
 
 #[path = "../../benches/common/settings.rs"]
 mod settings;

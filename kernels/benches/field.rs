@@ -1,4 +1,4 @@
-//! Field arithmetic of every backend, per element: `cargo bench -p zkinfer-kernels --bench field`.
+//! Field arithmetic of every backend, per element: `cargo bench --bench field`.
 //!
 //! "chain" is one chain of dependent operations, "chains" are six independent ones, as in kernels that go over slices.
 

@@ -1,5 +1,5 @@
 //! Folding weights, per weight, on one thread: every backend against the plain loop of multiplications.
-//! `cargo bench -p zkinfer-kernels --bench fold`.
+//! `cargo bench --bench fold`.
 
 #[path = "../../benches/common/settings.rs"]
 mod settings;

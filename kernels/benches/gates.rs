@@ -1,5 +1,5 @@
 //! Gates of a lookup and fold argument over a few lanes, per row: compiled programs on every backend against a tree that is
-//! evaluated operation by operation over whole columns, as halo2 does. `cargo bench -p zkinfer-kernels --bench gates`.
+//! evaluated operation by operation over whole columns, as halo2 does. `cargo bench --bench gates`.
 
 #[path = "../../benches/common/settings.rs"]
 mod settings;
