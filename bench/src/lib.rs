@@ -12,8 +12,11 @@
 //! | [`measure`] | time, CPU time and memory of a piece of work |
 //! | [`fit`] | how a cost grows: exponents with intervals |
 //! | [`economics`] | whether proofs are worth their cost |
+//! | [`peers`] | what other systems take, from files |
+//! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
 
+pub mod baseline;
 mod batch;
 pub mod cold;
 pub mod economics;
@@ -25,6 +28,8 @@ pub mod machine;
 pub mod measure;
 mod onnx;
 pub mod overhead;
+pub mod peers;
+pub mod performance;
 mod random;
 pub mod report;
 pub mod stages;

@@ -227,7 +227,7 @@ impl Bench {
         if measures {
             report.machine.finish();
         }
-        report.peers.extend(peers);
+        zkinfer_bench::peers::merge(&mut report, peers);
 
         for (path, form) in &outputs {
             let text = match form {
