@@ -15,6 +15,7 @@
 //! | [`peers`] | what other systems take, from files |
 //! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
+//! | [`plot`] | plots as SVG |
 
 pub mod baseline;
 mod batch;
@@ -25,11 +26,13 @@ pub mod facts;
 pub mod families;
 pub mod fit;
 pub mod machine;
+mod markup;
 pub mod measure;
 mod onnx;
 pub mod overhead;
 pub mod peers;
 pub mod performance;
+pub mod plot;
 mod random;
 pub mod report;
 pub mod stages;
