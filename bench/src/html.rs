@@ -94,7 +94,7 @@ fn notes(page: &mut Page, report: &Report) {
         "Times are medians; the small figures below them are the quartiles. CPU time is that of all threads together; ratios and money are of CPU time.".to_owned(),
         "Memory is the resident memory of the whole process at its highest during a stage, and by how much that exceeds what was resident before.".into(),
         "Verification is warm, of one proof, from its bytes to a verdict, by a verifier that has loaded the card; a cold one is a fresh process that reads card and proof from files.".into(),
-        "Curves are y = c + a·x^b, with the floor c where the data shows one (an F test at 5 %); intervals of the exponent b are of 95 %. Costs of circuits grow in steps, so that intervals are an indication; outside of the sizes measured, a curve is a guess.".into(),
+        "Curves are y = c + a·x^b, with the floor c where the data shows one (an F test at 5 %); intervals of the exponent b are of 95 %. Costs of circuits grow in steps, so that intervals are an indication; outside of the sizes measured, a curve is a guess. Ratios of two such curves are no power laws: their exponents are averages over the sizes measured.".into(),
     ]);
     page.paragraph(&format!("Report format {}.", report.format));
 }

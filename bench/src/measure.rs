@@ -19,6 +19,8 @@ const MOST_REPEATS: u32 = 100_000;
 const FEWEST_RUNS: usize = 5;
 /// Fewest runs of work that takes longer than the time for a stage.
 const FEWEST_LONG_RUNS: usize = 3;
+/// Work that takes so many times the time for a stage is run once.
+const ONCE: f64 = 10.0;
 /// Most runs where nobody says how many.
 const MOST_RUNS: usize = 101;
 
@@ -27,7 +29,8 @@ const MOST_RUNS: usize = 101;
 pub enum Effort {
     /// So many runs of every stage.
     Runs(usize),
-    /// For about so long per stage, but 5 times at least (3 times what alone takes longer), and 101 times at most.
+    /// For about so long per stage, but 5 times at least and 101 times at most; work that takes longer than that 3 times,
+    /// and once if it takes 10 times as long. [`Summary::runs`] tells.
     Seconds(f64),
 }
 
@@ -43,7 +46,9 @@ impl Effort {
         match self {
             Effort::Runs(wanted) => runs >= wanted.max(1),
             Effort::Seconds(seconds) => {
-                let fewest = if longest > seconds {
+                let fewest = if longest > ONCE * seconds {
+                    1
+                } else if longest > seconds {
                     FEWEST_LONG_RUNS
                 } else {
                     FEWEST_RUNS
@@ -224,22 +229,22 @@ impl Meter<'_> {
         Ok((stage(name, &laps, memory.peak()), last))
     }
 
-    /// Measures work that consumes something which is made anew for every run, outside of the measured time. The first run
-    /// counts. Also returns the last run's result.
+    /// Measures work that consumes something which is made anew for every run, outside of the measured time, by `make`; it
+    /// is given what the run before resulted in. The first run counts. Also returns the last run's result.
     ///
     /// # Errors
     /// The first error of the work.
     pub fn stage_from<S, T, E>(
         &mut self,
         name: StageName,
-        mut make: impl FnMut() -> Result<S, E>,
+        mut make: impl FnMut(Option<T>) -> Result<S, E>,
         mut work: impl FnMut(S) -> Result<T, E>,
     ) -> Result<(Stage, T), E> {
         let (mut laps, mut total, mut longest) = (Vec::new(), 0.0, 0.0f64);
-        let mut peak = None;
+        let (mut peak, mut last) = (None, None);
         loop {
             self.tell(&format!("{name}, run {}", laps.len() + 1));
-            let start = make()?;
+            let start = make(last)?;
             let memory = Memory::watch();
             let clock = Clock::start();
             let result = std::hint::black_box(work(start)?);
@@ -251,6 +256,7 @@ impl Meter<'_> {
             if self.effort.is_spent(laps.len(), longest, total) {
                 return Ok((stage(name, &laps, peak), result));
             }
+            last = Some(result);
         }
     }
 }
@@ -336,6 +342,7 @@ mod tests {
         let seconds = Effort::Seconds(1.0);
         assert!(!seconds.is_spent(4, 0.1, 5.0) && seconds.is_spent(5, 0.1, 1.0));
         assert!(!seconds.is_spent(2, 1.5, 5.0) && seconds.is_spent(3, 1.5, 5.0));
+        assert!(seconds.is_spent(1, 10.5, 10.5));
         assert!(!seconds.is_spent(100, 0.001, 0.1) && seconds.is_spent(101, 0.001, 0.1));
     }
 
@@ -360,9 +367,10 @@ mod tests {
         let (stage, last) = meter(Effort::Runs(4), &mut watch)
             .stage_from(
                 StageName::Register,
-                || {
+                |before| {
                     made += 1;
-                    Ok::<_, Infallible>(Box::new(made))
+                    assert_eq!(before.is_some(), made > 1);
+                    Ok::<_, Infallible>(Box::new(before.unwrap_or(0) + 1))
                 },
                 |n| {
                     used += 1;
@@ -379,7 +387,7 @@ mod tests {
         let mut meter = meter(Effort::Runs(4), &mut watch);
         let failed = meter.stage(StageName::Prove, || Err::<(), _>("no"));
         assert_eq!(failed.err(), Some("no"));
-        let failed = meter.stage_from(StageName::Prove, || Ok(()), |()| Err::<(), _>("no"));
+        let failed = meter.stage_from(StageName::Prove, |_| Ok(()), |()| Err::<(), _>("no"));
         assert_eq!(failed.err(), Some("no"));
     }
 
@@ -415,7 +423,7 @@ mod tests {
         let (stage, kept) = meter(Effort::Runs(1), &mut watch)
             .stage_from(
                 StageName::Prove,
-                || Ok::<_, Infallible>(()),
+                |_| Ok::<_, Infallible>(()),
                 |()| Ok(std::hint::black_box(vec![1u8; BYTES as usize])),
             )
             .unwrap();

@@ -333,6 +333,9 @@ pub struct Peer {
     /// Parameters of the model.
     #[serde(default)]
     pub parameters: Option<u64>,
+    /// Size of the ONNX file that it took.
+    #[serde(default)]
+    pub onnx_bytes: Option<u64>,
     /// Whether it ran on this report's machine, one after the other with this report's measurements.
     #[serde(default)]
     pub same_run: bool,

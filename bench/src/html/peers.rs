@@ -59,7 +59,14 @@ pub fn render(page: &mut Page, report: &Report) {
     }
     let notes = report.peers.iter().filter(|p| !p.note.is_empty());
     let notes: Vec<String> = notes
-        .map(|p| format!("{} {}, {}: {}", p.system, p.version, p.model, p.note))
+        .map(|p| {
+            format!(
+                "{}, {}: {}",
+                format!("{} {}", p.system, p.version).trim_end(),
+                p.model,
+                p.note
+            )
+        })
         .collect();
     page.list(&notes);
 }

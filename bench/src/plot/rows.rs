@@ -37,7 +37,7 @@ pub struct Rows {
 impl Rows {
     /// The SVG element; `None` if there is nothing to show.
     pub fn svg(&self) -> Option<String> {
-        const LEFT: f64 = 142.0;
+        const LEFT: f64 = 150.0;
         // Values stand right of their marks: room for them at the end.
         const RIGHT: f64 = WIDTH - 68.0;
         const TOP: f64 = 36.0;
@@ -58,7 +58,8 @@ impl Rows {
             0.0
         };
         let mut svg = Svg::new(&self.title, bottom + 42.0 + legend);
-        for tick in span.ticks(4) {
+        let most = if self.axis.scale == Scale::Log { 3 } else { 4 };
+        for tick in span.ticks(most) {
             svg.line("grid", (span.at(tick), TOP - 4.0), (span.at(tick), bottom));
             svg.text(
                 "tick",
