@@ -18,7 +18,7 @@
 //! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
 //! | [`plot`] | plots as SVG |
-//! | [`html`] | the report as a page |
+//! | [`html`], [`markdown`] | the report as a page, its gist as text |
 
 pub mod baseline;
 mod batch;
@@ -32,6 +32,7 @@ pub mod growth;
 pub mod headline;
 pub mod html;
 pub mod machine;
+pub mod markdown;
 mod markup;
 pub mod measure;
 mod onnx;
