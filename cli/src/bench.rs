@@ -1,5 +1,7 @@
 //! `zkinfer bench`.
 
+mod economics;
+
 use crate::compile::dimension;
 use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
@@ -55,6 +57,8 @@ pub struct Bench {
     how: How,
     #[command(flatten)]
     extent: ExtentOptions,
+    #[command(flatten)]
+    assumptions: economics::Assumptions,
 }
 
 /// How the model is taken in.
@@ -175,6 +179,7 @@ impl Form {
 impl Bench {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         // What cannot work is said before minutes of measuring.
+        let inputs = self.assumptions.inputs()?;
         let outputs = self.outputs()?;
         let earlier = self.earlier()?;
         let peers = self.peers()?;
@@ -244,7 +249,7 @@ impl Bench {
             bold: &|text| paint.bold(text),
             dim: &|text| paint.dim(text),
         };
-        ui::line(terminal::render(&report, &style).trim_end())?;
+        ui::line(terminal::render(&report, &inputs, &style).trim_end())?;
         for (path, _) in &outputs {
             ui::line(&format!("\nwritten: {}", path.display()))?;
         }
