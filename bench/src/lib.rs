@@ -12,10 +12,13 @@
 //! | [`measure`] | time, CPU time and memory of a piece of work |
 //! | [`fit`] | how a cost grows: exponents with intervals |
 //! | [`economics`] | whether proofs are worth their cost |
+//! | [`growth`] | what grows with what in a sweep |
+//! | [`headline`] | what the measurements say, in sentences |
 //! | [`peers`] | what other systems take, from files |
 //! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
 //! | [`plot`] | plots as SVG |
+//! | [`html`] | the report as a page |
 
 pub mod baseline;
 mod batch;
@@ -25,6 +28,9 @@ pub mod error;
 pub mod facts;
 pub mod families;
 pub mod fit;
+pub mod growth;
+pub mod headline;
+pub mod html;
 pub mod machine;
 mod markup;
 pub mod measure;

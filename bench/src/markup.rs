@@ -12,7 +12,9 @@ pub fn escape(text: &str) -> String {
             '"' => out.push_str("&quot;"),
             '\'' => out.push_str("&#39;"),
             '\t' | '\n' | '\r' => out.push(' '),
-            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => out.push('\u{fffd}'),
+            '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{200e}' | '\u{200f}' => {
+                out.push('\u{fffd}')
+            }
             '\u{fffe}' | '\u{ffff}' => out.push('\u{fffd}'),
             c if c.is_control() => out.push('\u{fffd}'),
             c => out.push(c),
@@ -36,8 +38,14 @@ mod tests {
 
     #[test]
     fn nothing_leaves_its_element() {
-        assert_eq!(escape(r#"<a b="c" d='e'>&"#), "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;");
-        assert_eq!(escape("a\0b\u{1b}[31m\nc\u{202e}d\u{ffff}"), "a\u{fffd}b\u{fffd}[31m c\u{fffd}d\u{fffd}");
+        assert_eq!(
+            escape(r#"<a b="c" d='e'>&"#),
+            "&lt;a b=&quot;c&quot; d=&#39;e&#39;&gt;&amp;"
+        );
+        assert_eq!(
+            escape("a\0b\u{1b}[31m\nc\u{202e}d\u{ffff}"),
+            "a\u{fffd}b\u{fffd}[31m c\u{fffd}d\u{fffd}"
+        );
         assert_eq!(escape("größe 模型"), "größe 模型");
     }
 

@@ -37,12 +37,20 @@ pub struct Axis {
 impl Axis {
     /// A logarithmic axis.
     pub fn log(label: &str, unit: Unit) -> Axis {
-        Axis { label: label.into(), unit, scale: Scale::Log }
+        Axis {
+            label: label.into(),
+            unit,
+            scale: Scale::Log,
+        }
     }
 
     /// A linear axis from zero.
     pub fn linear(label: &str, unit: Unit) -> Axis {
-        Axis { label: label.into(), unit, scale: Scale::Linear }
+        Axis {
+            label: label.into(),
+            unit,
+            scale: Scale::Linear,
+        }
     }
 }
 
@@ -94,20 +102,47 @@ impl Plot {
         let x = Span::around(self.x.scale, points().map(|p| p.x), 62.0, WIDTH - 14.0)?;
         let spread = points().filter_map(|p| p.spread).flat_map(|(l, h)| [l, h]);
         let level = self.level.iter().map(|l| l.0);
-        let y = Span::around(self.y.scale, points().map(|p| p.y).chain(spread).chain(level), BOTTOM, TOP)?;
+        let curves = self
+            .series
+            .iter()
+            .flat_map(|s| s.curve.iter().flatten())
+            .map(|p| p.1);
+        let values = points()
+            .map(|p| p.y)
+            .chain(spread)
+            .chain(level)
+            .chain(curves);
+        let y = Span::around(self.y.scale, values, BOTTOM, TOP)?;
         let lines = self.series.len() + usize::from(self.level.is_some());
         let mut svg = Svg::new(&self.title, BOTTOM + 44.0 + LINE * lines as f64);
-        for tick in x.ticks(6) {
+        // There is no half thread.
+        let whole = |tick: &f64| self.x.unit != Unit::Count || tick.fract() == 0.0;
+        for tick in x.ticks(6).into_iter().filter(whole) {
             svg.line("grid", (x.at(tick), TOP), (x.at(tick), BOTTOM));
-            svg.text("tick", (x.at(tick), BOTTOM + 15.0), "middle", &self.x.unit.tick(tick));
+            svg.text(
+                "tick",
+                (x.at(tick), BOTTOM + 15.0),
+                "middle",
+                &self.x.unit.tick(tick),
+            );
         }
         for tick in y.ticks(7) {
             svg.line("grid", (62.0, y.at(tick)), (WIDTH - 14.0, y.at(tick)));
-            svg.text("tick", (57.0, y.at(tick) + 4.0), "end", &self.y.unit.tick(tick));
+            svg.text(
+                "tick",
+                (57.0, y.at(tick) + 4.0),
+                "end",
+                &self.y.unit.tick(tick),
+            );
         }
         svg.line("axis", (62.0, BOTTOM), (WIDTH - 14.0, BOTTOM));
         svg.line("axis", (62.0, TOP), (62.0, BOTTOM));
-        svg.text("label", ((62.0 + WIDTH - 14.0) / 2.0, BOTTOM + 32.0), "middle", &self.x.label);
+        svg.text(
+            "label",
+            ((62.0 + WIDTH - 14.0) / 2.0, BOTTOM + 32.0),
+            "middle",
+            &self.x.label,
+        );
         if let Some((value, _)) = self.level.as_ref().filter(|l| y.shows(l.0)) {
             svg.line("level", (62.0, y.at(*value)), (WIDTH - 14.0, y.at(*value)));
         }
@@ -117,7 +152,12 @@ impl Plot {
         let mut at = BOTTOM + 52.0;
         for (i, series) in self.series.iter().enumerate() {
             svg.mark(i, (69.0 - 48.0, at - 4.0), "");
-            svg.text("legend", (34.0, at), "start", &shorten(&series.name, LEGEND));
+            svg.text(
+                "legend",
+                (34.0, at),
+                "start",
+                &shorten(&series.name, LEGEND),
+            );
             at += LINE;
         }
         if let Some((_, name)) = &self.level {
@@ -133,15 +173,32 @@ impl Plot {
             Some(curve) => curve.clone(),
             None => series.points.iter().map(|p| (p.x, p.y)).collect(),
         };
-        let path = path.into_iter().filter(|p| shown(p.0, p.1)).map(|p| (x.at(p.0), y.at(p.1)));
+        let path = path
+            .into_iter()
+            .filter(|p| shown(p.0, p.1))
+            .map(|p| (x.at(p.0), y.at(p.1)));
         svg.path(index, series.curve.is_some(), &path.collect::<Vec<_>>());
         for point in series.points.iter().filter(|p| shown(p.x, p.y)) {
             if let Some((low, high)) = point.spread.filter(|s| y.shows(s.0) && y.shows(s.1)) {
-                svg.whisker(index, (x.at(point.x), y.at(low)), (x.at(point.x), y.at(high)));
+                svg.whisker(
+                    index,
+                    (x.at(point.x), y.at(low)),
+                    (x.at(point.x), y.at(high)),
+                );
             }
-            let mut title = format!("{}: {} at {}", point.name, self.y.unit.value(point.y), self.x.unit.value(point.x));
+            let mut title = format!(
+                "{}: {} at {}",
+                point.name,
+                self.y.unit.value(point.y),
+                self.x.unit.value(point.x)
+            );
             if let Some((low, high)) = point.spread {
-                let _ = write!(title, " (quartiles {} to {})", self.y.unit.value(low), self.y.unit.value(high));
+                let _ = write!(
+                    title,
+                    " (quartiles {} to {})",
+                    self.y.unit.value(low),
+                    self.y.unit.value(high)
+                );
             }
             svg.mark(index, (x.at(point.x), y.at(point.y)), &title);
         }
@@ -166,25 +223,41 @@ impl Svg {
         let mut svg = Svg(format!(
             "<svg xmlns=\"http://www.w3.org/2000/svg\" class=\"plot\" viewBox=\"0 0 {WIDTH} {height}\" role=\"img\" aria-label=\"{label}\">\n"
         ));
-        let _ = writeln!(svg.0, "<rect class=\"ground\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>");
+        let _ = writeln!(
+            svg.0,
+            "<rect class=\"ground\" width=\"{WIDTH}\" height=\"{height}\" rx=\"6\"/>"
+        );
         svg.text("title", (12.0, 20.0), "start", &shorten(title, 58));
         svg
     }
 
     fn line(&mut self, class: &str, a: (f64, f64), b: (f64, f64)) {
-        let _ = writeln!(self.0, "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>", a.0, a.1, b.0, b.1);
+        let _ = writeln!(
+            self.0,
+            "<line class=\"{class}\" x1=\"{:.1}\" y1=\"{:.1}\" x2=\"{:.1}\" y2=\"{:.1}\"/>",
+            a.0, a.1, b.0, b.1
+        );
     }
 
     fn text(&mut self, class: &str, at: (f64, f64), anchor: &str, text: &str) {
         let text = escape(text);
-        let _ = writeln!(self.0, "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{text}</text>", at.0, at.1);
+        let _ = writeln!(
+            self.0,
+            "<text class=\"{class}\" x=\"{:.1}\" y=\"{:.1}\" text-anchor=\"{anchor}\">{text}</text>",
+            at.0, at.1
+        );
     }
 
     fn path(&mut self, index: usize, dashed: bool, points: &[(f64, f64)]) {
         if points.len() < 2 {
             return;
         }
-        let _ = write!(self.0, "<polyline class=\"path s{}{}\" points=\"", index % SHAPES, if dashed { " fit" } else { "" });
+        let _ = write!(
+            self.0,
+            "<polyline class=\"path s{}{}\" points=\"",
+            index % SHAPES,
+            if dashed { " fit" } else { "" }
+        );
         for (x, y) in points {
             let _ = write!(self.0, "{x:.1},{y:.1} ");
         }
@@ -208,7 +281,10 @@ impl Svg {
     fn mark(&mut self, index: usize, at: (f64, f64), title: &str) {
         let (x, y) = at;
         let corners = |corners: &[(f64, f64)]| {
-            let text: Vec<String> = corners.iter().map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy)).collect();
+            let text: Vec<String> = corners
+                .iter()
+                .map(|(dx, dy)| format!("{:.1},{:.1}", x + dx, y + dy))
+                .collect();
             format!("polygon points=\"{}\"", text.join(" "))
         };
         let shape = match index % SHAPES {
@@ -220,8 +296,16 @@ impl Svg {
             _ => corners(&[(-4.6, -1.4), (4.6, -1.4), (4.6, 1.4), (-4.6, 1.4)]),
         };
         let name = shape.split(' ').next().unwrap_or("circle").to_owned();
-        let inside = if title.is_empty() { String::new() } else { format!("<title>{}</title>", escape(title)) };
-        let _ = writeln!(self.0, "<{shape} class=\"mark s{}\">{inside}</{name}>", index % SHAPES);
+        let inside = if title.is_empty() {
+            String::new()
+        } else {
+            format!("<title>{}</title>", escape(title))
+        };
+        let _ = writeln!(
+            self.0,
+            "<{shape} class=\"mark s{}\">{inside}</{name}>",
+            index % SHAPES
+        );
     }
 
     fn end(mut self) -> String {

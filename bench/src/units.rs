@@ -20,6 +20,9 @@ fn digits(value: f64) -> String {
 
 /// Seconds as `340 ns`, `12.3 µs`, `4.56 ms`, `7.89 s`, `2.5 min` or `3.1 h`.
 pub fn time(seconds: f64) -> String {
+    if !seconds.is_finite() {
+        return "∞".into();
+    }
     let (value, unit) = match seconds.abs() {
         0.0 => (0.0, "s"),
         s if s < 0.9995e-6 => (seconds * 1e9, "ns"),

@@ -57,19 +57,27 @@ fn step(max: f64) -> f64 {
 }
 
 fn escape(text: &str) -> String {
-    text.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;")
+    text.replace('&', "&amp;")
+        .replace('<', "&lt;")
+        .replace('>', "&gt;")
 }
 
 impl Plot<'_> {
     /// The image.
     pub fn to_svg(&self) -> String {
         let bars = self.rows.iter().flat_map(|r| &r.bars);
-        let longest = bars.map(|b| b.parts.iter().map(|p| p.1).sum()).fold(0.0, f64::max);
+        let longest = bars
+            .map(|b| b.parts.iter().map(|p| p.1).sum())
+            .fold(0.0, f64::max);
         let longest = if longest > 0.0 { longest } else { 1.0 };
         let scale = (WIDTH - LEFT - RIGHT) / longest;
         let mut body = String::new();
         let mut y = 24.0;
-        let _ = writeln!(body, r#"<text x="8" y="{y}" class="title">{}</text>"#, escape(self.title));
+        let _ = writeln!(
+            body,
+            r#"<text x="8" y="{y}" class="title">{}</text>"#,
+            escape(self.title)
+        );
         y += 8.0;
         y = self.legend(&mut body, y);
         let top = y;
@@ -78,7 +86,11 @@ impl Plot<'_> {
             y += GAP;
             let middle = y + BAR * row.bars.len() as f64 / 2.0 + 4.5;
             let label = escape(&row.label);
-            let _ = writeln!(drawn, r#"<text x="{}" y="{middle}" class="end">{label}</text>"#, LEFT - 8.0);
+            let _ = writeln!(
+                drawn,
+                r#"<text x="{}" y="{middle}" class="end">{label}</text>"#,
+                LEFT - 8.0
+            );
             for bar in &row.bars {
                 let mut x = LEFT;
                 for (series, value) in &bar.parts {
@@ -98,7 +110,10 @@ impl Plot<'_> {
         y += GAP;
         let step = step(longest);
         let places = (-step.log10().floor()).max(0.0) as usize;
-        for mark in (0..).map(|i| f64::from(i) * step).take_while(|m| *m <= longest) {
+        for mark in (0..)
+            .map(|i| f64::from(i) * step)
+            .take_while(|m| *m <= longest)
+        {
             let x = LEFT + mark * scale;
             let _ = writeln!(
                 body,
@@ -156,8 +171,18 @@ mod tests {
 
     #[test]
     fn marks_are_round_and_few() {
-        for (max, wanted) in [(1.0, 0.2), (7.3, 2.0), (40.0, 10.0), (0.013, 0.005), (99.0, 20.0)] {
-            assert!((step(max) / wanted - 1.0).abs() < 1e-9, "{max}: {}", step(max));
+        for (max, wanted) in [
+            (1.0, 0.2),
+            (7.3, 2.0),
+            (40.0, 10.0),
+            (0.013, 0.005),
+            (99.0, 20.0),
+        ] {
+            assert!(
+                (step(max) / wanted - 1.0).abs() < 1e-9,
+                "{max}: {}",
+                step(max)
+            );
             assert!((3.0..=6.0).contains(&(max / step(max)).ceil()), "{max}");
         }
     }

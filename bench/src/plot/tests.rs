@@ -1,7 +1,12 @@
 use super::*;
 
 fn plot(name: &str) -> Plot {
-    let point = |x: f64, y: f64| Point { x, y, spread: Some((y * 0.9, y * 1.2)), name: name.into() };
+    let point = |x: f64, y: f64| Point {
+        x,
+        y,
+        spread: Some((y * 0.9, y * 1.2)),
+        name: name.into(),
+    };
     Plot {
         title: name.into(),
         x: Axis::log("parameters", Unit::Count),
@@ -20,12 +25,23 @@ fn a_plot_is_well_formed_and_labelled() {
     let svg = plot("prove").svg().unwrap();
     for document in [svg.clone(), file(&svg)] {
         let tree = roxmltree::Document::parse(&document).unwrap();
-        let texts: Vec<&str> = tree.descendants().filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "text"))).filter_map(|n| n.text()).collect();
+        let texts: Vec<&str> = tree
+            .descendants()
+            .filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "text")))
+            .filter_map(|n| n.text())
+            .collect();
         for text in ["prove", "parameters", "10k", "1M", "10 ms", "1 s", "target"] {
             assert!(texts.contains(&text), "{text} is missing in {texts:?}");
         }
-        let titles: Vec<&str> = tree.descendants().filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "title"))).filter_map(|n| n.text()).collect();
-        assert_eq!(titles[1], "prove: 20.0 ms at 100 k (quartiles 18.0 ms to 24.0 ms)");
+        let titles: Vec<&str> = tree
+            .descendants()
+            .filter(|n| n.has_tag_name(("http://www.w3.org/2000/svg", "title")))
+            .filter_map(|n| n.text())
+            .collect();
+        assert_eq!(
+            titles[1],
+            "prove: 20.0 ms at 100 k (quartiles 18.0 ms to 24.0 ms)"
+        );
     }
     assert!(file(&svg).contains("prefers-color-scheme: dark"));
 }
@@ -45,7 +61,12 @@ fn nothing_to_show_is_no_plot() {
     let mut empty = plot("x");
     empty.series[0].points.clear();
     assert_eq!(empty.svg(), None);
-    let rows = Rows { title: "x".into(), axis: Axis::log("t", Unit::Seconds), series: vec!["wall".into()], rows: vec![] };
+    let rows = Rows {
+        title: "x".into(),
+        axis: Axis::log("t", Unit::Seconds),
+        series: vec!["wall".into()],
+        rows: vec![],
+    };
     assert_eq!(rows.svg(), None);
 }
 
@@ -62,20 +83,42 @@ fn values_outside_of_an_axis_are_left_out() {
 
 #[test]
 fn rows_have_labels_and_values() {
-    let value = |v: f64| Some(Value { value: v, spread: Some((v, v * 1.1)) });
-    for axis in [Axis::linear("time", Unit::Seconds), Axis::log("time", Unit::Seconds)] {
+    let value = |v: f64| {
+        Some(Value {
+            value: v,
+            spread: Some((v, v * 1.1)),
+        })
+    };
+    for axis in [
+        Axis::linear("time", Unit::Seconds),
+        Axis::log("time", Unit::Seconds),
+    ] {
         let rows = Rows {
             title: "stages".into(),
             axis,
             series: vec!["wall".into(), "CPU".into()],
             rows: vec![
-                Row { label: "prove".into(), values: vec![value(0.5), value(0.9)] },
-                Row { label: "verify".into(), values: vec![value(5e-3), None] },
+                Row {
+                    label: "prove".into(),
+                    values: vec![value(0.5), value(0.9)],
+                },
+                Row {
+                    label: "verify".into(),
+                    values: vec![value(5e-3), None],
+                },
             ],
         };
         let svg = rows.svg().unwrap();
         roxmltree::Document::parse(&svg).unwrap();
-        for text in [">prove<", ">verify<", ">500 ms<", ">900 ms<", ">5.00 ms<", ">wall<", ">CPU<"] {
+        for text in [
+            ">prove<",
+            ">verify<",
+            ">500 ms<",
+            ">900 ms<",
+            ">5.00 ms<",
+            ">wall<",
+            ">CPU<",
+        ] {
             assert!(svg.contains(text), "{text}: {svg}");
         }
     }
