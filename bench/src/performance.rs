@@ -1,11 +1,9 @@
 //! `docs/performance.md` and its plots, from a [`Baseline`]: the page is nothing but that file, so it cannot be stale
 //! without a test that says so.
 
-mod bars;
-
 use crate::baseline::{Baseline, Bench};
+use crate::plot::{self, Axis, Row, Rows, Unit, Value};
 use crate::units;
-use bars::{Bar, Plot, Row};
 use std::fmt::Write as _;
 
 /// A stage of a model: name of its benchmarks, and what is done.
@@ -79,8 +77,10 @@ pub fn pages(baseline: &Baseline) -> Vec<(String, String)> {
         ("verify", verification(baseline)),
         ("kernels", kernels(baseline)),
     ];
-    let plots = plots.map(|(name, plot)| (format!("{IMAGES}/{name}.svg"), plot.to_svg()));
-    files.extend(plots);
+    for (name, rows) in plots {
+        let svg = rows.svg().unwrap_or_default();
+        files.push((format!("{IMAGES}/{name}.svg"), plot::file(&svg)));
+    }
     files
 }
 
@@ -264,86 +264,84 @@ fn per(bench: &Bench) -> String {
     }
 }
 
-/// Parts of a proof, stacked.
-fn parts(baseline: &Baseline) -> Plot<'static> {
-    let parts = &PROVER[1..8];
-    let rows = models(baseline).into_iter().filter_map(|model| {
-        let whole = baseline.bench("prove", "", model)?;
-        let part = |(i, (name, _)): (usize, &Stage)| Some((i, baseline.bench(name, "", model)?.median * 1e3));
-        let bar = Bar {
-            parts: parts.iter().enumerate().filter_map(part).collect(),
-            text: units::time(whole.median),
-        };
-        Some(Row {
+fn value(value: f64) -> Option<Value> {
+    Some(Value { value, spread: None })
+}
+
+fn names(series: &[&str]) -> Vec<String> {
+    series.iter().map(|s| (*s).to_owned()).collect()
+}
+
+/// Parts of a proof; what belongs together is added up.
+fn parts(baseline: &Baseline) -> Rows {
+    const PARTS: [(&str, &[&str]); 4] = [
+        ("witness, commitments to it", &["prove: witness", "prove: commit to witness"]),
+        ("fold, commitments to it", &["prove: fold", "prove: commit to folds"]),
+        ("lookups and running sums", &["prove: sums"]),
+        ("quotient, opening, link", &["prove: open", "prove: link"]),
+    ];
+    let rows = models(baseline).into_iter().map(|model| {
+        let median = |stage: &&str| Some(baseline.bench(stage, "", model)?.median);
+        let part = |stages: &[&str]| value(stages.iter().map(median).sum::<Option<f64>>()?);
+        Row {
             label: model.to_owned(),
-            bars: vec![bar],
-        })
+            values: PARTS.iter().map(|(_, stages)| part(stages)).collect(),
+        }
     });
-    Plot {
-        title: "A proof and its parts",
-        axis: "milliseconds",
-        series: &[
-            "witness",
-            "commit to witness",
-            "fold",
-            "commit to folds",
-            "sums",
-            "open",
-            "link",
-        ],
-        rows: rows.collect(),
+    Rows {
+        title: "Parts of a proof".into(),
+        axis: Axis::linear("wall time", Unit::Seconds),
+        series: names(&PARTS.map(|p| p.0)),
+        rows: rows.filter(|r| r.values.iter().any(Option::is_some)).collect(),
     }
 }
 
 /// A verification alone and in batches.
-fn verification(baseline: &Baseline) -> Plot<'static> {
+fn verification(baseline: &Baseline) -> Rows {
     let stages = ["verify", "verify 8 proofs", "verify 64 proofs"];
     let rows = models(baseline).into_iter().map(|model| {
-        let bar = |(i, stage): (usize, &&str)| {
-            let seconds = baseline.bench(stage, "", model)?.per_element();
-            Some(Bar {
-                parts: vec![(i, seconds * 1e3)],
-                text: units::time(seconds),
-            })
-        };
+        let each = |stage: &&str| value(baseline.bench(stage, "", model)?.per_element());
         Row {
             label: model.to_owned(),
-            bars: stages.iter().enumerate().filter_map(bar).collect(),
+            values: stages.iter().map(each).collect(),
         }
     });
-    Plot {
-        title: "Verification, per proof",
-        axis: "milliseconds per proof",
-        series: &["alone", "8 together", "64 together"],
-        rows: rows.filter(|r| !r.bars.is_empty()).collect(),
+    Rows {
+        title: "Verification of one proof, alone and in batches".into(),
+        axis: Axis::linear("wall time per proof", Unit::Seconds),
+        series: names(&["alone", "8 together", "64 together"]),
+        rows: rows.filter(|r| r.values.iter().any(Option::is_some)).collect(),
     }
 }
 
+/// Kernels of the plot, and what they are called there.
+const PLOTTED: [(&str, &str, &str); 8] = [
+    ("field", "mul, slices", "field products"),
+    ("msm", "full, 2^12", "MSM, full width"),
+    ("msm", "12 bits, 6 full, 2^12", "MSM, 12 bits"),
+    ("commitment", "opening, 2^12", "opening, 2^12"),
+    ("transform", "evaluation, 2^13", "transform, 2^13"),
+    ("gates", "9 lanes, 2^12 rows", "gates, 9 lanes"),
+    ("fold", "dense, 1024x1024", "fold, dense"),
+    ("fold", "convolution, 500x64", "fold, convolution"),
+];
+
 /// How much faster kernels are than their references.
-fn kernels(baseline: &Baseline) -> Plot<'static> {
-    let rows = kernel_rows(baseline).into_iter().filter_map(|kernel| {
-        kernel.reference?;
-        let bar = |(i, bench)| {
-            let times = kernel.times(bench)?;
-            Some(Bar {
-                parts: vec![(i, times)],
-                text: units::ratio(times),
-            })
-        };
-        let label = match kernel.stage {
-            "commitment" => kernel.case.to_owned(),
-            stage => format!("{stage}: {}", kernel.case),
-        };
+fn kernels(baseline: &Baseline) -> Rows {
+    let measured = kernel_rows(baseline);
+    let rows = PLOTTED.into_iter().filter_map(|(stage, case, label)| {
+        let kernel = measured.iter().find(|k| k.stage == stage && k.case == case)?;
+        let times = |bench| value(kernel.times(bench)?);
         Some(Row {
-            label,
-            bars: [kernel.portable, kernel.ifma].into_iter().enumerate().filter_map(bar).collect(),
+            label: label.into(),
+            values: vec![times(kernel.portable), times(kernel.ifma)],
         })
     });
-    Plot {
-        title: "Kernels against their references, one thread",
-        axis: "times faster",
-        series: &["portable", "ifma"],
-        rows: rows.filter(|r| !r.bars.is_empty()).collect(),
+    Rows {
+        title: "Kernels against their references, one thread".into(),
+        axis: Axis::linear("times faster", Unit::Ratio),
+        series: names(&["portable", "ifma"]),
+        rows: rows.collect(),
     }
 }
 
