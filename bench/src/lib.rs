@@ -10,22 +10,29 @@
 //! | [`terminal`] | a report as text |
 //! | [`machine`] | where it ran |
 //! | [`measure`] | time, CPU time and memory of a piece of work |
+//! | [`fit`] | how a cost grows: exponents with intervals |
+//! | [`economics`] | whether proofs are worth their cost |
 //! | [`peers`] | what other systems take, from files |
 //! | [`baseline`], [`performance`] | what criterion measured: kept, compared, published |
 //! | [`units`] | numbers for people |
+//! | [`plot`] | plots as SVG |
 
 pub mod baseline;
 mod batch;
 pub mod cold;
+pub mod economics;
 pub mod error;
 pub mod facts;
 pub mod families;
+pub mod fit;
 pub mod machine;
+mod markup;
 pub mod measure;
 mod onnx;
 pub mod overhead;
 pub mod peers;
 pub mod performance;
+pub mod plot;
 mod random;
 pub mod report;
 pub mod stages;
