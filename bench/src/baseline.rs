@@ -317,7 +317,7 @@ pub fn compare(before: &Baseline, now: &Baseline) -> Comparison {
 impl Comparison {
     /// Benchmarks that are slower by more than a factor.
     pub fn slower(&self, factor: f64) -> impl Iterator<Item = &Change> {
-        let slower = |c: &&Change| c.verdict == Verdict::Slower && c.ratio() > factor;
+        let slower = move |c: &&Change| c.verdict == Verdict::Slower && c.ratio() > factor;
         self.changes.iter().filter(slower)
     }
 
