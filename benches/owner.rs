@@ -7,8 +7,8 @@ mod cases;
 mod settings;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
-use zkinfer::import::reference::ReferenceModel;
-use zkinfer::{Graph, ImportOptions, QuantizeOptions, Secret};
+use zkinfer::import::{ImportOptions, ReferenceModel};
+use zkinfer::{Graph, QuantizeOptions, Secret};
 
 fn owner(c: &mut Criterion) {
     for case in &cases::cases() {

@@ -307,9 +307,7 @@ pub fn compare(before: &Baseline, now: &Baseline) -> Comparison {
     ];
     let differs = facts.iter().filter(|(_, a, b)| a != b);
     Comparison {
-        machine: differs
-            .map(|(what, a, b)| format!("{what}: {a}, now {b}"))
-            .collect(),
+        machine: differs.map(|(what, a, b)| format!("{what}: {a}, now {b}")).collect(),
         changes: both.collect(),
         gone: only(before, now),
         new: only(now, before),
@@ -319,7 +317,7 @@ pub fn compare(before: &Baseline, now: &Baseline) -> Comparison {
 impl Comparison {
     /// Benchmarks that are slower by more than a factor.
     pub fn slower(&self, factor: f64) -> impl Iterator<Item = &Change> {
-        let slower = |c: &&Change| c.verdict == Verdict::Slower && c.ratio() > factor;
+        let slower = move |c: &&Change| c.verdict == Verdict::Slower && c.ratio() > factor;
         self.changes.iter().filter(slower)
     }
 
@@ -328,11 +326,7 @@ impl Comparison {
         let mut out = String::new();
         let width = self.changes.iter().map(|c| c.id.chars().count()).max();
         let width = width.unwrap_or(9).max(9);
-        let _ = writeln!(
-            out,
-            "{:width$} {:>9} {:>9} {:>7}",
-            "benchmark", "baseline", "now", "times"
-        );
+        let _ = writeln!(out, "{:width$} {:>9} {:>9} {:>7}", "benchmark", "baseline", "now", "times");
         for change in &self.changes {
             let word = match change.verdict {
                 Verdict::Same => "",
@@ -353,10 +347,7 @@ impl Comparison {
             100.0 * NOISE,
             self.mean(),
         );
-        for (what, ids) in [
-            ("only in the baseline", &self.gone),
-            ("not in the baseline", &self.new),
-        ] {
+        for (what, ids) in [("only in the baseline", &self.gone), ("not in the baseline", &self.new)] {
             if !ids.is_empty() {
                 let _ = writeln!(out, "{what}: {}", ids.join(", "));
             }

@@ -195,6 +195,7 @@ impl Meter<'_> {
         name: StageName,
         mut work: impl FnMut() -> Result<T, E>,
     ) -> Result<(Stage, T), E> {
+        self.tell(name.label());
         let memory = Memory::watch();
         let (first, mut last) = timed(&mut work)?;
         let (mut laps, mut repeats) = (Vec::new(), 1);
@@ -330,14 +331,13 @@ mod tests {
         // One to warm up.
         assert_eq!((stage.wall.runs, calls, last), (3, 4, 4));
         assert!(stage.wall.low >= 2e-3);
-        assert_eq!(
-            told,
-            [
-                "test: prove, run 1",
-                "test: prove, run 2",
-                "test: prove, run 3"
-            ]
-        );
+        let runs = [
+            "test: prove",
+            "test: prove, run 1",
+            "test: prove, run 2",
+            "test: prove, run 3",
+        ];
+        assert_eq!(told, runs);
 
         let seconds = Effort::Seconds(1.0);
         assert!(!seconds.is_spent(4, 0.1, 5.0) && seconds.is_spent(5, 0.1, 1.0));

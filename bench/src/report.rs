@@ -433,9 +433,7 @@ impl Family {
             Family::Cnn => "fixed 3x3 kernels, growing images: activations grow, parameters stay",
             Family::Depth => "dense, more and more layers of 64 neurons",
             Family::Width => "dense, two hidden layers that get wider",
-            Family::Tokens => {
-                "one transformer block, growing tokens: activations grow, parameters stay"
-            }
+            Family::Tokens => "a transformer block, growing tokens: parameters stay",
         }
     }
 }

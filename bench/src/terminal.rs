@@ -1,8 +1,11 @@
 //! A report as text for a terminal of 80 columns.
 
-use crate::report::{Measurement, Peer, Report, Stage, StageName, Summary, Sweep};
+mod growth;
+
+use crate::economics::{Amortisation, Costs, Economics, Inputs, Regime};
+use crate::headline::{self, money, percent};
+use crate::report::{Measurement, Peer, Report, Stage, StageName, Summary};
 use crate::units::{bytes, count, ratio, time};
-use std::fmt::Write as _;
 
 /// Columns of the terminal.
 const WIDTH: usize = 80;
@@ -28,16 +31,16 @@ fn str_to_string(text: &str) -> String {
 }
 
 /// The whole report, lines of at most 80 columns that end with a line feed.
-pub fn render(report: &Report, style: &Style<'_>) -> String {
+pub fn render(report: &Report, inputs: &Inputs, style: &Style<'_>) -> String {
     let mut out = String::new();
     machine(&mut out, report, style);
     for model in &report.models {
         out.push('\n');
-        self::model(&mut out, model, style);
+        self::model(&mut out, model, inputs, style);
     }
     for sweep in &report.sweeps {
         out.push('\n');
-        self::sweep(&mut out, sweep, style);
+        growth::sweep(&mut out, sweep, style);
     }
     if !report.peers.is_empty() {
         out.push('\n');
@@ -71,8 +74,15 @@ fn plain(text: &str, width: usize) -> String {
 /// Words in lines that fit, indented by two columns.
 fn paragraph(out: &mut String, text: &str) {
     let mut line = String::from(" ");
-    for word in text.split_whitespace() {
-        let word = plain(word, WIDTH - 2);
+    let mut words = text.split_ascii_whitespace().peekable();
+    while let Some(word) = words.next() {
+        let mut word = plain(word, WIDTH - 2);
+        // A number and its unit stay together.
+        while let Some(unit) =
+            words.next_if(|next| word.ends_with(|c: char| c.is_ascii_digit()) && is_unit(next))
+        {
+            word = format!("{word} {unit}");
+        }
         if line.chars().count() + 1 + word.chars().count() > WIDTH {
             say(out, &line);
             line = String::from(" ");
@@ -81,6 +91,15 @@ fn paragraph(out: &mut String, text: &str) {
         line.push_str(&word);
     }
     say(out, &line);
+}
+
+/// Units as [`units`](crate::units) write them, with what may follow.
+fn is_unit(word: &str) -> bool {
+    let word = word.trim_end_matches(['.', ',', ':', ';', ')']);
+    [
+        "%", "ns", "µs", "ms", "s", "min", "h", "B", "kB", "MB", "GB", "k", "M", "G",
+    ]
+    .contains(&word)
 }
 
 fn machine(out: &mut String, report: &Report, style: &Style<'_>) {
@@ -96,16 +115,14 @@ fn machine(out: &mut String, report: &Report, style: &Style<'_>) {
         )),
     );
     let load = |load: Option<[f64; 3]>| load.map_or("unknown".into(), |l| format!("{:.2}", l[0]));
-    let line = format!(
-        "  {}; engine {}; zkinfer {}, halo2_proofs {}; load {} to {}",
-        m.started,
-        m.engine,
-        m.zkinfer,
-        m.halo2,
-        load(m.load_start),
-        load(m.load_end),
+    let versions = format!(
+        "  engine {}; zkinfer {}, halo2_proofs {}, {}",
+        m.engine, m.zkinfer, m.halo2, m.rustc
     );
-    say(out, &(style.dim)(&plain(&line, WIDTH)));
+    say(out, &(style.dim)(&plain(&versions, WIDTH)));
+    let (start, end) = (load(m.load_start), load(m.load_end));
+    let when = format!("  {}; load {start} before, {end} behind", m.started);
+    say(out, &(style.dim)(&plain(&when, WIDTH)));
     if m.was_busy() {
         paragraph(
             out,
@@ -115,7 +132,7 @@ fn machine(out: &mut String, report: &Report, style: &Style<'_>) {
 }
 
 /// One model.
-fn model(out: &mut String, m: &Measurement, style: &Style<'_>) {
+fn model(out: &mut String, m: &Measurement, inputs: &Inputs, style: &Style<'_>) {
     let f = &m.facts;
     say(out, &(style.bold)(&plain(&m.name, WIDTH)));
     let facts = [
@@ -245,8 +262,9 @@ fn model(out: &mut String, m: &Measurement, style: &Style<'_>) {
         }
     }
     overheads(out, m, style);
+    economics(out, m, inputs, style);
     out.push('\n');
-    paragraph(out, &verdict(m));
+    verdict(out, m);
 }
 
 /// Parts of a proof are indented below it.
@@ -333,113 +351,120 @@ fn overheads(out: &mut String, m: &Measurement, style: &Style<'_>) {
     }
 }
 
+/// What a proof gives that running the model again does not.
+const BUYS: &str = "Where running again is the cheaper, a proof buys other things than the verifier's time: the weights \
+    stay hidden, the input may, too, the verifier needs no model, and the answer is bound to a model that was committed to \
+    before.";
+
 /// The verifier's cost against running the model again, honestly.
-pub fn verdict(m: &Measurement) -> String {
-    let (Some(float), Some(verify)) = (m.cpu(StageName::FloatInference), m.cpu(StageName::Verify))
-    else {
-        return "CPU time is unknown on this system: verification cannot be compared with running the model again.".into();
-    };
-    let mut cheapest = (String::from("a verification"), verify);
-    if let Some((proofs, each)) = m
-        .cheapest_batch()
-        .filter(|(n, each)| *n > 1 && *each < verify)
+fn verdict(out: &mut String, m: &Measurement) {
+    match headline::verifier(m) {
+        Some(text) => paragraph(out, &text),
+        None => {
+            let text = "CPU time is unknown on this system: verification is not compared with running again.";
+            return paragraph(out, text);
+        }
+    }
+    if m.overhead()
+        .verify_over_float
+        .is_some_and(|ratio| ratio > 1.0)
     {
-        cheapest = (format!("one of {proofs} proofs verified together"), each);
+        paragraph(out, BUYS);
     }
-    let (how, best) = cheapest;
-    let numbers = format!(
-        "{} against {} of CPU time for a float inference",
-        time(best),
-        time(float)
-    );
-    let buys = "What the proof buys is not the verifier's time: the verifier needs no model, so the weights stay hidden; \
-        the input may stay hidden, too; and the answer is bound to a model that was committed to before.";
-    if best < float {
-        let single = if verify >= float {
-            format!(
-                " A single verification takes {}, which is more.",
-                time(verify)
-            )
-        } else {
-            String::new()
-        };
-        return format!(
-            "Verifying is cheaper than running the model again, {} times: {how} takes {numbers}.{single}",
-            ratio(float / best)
-        );
-    }
-    let grown = m.facts.multiply_adds as f64 * best / float;
-    let from = if m.facts.multiply_adds > 0 {
-        format!(
-            " At this model's speed, verification that costs as much would be the cheaper one from about {} multiply-adds on.",
-            count(grown as u64)
-        )
-    } else {
-        String::new()
-    };
-    format!(
-        "Running the model again is cheaper than verifying, {} times: {how} takes {numbers}. {buys}{from}",
-        ratio(best / float)
-    )
 }
 
-fn sweep(out: &mut String, sweep: &Sweep, style: &Style<'_>) {
-    say(
+/// Whether proofs pay, under the assumptions.
+fn economics(out: &mut String, m: &Measurement, inputs: &Inputs, style: &Style<'_>) {
+    let Some(costs) = Costs::of(m) else { return };
+    let Ok(economics) = Economics::new(inputs, &costs) else {
+        return;
+    };
+    let price = |seconds: f64| money(inputs.money(seconds));
+    say(out, &format!("\n  {}", (style.bold)("economics")));
+    paragraph(
         out,
-        &(style.bold)(&plain(
-            &format!("sweep {}: {}", sweep.family, sweep.family.describe()),
-            WIDTH,
-        )),
+        &format!(
+            "At {} for a core and hour, a proof costs {}, a verification {}, a float inference {}.",
+            money(inputs.price_per_core_hour),
+            price(costs.prove),
+            price(costs.verify),
+            price(costs.float)
+        ),
+    );
+    paragraph(
+        out,
+        &format!(
+            "An answer is paid {}, a false one is worth {} more, who is caught loses {}.",
+            money(inputs.reward),
+            money(inputs.gain),
+            money(inputs.stake)
+        ),
     );
     let line = format!(
-        "  {:>9} {:>7} {:>7} {:>7} {:>2} {:>8} {:>8} {:>8} {:>7} {:>7}",
-        plain(&sweep.axis, 9),
-        "params",
-        "MACs",
-        "act.",
-        "k",
-        "float",
-        "prove",
-        "verify",
-        "proof",
-        "memory"
+        "  {:<28} {:>11} {:>17} {:>14}",
+        "", "checked", "cost per answer", "honesty pays"
     );
     say(out, &(style.dim)(&line));
-    for p in &sweep.points {
-        let (m, f) = (&p.measurement, &p.measurement.facts);
-        let cpu = |name| {
-            m.cpu(name)
-                .or_else(|| m.wall(name))
-                .map_or("?".into(), time)
+    for outcome in &economics.outcomes {
+        let rate = match outcome.regime {
+            Regime::NFold => format!("{} runs", outcome.rate),
+            _ => percent(outcome.rate),
         };
-        let memory = m.stage(StageName::Prove).and_then(|s| s.peak_bytes);
-        let mut line = String::new();
-        let _ = write!(
-            line,
-            "  {:>9} {:>7} {:>7} {:>7} {:>2} {:>8} {:>8} {:>8} {:>7} {:>7}",
-            count(p.size),
-            count(f.parameters),
-            count(f.multiply_adds),
-            count(f.activations),
-            f.k,
-            cpu(StageName::FloatInference),
-            cpu(StageName::Prove),
-            cpu(StageName::Verify),
-            bytes(m.sizes.proof),
-            memory.map_or("?".into(), bytes)
+        say(
+            out,
+            &format!(
+                "  {:<28} {rate:>11} {:>17} {:>14}",
+                outcome.regime.label(),
+                money(outcome.cost),
+                if outcome.deters { "yes" } else { "no" }
+            ),
         );
-        say(out, &line);
     }
-    say(out, &(style.dim)("  float, prove, verify: CPU time"));
-    if let Some(reason) = &sweep.stopped {
-        paragraph(out, &format!("The sweep ends here: {reason}"));
+    match economics.break_even_rate {
+        Some(rate) => paragraph(
+            out,
+            &format!(
+                "Honesty pays from {} of the answers on that are checked at random; the table takes {} times that.",
+                percent(rate),
+                ratio(inputs.sampling_margin)
+            ),
+        ),
+        None => paragraph(
+            out,
+            "No rate of random checks makes honesty pay: the stake is too small.",
+        ),
+    }
+    if let Some(executions) = economics.executions_that_cost_more {
+        paragraph(
+            out,
+            &format!(
+                "A proof is cheaper than running everything {} times.",
+                count(executions)
+            ),
+        );
+    }
+    if let Ok(amortisation) = Amortisation::of(&m.batches) {
+        let target = time(inputs.target_verify_seconds);
+        paragraph(
+            out,
+            &match amortisation.batch_for(inputs.target_verify_seconds) {
+                Ok(Some(proofs)) => format!(
+                    "Verification takes {target} of CPU time per proof, or less, in batches of {} or more.",
+                    count(proofs)
+                ),
+                _ => format!(
+                    "No batch brings verification to {target} of CPU time per proof; the limit is {}.",
+                    time(amortisation.each)
+                ),
+            },
+        );
     }
 }
 
 fn peers(out: &mut String, peers: &[Peer], style: &Style<'_>) {
     say(out, &(style.bold)("other systems"));
     let line = format!(
-        "  {:<18} {:<20} {:>9} {:>9} {:>9} {:>9}",
+        "  {:<18} {:<19} {:>9} {:>9} {:>9} {:>9}",
         "system", "model", "prove", "(CPU)", "verify", "proof"
     );
     say(out, &(style.dim)(&line));
@@ -457,9 +482,9 @@ fn peers(out: &mut String, peers: &[Peer], style: &Style<'_>) {
         say(
             out,
             &format!(
-                "  {:<18} {:<20} {:>9} {cpu:>9} {:>9} {:>9}",
+                "  {:<18} {:<19} {:>9} {cpu:>9} {:>9} {:>9}",
                 plain(system.trim(), 18),
-                plain(&p.model, 20),
+                plain(&p.model, 19),
                 wall(p.prove),
                 wall(p.verify),
                 p.proof_bytes.map_or("-".into(), bytes)
@@ -479,3 +504,6 @@ fn peers(out: &mut String, peers: &[Peer], style: &Style<'_>) {
         paragraph(out, &format!("{system}: {place} {date}"));
     }
 }
+
+#[cfg(test)]
+mod tests;

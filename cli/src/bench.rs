@@ -1,5 +1,7 @@
 //! `zkinfer bench`.
 
+mod economics;
+
 use crate::compile::dimension;
 use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
@@ -12,7 +14,7 @@ use zkinfer_bench::report::{FORMAT, Family, Machine, Peer, Report};
 use zkinfer_bench::stages::{self, Options, Subject};
 use zkinfer_bench::sweep::sweep;
 use zkinfer_bench::terminal::{self, Style};
-use zkinfer_bench::{Effort, threads};
+use zkinfer_bench::{Effort, html, threads};
 
 /// Longest report or file of peers.
 const REPORT_BYTES: usize = 1 << 26;
@@ -31,7 +33,7 @@ const REPORT_BYTES: usize = 1 << 26;
   zkinfer bench --from digits.json --from growth.json --price-per-core-hour 0.03 -o all.html
 
 Measure on a machine that has nothing else to do; the report tells its load. One model per command, so that
-memory is that model's; --from puts reports together. Files end in .json, .html or .md."
+memory is that model's; --from puts reports together. docs/bench.md says what is measured and how."
 )]
 pub struct Bench {
     /// A model
@@ -43,9 +45,12 @@ pub struct Bench {
     /// Take over what a report in JSON holds; may be repeated
     #[arg(long, value_name = "REPORT.json")]
     from: Vec<PathBuf>,
-    /// Write the report to this file, too: .json, .html or .md; may be repeated
+    /// Write the report to this file, too: .json or .html; may be repeated
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
+    /// Heading of the .html report
+    #[arg(long, value_name = "TEXT", requires = "output")]
+    title: Option<String>,
     /// Add what other systems take, as peers/ezkl.py writes it; may be repeated
     #[arg(long, value_name = "FILE.json")]
     peers: Vec<PathBuf>,
@@ -55,6 +60,8 @@ pub struct Bench {
     how: How,
     #[command(flatten)]
     extent: ExtentOptions,
+    #[command(flatten)]
+    assumptions: economics::Assumptions,
 }
 
 /// How the model is taken in.
@@ -160,6 +167,7 @@ fn seconds(text: &str) -> Result<f64, String> {
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Form {
     Json,
+    Html,
 }
 
 impl Form {
@@ -167,7 +175,8 @@ impl Form {
     fn of(path: &Path) -> Result<Form> {
         match path.extension().and_then(|e| e.to_str()) {
             Some("json") => Ok(Form::Json),
-            _ => bail!("{}: a report's name ends in .json", path.display()),
+            Some("html") => Ok(Form::Html),
+            _ => bail!("{}: a report's name ends in .json or .html", path.display()),
         }
     }
 }
@@ -175,6 +184,7 @@ impl Form {
 impl Bench {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         // What cannot work is said before minutes of measuring.
+        let inputs = self.assumptions.inputs()?;
         let outputs = self.outputs()?;
         let earlier = self.earlier()?;
         let peers = self.peers()?;
@@ -232,6 +242,11 @@ impl Bench {
         for (path, form) in &outputs {
             let text = match form {
                 Form::Json => format!("{}\n", serde_json::to_string_pretty(&report)?),
+                Form::Html => {
+                    let title = self.title.clone().unwrap_or_default();
+                    let economics = inputs.clone();
+                    html::render(&report, &html::Options { title, economics })?
+                }
             };
             files::write(path, text.as_bytes())?;
         }
@@ -244,7 +259,7 @@ impl Bench {
             bold: &|text| paint.bold(text),
             dim: &|text| paint.dim(text),
         };
-        ui::line(terminal::render(&report, &style).trim_end())?;
+        ui::line(terminal::render(&report, &inputs, &style).trim_end())?;
         for (path, _) in &outputs {
             ui::line(&format!("\nwritten: {}", path.display()))?;
         }
