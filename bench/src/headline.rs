@@ -286,34 +286,47 @@ fn growth_of_all(sweeps: &[Sweep]) -> Vec<String> {
     ]
 }
 
-/// Whether the overhead of proving grows, for each sweep.
+/// How both overheads change within each sweep.
 fn overheads(sweeps: &[Sweep]) -> Vec<String> {
-    let trend = |sweep: &Sweep| {
-        let fit = growth::curve(sweep, Quantity::ProveOverFloat, Size::MultiplyAdds).ok()?;
-        let points = growth::points(sweep, Quantity::ProveOverFloat, Size::MultiplyAdds);
-        let (first, last) = (points.first()?.2, points.last()?.2);
-        let trend = if fit.exponent.high < 0.0 {
-            "falls"
-        } else if fit.exponent.low > 0.0 {
-            "grows"
-        } else {
-            "shows no clear trend"
-        };
-        Some(format!(
-            "{} {trend} ({} to {} times)",
-            sweep.family,
-            ratio(first),
-            ratio(last)
-        ))
+    let trends = |quantity: Quantity| -> Vec<String> {
+        let trend = |sweep: &Sweep| trend(sweep, quantity);
+        sweeps.iter().filter_map(trend).collect()
     };
-    let trends: Vec<String> = sweeps.iter().filter_map(trend).collect();
-    if trends.is_empty() {
-        return Vec::new();
-    }
-    vec![format!(
-        "Overhead of proving over a float inference, from the smallest to the largest model: {}.",
-        trends.join("; ")
-    )]
+    [
+        (
+            "Verifying over running in floats",
+            Quantity::VerifyOverFloat,
+        ),
+        ("Proving over running in floats", Quantity::ProveOverFloat),
+    ]
+    .map(|(name, quantity)| (name, trends(quantity)))
+    .into_iter()
+    .filter(|(_, trends)| !trends.is_empty())
+    .map(|(name, trends)| {
+        format!(
+            "{name}, from the smallest to the largest model measured: {}.",
+            trends.join("; ")
+        )
+    })
+    .collect()
+}
+
+/// `mlp falls (87,800 to 2,730 times)`.
+fn trend(sweep: &Sweep, quantity: Quantity) -> Option<String> {
+    let fit = growth::curve(sweep, quantity, Size::MultiplyAdds).ok()?;
+    let points = growth::points(sweep, quantity, Size::MultiplyAdds);
+    let trend = if fit.exponent.high < 0.0 {
+        "falls"
+    } else if fit.exponent.low > 0.0 {
+        "grows"
+    } else {
+        "shows no clear trend"
+    };
+    let (first, last) = (ratio(points.first()?.2), ratio(points.last()?.2));
+    Some(format!(
+        "{} {trend} ({first} to {last} times)",
+        sweep.family
+    ))
 }
 
 /// The inputs of the economics as names and values, for tables.

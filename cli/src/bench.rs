@@ -45,7 +45,7 @@ pub struct Bench {
     /// Take over what a report in JSON holds; may be repeated
     #[arg(long, value_name = "REPORT.json")]
     from: Vec<PathBuf>,
-    /// Write the report to this file, too: .json or .html; may be repeated
+    /// Write the report to this file, too: .json, .html or .md; may be repeated
     #[arg(short, long, value_name = "FILE")]
     output: Vec<PathBuf>,
     /// Heading of the .html report
@@ -168,6 +168,8 @@ fn seconds(text: &str) -> Result<f64, String> {
 enum Form {
     Json,
     Html,
+    /// The gist, for other pages.
+    Markdown,
 }
 
 impl Form {
@@ -176,7 +178,11 @@ impl Form {
         match path.extension().and_then(|e| e.to_str()) {
             Some("json") => Ok(Form::Json),
             Some("html") => Ok(Form::Html),
-            _ => bail!("{}: a report's name ends in .json or .html", path.display()),
+            Some("md") => Ok(Form::Markdown),
+            _ => bail!(
+                "{}: a report's name ends in .json, .html or .md",
+                path.display()
+            ),
         }
     }
 }
@@ -247,6 +253,7 @@ impl Bench {
                     let economics = inputs.clone();
                     html::render(&report, &html::Options { title, economics })?
                 }
+                Form::Markdown => zkinfer_bench::markdown::render(&report),
             };
             files::write(path, text.as_bytes())?;
         }

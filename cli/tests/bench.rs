@@ -192,7 +192,11 @@ fn a_model_in_every_respect() {
         "--json",
         "--price-per-core-hour",
         "1",
+        "-o",
+        "digits.md",
     ]);
+    let gist = std::fs::read_to_string(dir.path("digits.md")).unwrap();
+    assert!(gist.contains("| digits | 2,410 |"), "{gist}");
     let again: Value = serde_json::from_str(&again).unwrap();
     assert_eq!(
         (&again["models"], &again["machine"]),

@@ -39,11 +39,18 @@ fn the_committed_baseline_has_the_benchmarks_that_exist() {
     }
     // Names that are put together at run time: `"prove: fold"` is a constant, `prove 8 runs` a number.
     let known = |stage: &str| {
-        let numbered = stage.replace(|c: char| c.is_ascii_digit(), "#").replace("##", "#");
-        sources.contains(&format!("\"{stage}\"")) || ["prove # runs", "verify # proofs"].contains(&numbered.as_str())
+        let numbered = stage
+            .replace(|c: char| c.is_ascii_digit(), "#")
+            .replace("##", "#");
+        sources.contains(&format!("\"{stage}\""))
+            || ["prove # runs", "verify # proofs"].contains(&numbered.as_str())
     };
     for bench in &baseline.benches {
-        assert!(known(&bench.stage), "{} is not measured any more", bench.id());
+        assert!(
+            known(&bench.stage),
+            "{} is not measured any more",
+            bench.id()
+        );
     }
     for piece in sources.split("benchmark_group(\"").skip(1) {
         let stage = piece.split('"').next().unwrap_or_default();
@@ -68,7 +75,10 @@ fn bench(stage: &str, case: &str, of: &str, median: f64, elements: Option<u64>) 
 
 #[test]
 fn figures_are_in_their_places() {
-    let mut benches: Vec<Bench> = PROVER[1..8].iter().map(|s| bench(s.0, "", "digits", 1e-3, None)).collect();
+    let mut benches: Vec<Bench> = PROVER[1..8]
+        .iter()
+        .map(|s| bench(s.0, "", "digits", 1e-3, None))
+        .collect();
     benches.extend([
         bench("prove", "", "digits", 7e-3, None),
         bench("prove", "", "another model", 9e-3, None),
