@@ -33,9 +33,9 @@ pub const SMALLEST_SPAN: f64 = 4.0;
 
 /// Exponents of the part above a floor that are searched.
 const EXPONENTS: (f64, f64) = (0.05, 6.0);
-/// Logarithms of `c / (a·xᵇ)`, at the largest x for the lower end and at the smallest x for the upper one, that are searched. Beyond
-/// the lower end the floor is not seen, beyond the upper one the growth is not.
-const FLOORS: (f64, f64) = (-14.0, 14.0);
+/// Logarithms of `c / (a·xᵇ)` that are searched: from the first, at the smallest x, where the floor is not seen, to the second, at the
+/// largest x, where the growth is not.
+const FLOORS: (f64, f64) = (-14.0, 7.0);
 
 /// Why no curve was fitted.
 #[derive(Clone, Copy, Debug, Error, PartialEq)]
@@ -294,7 +294,7 @@ impl Logs {
     }
 
     fn floored(&self) -> Candidate {
-        const GRID: u32 = 120;
+        const GRID: u32 = 60;
         let (low, high) = EXPONENTS;
         // Even steps of the logarithm: the difference between 0.1 and 0.2 matters as much as that between 2 and 4.
         let at = |i: f64| low * (high / low).powf(i / f64::from(GRID));
@@ -317,28 +317,16 @@ impl Logs {
 
     /// For `y = a·(κ + xᵇ)` with this `b`: the best `κ ≥ 0`, its sum of squares and `ln a`. For given `κ`, the best `ln a` is a mean.
     fn best_floor(&self, b: f64) -> (f64, f64, f64) {
+        let powers: Vec<f64> = self.x.iter().map(|x| (b * x).exp()).collect();
         let residuals = |kappa: f64| {
-            let logs: Vec<f64> = self
-                .x
-                .iter()
-                .zip(&self.y)
-                .map(|(x, y)| y - (kappa + (b * x).exp()).ln())
-                .collect();
-            let log_factor = mean(&logs);
-            (
-                logs.iter().map(|r| (r - log_factor).powi(2)).sum::<f64>(),
-                log_factor,
-            )
+            let of = |(power, y): (&f64, &f64)| y - (kappa + power).ln();
+            let logs = || powers.iter().zip(&self.y).map(of);
+            let log_factor = logs().sum::<f64>() / self.len() as f64;
+            let squares = logs().map(|r| (r - log_factor).powi(2)).sum::<f64>();
+            (squares, log_factor)
         };
-        let (low, high) = (
-            b * self.range.1.ln() + FLOORS.0,
-            b * self.range.0.ln() + FLOORS.1,
-        );
-        // For steep curves over a wide range the floor may be smaller than a 10⁻⁶ of the top, and still be seen at the bottom.
-        let (low, high) = (
-            low.min(b * self.range.0.ln() + FLOORS.0),
-            high.max(b * self.range.1.ln()),
-        );
+        let low = b * self.range.0.ln() + FLOORS.0;
+        let high = b * self.range.1.ln() + FLOORS.1;
         let best = minimum(low, high, 48, &|log| residuals(log.exp()).0);
         let (squares, log_factor) = residuals(best.exp());
         let (without, log_without) = residuals(0.0);
@@ -408,7 +396,7 @@ fn minimum(low: f64, high: f64, grid: u32, function: &dyn Fn(f64) -> f64) -> f64
 
 /// The first place between `from` and `end` where the function exceeds `limit`; `None` if it does not.
 fn boundary(from: f64, end: f64, limit: f64, function: &dyn Fn(f64) -> f64) -> Option<f64> {
-    const STEPS: u32 = 120;
+    const STEPS: u32 = 40;
     let step = (end - from) / f64::from(STEPS);
     let first = (1..=STEPS)
         .map(|i| from + step * f64::from(i))
