@@ -76,7 +76,7 @@ impl Family {
         sizes
     }
 
-    /// Parameters, or activations where parameters stay, of the model of a size.
+    /// Parameters, or activations where parameters stay (of tokens: attention's and GELU's), of the model of a size.
     pub fn grown(self, size: u64) -> u64 {
         let (classes, layer) = (CLASSES as u64, LAYER as u64);
         match self {
