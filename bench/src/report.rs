@@ -302,7 +302,7 @@ pub enum Family {
 pub struct Sweep {
     /// Which family.
     pub family: Family,
-    /// What grows from point to point, in a word or two, such as "image side".
+    /// What grows from point to point, in a word, such as `tokens`.
     pub axis: String,
     /// Smallest first. Names say the value on the axis.
     pub points: Vec<SweepPoint>,

@@ -368,7 +368,11 @@ fn length(marks: &[(StageName, Lap)], name: StageName) -> Lap {
 
 /// The worst output's errors.
 fn accuracy(report: &Report) -> Accuracy {
-    let over_range = |error: f64, range: f64| if error == 0.0 { 0.0 } else { error / range };
+    // An output that is always zero has no range: its error is as good as infinite, which JSON does not know.
+    let over_range = |error: f64, range: f64| match error {
+        0.0 => 0.0,
+        error => (error / range).min(1e6),
+    };
     let worst = |f: fn(&OutputReport) -> f64| {
         let errors = report.outputs.iter().map(|o| over_range(f(o), o.range));
         errors.fold(0.0, f64::max)

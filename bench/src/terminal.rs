@@ -117,7 +117,10 @@ fn machine(out: &mut String, report: &Report, style: &Style<'_>) {
     let load = |load: Option<[f64; 3]>| load.map_or("unknown".into(), |l| format!("{:.2}", l[0]));
     let versions = format!(
         "  engine {}; zkinfer {}, halo2_proofs {}, {}",
-        m.engine, m.zkinfer, m.halo2, m.rustc
+        m.engine,
+        m.zkinfer,
+        m.halo2,
+        m.rustc.split(" (").next().unwrap_or_default()
     );
     say(out, &(style.dim)(&plain(&versions, WIDTH)));
     let (start, end) = (load(m.load_start), load(m.load_end));

@@ -7,10 +7,10 @@ use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use std::path::{Path, PathBuf};
-use std::process::ExitCode;
+use std::process::{Command, ExitCode, Stdio};
 use zkinfer::import::ImportOptions;
 use zkinfer_bench::families::Extent;
-use zkinfer_bench::report::{FORMAT, Family, Machine, Peer, Report};
+use zkinfer_bench::report::{FORMAT, Family, Machine, Peer, Report, Sweep};
 use zkinfer_bench::stages::{self, Options, Subject};
 use zkinfer_bench::sweep::sweep;
 use zkinfer_bench::terminal::{self, Style};
@@ -232,10 +232,13 @@ impl Bench {
             };
             report.models.push(measured.with_context(path)?);
         }
+        let alone = subject.is_none() && families.len() == 1;
         for family in families {
-            let swept = ui::told(format!("sweep {family}"), |tell| {
-                sweep(family, &self.extent(), self.effort(), self.how.engine, tell)
-            });
+            let swept = if alone {
+                self.swept(family)
+            } else {
+                self.swept_apart(family)
+            };
             report
                 .sweeps
                 .push(swept.with_context(|| format!("sweep {family}"))?);
@@ -267,10 +270,44 @@ impl Bench {
             dim: &|text| paint.dim(text),
         };
         ui::line(terminal::render(&report, &inputs, &style).trim_end())?;
+        if !outputs.is_empty() {
+            ui::line("")?;
+        }
         for (path, _) in &outputs {
-            ui::line(&format!("\nwritten: {}", path.display()))?;
+            ui::line(&format!("written: {}", path.display()))?;
         }
         Ok(ExitCode::SUCCESS)
+    }
+
+    fn swept(&self, family: Family) -> Result<Sweep> {
+        Ok(ui::told(format!("sweep {family}"), |tell| {
+            sweep(family, &self.extent(), self.effort(), self.how.engine, tell)
+        })?)
+    }
+
+    /// In a process of its own: memory of this one holds what was measured before.
+    fn swept_apart(&self, family: Family) -> Result<Sweep> {
+        let mut command = Command::new(std::env::current_exe()?);
+        command.args(["bench", "--json", "--sweep", family.name()]);
+        command.args(["--engine", self.how.engine.name()]);
+        match self.effort() {
+            Effort::Runs(runs) => command.args(["--runs", &runs.to_string()]),
+            Effort::Seconds(seconds) => command.args(["--seconds", &seconds.to_string()]),
+        };
+        let extent = self.extent();
+        command.args(["--max-parameters", &extent.parameters.to_string()]);
+        command.args(["--max-activations", &extent.activations.to_string()]);
+        // Progress and errors go where ours do.
+        let out = command
+            .stdin(Stdio::null())
+            .stderr(Stdio::inherit())
+            .output()?;
+        if !out.status.success() {
+            bail!("it could not be measured");
+        }
+        let report: Report = serde_json::from_slice(&out.stdout)?;
+        let sweep = report.sweeps.into_iter().next();
+        sweep.context("nothing was measured")
     }
 
     fn outputs(&self) -> Result<Vec<(PathBuf, Form)>> {
