@@ -60,7 +60,7 @@ pub struct Compile {
 }
 
 /// `NAME=N`
-fn dimension(text: &str) -> Result<(String, usize), String> {
+pub fn dimension(text: &str) -> Result<(String, usize), String> {
     let wanted = || format!("{text:?} is not of the form NAME=N, with a whole number N above zero");
     let (name, length) = text.split_once('=').ok_or_else(wanted)?;
     let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;

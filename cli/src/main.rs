@@ -2,6 +2,7 @@
 //!
 //! Exit codes: 0 done (`verify`: valid), 1 rejected (`verify` only), 2 unusable input.
 
+mod bench;
 mod compile;
 mod demo;
 mod files;
@@ -33,6 +34,7 @@ const UNUSABLE: u8 = 2;
   zkinfer prove digits.model --input samples.npz --sample 3 -o run.proof
   zkinfer verify digits.card run.proof --input samples.npz --sample 3
   zkinfer serve --card digits.card
+  zkinfer bench digits.onnx --calibration samples.npz
 
 Exit codes: 0 done or valid, 1 rejected, 2 unusable input.
 RUST_LOG=info (debug, trace) shows what happens; NO_COLOR=1 switches colours off;
@@ -60,6 +62,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Check other people's proofs over HTTP
     Serve(Box<serve::Serve>),
+    /// Measure what proofs of a model cost, and how that grows
+    Bench(Box<bench::Bench>),
     /// See a digits network proven, checked, and lied about
     Demo(demo::Demo),
 }
@@ -118,6 +122,7 @@ fn main() -> ExitCode {
         Command::Verify(c) => c.run(cli.json),
         Command::Inspect(c) => c.run(cli.json),
         Command::Serve(c) => c.run(cli.json),
+        Command::Bench(c) => c.run(cli.json),
         Command::Demo(c) => c.run(cli.json),
     };
     match result {

@@ -67,17 +67,25 @@ pub fn watched<T>(
     work: impl FnOnce(&mut Progress<'_>) -> T,
 ) -> (T, Duration) {
     let (start, what) = (Instant::now(), what.into());
-    let spinner = ProgressBar::new_spinner().with_message(what.clone());
+    let result = told(what.clone(), |tell| {
+        work(&mut |stage: Stage, fraction: f64| {
+            tell(&format!("{what}: {stage}, {:.0} %", 100.0 * fraction));
+            ControlFlow::Continue(())
+        })
+    });
+    (result, start.elapsed())
+}
+
+/// Does something that says in words what it is doing, with a spinner on standard error if that is a terminal.
+pub fn told<T>(what: impl Into<String>, work: impl FnOnce(&mut dyn FnMut(&str)) -> T) -> T {
+    let spinner = ProgressBar::new_spinner().with_message(what.into());
     if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} {elapsed}") {
         spinner.set_style(style);
     }
     spinner.enable_steady_tick(Duration::from_millis(100));
-    let result = work(&mut |stage: Stage, fraction: f64| {
-        spinner.set_message(format!("{what}: {stage}, {:.0} %", 100.0 * fraction));
-        ControlFlow::Continue(())
-    });
+    let result = work(&mut |text: &str| spinner.set_message(plain(text)));
     spinner.finish_and_clear();
-    (result, start.elapsed())
+    result
 }
 
 /// A bar on standard error if that is a terminal, for many equal steps.

@@ -1,7 +1,9 @@
-//! The opening of one polynomial, and commitments to columns, against upstream's:
-//! `RAYON_NUM_THREADS=1 cargo bench -p zkinfer-engine --bench opening`.
+//! The opening of one polynomial, and commitments to columns, against upstream's, on one thread.
 
-use criterion::{Criterion, criterion_group, criterion_main};
+#[path = "../../benches/common/settings.rs"]
+mod settings;
+
+use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ff::Field;
 use halo2_proofs::poly::EvaluationDomain;
 use halo2_proofs::poly::commitment::{Blind, Params, create_proof};
@@ -16,6 +18,7 @@ fn transcript() -> Blake2bWrite<Vec<u8>, C, Challenge255<C>> {
 }
 
 struct Work {
+    one_thread: rayon::ThreadPool,
     params: Params<C>,
     full: Vec<F>,
     small: Vec<F>,
@@ -28,27 +31,39 @@ fn backend<B: Backend>(c: &mut Criterion, work: &Work) {
     };
     let k = work.params.k();
     let generators = Generators::new(backend, &work.params).expect("known format");
-    let (name, blind) = (B::NAME, [F::from(9)]);
-    c.bench_function(&format!("opening 2^{k}, {name}"), |b| {
-        b.iter(|| {
+    let mut group = c.benchmark_group("commitment");
+    let (id, blind) = (|what: &str| id(what, k, B::NAME), [F::from(9)]);
+    group.bench_function(id("opening"), |b| {
+        let open = || {
             let mut rng = ChaCha20Rng::seed_from_u64(1);
             let poly = work.full.clone();
             generators.open(poly, F::ONE, F::from(5), &mut rng, &mut transcript())
-        })
+        };
+        work.one_thread.install(|| b.iter(open))
     });
-    for (what, column) in [("full-width", &work.full), ("12-bit", &work.small)] {
+    for (what, column) in [
+        ("column, full width", &work.full),
+        ("column, 12 bits", &work.small),
+    ] {
         let columns = std::slice::from_ref(column);
-        c.bench_function(&format!("{what} column 2^{k}, {name}"), |b| {
-            b.iter(|| generators.commit_columns(columns, &blind))
+        group.bench_function(id(what), |b| {
+            let commit = || generators.commit_columns(columns, &blind);
+            work.one_thread.install(|| b.iter(commit))
         });
     }
+}
+
+fn id(what: &str, k: u32, by: &str) -> BenchmarkId {
+    BenchmarkId::new(format!("{what}, 2^{k}"), by)
 }
 
 fn sizes(c: &mut Criterion) {
     for k in [10, 12] {
         let mut rng = ChaCha20Rng::seed_from_u64(2);
         let n = 1usize << k;
+        let pool = rayon::ThreadPoolBuilder::new().num_threads(1).build();
         let work = Work {
+            one_thread: pool.expect("one thread"),
             params: Params::new(k),
             full: (0..n).map(|_| F::random(&mut rng)).collect(),
             small: (0..n)
@@ -63,19 +78,26 @@ fn sizes(c: &mut Criterion) {
         };
         let domain = EvaluationDomain::<F>::new(1, k);
         let poly = domain.coeff_from_vec(work.full.clone());
-        c.bench_function(&format!("opening 2^{k}, upstream"), |b| {
-            b.iter(|| {
+        let mut group = c.benchmark_group("commitment");
+        group.bench_function(id("opening", k, "upstream"), |b| {
+            let open = || {
                 let rng = ChaCha20Rng::seed_from_u64(1);
                 let (x, blind) = (F::from(5), Blind(F::ONE));
                 create_proof(&work.params, rng, &mut transcript(), &poly, blind, x)
-            })
+            };
+            work.one_thread.install(|| b.iter(open))
         });
-        for (what, column) in [("full-width", &work.full), ("12-bit", &work.small)] {
+        for (what, column) in [
+            ("column, full width", &work.full),
+            ("column, 12 bits", &work.small),
+        ] {
             let poly = domain.lagrange_from_vec(column.clone());
-            c.bench_function(&format!("{what} column 2^{k}, upstream"), |b| {
-                b.iter(|| work.params.commit_lagrange(&poly, Blind(F::from(9))))
+            group.bench_function(id(what, k, "upstream"), |b| {
+                let commit = || work.params.commit_lagrange(&poly, Blind(F::from(9)));
+                work.one_thread.install(|| b.iter(commit))
             });
         }
+        group.finish();
         backend::<Portable>(c, &work);
         #[cfg(target_arch = "x86_64")]
         backend::<zkinfer_kernels::vector::Ifma>(c, &work);
@@ -84,10 +106,7 @@ fn sizes(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .measurement_time(std::time::Duration::from_secs(1))
-        .warm_up_time(std::time::Duration::from_millis(200));
+    config = settings::settings();
     targets = sizes
 }
 criterion_main!(benches);

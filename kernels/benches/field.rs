@@ -1,11 +1,13 @@
-//! Field arithmetic of every backend, per element: `cargo bench -p zkinfer-kernels --bench field`.
+//! Field arithmetic of every backend, per element: `cargo bench --bench field`.
 //!
 //! "chain" is one chain of dependent operations, "chains" are six independent ones, as in kernels that go over slices.
+
+#[path = "../../benches/common/settings.rs"]
+mod settings;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use pasta_curves::Fp;
 use std::hint::black_box;
-use std::time::Duration;
 use zkinfer_kernels::vector::{Backend, Kernel, Point, Portable, Vector};
 
 /// Operations per run of a kernel, per chain.
@@ -108,44 +110,36 @@ impl<B: Backend> Kernel<B> for Convert<'_> {
 
 fn backend<B: Backend>(c: &mut Criterion, backend: B) {
     let lanes = B::Scalar::LANES;
-    let mut group = c.benchmark_group(B::NAME);
-    group
-        .warm_up_time(Duration::from_millis(200))
-        .measurement_time(Duration::from_millis(800))
-        .sample_size(30);
+    let mut group = c.benchmark_group("field");
     macro_rules! measure {
         ($name:literal, $elements:expr, $kernel:expr) => {
             group.throughput(Throughput::Elements($elements as u64));
-            group.bench_function(BenchmarkId::from_parameter($name), |b| {
+            group.bench_function(BenchmarkId::new($name, B::NAME), |b| {
                 b.iter(|| backend.run($kernel))
             });
         };
     }
-    measure!("mul/chain", STEPS * lanes, MulChain);
-    measure!("mul/chains", STEPS * CHAINS * lanes, MulChains);
-    measure!("square/chain", STEPS * lanes, SquareChain);
-    measure!("square/chains", STEPS * CHAINS * lanes, SquareChains);
+    measure!("mul, chain", STEPS * lanes, MulChain);
+    measure!("mul, chains", STEPS * CHAINS * lanes, MulChains);
+    measure!("square, chain", STEPS * lanes, SquareChain);
+    measure!("square, chains", STEPS * CHAINS * lanes, SquareChains);
     measure!(
-        "add and reduce/chains",
+        "add and reduce, chains",
         STEPS * CHAINS * lanes,
         ReduceChains
     );
-    measure!("sub and reduce/chains", STEPS * CHAINS * lanes, SubChains);
+    measure!("sub and reduce, chains", STEPS * CHAINS * lanes, SubChains);
     let a = vec![B::Scalar::splat(Fp::from(3)); 64];
     let b = a.clone();
     let mut out = a.clone();
-    measure!("mul/slices", a.len() * lanes, Products(&a, &b, &mut out));
-    measure!("wide/64 products", a.len() * lanes, WideSums(&a, &b));
+    measure!("mul, slices", a.len() * lanes, Products(&a, &b, &mut out));
+    measure!("sum of 64 products", a.len() * lanes, WideSums(&a, &b));
     let points = vec![Point::<Packed<B>>::default(); 256];
     let at: Vec<u32> = (0..256).map(|i| i * 77 % 256).collect();
     let mut to = points.clone();
-    measure!(
-        "gather and scatter/points",
-        256,
-        Points(&points, &at, &mut to)
-    );
+    measure!("gather and scatter", 256, Points(&points, &at, &mut to));
     let mut elements = vec![Fp::from(5); 256];
-    measure!("from_fn and store", 256, Convert(&mut elements));
+    measure!("load and store", 256, Convert(&mut elements));
     group.finish();
 }
 
@@ -158,5 +152,9 @@ fn all(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, all);
+criterion_group! {
+    name = benches;
+    config = settings::settings();
+    targets = all
+}
 criterion_main!(benches);

@@ -1,7 +1,10 @@
 //! Folding weights, per weight, on one thread: every backend against the plain loop of multiplications.
-//! `cargo bench -p zkinfer-kernels --bench fold`.
+//! `cargo bench --bench fold`.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+#[path = "../../benches/common/settings.rs"]
+mod settings;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ff::Field;
 use pasta_curves::Fp;
 use rand_chacha::ChaCha20Rng;
@@ -25,11 +28,8 @@ fn bench(c: &mut Criterion) {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let shapes = [
         ("dense", 1024, 1024, (1 << 15) - 1),
-        ("large dense", 4096, 4096, (1 << 15) - 1),
-        ("14 bits", 1024, 1024, (1 << 14) - 1),
-        ("22 bits", 1024, 1024, 1 << 22),
-        ("31 bits", 1024, 1024, i32::MAX as u32),
-        ("small convolution", 25, 6, (1 << 15) - 1),
+        ("dense, 22 bits", 1024, 1024, 1 << 22),
+        ("dense, 31 bits", 1024, 1024, i32::MAX as u32),
         ("convolution", 500, 64, (1 << 15) - 1),
         ("few points", 16384, 4, (1 << 15) - 1),
         ("few rows", 8, 4096, (1 << 15) - 1),
@@ -41,20 +41,18 @@ fn bench(c: &mut Criterion) {
             })
             .collect();
         let coefficients: Vec<Fp> = (0..points).map(|_| Fp::random(&mut rng)).collect();
-        let mut group = c.benchmark_group(format!("fold {name} {rows}x{points}"));
-        group.sample_size(10);
+        let id = |by: &str| BenchmarkId::new(format!("{name}, {rows}x{points}"), by);
+        let mut group = c.benchmark_group("fold");
         group.throughput(Throughput::Elements((rows * points) as u64));
-        if rows * points <= 1 << 20 {
-            group.bench_function("plain", |b| {
-                b.iter(|| plain(black_box(&data), rows, &coefficients))
-            });
-        }
-        group.bench_function(Portable::NAME, |b| {
+        group.bench_function(id("plain"), |b| {
+            b.iter(|| plain(black_box(&data), rows, &coefficients))
+        });
+        group.bench_function(id(Portable::NAME), |b| {
             b.iter(|| fold(Portable, black_box(&data), rows, bound, &coefficients))
         });
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = zkinfer_kernels::vector::Ifma::detect() {
-            group.bench_function(zkinfer_kernels::vector::Ifma::NAME, |b| {
+            group.bench_function(id(zkinfer_kernels::vector::Ifma::NAME), |b| {
                 b.iter(|| fold(ifma, black_box(&data), rows, bound, &coefficients))
             });
         }
@@ -62,5 +60,9 @@ fn bench(c: &mut Criterion) {
     }
 }
 
-criterion_group!(benches, bench);
+criterion_group! {
+    name = benches;
+    config = settings::settings();
+    targets = bench
+}
 criterion_main!(benches);

@@ -1,7 +1,10 @@
 //! Gates of a lookup and fold argument over a few lanes, per row: compiled programs on every backend against a tree that is
-//! evaluated operation by operation over whole columns, as halo2 does. `cargo bench -p zkinfer-kernels --bench gates`.
+//! evaluated operation by operation over whole columns, as halo2 does. `cargo bench --bench gates`.
 
-use criterion::{Criterion, Throughput, criterion_group, criterion_main};
+#[path = "../../benches/common/settings.rs"]
+mod settings;
+
+use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
 use ff::Field;
 use pasta_curves::Fp;
 use rand_chacha::ChaCha20Rng;
@@ -167,6 +170,7 @@ fn compile(gates: &[(usize, Tree)]) -> Program {
 
 fn by_program<B: Backend>(
     c: &mut criterion::BenchmarkGroup<'_, criterion::measurement::WallTime>,
+    name: &str,
     backend: B,
     program: &Program,
     columns: &[Vec<Fp>],
@@ -190,7 +194,7 @@ fn by_program<B: Backend>(
     let mut first = vec![Fp::ZERO; lanes];
     out[0].store(&mut first);
     assert_eq!(first[0], expected[0]);
-    c.bench_function(B::NAME, |bench| {
+    c.bench_function(BenchmarkId::new(name, B::NAME), |bench| {
         bench.iter(|| {
             let columns = black_box(&columns);
             run_rows(backend, program, &prepared, columns, 0..m, &mut [&mut out]);
@@ -209,20 +213,26 @@ fn bench(c: &mut Criterion) {
         let program = compile(&gates);
         println!("{} gates, {:?}", gates.len(), program.cost());
         let expected = by_tree(&gates, &columns, y);
-        let mut group = c.benchmark_group(format!("gates of {lanes} lanes"));
-        group.sample_size(10);
+        let name = format!("{lanes} lanes, 2^12 rows");
+        let mut group = c.benchmark_group("gates");
         group.throughput(Throughput::Elements(ROWS as u64));
-        group.bench_function("tree", |bench| {
+        group.bench_function(BenchmarkId::new(&name, "tree"), |bench| {
             bench.iter(|| by_tree(&gates, black_box(&columns), y))
         });
-        by_program(&mut group, Portable, &program, &columns, y, &expected);
+        by_program(
+            &mut group, &name, Portable, &program, &columns, y, &expected,
+        );
         #[cfg(target_arch = "x86_64")]
         if let Some(ifma) = zkinfer_kernels::vector::Ifma::detect() {
-            by_program(&mut group, ifma, &program, &columns, y, &expected);
+            by_program(&mut group, &name, ifma, &program, &columns, y, &expected);
         }
         group.finish();
     }
 }
 
-criterion_group!(benches, bench);
+criterion_group! {
+    name = benches;
+    config = settings::settings();
+    targets = bench
+}
 criterion_main!(benches);

@@ -1,6 +1,9 @@
 //! Multi-scalar multiplication on one thread against `halo2_proofs`, and collapse of generators.
 //!
-//! Upstream spreads over the global rayon pool: run with `RAYON_NUM_THREADS=1`.
+//! Upstream spreads over the rayon pool that it is called in: here, one of one thread.
+
+#[path = "../../benches/common/settings.rs"]
+mod settings;
 
 use criterion::{BenchmarkId, Criterion, criterion_group, criterion_main};
 use ff::Field;
@@ -10,12 +13,14 @@ use pasta_curves::arithmetic::CurveExt;
 use pasta_curves::{Eq, EqAffine, Fp};
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use std::time::Duration;
 use zkinfer_kernels::collapse::collapse;
 use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm};
 #[cfg(target_arch = "x86_64")]
 use zkinfer_kernels::vector::Ifma;
 use zkinfer_kernels::vector::{Backend, Portable};
+
+/// Logarithms of the numbers of points.
+const SIZES: [u32; 2] = [10, 12];
 
 fn points(n: usize) -> Vec<EqAffine> {
     let mut rng = ChaCha20Rng::seed_from_u64(1);
@@ -39,9 +44,9 @@ fn scalars(n: usize) -> Vec<(&'static str, Vec<Fp>)> {
     blinded[n - 6..].copy_from_slice(&full[..6]);
     vec![
         ("full", full),
-        ("12 bit", low),
-        ("signed 12 bit", signed),
-        ("12 bit, 6 full", blinded),
+        ("12 bits", low),
+        ("12 bits, signed", signed),
+        ("12 bits, 6 full", blinded),
     ]
 }
 
@@ -56,21 +61,22 @@ fn job(scalars: &[Fp]) -> Job<'_> {
 
 fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
     let bases = Bases::new(backend, all);
-    let mut group = c.benchmark_group(B::NAME);
-    for k in [10, 12, 14] {
+    let mut group = c.benchmark_group("msm");
+    for k in SIZES {
         for (name, values) in scalars(1 << k) {
             let jobs = [job(&values)];
-            group.bench_with_input(BenchmarkId::new(name, k), &jobs, |b, jobs| {
-                b.iter(|| msm(backend, &bases, jobs))
+            group.bench_function(BenchmarkId::new(format!("{name}, 2^{k}"), B::NAME), |b| {
+                b.iter(|| msm(backend, &bases, &jobs))
             });
         }
     }
     // Sixteen columns in one call.
     let values = &scalars(1 << 10)[3].1;
     let jobs = vec![job(values); 16];
-    group.bench_function("12 bit, 6 full, 16 jobs/10", |b| {
-        b.iter(|| msm(backend, &bases, &jobs))
-    });
+    group.bench_function(
+        BenchmarkId::new("12 bits, 6 full, 16 of 2^10", B::NAME),
+        |b| b.iter(|| msm(backend, &bases, &jobs)),
+    );
     // Rows of signed 16-bit weights.
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     let weights: Vec<i32> = (0..300).map(|_| (rng.next_u32() as i32) >> 16).collect();
@@ -83,13 +89,18 @@ fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
         };
         64
     ];
-    group.bench_function("16-bit weights, 64 jobs of 300", |b| {
-        b.iter(|| msm(backend, &bases, &rows))
-    });
-    for (n, t) in [(12, 4), (12, 8), (10, 4), (8, 16)] {
+    group.bench_function(
+        BenchmarkId::new("16-bit weights, 64 of 300", B::NAME),
+        |b| b.iter(|| msm(backend, &bases, &rows)),
+    );
+    let mut group = {
+        group.finish();
+        c.benchmark_group("collapse")
+    };
+    for (n, t) in [(12, 8), (8, 16)] {
         let mut scalars: Vec<Fp> = (0..t).map(|_| Fp::random(&mut rng)).collect();
         scalars[0] = Fp::ONE;
-        group.bench_function(format!("collapse by {t}/{n}"), |b| {
+        group.bench_function(BenchmarkId::new(format!("2^{n} by {t}"), B::NAME), |b| {
             b.iter(|| collapse(backend, &bases.bases()[..1 << n], &scalars))
         });
     }
@@ -97,11 +108,16 @@ fn run<B: Backend>(c: &mut Criterion, backend: B, all: &[EqAffine]) {
 }
 
 fn upstream(c: &mut Criterion, all: &[EqAffine]) {
-    let mut group = c.benchmark_group("halo2_proofs");
-    for k in [10, 12, 14] {
+    let mut group = c.benchmark_group("msm");
+    let one = rayon::ThreadPoolBuilder::new()
+        .num_threads(1)
+        .build()
+        .expect("one thread");
+    for k in SIZES {
         for (name, values) in scalars(1 << k) {
-            group.bench_with_input(BenchmarkId::new(name, k), &values, |b, values| {
-                b.iter(|| best_multiexp(values, &all[..values.len()]))
+            let id = BenchmarkId::new(format!("{name}, 2^{k}"), "upstream");
+            group.bench_function(id, |b| {
+                one.install(|| b.iter(|| best_multiexp(&values, &all[..values.len()])))
             });
         }
     }
@@ -109,7 +125,7 @@ fn upstream(c: &mut Criterion, all: &[EqAffine]) {
 }
 
 fn all(c: &mut Criterion) {
-    let points = points(1 << 14);
+    let points = points(1 << 12);
     #[cfg(target_arch = "x86_64")]
     if let Some(backend) = Ifma::detect() {
         run(c, backend, &points);
@@ -120,10 +136,7 @@ fn all(c: &mut Criterion) {
 
 criterion_group! {
     name = benches;
-    config = Criterion::default()
-        .sample_size(10)
-        .warm_up_time(Duration::from_millis(100))
-        .measurement_time(Duration::from_millis(400));
+    config = settings::settings();
     targets = all
 }
 criterion_main!(benches);
