@@ -32,7 +32,10 @@ fn main() -> Result<(), Failure> {
             let unknown = performance::unknown(&run);
             if !unknown.is_empty() {
                 let unknown = unknown.join(", ");
-                return Err(format!("the page has no place for {unknown}: add it to performance.rs").into());
+                return Err(format!(
+                    "the page has no place for {unknown}: add it to performance.rs"
+                )
+                .into());
             }
             std::fs::write(&kept, run.to_json())?;
             publish(&root, &run)
@@ -51,7 +54,10 @@ fn criterion(root: &Path) -> PathBuf {
 fn last_run(root: &Path) -> Result<Baseline, Failure> {
     let collected = baseline::collect(&criterion(root))?;
     if !collected.stale.is_empty() {
-        eprintln!("left out, of an earlier run: {}", collected.stale.join(", "));
+        eprintln!(
+            "left out, of an earlier run: {}",
+            collected.stale.join(", ")
+        );
     }
     let mut machine = Machine::here(Engine::Auto);
     machine.finish();

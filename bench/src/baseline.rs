@@ -307,7 +307,9 @@ pub fn compare(before: &Baseline, now: &Baseline) -> Comparison {
     ];
     let differs = facts.iter().filter(|(_, a, b)| a != b);
     Comparison {
-        machine: differs.map(|(what, a, b)| format!("{what}: {a}, now {b}")).collect(),
+        machine: differs
+            .map(|(what, a, b)| format!("{what}: {a}, now {b}"))
+            .collect(),
         changes: both.collect(),
         gone: only(before, now),
         new: only(now, before),
@@ -326,7 +328,11 @@ impl Comparison {
         let mut out = String::new();
         let width = self.changes.iter().map(|c| c.id.chars().count()).max();
         let width = width.unwrap_or(9).max(9);
-        let _ = writeln!(out, "{:width$} {:>9} {:>9} {:>7}", "benchmark", "baseline", "now", "times");
+        let _ = writeln!(
+            out,
+            "{:width$} {:>9} {:>9} {:>7}",
+            "benchmark", "baseline", "now", "times"
+        );
         for change in &self.changes {
             let word = match change.verdict {
                 Verdict::Same => "",
@@ -347,7 +353,10 @@ impl Comparison {
             100.0 * NOISE,
             self.mean(),
         );
-        for (what, ids) in [("only in the baseline", &self.gone), ("not in the baseline", &self.new)] {
+        for (what, ids) in [
+            ("only in the baseline", &self.gone),
+            ("not in the baseline", &self.new),
+        ] {
             if !ids.is_empty() {
                 let _ = writeln!(out, "{what}: {}", ids.join(", "));
             }

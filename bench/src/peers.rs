@@ -22,9 +22,14 @@ pub fn merge(report: &mut Report, peers: Vec<Peer>) {
             Some(model) => {
                 let other_file = differs(peer.onnx_bytes, model.sizes.onnx);
                 if other_file {
-                    note(&mut peer, "Another ONNX file than the one of this name in the report.");
+                    note(
+                        &mut peer,
+                        "Another ONNX file than the one of this name in the report.",
+                    );
                 }
-                !other_file && same_machine(&peer, &report.machine) && same_time(&peer, &report.machine)
+                !other_file
+                    && same_machine(&peer, &report.machine)
+                    && same_time(&peer, &report.machine)
             }
             None => false,
         };
@@ -50,7 +55,9 @@ fn same_time(peer: &Peer, machine: &Machine) -> bool {
     let (Some(peer), Some(ours)) = times else {
         return false;
     };
-    let apart = peer.duration_since(ours).or_else(|_| ours.duration_since(peer));
+    let apart = peer
+        .duration_since(ours)
+        .or_else(|_| ours.duration_since(peer));
     apart.is_ok_and(|apart| apart <= SAME_RUN)
 }
 
@@ -141,7 +148,12 @@ mod tests {
         peer.onnx_bytes = Some(1);
         merge(&mut report, vec![peer]);
         let peer = &report.peers[0];
-        assert!(!peer.same_run && peer.note.starts_with("2852 of 2^15 rows. Another ONNX file"));
+        assert!(
+            !peer.same_run
+                && peer
+                    .note
+                    .starts_with("2852 of 2^15 rows. Another ONNX file")
+        );
     }
 
     #[test]
@@ -150,7 +162,10 @@ mod tests {
             serde_json::from_str(include_str!("../../peers/quoted.json")).expect("a list of peers");
         assert!(!quoted.is_empty());
         for peer in &quoted {
-            assert!(!peer.machine.is_empty() && !peer.source.is_empty(), "{peer:?}");
+            assert!(
+                !peer.machine.is_empty() && !peer.source.is_empty(),
+                "{peer:?}"
+            );
             assert!(peer.prove.is_some() || !peer.note.is_empty(), "{peer:?}");
             assert!(!peer.same_run);
         }

@@ -75,7 +75,9 @@ fn reads_what_criterion_writes() {
 fn figures_of_an_earlier_run_are_left_out() {
     let folder = tempfile::tempdir().expect("a folder");
     let root = folder.path();
-    let id = |of: &str| format!(r#"{{"group_id":"g","function_id":null,"value_str":"{of}","throughput":null}}"#);
+    let id = |of: &str| {
+        format!(r#"{{"group_id":"g","function_id":null,"value_str":"{of}","throughput":null}}"#)
+    };
     result(&root.join("g/old"), &id("old"), 1.0);
     result(&root.join("g/new"), &id("new"), 1.0);
     let file = std::fs::File::options()
@@ -107,7 +109,12 @@ fn what_is_kept_is_what_is_read() {
     assert_eq!(Baseline::load(&path).expect("just written"), kept);
     let later = kept.to_json().replacen("\"format\": 1", "\"format\": 2", 1);
     std::fs::write(&path, later).expect("a file");
-    assert!(Baseline::load(&path).expect_err("format 2").to_string().contains("format 2"));
+    assert!(
+        Baseline::load(&path)
+            .expect_err("format 2")
+            .to_string()
+            .contains("format 2")
+    );
 }
 
 #[test]
@@ -126,17 +133,34 @@ fn a_difference_is_beyond_noise_and_intervals() {
 
 #[test]
 fn comparisons_say_what_cannot_be_compared() {
-    let before = baseline(vec![bench("a", "x", 1.0), bench("gone", "x", 1.0), bench("s", "x", 1.0)]);
-    let mut now = baseline(vec![bench("a", "x", 4.0), bench("new", "x", 1.0), bench("s", "x", 1.0)]);
+    let before = baseline(vec![
+        bench("a", "x", 1.0),
+        bench("gone", "x", 1.0),
+        bench("s", "x", 1.0),
+    ]);
+    let mut now = baseline(vec![
+        bench("a", "x", 4.0),
+        bench("new", "x", 1.0),
+        bench("s", "x", 1.0),
+    ]);
     let same = compare(&before, &now);
     assert!(same.machine.is_empty() && !same.to_text().contains("ANOTHER MACHINE"));
-    assert_eq!((same.gone.as_slice(), same.new.as_slice()), (&["gone/x".into()][..], &["new/x".into()][..]));
-    assert_eq!(same.slower(1.5).map(|c| c.id.as_str()).collect::<Vec<_>>(), ["a/x"]);
+    assert_eq!(
+        (same.gone.as_slice(), same.new.as_slice()),
+        (&["gone/x".into()][..], &["new/x".into()][..])
+    );
+    assert_eq!(
+        same.slower(1.5).map(|c| c.id.as_str()).collect::<Vec<_>>(),
+        ["a/x"]
+    );
     assert_eq!(same.slower(5.0).count(), 0);
     assert!((same.mean() - 2.0).abs() < 1e-12);
     now.machine.cores = 64;
     let other = compare(&before, &now);
     assert_eq!(other.machine, ["cores: 2, now 64"]);
     let text = other.to_text();
-    assert!(text.contains("ANOTHER MACHINE") && text.contains("SLOWER") && text.contains("gone/x"), "{text}");
+    assert!(
+        text.contains("ANOTHER MACHINE") && text.contains("SLOWER") && text.contains("gone/x"),
+        "{text}"
+    );
 }
