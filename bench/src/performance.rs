@@ -170,11 +170,15 @@ cargo run --release --example performance -- --save                 # that becom
 ```
 
 Wall time on {cpu}, {cores} cores{memory} ({os}; {engine} engine; zkinfer {zkinfer}, halo2_proofs {halo2}, {rustc}), {when}{load}.
-Medians; the last section has their intervals at 95 % confidence. What a model of yours costs, with CPU time and memory: `zkinfer bench MODEL.onnx`.
+{busy}Medians; the last section has their intervals at 95 % confidence. What a model of yours costs, with CPU time and memory: `zkinfer bench MODEL.onnx`.
 
 | model | what it is |
 |---|---|
 ",
+        busy = match load.is_some_and(|l| l[1] > 1.5 * machine.cores as f64) {
+            true => "**The machine was busy with other work: take these figures as upper bounds, and measure again.** ",
+            false => "",
+        },
         cpu = machine.cpu,
         cores = machine.cores,
         os = machine.os,
