@@ -6,8 +6,9 @@ mod cases;
 mod settings;
 
 use criterion::{BenchmarkId, Criterion, Throughput, criterion_group, criterion_main};
+use std::cell::LazyCell;
 use std::time::Duration;
-use zkinfer::{Timings, Visibility};
+use zkinfer::{Run, Timings, Visibility};
 
 /// A part of a proof and where its time stands.
 type Part = (&'static str, fn(&Timings) -> Duration);
@@ -30,24 +31,27 @@ fn prover(c: &mut Criterion) {
         let id = || BenchmarkId::from_parameter(&case.name);
         c.benchmark_group("prove").bench_function(id(), |b| {
             let run = case.run();
-            b.iter(|| case.prove(&run))
+            b.iter(|| case.prove(run))
         });
         for (part, time) in PARTS {
             // Whole proofs are made; only the part counts.
             c.benchmark_group(part).bench_function(id(), |b| {
                 let run = case.run();
-                b.iter_custom(|proofs| (0..proofs).map(|_| time(&case.prove(&run).1)).sum())
+                b.iter_custom(|proofs| (0..proofs).map(|_| time(&case.prove(run).1)).sum())
             });
         }
         let mut group = c.benchmark_group(format!("prove {RUNS} runs"));
         group.throughput(Throughput::Elements(RUNS as u64));
-        group.bench_function(id(), |b| {
+        let runs = LazyCell::new(|| {
             let sample = |i: usize| &case.samples[i % case.samples.len()];
-            let runs: Result<Vec<_>, _> =
-                (0..RUNS).map(|i| case.secret().infer(sample(i))).collect();
-            let (runs, visibility) = (runs.expect("calibrated on them"), Visibility::default());
+            let runs = (0..RUNS).map(|i| case.secret().infer(sample(i)));
+            let runs: Result<Vec<_>, _> = runs.collect();
+            runs.expect("calibrated on them")
+        });
+        group.bench_function(id(), |b| {
+            let (runs, visibility): (&[Run], _) = (&runs, Visibility::default());
             let secret = case.secret();
-            b.iter(|| secret.prove_runs(&runs, &visibility, b"", &mut zkinfer::rng()))
+            b.iter(|| secret.prove_runs(runs, &visibility, b"", &mut zkinfer::rng()))
         });
     }
 }

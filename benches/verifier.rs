@@ -32,34 +32,37 @@ fn verifying(c: &mut Criterion) {
             )
         });
         c.benchmark_group("encode proof").bench_function(id(), |b| {
-            let (proof, _) = case.prove(&case.run());
+            let proof = &case.proofs()[0];
             b.iter(|| proof.to_bytes())
         });
         c.benchmark_group("decode proof").bench_function(id(), |b| {
-            let bytes = case.prove(&case.run()).0.to_bytes();
+            let bytes = case.proofs()[0].to_bytes();
             b.iter(|| Proof::from_bytes(&bytes, limits.proof_bytes))
         });
         c.benchmark_group("verify").bench_function(id(), |b| {
-            let (run, verifier) = (case.run(), case.verifier());
-            let (expected, (proof, _)) = (case.expected(&run), case.prove(&run));
-            let verify = || verifier.verify(&expected, &proof);
-            verify().expect("the proof is valid");
-            b.iter(verify)
+            let (verifier, expected) = (case.verifier(), case.expected());
+            let proof = &case.proofs()[0];
+            b.iter(|| {
+                let verdict = verifier.verify(&expected, proof);
+                verdict.expect("the proof is valid")
+            })
         });
         for proofs in BATCHES {
             let mut group = c.benchmark_group(format!("verify {proofs} proofs"));
             group.throughput(Throughput::Elements(proofs as u64));
             group.bench_function(id(), |b| {
-                let (run, verifier) = (case.run(), case.verifier());
-                let one = || Candidate::One(case.expected(&run), case.prove(&run).0);
-                let batch: Vec<_> = (0..proofs).map(|_| (verifier, one())).collect();
-                let verify = |batch| verify_many(batch, BatchOptions::default());
-                let valid = verify(batch.clone()).all(|verdict| verdict.is_ok());
-                assert!(valid, "the proofs are valid");
+                let (verifier, expected) = (case.verifier(), case.expected());
+                let one = |proof: &Proof| Candidate::One(expected.clone(), proof.clone());
+                let different = case.proofs().iter().cycle().take(proofs);
+                let batch: Vec<_> = different.map(|proof| (verifier, one(proof))).collect();
                 // Copies are made outside of the measured time.
                 b.iter_batched(
                     || batch.clone(),
-                    |batch| verify(batch).filter(Result::is_ok).count(),
+                    |batch| {
+                        for verdict in verify_many(batch, BatchOptions::default()) {
+                            verdict.expect("the proof is valid");
+                        }
+                    },
                     BatchSize::PerIteration,
                 )
             });

@@ -20,7 +20,10 @@ const CORPUS: [&str; 3] = [
     "classical/rf_breast_cancer",
 ];
 
-/// A model with samples.
+/// Different proofs of one run.
+const PROOFS: usize = 4;
+
+/// A model with samples. What is made of it is kept: criterion calls what it measures once per sample, setup and all.
 pub struct Case {
     /// What it is called in the names of benchmarks.
     pub name: String,
@@ -33,6 +36,8 @@ pub struct Case {
     model: OnceCell<QuantizedModel>,
     secret: OnceCell<Secret>,
     verifier: OnceCell<Verifier>,
+    run: OnceCell<Run>,
+    proofs: OnceCell<Vec<Proof>>,
 }
 
 /// All of them.
@@ -71,6 +76,8 @@ impl Case {
             model: OnceCell::new(),
             secret: OnceCell::new(),
             verifier: OnceCell::new(),
+            run: OnceCell::new(),
+            proofs: OnceCell::new(),
         }
     }
 
@@ -111,9 +118,11 @@ impl Case {
     }
 
     /// A run of the first sample.
-    pub fn run(&self) -> Run {
-        let run = self.secret().infer(&self.samples[0]);
-        run.expect("calibrated on this sample")
+    pub fn run(&self) -> &Run {
+        self.run.get_or_init(|| {
+            let run = self.secret().infer(&self.samples[0]);
+            run.expect("calibrated on this sample")
+        })
     }
 
     /// A proof of it, and where the time went.
@@ -126,6 +135,12 @@ impl Case {
         (proven.proof, proven.timings)
     }
 
+    /// Several proofs of it.
+    pub fn proofs(&self) -> &[Proof] {
+        self.proofs
+            .get_or_init(|| (0..PROOFS).map(|_| self.prove(self.run()).0).collect())
+    }
+
     /// The card, loaded.
     pub fn verifier(&self) -> &Verifier {
         self.verifier.get_or_init(|| {
@@ -135,9 +150,9 @@ impl Case {
     }
 
     /// What a verifier knows who sent the input.
-    pub fn expected(&self, run: &Run) -> Expected {
+    pub fn expected(&self) -> Expected {
         Expected {
-            input: Some(Side::Public(run.input().to_vec())),
+            input: Some(Side::Public(self.run().input().to_vec())),
             ..Expected::default()
         }
     }

@@ -103,7 +103,7 @@ impl<B: Backend> Kernel<B> for Convert<'_> {
     #[inline(always)]
     fn run(self) {
         for c in self.0.chunks_exact_mut(B::Scalar::LANES) {
-            B::Scalar::from_fn(|i| c[i]).store(c);
+            B::Scalar::from_fn(|i| c[i]).store(black_box(c));
         }
     }
 }
