@@ -10,30 +10,30 @@
 //! object), decodes it, and, for one in [`DEEP`], verifies it. It follows from the seed and its number alone. What
 //! is rejected one by one is checked once more in a batch between valid proofs.
 
+#[path = "fuzz/bytes.rs"]
+mod bytes;
+#[path = "fuzz/drive.rs"]
+mod drive;
 #[path = "fuzz/mutate.rs"]
 mod mutate;
 
+use bytes::{Random, below, change, change_text};
+use drive::{Failure, Outcome, Target};
 use halo2_proofs::poly::commitment::Params;
-use mutate::{Random, below, change};
 use rand_core::Rng;
-use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicU64, Ordering};
-use std::time::Instant;
 use zkinfer_circuits::C;
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
 use zkinfer_circuits::receipt::{ExpectedRecord, Receipt, Refusal};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Limits, Verifier, verify_many};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
-
 /// One in so many executions goes on to verify what it decoded.
 const DEEP: usize = 64;
-/// Executions that a thread takes at once.
-const CHUNK: u64 = 4096;
+/// Rejected proofs that are checked together with valid ones.
+const PENDING: usize = 16;
 
 /// A stored proof of a model.
 struct Seed {
@@ -55,57 +55,40 @@ struct Corpus {
     texts: Vec<Vec<u8>>,
 }
 
-thread_local! {
-    /// Which execution this thread is at, for panics.
-    static AT: Cell<(u64, u64)> = const { Cell::new((0, 0)) };
-}
-
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let first = arguments.first().map_or("100000", String::as_str);
+    let command = arguments.first().map_or("100000", String::as_str);
+    let seed = arguments.get(1).and_then(|a| a.parse().ok()).unwrap_or(1);
     let folder = arguments.iter().skip(1).find(|a| a.parse::<u64>().is_err());
     let folder = folder.map_or_else(
         || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"),
         PathBuf::from,
     );
-    let corpus = Corpus::load(&folder)?;
-    let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |info| {
-        let (seed, number) = AT.get();
-        eprintln!("panic in execution {seed}:{number}");
-        hook(info);
-    }));
-    if let Some((seed, number)) = first.split_once(':') {
-        let mut pending = Vec::new();
-        let outcome = corpus.execute(seed.parse()?, number.parse()?, &mut pending)?;
-        println!("{first}: {outcome}");
-        return Ok(corpus.batch(&mut pending)?);
-    }
-    let executions: u64 = first.parse()?;
-    let seed = arguments.get(1).and_then(|a| a.parse().ok()).unwrap_or(1);
-    let clock = Instant::now();
-    let next = AtomicU64::new(0);
-    let threads = std::thread::available_parallelism().map_or(1, usize::from);
-    let counts = std::thread::scope(|scope| {
-        let work = || corpus.work(seed, executions, &next);
-        let threads: Vec<_> = (0..threads).map(|_| scope.spawn(work)).collect();
-        let mut all: BTreeMap<String, u64> = BTreeMap::new();
-        for thread in threads {
-            let counts = thread.join().map_err(|_| "a panic, see above")??;
-            for (outcome, count) in counts {
-                *all.entry(outcome).or_default() += count;
-            }
+    drive::run(&Corpus::load(&folder)?, command, seed)
+}
+
+impl Target for Corpus {
+    /// Rejected proofs, with the number of their verifier.
+    type State = Vec<(usize, Candidate)>;
+
+    fn execute(&self, rng: &mut Random, pending: &mut Self::State) -> Result<Outcome, String> {
+        // The decoders of programs and texts take microseconds, those of points a square root each, a verification milliseconds.
+        match below(rng, 1000) {
+            0..=9 => self.card(rng),
+            10..=11 => self.statement(rng),
+            12..=211 => self.proof(rng, pending),
+            212..=599 => self.text(rng),
+            _ => self.program(rng),
         }
-        Ok::<_, Failure>(all)
-    })?;
-    println!(
-        "{executions} executions in {:.0} s, seed {seed}",
-        clock.elapsed().as_secs_f64()
-    );
-    for (outcome, count) in counts {
-        println!("{count:>10}  {outcome}");
     }
-    Ok(())
+
+    /// What reached the equations is checked together with valid proofs, every so often.
+    fn settle(&self, pending: &mut Self::State, last: bool) -> Result<(), String> {
+        if last || pending.len() >= PENDING {
+            return self.batch(pending);
+        }
+        Ok(())
+    }
 }
 
 impl Corpus {
@@ -198,61 +181,8 @@ impl Corpus {
         Ok(())
     }
 
-    /// Takes executions until there are no more.
-    fn work(
-        &self,
-        seed: u64,
-        executions: u64,
-        next: &AtomicU64,
-    ) -> Result<BTreeMap<String, u64>, Failure> {
-        let mut counts: BTreeMap<String, u64> = BTreeMap::new();
-        let mut pending = Vec::new();
-        loop {
-            let from = next.fetch_add(CHUNK, Ordering::Relaxed);
-            if from >= executions {
-                self.batch(&mut pending)
-                    .map_err(|e| format!("seed {seed}, at the end: {e}"))?;
-                return Ok(counts);
-            }
-            for number in from..(from + CHUNK).min(executions) {
-                let outcome = self
-                    .execute(seed, number, &mut pending)
-                    .map_err(|e| format!("execution {seed}:{number}: {e}"))?;
-                match counts.get_mut(outcome.as_str()) {
-                    Some(count) => *count += 1,
-                    None => drop(counts.insert(outcome, 1)),
-                }
-                // What reached the equations is checked together with valid proofs, every so often.
-                if pending.len() >= 16 {
-                    self.batch(&mut pending)
-                        .map_err(|e| format!("batch before execution {seed}:{number}: {e}"))?;
-                }
-            }
-        }
-    }
-
-    /// Execution `number`; an error is a finding.
-    fn execute(
-        &self,
-        seed: u64,
-        number: u64,
-        pending: &mut Vec<(usize, Candidate)>,
-    ) -> Result<String, String> {
-        AT.set((seed, number));
-        let mut rng = mutate::random(seed, number);
-        let rng = &mut rng;
-        // The decoders of programs and texts take microseconds, those of points a square root each, a verification milliseconds.
-        match below(rng, 1000) {
-            0..=9 => self.card(rng),
-            10..=11 => self.statement(rng),
-            12..=211 => self.proof(rng, pending),
-            212..=599 => self.text(rng),
-            _ => self.program(rng),
-        }
-    }
-
     /// The decoder of programs alone.
-    fn program(&self, rng: &mut Random) -> Result<String, String> {
+    fn program(&self, rng: &mut Random) -> Result<Outcome, String> {
         let mut bytes = self.programs[below(rng, self.programs.len())].clone();
         let other = &self.programs[below(rng, self.programs.len())];
         for _ in 0..1 + below(rng, 3) {
@@ -261,7 +191,7 @@ impl Corpus {
         let mut reader = Reader::new(&bytes);
         let program = match read_program(&mut reader) {
             Ok(program) => program,
-            Err(e) => return Ok(format!("program: {}", Refusal::from(e).code())),
+            Err(e) => return Ok(format!("program: {}", Refusal::from(e).code()).into()),
         };
         let mut writer = Writer::default();
         write_program(&mut writer, &program);
@@ -282,11 +212,11 @@ impl Corpus {
     }
 
     /// Receipts and expectations in JSON.
-    fn text(&self, rng: &mut Random) -> Result<String, String> {
+    fn text(&self, rng: &mut Random) -> Result<Outcome, String> {
         let mut bytes = self.texts[below(rng, self.texts.len())].clone();
         let other = &self.texts[below(rng, self.texts.len())];
         for _ in 0..1 + below(rng, 3) {
-            mutate::change_text(rng, &mut bytes, other);
+            change_text(rng, &mut bytes, other);
         }
         if let Ok(receipt) = serde_json::from_slice::<Receipt>(&bytes) {
             let text = serde_json::to_vec(&receipt).map_err(|e| e.to_string())?;
@@ -307,7 +237,7 @@ impl Corpus {
         }
     }
 
-    fn card(&self, rng: &mut Random) -> Result<String, String> {
+    fn card(&self, rng: &mut Random) -> Result<Outcome, String> {
         let model = below(rng, self.cards.len());
         let original = &self.cards[model];
         let limits = Limits::default();
@@ -317,7 +247,7 @@ impl Corpus {
         };
         let card = match Card::from_bytes(&bytes, limits.card_bytes) {
             Ok(card) => card,
-            Err(e) => return Ok(format!("card: {}", Refusal::from(e).code())),
+            Err(e) => return Ok(format!("card: {}", Refusal::from(e).code()).into()),
         };
         if card.to_bytes() != bytes {
             return Err("a card that encodes to other bytes".into());
@@ -336,14 +266,14 @@ impl Corpus {
         let params = self.verifiers.iter().find(|v| v.card().k == card.k);
         let params = params.unwrap_or(&self.verifiers[model]).params().clone();
         match Verifier::new(card, params, &limits) {
-            Err(e) => Ok(format!("card: {}", Refusal::from(e).code())),
+            Err(e) => Ok(format!("card: {}", Refusal::from(e).code()).into()),
             // Another model is no forgery; but the support proof binds everything of the card, so a change must break it.
             Ok(_) => Err("a changed card is accepted".into()),
         }
     }
 
     /// A valid proof for another statement than its own.
-    fn statement(&self, rng: &mut Random) -> Result<String, String> {
+    fn statement(&self, rng: &mut Random) -> Result<Outcome, String> {
         let seed = &self.proofs[below(rng, self.proofs.len())];
         let mut expected = seed.expected.clone();
         if !mutate::statement(rng, &mut expected) {
@@ -355,7 +285,7 @@ impl Corpus {
         };
         match self.verifiers[model].verify_bytes(&expected, &seed.bytes) {
             Ok(_) => Err("a proof is accepted for another statement".into()),
-            Err(e) => Ok(format!("statement: {}", e.code())),
+            Err(e) => Ok(format!("statement: {}", e.code()).into()),
         }
     }
 
@@ -363,7 +293,7 @@ impl Corpus {
         &self,
         rng: &mut Random,
         pending: &mut Vec<(usize, Candidate)>,
-    ) -> Result<String, String> {
+    ) -> Result<Outcome, String> {
         let seed = &self.proofs[below(rng, self.proofs.len())];
         let other = &self.proofs[below(rng, self.proofs.len())];
         let verifier = &self.verifiers[seed.model];
@@ -373,7 +303,7 @@ impl Corpus {
         };
         let candidate = match verifier.candidate(&seed.expected, &bytes) {
             Ok(candidate) => candidate,
-            Err(e) => return Ok(format!("proof: {}", e.code())),
+            Err(e) => return Ok(format!("proof: {}", e.code()).into()),
         };
         let again = match &candidate {
             Candidate::One(_, proof) => Proof::to_bytes(proof),
@@ -394,7 +324,7 @@ impl Corpus {
             Ok(()) => Err("a changed proof is accepted".into()),
             Err(e) => {
                 pending.push((seed.model, candidate));
-                Ok(format!("proof: {}", Refusal::from(e).code()))
+                Ok(format!("proof: {}", Refusal::from(e).code()).into())
             }
         }
     }

@@ -9,10 +9,12 @@
 //! | `reading` | proof bytes as upstream's transcript, each point decoded once |
 //! | `equations` | what remains to be checked of a proof: sums of multiples of points |
 //! | `stand_ins` | upstream's sum with the points of the proof kept apart |
+//! | `commitments` | commitments to instance columns |
 //! | `generators` | sums of multiples of points |
 //! | [`batch`] | many proofs at once |
 
 pub mod batch;
+mod commitments;
 mod equations;
 mod generators;
 mod limits;
@@ -188,15 +190,21 @@ impl Verifier {
         Ok(verdicts)
     }
 
-    /// Stand-ins for the points of a proof, made and checked at the first batch.
-    fn stand_ins(&self) -> Option<&StandIns> {
-        if let Some(made) = self.stand_ins.get() {
-            return made.as_ref();
+    /// Whether batches of this card's proofs go a faster way that was checked to be upstream's. `false` before the first
+    /// batch of some proofs; for tests.
+    #[doc(hidden)]
+    pub fn has_stand_ins(&self) -> bool {
+        matches!(self.stand_ins.get(), Some(Some(_)))
+    }
+
+    /// Has stand-ins made and checked, for batches; once.
+    fn make_stand_ins(&self) {
+        if self.stand_ins.get().is_none() {
+            // Not within the lock: making them uses the thread pool, and a thread that waits there may take up work that
+            // makes them, too. Twice the same does no harm.
+            let made = StandIns::new(self);
+            self.stand_ins.get_or_init(|| made);
         }
-        // Not within the lock: making them uses the thread pool, and a thread that waits there may take up a proof that needs
-        // them, too. Twice the same does no harm.
-        let made = StandIns::new(self);
-        self.stand_ins.get_or_init(|| made).as_ref()
     }
 
     /// All of [`Verifier::verify`] but the group arithmetic, for a batch.

@@ -205,14 +205,15 @@ fn every_forged_proof_is_named() {
 fn each_kind_is_named_alone_among_valid_ones() {
     let verifier = verifier("digits");
     for (i, (code, item)) in forged(&verifier).into_iter().enumerate() {
-        let mut items = vec![one(&verifier, "digits", proof("digits", "0")); 3];
-        items.insert(i % 4, item);
+        // Enough for stand-ins.
+        let mut items = vec![one(&verifier, "digits", proof("digits", "0")); 8];
+        items.insert(i % 9, item);
         let found = verify_many(items, BatchOptions::default());
         let wrong: Vec<usize> = found
             .enumerate()
             .filter_map(|(at, r)| r.is_err().then_some(at))
             .collect();
-        assert_eq!(wrong, [i % 4], "{code}");
+        assert_eq!(wrong, [i % 9], "{code}");
     }
 }
 
@@ -248,7 +249,7 @@ fn models_mix() {
     let (digits, cnn, again) = (verifier("digits"), verifier("cnn"), verifier("digits"));
     let mut bad = proof("cnn", "1");
     bad.link.blind += F::ONE;
-    let items = [
+    let mut items = vec![
         one(&digits, "digits", proof("digits", "0")),
         one(&cnn, "cnn", proof("cnn", "0")),
         one(&again, "digits", proof("digits", "1")),
@@ -259,6 +260,14 @@ fn models_mix() {
     ];
     let wrong: Vec<bool> = agree(&items).iter().map(Result::is_err).collect();
     assert_eq!(wrong, [false, false, false, true, true, false, false]);
+    // So many that there are stand-ins for both models, but not for the one that is there twice.
+    for which in ["0", "1"].into_iter().cycle().take(8) {
+        items.push(one(&cnn, "cnn", proof("cnn", which)));
+        items.push(one(&digits, "digits", proof("digits", which)));
+    }
+    let found = agree(&items);
+    let wrong: Vec<usize> = (0..items.len()).filter(|&i| found[i].is_err()).collect();
+    assert_eq!(wrong, [3, 4]);
 }
 
 #[test]

@@ -4,10 +4,12 @@
 //! documentation and comfort are in TypeScript. Nothing here panics on anybody's bytes: a panic would be a trap, and a trap
 //! ends the whole instance.
 
+mod batch;
 mod describe;
 mod failure;
 mod limits;
 
+pub use batch::Batch;
 pub use describe::describe;
 pub use failure::Failure;
 pub use limits::limits;
@@ -101,7 +103,7 @@ impl Card {
 #[wasm_bindgen]
 #[derive(Debug)]
 pub struct Verifier {
-    verifier: zkinfer_circuits::verify::Verifier,
+    verifier: Arc<zkinfer_circuits::verify::Verifier>,
     interface: Result<Interface, String>,
 }
 
@@ -121,7 +123,7 @@ impl Verifier {
         .map_err(Failure::from)?;
         let interface = Interface::from_card(verifier.card()).map_err(|e| e.to_string());
         Ok(Verifier {
-            verifier,
+            verifier: Arc::new(verifier),
             interface,
         })
     }

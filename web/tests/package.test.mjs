@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
-import { explain, fromHex, inspect, init, parseValues, Rejected, toHex, Verifier, ZkinferError } from "../dist/verifier/node.js";
+import { explain, fromHex, inspect, init, parseValues, Rejected, toHex, Verifier, verifyMany, ZkinferError } from "../dist/verifier/node.js";
 import { DIST, fixture, numbers, sealed, source } from "./common.mjs";
 
 const { vectors_version: version, vectors } = JSON.parse(new TextDecoder().decode(fixture("rejections.json")));
@@ -41,6 +41,35 @@ test("vectors", async (t) => {
     });
   }
   assert.deepEqual([...classes].sort(), ["invalid_card", "invalid_proof", "malformed", "statement_mismatch", "unknown_model", "valid", "wrong_version"]);
+});
+
+test("many at once: the same receipts as one by one", async () => {
+  const cnn = await Verifier.load(fixture("cnn.card"));
+  const checks = [];
+  for (const [verifier, name, context] of [
+    [digits, "digits_0.proof", "digits"],
+    [cnn, "cnn_0.proof", "cnn"],
+    [digits, "digits_3.runs", "digits"],
+    [digits, "digits_1.proof", "another"],
+    [digits, "cnn_0.proof", "cnn"],
+    [digits, "digits.card", "digits"],
+    [digits, "digits_hidden.proof", "digits"],
+  ]) {
+    checks.push({ verifier, proof: fixture(name), expected: { context } });
+  }
+  // Enough of one model that the points of its proofs are summed up apart, and a forged one among them.
+  for (let i = 0; i < 10; i++) checks.push({ verifier: digits, proof: fixture("digits_1.proof"), expected: [{ context: "digits" }] });
+  const forged = fixture("digits_1.proof");
+  forged[forged.length - 40] ^= 1;
+  checks.push({ verifier: digits, proof: sealed(forged), expected: { context: "digits" } }, { verifier: digits, proof: fixture("digits_0.proof") });
+  const together = verifyMany(checks);
+  const alone = checks.map(({ verifier, proof, expected }) => verifier.receipt(proof, expected));
+  assert.deepEqual(together, alone);
+  const codes = together.map(({ result }) => (result.outcome === "accepted" ? "" : result.code));
+  assert.deepEqual(codes, ["", "", "", "other_context", "unknown_model", "wrong_kind", "", ...Array(10).fill(""), "invalid_computation", "other_context"]);
+  assert.deepEqual(verifyMany([]), []);
+  assert.throws(() => verifyMany([{ verifier: digits, proof: "a path" }]), ZkinferError);
+  assert.throws(() => verifyMany([{ verifier: digits, proof: forged, expected: { input: [1] } }]), ZkinferError);
 });
 
 test("reals and integers", () => {

@@ -30,7 +30,7 @@ function check(source) {
 
 test("right use compiles", () => {
   const problems = check(`
-    import { explain, inspect, Rejected, Verifier, ZkinferError, type Expected, type Receipt, type Verdict } from "@zkinfer/verifier";
+    import { explain, inspect, Rejected, Verifier, verifyMany, ZkinferError, type Check, type Expected, type Receipt, type Verdict } from "@zkinfer/verifier";
     import { VerifierWorker } from "@zkinfer/verifier/client";
 
     export async function use(card: Uint8Array, proof: ArrayBuffer): Promise<number> {
@@ -49,10 +49,17 @@ test("right use compiles", () => {
       }
     }
 
+    export function many(verifier: Verifier, proofs: Uint8Array[]): Receipt[] {
+      const checks: Check[] = proofs.map((proof) => ({ verifier, proof, expected: { context: "nonce" } }));
+      return verifyMany(checks);
+    }
+
     export async function remote(card: ArrayBuffer, proof: Uint8Array): Promise<string | undefined> {
       const worker = new VerifierWorker();
       const info = await worker.inspect(proof);
       const verifier = await worker.load(card);
+      const [first] = await worker.verifyMany([{ verifier, proof }]);
+      if (first?.result.outcome === "rejected") return first.result.code;
       const receipt = await verifier.receipt(proof, [{ context: new Uint8Array([1]) }]);
       return info.kind === "proof" && receipt.result.outcome === "accepted" ? receipt.result.runs[0]?.input.digest : undefined;
     }
@@ -63,12 +70,13 @@ test("right use compiles", () => {
 });
 
 test("wrong use does not", () => {
-  const header = 'import { Verifier, type Expected, ZkinferError } from "@zkinfer/verifier"; declare const verifier: Verifier; declare const bytes: Uint8Array;';
+  const header = 'import { Verifier, verifyMany, type Expected, ZkinferError } from "@zkinfer/verifier"; declare const verifier: Verifier; declare const bytes: Uint8Array;';
   for (const wrong of [
     "verifier.verify('a path');",
     "verifier.verify(bytes, { contxt: '' });",
     "const e: Expected = { input: [1, 2] };",
     "new Verifier();",
+    "verifyMany([{ proof: bytes }]);",
     "verifier.verify(bytes).receipt.result.statement;",
     "new ZkinferError('some_class', 'code', 'message');",
   ]) {

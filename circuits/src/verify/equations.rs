@@ -41,7 +41,7 @@ struct Opening<'a> {
     sum: MSM<'a, C>,
     u: Vec<F>,
     factor: F,
-    /// What the sum has stand-ins for, if it has.
+    /// What upstream did not see, if something was kept apart.
     own: Option<Own>,
 }
 
@@ -51,7 +51,8 @@ impl Opening<'_> {
         self.factor *= weight;
         if let Some(own) = &mut self.own {
             own.coefficients.iter_mut().for_each(|s| *s *= weight);
-            own.instance.iter_mut().for_each(|(s, _)| *s *= weight);
+            own.rows.iter_mut().for_each(|(_, s)| *s *= weight);
+            own.w *= weight;
         }
     }
 
@@ -86,8 +87,7 @@ impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
 }
 
 impl Verifier {
-    /// Everything but the group arithmetic. `apart`: the proof's points are kept apart where that can be, see
-    /// [`super::stand_ins`].
+    /// Everything but the group arithmetic. `apart`: the proof's points are kept apart where there are [`super::stand_ins`].
     pub(super) fn equations(
         &self,
         runs: &[(Side, Side)],
@@ -151,22 +151,25 @@ impl Verifier {
 
         let (kappa, beta) = coefficients.late(&late);
         let instances = instances(layout, &challenges, &late, kappa, beta);
-        let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let instances = vec![instances.as_slice(); runs.len()];
-        let stand_ins = if apart && runs.len() == 1 {
-            self.stand_ins()
-        } else {
-            None
+        let stand_ins = match self.stand_ins.get() {
+            Some(Some(made)) if apart && runs.len() == 1 => Some(made),
+            _ => None,
         };
-        let mut reader = ProofReader::new(&decoded, stand_ins.map_or(&[], |s| s.points()));
+        let mut reader = ProofReader::new(&decoded, stand_ins.map(|s| s.head(&instances)));
         let strategy = Deferred(&self.params);
-        let circuit = verify_proof(&self.params, &self.key, strategy, &instances, &mut reader);
+        let circuit = if let Some(stand_ins) = stand_ins {
+            verify_proof(&self.params, stand_ins.key(), strategy, &[&[]], &mut reader)
+        } else {
+            let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
+            let of_all = vec![of_run.as_slice(); runs.len()];
+            verify_proof(&self.params, &self.key, strategy, &of_all, &mut reader)
+        };
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
             (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
             // The last scalars are the folded coefficient and its blind.
             (Ok((sum, u)), _) => {
-                let own = stand_ins.map(|s| s.own(reader.record));
+                let own = stand_ins.map(|s| s.own(reader.record, &instances));
                 if own.as_ref().is_some_and(Option::is_none) {
                     // A challenge is zero, which happens to nobody.
                     Err(Rejection::Circuit)
@@ -344,8 +347,6 @@ pub(super) struct Sum<'a> {
     rows: Vec<F>,
     /// Coefficients of the points of cards.
     cards: Vec<(&'a Verifier, Vec<F>)>,
-    /// Coefficients of stand-ins in `sum` that have to be taken out, and the stand-ins.
-    stand_ins: (Vec<F>, &'a [C]),
     /// Other points and their coefficients.
     points: Vec<(F, C)>,
 }
@@ -360,7 +361,6 @@ impl<'a> Sum<'a> {
             generators: zeros.clone(),
             rows: zeros,
             cards: Vec::new(),
-            stand_ins: (Vec::new(), &[]),
             points: Vec::new(),
         }
     }
@@ -372,28 +372,20 @@ impl<'a> Sum<'a> {
             let sums = self.generators.iter_mut().zip(opening.generators());
             sums.for_each(|(a, b)| *a += b);
             if let Some(own) = &opening.own {
-                self.add_own(own, equations.verifier);
+                self.add_own(own);
             }
         }
         self.add_link(equations);
     }
 
-    /// Takes a proof's terms out of upstream's sum and adds them here.
-    fn add_own(&mut self, own: &Own, verifier: &'a Verifier) {
-        let (coefficients, points) = &mut self.stand_ins;
-        if points.len() < own.coefficients.len() {
-            // All stand-ins are the same generators, as many as the proof has points.
-            *points = verifier.stand_ins().map_or(&[], |s| s.points());
-            coefficients.resize(points.len(), F::ZERO);
-        }
-        let sums = coefficients.iter_mut().zip(&own.coefficients);
-        sums.for_each(|(a, b)| *a += b);
+    /// Adds what upstream's sum is without.
+    fn add_own(&mut self, own: &Own) {
         let terms = own.coefficients.iter().copied();
         self.points.extend(terms.zip(own.points.iter().copied()));
-        for (s, point) in &own.instance {
-            self.sum.append_term(-*s, *point);
-            self.points.push((*s, *point));
+        for (row, s) in &own.rows {
+            self.rows[*row] += s;
         }
+        self.sum.add_to_w_scalar(own.w);
     }
 
     fn add_link(&mut self, equations: &Equations<'a>) {
@@ -438,9 +430,6 @@ impl<'a> Sum<'a> {
         for (verifier, scalars) in &self.cards {
             let terms = scalars.iter().zip(&verifier.card.points);
             self.points.extend(terms.map(|(s, point)| (*s, *point)));
-        }
-        for (s, point) in self.stand_ins.0.iter().zip(self.stand_ins.1) {
-            self.sum.append_term(-*s, *point);
         }
         match generators::sum(&self.points) {
             Some(point) => self.sum.append_term(F::ONE, point.to_affine()),

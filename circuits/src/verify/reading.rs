@@ -8,7 +8,7 @@ use crate::C;
 use crate::F;
 use crate::parallel;
 use ff::{Field, PrimeField};
-use group::GroupEncoding;
+use group::{CurveAffine as _, GroupEncoding};
 use halo2_proofs::transcript::{
     Blake2bWrite, Challenge255, EncodedChallenge, Transcript, TranscriptRead,
 };
@@ -94,10 +94,25 @@ fn decode(bytes: &[u8]) -> Option<C> {
 pub(super) struct Record {
     /// Points of the proof, in the order in which they were read.
     pub points: Vec<C>,
-    /// Points that both sides know: commitments to instance columns.
-    pub common: Vec<C>,
     /// Challenges.
     pub challenges: Vec<F>,
+}
+
+/// What a transcript begins with, in place of what upstream's verifier absorbs of a twin; see [`super::stand_ins`].
+#[derive(Debug)]
+pub(super) struct Head {
+    key: Option<F>,
+    instance: std::vec::IntoIter<C>,
+}
+
+impl Head {
+    /// What is absorbed of the key, and commitments to the instance columns, which are the twin's first columns.
+    pub fn new(key: F, instance: Vec<C>) -> Head {
+        Head {
+            key: Some(key),
+            instance: instance.into_iter(),
+        }
+    }
 }
 
 /// Reads a proof as `Blake2bRead` does.
@@ -105,8 +120,8 @@ pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
-    /// Handed out in place of the points, which are absorbed all the same; empty: the points themselves.
-    stand_ins: &'a [C],
+    /// If there is one, the identity is handed out in place of all points, which are absorbed all the same.
+    head: Option<Head>,
     /// What went through it.
     pub record: Record,
     /// The last two scalars that were read.
@@ -116,13 +131,13 @@ pub(super) struct ProofReader<'a> {
 }
 
 impl<'a> ProofReader<'a> {
-    /// Reads from the beginning. `stand_ins`: none, or one for every point of the proof; see [`super::stand_ins`].
-    pub fn new(decoded: &'a Decoded<'a>, stand_ins: &'a [C]) -> Self {
+    /// Reads from the beginning. `head`: where upstream verifies a twin, and does not see the points.
+    pub fn new(decoded: &'a Decoded<'a>, head: Option<Head>) -> Self {
         ProofReader {
             decoded,
             at: 0,
             hash: Blake2bWrite::init(io::sink()),
-            stand_ins,
+            head,
             record: Record::default(),
             last: [F::ZERO; 2],
             broken: None,
@@ -148,17 +163,22 @@ impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
     }
 
     fn common_point(&mut self, point: C) -> io::Result<()> {
-        self.record.common.push(point);
         self.hash.common_point(point)
     }
 
     fn common_scalar(&mut self, scalar: F) -> io::Result<()> {
-        self.hash.common_scalar(scalar)
+        let key = self.head.as_mut().and_then(|head| head.key.take());
+        self.hash.common_scalar(key.unwrap_or(scalar))
     }
 }
 
 impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
     fn read_point(&mut self) -> io::Result<C> {
+        let instance = self.head.as_mut().and_then(|head| head.instance.next());
+        if let Some(commitment) = instance {
+            self.hash.common_point(commitment)?;
+            return Ok(C::identity());
+        }
         if self.left() < SIZE {
             return self.refuse("proof is too short");
         }
@@ -169,13 +189,12 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
         if self.hash.common_point(point).is_err() {
             return self.refuse("commitment is the identity");
         }
-        let number = self.record.points.len();
         self.record.points.push(point);
-        match self.stand_ins.get(number) {
-            Some(stand_in) => Ok(*stand_in),
-            None if self.stand_ins.is_empty() => Ok(point),
-            None => self.refuse("more points than a proof has"),
-        }
+        Ok(if self.head.is_some() {
+            C::identity()
+        } else {
+            point
+        })
     }
 
     fn read_scalar(&mut self) -> io::Result<F> {
@@ -189,7 +208,7 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
         };
         self.at += SIZE;
         self.last = [self.last[1], scalar];
-        self.common_scalar(scalar)?;
+        self.hash.common_scalar(scalar)?;
         Ok(scalar)
     }
 }

@@ -1,42 +1,48 @@
-//! Upstream's sum with the points of the proof kept apart.
+//! Upstream's sum with the points of the proof, and those of its instance, kept apart.
 //!
 //! Upstream hands out its sum as one object that can be scaled, added to others and evaluated, and nothing else. In a batch
-//! most of its terms are points of single proofs, some fifty each, and summing them up by upstream's multi-scalar
-//! multiplication would be most of the work. So upstream's verifier is given *stand-ins*: in place of a proof's `i`-th point
-//! `P_i` it reads a fixed point `T_i`, while the transcript absorbs `P_i`. What it hands out is `Σ s_i·T_i + R`; the
-//! coefficients `s_i` and the rest `R` are those of the real sum, because they depend on challenges and scalars alone.
-//! [`Structure::coefficients`] computes the `s_i`, and the real sum is
+//! most of its terms are points of single proofs, some fifty each, and collecting them and summing them up would be most of
+//! the work; the rest of it are commitments to instance columns, which upstream makes one by one, doubling for each bit. So in
+//! a batch upstream's verifier sees neither:
 //!
-//! ```text
-//! (Σ s_i·T_i + R)  −  Σ s_i·T_i  +  Σ s_i·P_i
-//! ```
+//! * In place of every point of a proof it reads the identity, while the transcript absorbs the point `P_i`. What it hands
+//!   out is the rest `R` of the sum `Σ s_i·P_i + R`, as the `s_i` and `R` depend on challenges and scalars alone.
+//! * It verifies a *twin* of the circuit, whose instance columns are its first advice columns. These are queried first, so
+//!   that all evaluations come in the same order and all powers of challenges are the same. The transcript absorbs the key of
+//!   the circuit, not of the twin, and in place of the twin's first commitments those to the instance columns, which are
+//!   made here ([`super::commitments`]). In the sum, an instance column `v` is `t·(Σ v_r·L_r + W)`.
 //!
-//! where the middle term, the same few points for every proof, is subtracted inside upstream's object, and the last one is
-//! the project's own multi-scalar multiplication. The commitments to instance columns are taken out in the same way.
+//! [`Structure::coefficients`] computes the `s_i` and `t`.
 //!
 //! # Why this is as sound as upstream
 //!
-//! All depends on the `s_i` being upstream's. [`StandIns::new`] makes sure of it for every key: it runs upstream's verifier
-//! twice with the same challenges and different stand-ins `T`, `T'` and different instances, and lets upstream evaluate the
-//! difference of the two sums, less `Σ s_i·(T_i − T'_i)`. `R` cancels, and `T` and `T'` are generators between
-//! which nobody knows a relation: zero means that every `s_i` is right. Upstream's coefficients and these are products of powers of
-//! challenges and their inverses, of degree below `2^17`, the same ones for every proof of a key; two different
-//! ones agree at a challenge that is a hash of the key with probability below `2^-230`. A key for which the difference is
-//! not zero is verified with the real points.
+//! All depends on the sum being upstream's for the circuit. [`StandIns::new`] makes sure of it for every key: it runs upstream's verifier
+//! on the circuit with points that are hashes, between which and the generators nobody knows a relation, and with an
+//! instance; then the way above, on the same challenges and scalars; and lets upstream evaluate the difference, less
+//! `Σ s_i·P_i` and upstream's own commitments to the instance. If it is zero, then `R` and each `s_i` and `t` is right at these challenges and
+//! scalars. Upstream's and these are quotients of polynomials in challenges and scalars, of degree below `2^17`, the same ones for
+//! every proof of a key; two different ones agree where all variables are hashes of the key with probability below `2^-230`. A key
+//! for which the difference is not zero is verified with the real points.
 
 use super::Verifier;
-use super::equations::Deferred;
+use super::commitments::Commitments;
+use super::equations::{Deferred, weight};
 use super::queries::{Rotations, columns, queries, sets};
-use super::reading::Record;
-use crate::expr::AnyColumn;
+use super::reading::{Head, Record};
+use crate::circuit::PlanCircuit;
+use crate::expr::{AnyColumn, Expr, Query};
 use crate::gates::Description;
 use crate::{C, F};
 use ff::Field;
-use halo2_proofs::plonk::verify_proof;
+use group::{Curve, CurveAffine as _};
+use halo2_proofs::plonk::{VerifyingKey, verify_proof};
 use halo2_proofs::transcript::{
     Blake2bWrite, Challenge255, EncodedChallenge, Transcript, TranscriptRead,
 };
+use pasta_curves::Eq;
+use pasta_curves::arithmetic::CurveExt;
 use std::io;
+use std::sync::Arc;
 
 /// Which challenge of upstream's verifier is which, in the order in which they are drawn.
 const X: usize = 4;
@@ -62,101 +68,167 @@ struct Structure {
     k: usize,
 }
 
-/// The terms of a proof that upstream's sum has stand-ins for, or that cancel in it.
+/// A proof's own terms, which are not in what upstream hands out.
 #[derive(Clone, Debug)]
 pub(super) struct Own {
     /// Coefficients of the proof's points, in the order in which they are read.
     pub coefficients: Vec<F>,
     /// The points.
     pub points: Vec<C>,
-    /// Commitments to instance columns, with their coefficients.
-    pub instance: Vec<(F, C)>,
+    /// Coefficients of the Lagrange generators, from the instance.
+    pub rows: Vec<(usize, F)>,
+    /// Coefficient of `W`, from the instance.
+    pub w: F,
 }
 
-/// Stand-ins for the points of a proof of one run.
+/// What stands in for a circuit, and for the points of its proofs of one run.
 #[derive(Debug)]
 pub(super) struct StandIns {
     structure: Structure,
-    points: Vec<C>,
+    twin: VerifyingKey<C>,
+    /// What upstream's verifier absorbs of the circuit's key.
+    key: F,
+    commitments: Commitments,
 }
 
 impl StandIns {
-    /// `None` where the parameters are too small for them, or the coefficients turn out not to be upstream's.
+    /// `None` if the sum turns out not to be upstream's.
     pub fn new(verifier: &Verifier) -> Option<StandIns> {
         let pieces = verifier.key.get_domain().get_quotient_poly_degree();
-        let k = verifier.params.k() as usize;
-        let structure = Structure::new(&verifier.plan.description, pieces, k);
-        let (points, others) = generators(verifier, structure.points())?;
-        let stand_ins = StandIns { structure, points };
-        stand_ins.are_right(verifier, &others).then_some(stand_ins)
+        let plan = &verifier.plan;
+        let structure = Structure::new(&plan.description, pieces, plan.layout.k as usize);
+        StandIns::checked(verifier, structure, twin(&plan.description))
     }
 
-    /// The stand-ins, in the order in which points are read.
-    pub fn points(&self) -> &[C] {
-        &self.points
+    fn checked(verifier: &Verifier, structure: Structure, twin: Description) -> Option<StandIns> {
+        let plan = &verifier.plan;
+        let usable = plan.layout.last + 1;
+        let twin = PlanCircuit::new(Arc::new(twin), plan.fixed.clone(), usable);
+        let columns = instance_like(verifier);
+        let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
+        let points = hashed(structure.points());
+
+        let instance: Vec<&[F]> = columns.iter().map(Vec::as_slice).collect();
+        let mut rehearsal = Rehearsal::new(Some(&points), None);
+        let (params, strategy) = (&verifier.params, Deferred(&verifier.params));
+        let key = &verifier.key;
+        let (mut sum, _) =
+            verify_proof(params, key, strategy, &[&instance], &mut rehearsal).ok()?;
+        let common = rehearsal.common;
+        let stand_ins = StandIns {
+            structure,
+            twin: twin.verifying_key(params).ok()?,
+            key: rehearsal.key?,
+            commitments: Commitments::new(params, longest)?,
+        };
+
+        let mut rehearsal = Rehearsal::new(None, Some(stand_ins.key));
+        let (strategy, twin) = (Deferred(params), &stand_ins.twin);
+        let (mut rest, _) = verify_proof(params, twin, strategy, &[&[]], &mut rehearsal).ok()?;
+        let challenges = &rehearsal.record.challenges;
+        let (coefficients, instance) = stand_ins.structure.coefficients(challenges)?;
+        rest.scale(-F::ONE);
+        sum.add_msm(&rest);
+        let terms = coefficients.into_iter().zip(&points);
+        for (s, point) in terms.chain(instance.into_iter().zip(&common)) {
+            sum.append_term(-s, *point);
+        }
+        (stand_ins.commitments.of(&columns) == common && sum.eval()).then_some(stand_ins)
     }
 
-    /// What a proof's own terms are.
-    pub fn own(&self, record: Record) -> Option<Own> {
-        let (coefficients, instance) = self.structure.coefficients(&record.challenges)?;
-        if coefficients.len() != record.points.len() || instance.len() != record.common.len() {
+    /// The twin's key.
+    pub fn key(&self) -> &VerifyingKey<C> {
+        &self.twin
+    }
+
+    /// What a proof's transcript begins with.
+    pub fn head(&self, instance: &[Vec<F>]) -> Head {
+        Head::new(self.key, self.commitments.of(instance))
+    }
+
+    /// What a proof's own terms are. `None` if a challenge is zero, which happens to nobody.
+    pub fn own(&self, record: Record, instance: &[Vec<F>]) -> Option<Own> {
+        let (coefficients, columns) = self.structure.coefficients(&record.challenges)?;
+        if coefficients.len() != record.points.len() || columns.len() != instance.len() {
             return None;
+        }
+        let mut rows = Vec::new();
+        for (t, column) in columns.iter().zip(instance) {
+            rows.extend(column.iter().enumerate().map(|(row, v)| (row, *t * v)));
         }
         Some(Own {
             coefficients,
-            instance: instance.into_iter().zip(record.common).collect(),
             points: record.points,
+            rows,
+            w: columns.iter().sum(),
         })
-    }
-
-    /// Whether the coefficients are upstream's; see the module's documentation.
-    fn are_right(&self, verifier: &Verifier, others: &[C]) -> bool {
-        let columns = verifier.plan.description.instance;
-        // Instance commitments that differ by one Lagrange generator for each column.
-        let unit = |row: usize| {
-            let mut column = vec![F::ZERO; row];
-            column.push(F::ONE);
-            column
-        };
-        let first: Vec<Vec<F>> = (0..columns).map(unit).collect();
-        let second = vec![Vec::new(); columns];
-        let run = |points: &[C], instance: &[Vec<F>]| {
-            let instance: Vec<&[F]> = instance.iter().map(Vec::as_slice).collect();
-            let mut rehearsal = Rehearsal::new(points);
-            let strategy = Deferred(&verifier.params);
-            let (params, key) = (&verifier.params, &verifier.key);
-            let (sum, _) =
-                verify_proof(params, key, strategy, &[&instance], &mut rehearsal).ok()?;
-            Some((sum, self.own(rehearsal.record)?))
-        };
-        let Some(((mut sum, own), (mut other, other_own))) =
-            run(&self.points, &first).zip(run(others, &second))
-        else {
-            return false;
-        };
-        other.scale(-F::ONE);
-        sum.add_msm(&other);
-        let terms = |own: &Own| {
-            let points = own.coefficients.iter().copied().zip(own.points.clone());
-            let all: Vec<(F, C)> = points.chain(own.instance.clone()).collect();
-            all
-        };
-        for ((s, point), (s_other, other)) in terms(&own).into_iter().zip(terms(&other_own)) {
-            if s != s_other {
-                return false;
-            }
-            sum.append_term(-s, point);
-            sum.append_term(s, other);
-        }
-        sum.eval()
     }
 }
 
-/// Two lists of generators that occur nowhere else in upstream's sum: the first one does.
-fn generators(verifier: &Verifier, count: usize) -> Option<(Vec<C>, Vec<C>)> {
-    let all = verifier.params.get_g();
-    let (points, rest) = all.get(1..)?.split_at_checked(count)?;
-    Some((points.to_vec(), rest.get(..count)?.to_vec()))
+/// The circuit with its instance columns as first advice columns.
+fn twin(description: &Description) -> Description {
+    let mut twin = description.clone();
+    let instances = description.instance;
+    twin.advice += instances;
+    twin.instance = 0;
+    for gate in &mut twin.gates {
+        let behind = |q: Query| {
+            Expr::Advice(Query {
+                column: q.column + instances,
+                ..q
+            })
+        };
+        gate.poly = gate.poly.evaluate(
+            &Expr::Constant,
+            &behind,
+            &Expr::Fixed,
+            &Expr::Advice,
+            &|a, b| a + b,
+            &|a, b| a * b,
+            &|a, s| Expr::Scaled(Box::new(a), s),
+        );
+    }
+    // The order in which cells are opened is that in which they are queried: those of the instance, before all others.
+    let first = queries(description).into_iter().filter_map(|q| match q {
+        (AnyColumn::Instance(column), rotation) => Some(Expr::Advice(Query { column, rotation })),
+        _ => None,
+    });
+    let nothing = Expr::Scaled(Box::new(Expr::sum(first)), F::ZERO);
+    if let Some(gate) = twin.gates.first_mut() {
+        let poly = std::mem::replace(&mut gate.poly, Expr::int(0));
+        gate.poly = nothing + poly;
+    }
+    twin
+}
+
+/// Columns of the form that instances have, with values that are hashes of the card.
+fn instance_like(verifier: &Verifier) -> Vec<Vec<F>> {
+    let layout = &verifier.plan.layout;
+    let beta = layout.table_rows.iter().chain(&layout.value_rows).copied();
+    let description = &verifier.plan.description;
+    let beta: Vec<usize> = if layout.columns.free > 0 {
+        beta.collect()
+    } else {
+        Vec::new()
+    };
+    let single = description.instance - beta.len();
+    let mut number = 0;
+    let mut column = |len: usize| {
+        let values = (number..number + len).map(|i| weight(&verifier.digest, i));
+        number += len;
+        values.collect()
+    };
+    let lens = std::iter::repeat_n(1, single).chain(beta);
+    lens.map(&mut column).collect()
+}
+
+/// Points that occur nowhere else, hashes.
+fn hashed(count: usize) -> Vec<C> {
+    let hash = Eq::hash_to_curve("zkinfer stand-ins");
+    let points: Vec<Eq> = (0..count as u64).map(|i| hash(&i.to_le_bytes())).collect();
+    let mut affine = vec![C::identity(); count];
+    Eq::batch_normalize(&points, &mut affine);
+    affine
 }
 
 impl Structure {
@@ -251,18 +323,24 @@ fn inverses(values: &[F]) -> Option<Vec<F>> {
     Some(out)
 }
 
-/// A transcript without a proof: points are the given ones, scalars and challenges follow from the key alone.
+/// A transcript without a proof: points are the given ones or the identity, scalars and challenges follow from the key alone.
 struct Rehearsal<'a> {
-    points: &'a [C],
+    points: Option<&'a [C]>,
+    /// Absorbed in place of the key's digest, or what that was.
+    key: Option<F>,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
+    /// Commitments to instance columns.
+    common: Vec<C>,
     record: Record,
 }
 
 impl<'a> Rehearsal<'a> {
-    fn new(points: &'a [C]) -> Self {
+    fn new(points: Option<&'a [C]>, key: Option<F>) -> Self {
         Rehearsal {
             points,
+            key,
             hash: Blake2bWrite::init(io::sink()),
+            common: Vec::new(),
             record: Record::default(),
         }
     }
@@ -276,19 +354,23 @@ impl Transcript<C, Challenge255<C>> for Rehearsal<'_> {
     }
 
     fn common_point(&mut self, point: C) -> io::Result<()> {
-        self.record.common.push(point);
+        self.common.push(point);
         Ok(())
     }
 
     fn common_scalar(&mut self, scalar: F) -> io::Result<()> {
-        self.hash.common_scalar(scalar)
+        let key = *self.key.get_or_insert(scalar);
+        self.hash.common_scalar(key)
     }
 }
 
 impl TranscriptRead<C, Challenge255<C>> for Rehearsal<'_> {
     fn read_point(&mut self) -> io::Result<C> {
+        let Some(points) = self.points else {
+            return Ok(C::identity());
+        };
         let at = self.record.points.len();
-        let point = self.points.get(at).copied();
+        let point = points.get(at).copied();
         let point = point.ok_or_else(|| io::Error::other("more points than expected"))?;
         self.record.points.push(point);
         Ok(point)
@@ -305,7 +387,6 @@ mod tests {
     use crate::card::Card;
     use crate::verify::Limits;
     use halo2_proofs::poly::commitment::Params;
-    use std::sync::Arc;
 
     fn verifier(name: &str) -> Verifier {
         let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
@@ -315,7 +396,7 @@ mod tests {
         Verifier::new(card, params, &Limits::default()).unwrap()
     }
 
-    /// Batches of both stored models do use stand-ins, and any other coefficient would be noticed.
+    /// Batches of both stored models do use stand-ins, and any other coefficient or circuit would be noticed.
     #[test]
     fn a_wrong_coefficient_is_noticed() {
         for name in ["digits.card", "cnn.card"] {
@@ -323,13 +404,12 @@ mod tests {
             assert!(StandIns::new(&verifier).is_some(), "{name}");
             let pieces = verifier.key.get_domain().get_quotient_poly_degree();
             let k = verifier.params.k() as usize;
-            let right = || Structure::new(&verifier.plan.description, pieces, k);
-            let (points, others) = generators(&verifier, right().points()).unwrap();
+            let description = &verifier.plan.description;
+            let right = || Structure::new(description, pieces, k);
             let holds = |change: &dyn Fn(&mut Structure)| {
                 let mut structure = right();
                 change(&mut structure);
-                let points = points.clone();
-                StandIns { structure, points }.are_right(&verifier, &others)
+                StandIns::checked(&verifier, structure, twin(description)).is_some()
             };
             assert!(holds(&|_| {}));
             let next = |place: &mut Option<Place>| *place = place.map(|(set, at)| (set, at + 1));
@@ -347,6 +427,24 @@ mod tests {
             assert!(!holds(&|s| std::mem::swap(&mut s.random, &mut s.quotient)));
             assert!(!holds(&|s| s.sets += 1));
             assert!(!holds(&|s| s.pieces -= 1));
+
+            let circuit = |change: &dyn Fn(&mut Description)| {
+                let mut twin = twin(description);
+                change(&mut twin);
+                StandIns::checked(&verifier, right(), twin).is_some()
+            };
+            assert!(circuit(&|_| {}));
+            let gates = description.gates.len();
+            for gate in [0, 1, gates / 2, gates - 1] {
+                let nothing = |d: &mut Description| {
+                    d.gates[gate].poly = d.gates[gate].poly.clone() * Expr::int(0)
+                };
+                assert!(!circuit(&nothing), "{gate}");
+            }
+            assert!(!circuit(&|d| d.gates.swap(gates - 2, gates - 1)));
+            assert!(!circuit(&|d| drop(d.gates.pop())));
+            // A twin that is the circuit again: its instance columns have no stand-ins.
+            assert!(!circuit(&|d| *d = (**description).clone()));
         }
     }
 }

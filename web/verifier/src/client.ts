@@ -29,6 +29,13 @@ export interface WorkerLoadOptions {
   onProgress?: ((stage: Stage) => void) | undefined;
 }
 
+/** A proof, the verifier of its model, and what is expected of it. */
+export interface RemoteCheck {
+  verifier: RemoteVerifier;
+  proof: Bytes;
+  expected?: Expected | readonly Expected[] | undefined;
+}
+
 interface Waiting {
   resolve: (value: never) => void;
   reject: (error: Error) => void;
@@ -69,6 +76,12 @@ export class VerifierWorker {
     const folder = params === undefined || params === false ? params : new URL(params, globalThis.location?.href).href;
     const loaded = await this.request("load", [card, { limits, params: folder }], onProgress);
     return new RemoteVerifier(this, loaded);
+  }
+
+  /** Checks many proofs with verifiers of this worker; see {@link verifyMany}. */
+  verifyMany(checks: Iterable<RemoteCheck>): Promise<Receipt[]> {
+    const flat = Array.from(checks, ({ verifier, proof, expected = {} }) => ({ id: verifier.id, proof, expected: list(expected) }));
+    return this.request("receipts", [flat]);
   }
 
   /** Stops the worker at once, also in the middle of work: what is waited for fails with code `terminated`. */
@@ -116,50 +129,51 @@ export class VerifierWorker {
 export class RemoteVerifier {
   readonly card: CardInfo;
   readonly preparation: Preparation;
+  /** Number in the worker. */
+  readonly id: number;
   readonly #worker: VerifierWorker;
-  readonly #id: number;
 
   /** Made by {@link VerifierWorker.load}. */
   constructor(worker: VerifierWorker, loaded: { id: number; card: CardInfo; preparation: Preparation }) {
     this.#worker = worker;
-    this.#id = loaded.id;
+    this.id = loaded.id;
     this.card = loaded.card;
     this.preparation = loaded.preparation;
   }
 
   /** Checks a proof. Rejects with {@link Rejected} if it is not accepted. */
   verify(proof: Bytes, expected: Expected | readonly Expected[] = {}): Promise<Verdict> {
-    return this.#worker.request("verify", [this.#id, proof, list(expected)]);
+    return this.#worker.request("verify", [this.id, proof, list(expected)]);
   }
 
   /** Checks a proof and records what came out. */
   receipt(proof: Bytes, expected: Expected | readonly Expected[] = {}): Promise<Receipt> {
-    return this.#worker.request("receipt", [this.#id, proof, list(expected)]);
+    return this.#worker.request("receipt", [this.id, proof, list(expected)]);
   }
 
   /** What a proof claims, in real numbers where the card has scales. */
   claims(proof: Bytes): Promise<Claims> {
-    return this.#worker.request("claims", [this.#id, proof]);
+    return this.#worker.request("claims", [this.id, proof]);
   }
 
   /** The statement's form of real values. */
   publicInput(tensors: readonly ArrayLike<number>[]): Promise<PublicSide> {
-    return this.#worker.request("public", [this.#id, "input", tensors]);
+    return this.#worker.request("public", [this.id, "input", tensors]);
   }
 
   /** The statement's form of real values. */
   publicOutput(tensors: readonly ArrayLike<number>[]): Promise<PublicSide> {
-    return this.#worker.request("public", [this.#id, "output", tensors]);
+    return this.#worker.request("public", [this.id, "output", tensors]);
   }
 
   /** The statement's form of a file or text with the values of one or several runs; see {@link parseValues}. */
   values(which: "input" | "output", file: Bytes | string, runs = 1): Promise<PublicSide[]> {
-    return this.#worker.request("values", [this.#id, which, file, runs]);
+    return this.#worker.request("values", [this.id, which, file, runs]);
   }
 
   /** Gives the memory back. */
   async free(): Promise<void> {
-    await this.#worker.request("free", [this.#id]);
+    await this.#worker.request("free", [this.id]);
   }
 }
 

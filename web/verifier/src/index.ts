@@ -15,5 +15,5 @@ export { explain, Rejected, ZkinferError } from "./errors.js";
 export { fromHex, toHex } from "./hex.js";
 export { parseValues, type Values } from "./values.js";
 export { init } from "./module.js";
-export { inspect, Verifier, type Claims, type RealClaim } from "./verifier.js";
+export { inspect, Verifier, verifyMany, type Check, type Claims, type RealClaim } from "./verifier.js";
 export type * from "./types.js";

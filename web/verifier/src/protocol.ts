@@ -9,6 +9,7 @@ export interface Calls {
   load(card: Bytes, options: { limits?: Limits | undefined; params?: string | false | undefined }): { id: number; card: CardInfo; preparation: Preparation };
   verify(id: number, proof: Bytes, expected: readonly Expected[]): Verdict;
   receipt(id: number, proof: Bytes, expected: readonly Expected[]): Receipt;
+  receipts(checks: readonly { id: number; proof: Bytes; expected: readonly Expected[] }[]): Receipt[];
   claims(id: number, proof: Bytes): Claims;
   values(id: number, which: "input" | "output", file: Bytes | string, runs: number): PublicSide[];
   public(id: number, which: "input" | "output", tensors: readonly ArrayLike<number>[]): PublicSide;

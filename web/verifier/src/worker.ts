@@ -2,7 +2,7 @@
 import { Rejected, ZkinferError } from "./errors.js";
 import { init } from "./module.js";
 import { parseValues } from "./values.js";
-import { inspect, Verifier } from "./verifier.js";
+import { inspect, Verifier, verifyMany } from "./verifier.js";
 import type { Answer, Calls, Request, Trouble } from "./protocol.js";
 
 /** What is used of a worker's global scope. */
@@ -34,6 +34,7 @@ const handlers: Handlers = {
   },
   verify: (_, id, proof, expected) => verifier(id).verify(proof, expected),
   receipt: (_, id, proof, expected) => verifier(id).receipt(proof, expected),
+  receipts: (_, checks) => verifyMany(checks.map(({ id, ...check }) => ({ verifier: verifier(id), ...check }))),
   claims: (_, id, proof) => verifier(id).claims(proof),
   values: (_, id, which, file, runs) => {
     const { card } = verifier(id);
