@@ -5,7 +5,7 @@
 //! cargo run --release --example fixtures -- folder name path/to/network.onnx path/to/samples.npz [proofs]
 //! ```
 //!
-//! `name.card`; `name_0.proof`, … with public sides and the input attached; `name_digest.proof`, which leaves the input to
+//! `name.card`; `name.model`, the owner's secret; `name_0.proof`, … with public sides and the input attached; `name_digest.proof`, which leaves the input to
 //! the verifier; `name_hidden.proof` with both sides committed; `name_3.runs`, one proof of three runs. The context of
 //! all is the name.
 
@@ -33,6 +33,7 @@ fn main() -> Result<(), Failure> {
     let secret = model.commit_with(&CommitOptions::default().with_name(name), &mut rng)?;
     let write = |file: String, bytes: Vec<u8>| std::fs::write(folder.join(file), bytes);
     write(format!("{name}.card"), secret.card().to_bytes())?;
+    write(format!("{name}.model"), secret.to_bytes()?)?;
 
     let attached = Visibility {
         attach_input: true,

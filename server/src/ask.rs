@@ -232,6 +232,22 @@ impl Task {
     }
 }
 
+/// What a body asks of a verifier, or the code of the problem with it: all that is done with a request before its proof is
+/// looked at. For the fuzzer.
+#[doc(hidden)]
+pub fn read_request(verifier: &Verifier, body: &[u8]) -> Result<Vec<Expected>, &'static str> {
+    let one = serde_json::from_slice::<VerifyRequest>(body).map(|request| vec![request]);
+    let all = one.or_else(|_| serde_json::from_slice::<BatchRequest>(body).map(|b| b.proofs.0));
+    let mut expected = Vec::new();
+    for request in all.map_err(|_| "not a request")? {
+        let (mut own, _) = Task::new(request)
+            .and_then(|task| task.expected(verifier))
+            .map_err(|problem| problem.code)?;
+        expected.append(&mut own);
+    }
+    Ok(expected)
+}
+
 #[derive(Clone, Copy)]
 enum Of {
     Input,

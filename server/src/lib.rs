@@ -40,6 +40,8 @@ mod store;
 mod task;
 
 pub use api::openapi;
+#[doc(hidden)]
+pub use ask::read_request;
 pub use config::Config;
 pub use serve::{Server, StartError, stop_signal};
 pub use store::StoreError;
