@@ -1,6 +1,6 @@
 //! Forgeries that were tried against the whole protocol, each named for its lie: cards, hints, tables, layouts.
 
-use super::zoo::{params, violated};
+use super::zoo::{judged, params, violated};
 use super::*;
 use crate::model::QuantizedModel;
 use crate::run::HintSolver;
@@ -130,9 +130,7 @@ fn judge(
         .prove_with(&run, &visibility, b"", lie, &mut rng)
         .unwrap();
     let verifier = Verifier::new(secret.card().clone(), params(K), &Limits::default()).unwrap();
-    verifier
-        .verify(&Expected::default(), &proof)
-        .map(|v| v.output)
+    judged(&verifier, &Expected::default(), &proof).map(|v| v.output)
 }
 
 /// The lane and row of a node's neuron, input or hint.

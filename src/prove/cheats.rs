@@ -4,7 +4,7 @@
 //! consistently. So each test fails if its gate is removed (nothing else would catch the lie), and each also shows that
 //! the finished proof is rejected.
 
-use super::zoo::{dense, params, secret, violated, zoo};
+use super::zoo::{dense, judged, params, secret, violated, zoo};
 use super::*;
 use crate::secret::{Opening, Proven, Secret, SideVisibility, Visibility, WeightVisibility};
 use std::collections::BTreeSet;
@@ -129,7 +129,7 @@ fn caught(gates: &[&str], mut lie: Lie<'_>) {
     assert_eq!(kinds, gates.iter().copied().collect(), "{:?}", lie.violated);
     assert_eq!(lie.violated.len(), gates.len(), "{:?}", lie.violated);
     assert_eq!(
-        verifier(&secret).verify(&expected(), &proven.proof),
+        judged(&verifier(&secret), &expected(), &proven.proof),
         Err(Rejection::Circuit)
     );
 }
@@ -188,7 +188,7 @@ fn honest_runs_satisfy_every_gate_and_verify() {
             input: Some(Side::Public(run.input().to_vec())),
             ..expected()
         };
-        let verdict = verifier(&secret).verify(&expected, &proven.proof).unwrap();
+        let verdict = judged(&verifier(&secret), &expected, &proven.proof).unwrap();
         assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
     }
 }
@@ -350,7 +350,7 @@ fn maximum_too_small() {
         lie.violated
     );
     assert_eq!(
-        verifier(&secret).verify(&expected(), &proven.proof),
+        judged(&verifier(&secret), &expected(), &proven.proof),
         Err(Rejection::Circuit)
     );
 }

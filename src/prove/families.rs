@@ -1,6 +1,6 @@
 //! Coefficients that are activations, and weights that several nodes share: honest runs, and the lies about them.
 
-use super::zoo::{params, products, recurrent, secret_of, violated};
+use super::zoo::{judged, params, products, recurrent, secret_of, violated};
 use super::*;
 use crate::model::QuantizedModel;
 use crate::secret::{Run, Secret, Visibility};
@@ -56,7 +56,7 @@ fn tell(secret: &Secret, run: &Run, lie: &mut Lie<'_>) -> Result<Verdict, Reject
     let proven = secret
         .prove_with(run, &visibility, b"", lie, &mut rng)
         .unwrap();
-    verifier(secret).verify(&Expected::default(), &proven.proof)
+    judged(&verifier(secret), &Expected::default(), &proven.proof)
 }
 
 /// Values of the first output's lane, and the lane.

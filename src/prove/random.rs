@@ -1,7 +1,7 @@
 //! Random small networks: whatever the shapes, strides, groups, signs and units, circuit and integer run agree.
 
 use super::engine::Engine;
-use super::zoo::{params, violated};
+use super::zoo::{judged, params, violated};
 use super::*;
 use crate::model::{QuantizedModel, WeightTensor};
 use crate::run::run;
@@ -441,7 +441,7 @@ proptest! {
             prop_assert!(again.proof == proven.proof, "{} differs", engine);
         }
         let verifier = Verifier::new(card, params(k), &Limits::default()).unwrap();
-        let verdict = verifier.verify(&Expected::default(), &proven.proof).unwrap();
+        let verdict = judged(&verifier, &Expected::default(), &proven.proof).unwrap();
         let first = expanded.first_slot[program.outputs[0] as usize] as usize;
         let output: Vec<u16> = trace.slots[first..first + program.output_len()].iter().map(|&v| v as u16).collect();
         prop_assert_eq!(verdict.output, Side::Public(output));

@@ -7,11 +7,15 @@ use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Mutex};
+use zkinfer_circuits::card::Proof;
+use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::expr::Query;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
-use zkinfer_circuits::verify::Plan;
+use zkinfer_circuits::verify::{
+    BatchOptions, Candidate, Expected, Plan, Verdict, Verifier, verify_many,
+};
 use zkinfer_circuits::{C, F};
 
 fn value(node: usize, port: u32) -> ValueRef {
@@ -448,6 +452,23 @@ fn with_weights(program: Program) -> QuantizedModel {
         layers: vec![],
         decodings: vec![],
     }
+}
+
+/// What the verifier says. A batch of copies, in which upstream sees stand-ins, has to come to the same.
+#[track_caller]
+pub(crate) fn judged(
+    verifier: &Verifier,
+    expected: &Expected,
+    proof: &Proof,
+) -> Result<Verdict, Rejection> {
+    let alone = verifier.verify(expected, proof);
+    let copy = || (verifier, Candidate::One(expected.clone(), proof.clone()));
+    let copies = std::iter::repeat_with(copy).take(8);
+    for together in verify_many(copies, BatchOptions::default()) {
+        assert_eq!(together, alone.clone().map(|verdict| vec![verdict]));
+    }
+    assert!(verifier.has_stand_ins());
+    alone
 }
 
 pub(crate) fn params(k: u32) -> Arc<Params<C>> {
