@@ -4,6 +4,7 @@ use super::zoo::{judged, params, products, recurrent, secret_of, violated};
 use super::*;
 use crate::model::QuantizedModel;
 use crate::secret::{Run, Secret, Visibility};
+use group::Group;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
 use zkinfer_circuits::fold::Challenges;
 use zkinfer_circuits::layout::Lane;
@@ -155,6 +156,46 @@ fn wrong_product() {
     };
     assert_eq!(tell(&secret, &run, &mut lie), Err(Rejection::Circuit));
     assert_eq!(lie.violated, ["fold: sums agree"]);
+}
+
+#[test]
+fn challenges_follow_what_they_bind() {
+    // A challenge drawn before a commitment is absorbed could be fitted by what is committed to.
+    let drawn = |plan: &Plan, phase1: u64, folded: u64, free: u64| {
+        let points = |k: u64| [C::from(pasta_curves::Eq::generator() * F::from(k))];
+        let mut session = Session::new(&Digest([7; 32]));
+        let first = session.challenges(&plan.layout, &points(phase1)).unwrap();
+        let eta = session.eta(&plan.layout, &points(folded)).unwrap();
+        let late = session.late(&plan.layout, eta, &points(free)).unwrap();
+        let link = session.link().challenge();
+        [
+            vec![first.alpha],
+            first.y,
+            vec![eta.unwrap()],
+            late.e,
+            vec![link],
+        ]
+    };
+    let check = |plan: &Plan, _: &mut witness::Phase1| {
+        let one = drawn(plan, 2, 2, 2);
+        for (other, bound) in [
+            (drawn(plan, 3, 2, 2), 0),
+            (drawn(plan, 2, 3, 2), 2),
+            (drawn(plan, 2, 2, 3), 3),
+        ] {
+            assert_eq!(one[..bound], other[..bound]);
+            for (a, b) in one[bound..].iter().zip(&other[bound..]) {
+                assert!(!a.is_empty() && a.iter().zip(b).all(|(a, b)| a != b));
+            }
+        }
+    };
+    let secret = secret_of(products(BITS), 7, 3);
+    let run = secret.infer_integers(&ramp(12)).unwrap();
+    let mut honest = Lie {
+        cells: Some(&check),
+        ..Lie::default()
+    };
+    assert!(tell(&secret, &run, &mut honest).is_ok());
 }
 
 #[test]
