@@ -184,6 +184,17 @@ pub fn run(
     hints: &[HintSolver],
     inputs: &[Vec<u32>],
 ) -> Result<Trace, RunError> {
+    // Inside the pool: each of thousands of small nodes would otherwise wake it from outside, and wait.
+    rayon::join(|| steps(program, expanded, weights, hints, inputs), || ()).0
+}
+
+fn steps(
+    program: &Program,
+    expanded: &Expanded,
+    weights: &[WeightTensor],
+    hints: &[HintSolver],
+    inputs: &[Vec<u32>],
+) -> Result<Trace, RunError> {
     let mut slots = vec![0u32; expanded.slots as usize];
     if let Some(one) = slots.get_mut(ONE as usize) {
         *one = 1;

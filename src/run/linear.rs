@@ -59,14 +59,16 @@ impl Accumulators {
             return Err(LinearError::Shape);
         }
         let values = gather(patches, slots)?;
-        let largest = values.par_iter().copied().max().unwrap_or(0);
+        let largest = values.par_iter().with_min_len(1 << 14);
+        let largest = largest.copied().max().unwrap_or(0);
         let row = |row: &[W]| {
             row.iter()
                 .map(|&w| u128::from(w.into().unsigned_abs()))
                 .sum::<u128>()
         };
-        let bound = weights.par_chunks(inputs).map(row).max().unwrap_or(0)
-            * u128::from(largest.unsigned_abs());
+        let rows = weights.par_chunks(inputs);
+        let rows = rows.with_min_len(((1 << 14) / inputs).max(1));
+        let bound = rows.map(row).max().unwrap_or(0) * u128::from(largest.unsigned_abs());
         self.bound += bound;
         if self.bound >= 1 << 62 {
             return Err(LinearError::Overflow);
