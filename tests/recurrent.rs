@@ -1,7 +1,7 @@
 //! Recurrent operators and loops against ONNX Runtime (`fixtures/recurrent/generate.py`): in floats, quantized, and how their
 //! steps share weights.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use zkinfer::graph::{Graph, Tie};
@@ -121,23 +121,17 @@ fn integers_are_near_the_floats() {
 
 #[test]
 fn steps_use_the_same_weights() {
-    // Steps, and families at least. The first step of some linear maps is represented by itself, because its state is.
-    let expected = [("lstm", 8, 6), ("gru", 8, 2), ("rnn", 8, 1), ("scan", 6, 1)];
-    for (name, steps, least) in expected {
+    // Steps, and maps of several inputs: gates, candidates, states.
+    let expected = [("lstm", 8, 4), ("gru", 8, 3), ("rnn", 8, 1), ("scan", 6, 1)];
+    for (name, steps, maps) in expected {
         let model = quantized(&case(name));
         let families = families(&model);
-        let shared = |by: usize| -> BTreeSet<u32> {
-            let of = families.iter().filter(|f| *f.1 >= by);
-            of.map(|f| *f.0).collect()
-        };
-        assert!(shared(steps).len() >= least, "{name}: {families:?}");
-        // All weights that read the input or the state are in one of these, those of a first step aside.
-        let alone = neurons(&model).filter(|(node, n)| {
-            n.terms.len() > 1
-                && n.terms[0].inputs > 1
-                && !shared(steps - 1).contains(&n.leader().unwrap_or(*node))
-        });
-        assert!(alone.count() <= shared(steps - 1).len(), "{name}");
+        let wide = neurons(&model).filter(|(_, n)| n.terms[0].inputs > 1 && n.leader().is_none());
+        let found: Vec<usize> = wide
+            .map(|(node, _)| families.get(&node).copied().unwrap_or(1))
+            .collect();
+        // All of them in every step, the first included, and none with weights of its own.
+        assert_eq!(found, vec![steps; maps], "{name}: {families:?}");
         assert!(model.weights.iter().all(|w| {
             let Some(Node::Neurons(n)) = model.program.nodes.get(w.node as usize) else {
                 return false;
@@ -151,11 +145,11 @@ fn steps_use_the_same_weights() {
 fn layers_have_weights_of_their_own() {
     let model = quantized(&case("two_layers"));
     let families = families(&model);
-    // Both directions of the lower layer: 6 steps each, four and four gates. The upper one's first step is represented by itself.
-    let gates = |&(leader, n): &(u32, &Neurons)| {
+    // Six steps: both directions of the lower layer with four gates each, the upper one with three maps.
+    let maps = |&(leader, n): &(u32, &Neurons)| {
         n.terms.first().is_some_and(|t| t.inputs > 1) && families.get(&leader) == Some(&6)
     };
-    assert_eq!(neurons(&model).filter(gates).count(), 8);
+    assert_eq!(neurons(&model).filter(maps).count(), 11);
 }
 
 #[test]

@@ -1,6 +1,8 @@
-//! Operators of tract whose shape rules trust the file: they index a shape, or count up to an axis, without looking at the number
-//! of dimensions. Each is wrapped so that what is known of its operands is compared first; a lie is an error, instead of memory
-//! that is not the shape's or of 2⁶⁴ steps.
+//! tract's shape rules trust the file: some index a shape, or count up to an axis, without looking at the number of dimensions,
+//! and a length that is not known (it depends on data, or operands contradict each other) is a formula, whose simplification takes
+//! time that grows exponentially with its size.
+//! Every operator is wrapped so that what is known of its operands is looked at first; a lie is an error, instead of memory that
+//! is not the shape's or of 2⁶⁴ steps.
 
 use std::sync::LazyLock;
 
@@ -25,7 +27,13 @@ enum Fits {
     Indices,
     /// The permutation is one.
     Permutation(bool),
+    /// Any operand.
+    Anything,
 }
+
+/// Most terms of the formula for a length: `2x + 1` has four. tract tries all ways to write the divisions of sums when it simplifies,
+/// and compares each with all; one convolution of eight terms already takes minutes.
+const MOST_TERMS: usize = 4;
 
 impl Fits {
     fn of(node: &NodeProto) -> Fits {
@@ -42,7 +50,20 @@ impl Fits {
                 perm.sort_unstable();
                 Fits::Permutation(perm.iter().zip(0..).all(|(a, b)| *a == b))
             }
-            _ => Fits::Dimensions(2),
+            "AveragePool"
+            | "BatchNormalization"
+            | "Conv"
+            | "ConvInteger"
+            | "ConvTranspose"
+            | "GlobalAveragePool"
+            | "GlobalLpPool"
+            | "GlobalMaxPool"
+            | "InstanceNormalization"
+            | "LRN"
+            | "LpPool"
+            | "MaxPool"
+            | "QLinearConv" => Fits::Dimensions(2),
+            _ => Fits::Anything,
         }
     }
 
@@ -59,12 +80,38 @@ impl Fits {
             }
             Fits::Indices => rank(inputs, 1).is_none_or(|r| r > 0),
             Fits::Permutation(is_one) => is_one,
+            Fits::Anything => true,
         };
         ensure!(
             fits,
             "the operands do not have the dimensions that the operator needs"
         );
+        let mut lengths = inputs
+            .iter()
+            .chain(outputs)
+            .flat_map(|fact| fact.shape.dims());
+        ensure!(
+            lengths.all(|d| d
+                .concretize()
+                .is_none_or(|d| terms(&d, MOST_TERMS).is_some())),
+            "the length of an axis is not known: it depends on data, or the shapes of operands contradict each other"
+        );
         Ok(())
+    }
+}
+
+/// How many of `left` terms remain once those of a length are counted; none if there are more.
+fn terms(length: &TDim, left: usize) -> Option<usize> {
+    let left = left.checked_sub(1)?;
+    match length {
+        TDim::Val(_) | TDim::Sym(_) => Some(left),
+        TDim::Add(parts)
+        | TDim::Mul(parts)
+        | TDim::Broadcast(parts)
+        | TDim::Min(parts)
+        | TDim::Max(parts) => parts.iter().try_fold(left, |left, part| terms(part, left)),
+        TDim::MulInt(_, part) | TDim::Div(part, _) => terms(part, left),
+        TDim::Ge(a, b) | TDim::Eq(a, b) => terms(b, terms(a, left)?),
     }
 }
 
@@ -93,8 +140,16 @@ impl Op for Guard {
 }
 
 impl EvalOp for Guard {
+    fn eval(&self, context: &EvalContext, inputs: TVec<TValue>) -> TractResult<TVec<TValue>> {
+        self.op.eval(context, inputs)
+    }
+
     fn eval_out_of_plan(&self, inputs: TVec<TValue>) -> TractResult<Option<TVec<TValue>>> {
         self.op.eval_out_of_plan(inputs)
+    }
+
+    fn state(&self, context: &EvalContext) -> TractResult<Option<Box<dyn OpState>>> {
+        self.op.state(context)
     }
 }
 
@@ -111,6 +166,22 @@ impl InferenceOp for Guard {
     )> {
         self.fits.check(&inputs, &outputs)?;
         self.op.infer_facts(inputs, outputs, observed)
+    }
+
+    fn observe_outlets(
+        &self,
+        model: &InferenceModel,
+        node: &InferenceNode,
+    ) -> TractResult<Vec<OutletId>> {
+        self.op.observe_outlets(model, node)
+    }
+
+    fn incorporate(
+        &self,
+        model: &InferenceModel,
+        node: &InferenceNode,
+    ) -> TractResult<Option<InferenceModelPatch>> {
+        self.op.incorporate(model, node)
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
@@ -184,42 +255,23 @@ fn batch_norm(
 /// tract with its guards.
 pub(super) fn onnx() -> Onnx {
     let mut onnx = TRACT.clone();
-    for op in [
-        "AveragePool",
-        "BatchNormalization",
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "GatherND",
-        "GlobalAveragePool",
-        "GlobalLpPool",
-        "GlobalMaxPool",
-        "InstanceNormalization",
-        "LRN",
-        "LayerNormalization",
-        "LpPool",
-        "MaxPool",
-        "OneHot",
-        "QLinearConv",
-        "RMSNormalization",
-        "SimplifiedLayerNormalization",
-        "Transpose",
-    ] {
-        if TRACT.op_register.0.contains_key(op) {
-            onnx.op_register.insert(op, |context, node| {
-                let build = TRACT.op_register.0.get(&node.op_type);
-                let build = build.with_context(|| format!("no operator {}", node.op_type))?;
-                let (op, closures) = build(context, node)?;
-                let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
-                let guard = Guard {
-                    op,
-                    fits: Fits::of(node),
-                    batch_norm: (node.op_type == "BatchNormalization")
-                        .then_some(epsilon.map_or(1e-5, |a| a.f)),
-                };
-                Ok((Box::new(guard), closures))
-            });
-        }
+    // Stored values are recognized by their operator; graphs inside nodes consist of guarded operators.
+    let bare = ["Constant", "If", "Loop", "Scan"];
+    let guarded = TRACT.op_register.0.keys();
+    for op in guarded.filter(|op| !bare.contains(&op.as_str())) {
+        onnx.op_register.insert(op, |context, node| {
+            let build = TRACT.op_register.0.get(&node.op_type);
+            let build = build.with_context(|| format!("no operator {}", node.op_type))?;
+            let (op, closures) = build(context, node)?;
+            let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
+            let guard = Guard {
+                op,
+                fits: Fits::of(node),
+                batch_norm: (node.op_type == "BatchNormalization")
+                    .then_some(epsilon.map_or(1e-5, |a| a.f)),
+            };
+            Ok((Box::new(guard), closures))
+        });
     }
     onnx
 }

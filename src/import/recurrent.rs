@@ -201,7 +201,14 @@ impl Lowering<'_> {
         for (value, varies) in varying_states(op, call) {
             let first = if varies && steps > 1 {
                 let x = self.tensor(value)?;
-                Value::Tensor(self.tied(&x, "state", states.len())?)
+                let state = self.tied(&x, "state", states.len())?;
+                // Zeros are truths, and whole; the states behind them are neither.
+                if let Value::Constant(t) = value
+                    && t.datum_type().is_float()
+                {
+                    self.anything(state.node);
+                }
+                Value::Tensor(state)
             } else {
                 value.clone()
             };
@@ -351,6 +358,7 @@ impl Lowering<'_> {
         };
         let last = self.at(call, call.inputs.len() - 1)?;
         let mut h = self.tied(&last.reshaped(&[batch, hidden]), "state", 0)?;
+        self.anything(h.node);
         let mut all = Vec::new();
         for i in 0..steps {
             self.ties.step();

@@ -189,6 +189,11 @@ impl<'a> Lowering<'a> {
         truth_function(&x.f, self.truths.get(x.node) == Some(&true))
     }
 
+    /// Takes a node for one whose values may be any numbers.
+    pub(super) fn anything(&mut self, node: NodeId) {
+        (self.truths[node], self.whole[node]) = (false, false);
+    }
+
     pub(super) fn unsupported(&self, reason: impl Into<String>) -> ImportError {
         self.origin.unsupported(reason)
     }

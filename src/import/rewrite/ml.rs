@@ -76,16 +76,30 @@ fn binarizer(node: &NodeProto, w: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// What is replaced is not a number, or infinite: no value of a proof.
+/// What is not there is replaced, feature by feature: where it is written as a number, by a comparison; where it is written as
+/// NaN or infinity, by nothing, because these are no values of a proof.
 fn imputer(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
-    // Values are finite, so neither occurs; others cannot be recognised exactly once they are rounded.
     let whole = integers(node, "imputed_value_int64s");
-    let replaced = attribute(node, "replaced_value_float").map_or(0.0, |a| a.f);
-    if !whole.is_empty() || replaced.is_finite() {
+    let (imputed, missing) = if whole.is_empty() {
+        let missing = attribute(node, "replaced_value_float").map_or(0.0, |a| a.f);
+        (floats(node, "imputed_value_floats").to_vec(), missing)
+    } else {
+        let missing = attribute(node, "replaced_value_int64").map_or(0, |a| a.i);
+        (whole.iter().map(|&v| v as f32).collect(), missing as f32)
+    };
+    if !missing.is_finite() {
+        return w.identity(&x, y);
+    }
+    if imputed.is_empty() {
         return None;
     }
-    w.identity(&x, y)
+    let missing = w.floats(vec![missing], &[]);
+    let features = imputed.len();
+    let imputed = w.floats(imputed, &[features]);
+    let absent = w.op("Equal", &[&x, &missing]);
+    w.node("Where", &[&absent, &imputed, &x], y, Vec::new());
+    Some(())
 }
 
 /// One indicator per category.
@@ -270,8 +284,8 @@ fn regressor(node: &NodeProto, w: &mut Writer) -> Option<()> {
     w.identity(&y, node.output.first()?)
 }
 
-/// Pairs of classes, each with a vote, as libsvm has it; or one linear function per class. Probabilities (Platt scaling) of
-/// more than two classes are the limit of an iteration and are not supported.
+/// Pairs of classes, each with a vote, as libsvm has it; or one linear function per class. Probabilities of two classes are a
+/// sigmoid of the score (Platt scaling); those of more are the limit of an iteration and are not supported.
 fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
     let x = w.cast(node.input.first()?);
     let coefficients = floats(node, "coefficients");
@@ -340,13 +354,20 @@ fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()>
         );
         let votes = w.op("MatMul", &[&won, &voting]);
         let votes = w.op("Add", &[&votes, &against]);
-        match (classes, floats(node, "prob_a")) {
-            (_, []) if classes > 2 => (votes, sums),
-            (2, []) => {
+        match (classes, floats(node, "prob_a"), floats(node, "prob_b")) {
+            (3.., [], _) => (votes, sums),
+            (2, [], _) => {
                 // The score of the second class and its negation.
                 let both = w.floats(vec![-1.0, 1.0], &[1, 2]);
                 let both = w.op("MatMul", &[&sums, &both]);
                 (votes, both)
+            }
+            (2, &[slope], &[shift]) => {
+                let slopes = w.floats(vec![-slope, slope], &[1, 2]);
+                let shifts = w.floats(vec![-shift, shift], &[1, 2]);
+                let odds = w.op("MatMul", &[&sums, &slopes]);
+                let odds = w.op("Add", &[&odds, &shifts]);
+                (votes, w.op("Sigmoid", &[&odds]))
             }
             _ => return None,
         }
