@@ -60,6 +60,25 @@ impl ScalarFn {
         }
     }
 
+    /// Arguments that the expression tells from all others: `c` of `|x − c| > 0`.
+    pub(crate) fn points(&self) -> Vec<f64> {
+        match self {
+            ScalarFn::X | ScalarFn::Const(_) => Vec::new(),
+            ScalarFn::Apply(_, f) => f.points(),
+            ScalarFn::Combine(_, f, g) => [f.points(), g.points()].concat(),
+            ScalarFn::Select(c, f, g) => {
+                let mut points = [c.points(), f.points(), g.points()].concat();
+                if let ScalarFn::Apply(ScalarOp::Abs, distance) = &**c
+                    && let Some((slope, shift)) = distance.affine()
+                    && slope != 0.0
+                {
+                    points.push(-shift / slope);
+                }
+                points
+            }
+        }
+    }
+
     /// Number of symbols in the expression.
     pub fn size(&self) -> usize {
         match self {

@@ -244,7 +244,7 @@ pub const OPERATORS: &[Operator] = &[
     refused("ai.onnx.ml", "CategoryMapper", 1, "texts cannot be proven; map them outside the model and give numbers"),
     refused("ai.onnx.ml", "DictVectorizer", 1, "maps are not tensors; give the values as a tensor"),
     built("ai.onnx.ml", "FeatureVectorizer", 1, Wiring, ""),
-    built("ai.onnx.ml", "Imputer", 1, Wiring, "NaN and infinities are no values of a proof; other markers are compared with, exact where inputs are whole numbers or decimals"),
+    built("ai.onnx.ml", "Imputer", 1, Wiring, "NaN and infinities are no values of a proof; other markers are compared with, to half a step"),
     built("ai.onnx.ml", "LabelEncoder", 1, Indicator, "from numbers; results that are texts are left out and reported"),
     built("ai.onnx.ml", "LinearClassifier", 1, Linear, "labels that are texts are left out and reported"),
     built("ai.onnx.ml", "LinearRegressor", 1, Linear, ""),

@@ -362,9 +362,17 @@ impl Lowering<'_> {
             scale.fill(step);
         }
         let argument = |q: f64| start + step * q;
-        let values: Vec<f64> = (0..=top as u32)
-            .map(|q| f.eval(argument(f64::from(q))))
+        let points: Vec<(f64, f64)> = f
+            .points()
+            .into_iter()
+            .map(|point| (point, (step + blur(&acc, point)) / 2.0 * (1.0 + 1e-9)))
             .collect();
+        let value = |q: u32| {
+            let x = argument(f64::from(q));
+            let at = points.iter().find(|(p, near)| (x - p).abs() <= *near);
+            f.eval(at.map_or(x, |(point, _)| *point))
+        };
+        let values: Vec<f64> = (0..=top as u32).map(value).collect();
         let (all_low, all_high) = extremes(values.iter().copied()).ok_or_else(|| {
             self.shape_error(
                 id,
@@ -408,6 +416,21 @@ impl Lowering<'_> {
         self.network.decode(&act);
         debug_assert!(act.planes.iter().all(|p| common(&p.scale).is_some()));
         Ok(Value::Act(act))
+    }
+}
+
+/// By how much a value may be from `point` because of the integers that it is made of: nothing where they can be exactly there.
+fn blur(acc: &Acc, point: f64) -> f64 {
+    let weights = || acc.terms.iter().flat_map(|t| &t.weights);
+    let coarsest = weights().fold(0.0f64, |m, w| m.max(w.abs()));
+    let whole = |bias: &f64| {
+        let integer = (point - bias) / coarsest;
+        (integer - integer.round()).abs() < 1e-6
+    };
+    if coarsest > 0.0 && weights().all(|w| w.abs() == coarsest) && acc.bias.iter().all(whole) {
+        0.0
+    } else {
+        coarsest
     }
 }
 
