@@ -1,13 +1,14 @@
 //! Products of activations, indices of maxima, comparisons, masks and trees: exactness and error bounds of the integers.
 
+#[path = "common/onnx.rs"]
+#[allow(dead_code)]
+mod onnx;
+
+use onnx::{floats, info, ints};
 use prost::Message;
 use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
-use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension::Value as Dim};
-use tract_onnx::pb::{
-    AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto, TensorShapeProto,
-    TypeProto, ValueInfoProto, type_proto,
-};
+use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use zkinfer::graph::{Activation, BinaryOp, Graph, GraphNode, Op, ScalarFn};
 use zkinfer::import::ImportOptions;
 use zkinfer::{QuantizeOptions, QuantizedModel};
@@ -200,45 +201,6 @@ fn masked_logits_take_no_range() {
     }
 }
 
-fn ints(name: &str, values: &[i64]) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        r#type: 7,
-        ints: values.to_vec(),
-        ..AttributeProto::default()
-    }
-}
-
-fn floats(name: &str, values: &[f32]) -> AttributeProto {
-    AttributeProto {
-        name: name.into(),
-        r#type: 6,
-        floats: values.to_vec(),
-        ..AttributeProto::default()
-    }
-}
-
-fn info(name: &str, shape: &[i64]) -> ValueInfoProto {
-    let dim = |&d: &i64| Dimension {
-        value: Some(Dim::DimValue(d)),
-        ..Dimension::default()
-    };
-    let tensor = type_proto::Tensor {
-        elem_type: 1,
-        shape: Some(TensorShapeProto {
-            dim: shape.iter().map(dim).collect(),
-        }),
-    };
-    ValueInfoProto {
-        name: name.into(),
-        r#type: Some(TypeProto {
-            value: Some(type_proto::Value::TensorType(tensor)),
-            ..TypeProto::default()
-        }),
-        ..ValueInfoProto::default()
-    }
-}
-
 /// Two trees over two features: `x0 <= 1 ? (x1 <= -2 ? A : B) : C` and `x1 <= 0.5 ? A : C`.
 fn forest(strings: bool) -> Vec<u8> {
     let modes = ["BRANCH_LEQ", "BRANCH_LEQ", "LEAF", "LEAF", "LEAF"];
@@ -291,8 +253,11 @@ fn forest(strings: bool) -> Vec<u8> {
         graph: Some(GraphProto {
             name: "g".into(),
             node: vec![node],
-            input: vec![info("x", &[1, 2])],
-            output: vec![info("label", &[1]), info("scores", &[1, 3])],
+            input: vec![info("x", Some(&["1", "2"]))],
+            output: vec![
+                info("label", Some(&["1"])),
+                info("scores", Some(&["1", "3"])),
+            ],
             ..GraphProto::default()
         }),
         ..ModelProto::default()

@@ -7,12 +7,16 @@ use crate::report::Machine;
 use crate::units;
 use serde::{Deserialize, Serialize};
 use std::fmt::Write as _;
+use std::io::Read as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 use thiserror::Error;
 
 /// Number of the format of [`Baseline`].
 pub const FORMAT: u32 = 1;
+
+/// Longest file that is read: a thousand times what criterion writes.
+const FILE_BYTES: u64 = 1 << 26;
 
 /// Figures that are older than the newest by more than this are of another run: benchmarks that no longer exist, or that a
 /// filter left out.
@@ -178,7 +182,13 @@ fn json<T: serde::de::DeserializeOwned>(path: &Path) -> Result<T, ReadError> {
         path: path.into(),
         reason,
     };
-    let bytes = std::fs::read(path).map_err(|e| failed(e.to_string()))?;
+    let mut bytes = Vec::new();
+    std::fs::File::open(path)
+        .and_then(|file| file.take(FILE_BYTES + 1).read_to_end(&mut bytes))
+        .map_err(|e| failed(e.to_string()))?;
+    if bytes.len() as u64 > FILE_BYTES {
+        return Err(failed(format!("more than {FILE_BYTES} bytes")));
+    }
     serde_json::from_slice(&bytes).map_err(|e| failed(e.to_string()))
 }
 

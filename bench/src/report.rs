@@ -110,6 +110,15 @@ pub enum StageName {
 }
 
 impl StageName {
+    /// The parts of a proof, in their order.
+    pub const PARTS: [StageName; 5] = [
+        StageName::Witness,
+        StageName::Fold,
+        StageName::Sums,
+        StageName::Open,
+        StageName::Link,
+    ];
+
     /// A few words for people.
     pub fn label(self) -> &'static str {
         match self {

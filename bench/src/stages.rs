@@ -323,21 +323,12 @@ fn prove(
     let mut stages = vec![whole];
     // Without the run that warmed up.
     let counted = &history[history.len() - whole.wall.runs.min(history.len())..];
-    for name in PARTS {
+    for name in StageName::PARTS {
         let laps: Vec<Lap> = counted.iter().map(|marks| length(marks, name)).collect();
         stages.push(stage(name, &laps, None));
     }
     Ok((stages, proofs))
 }
-
-/// The parts of a proof, in their order.
-const PARTS: [StageName; 5] = [
-    StageName::Witness,
-    StageName::Fold,
-    StageName::Sums,
-    StageName::Open,
-    StageName::Link,
-];
 
 /// Which part begins when the library says this; `Prove` at the end of them all.
 fn part(stage: zkinfer::Stage) -> Option<StageName> {

@@ -272,14 +272,12 @@ fn model(out: &mut String, m: &Measurement, inputs: &Inputs, style: &Style<'_>) 
 
 /// Parts of a proof are indented below it.
 fn name(name: StageName) -> String {
-    match name {
-        StageName::Witness
-        | StageName::Fold
-        | StageName::Sums
-        | StageName::Open
-        | StageName::Link => format!("  {name}"),
-        _ => name.to_string(),
-    }
+    let indent = if StageName::PARTS.contains(&name) {
+        "  "
+    } else {
+        ""
+    };
+    format!("{indent}{name}")
 }
 
 fn header(out: &mut String, style: &Style<'_>) {

@@ -1,57 +1,12 @@
 //! `zkinfer bench` through the binary: structure and plausibility of what it measures, never how long something takes.
 
+#[path = "common/dir.rs"]
+#[allow(dead_code)]
+mod dir;
+
+use dir::{Dir, asset};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
-
-fn asset(name: &str) -> String {
-    format!("{}/assets/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-struct Dir(tempfile::TempDir);
-
-impl Dir {
-    fn new() -> Dir {
-        Dir(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn bench(&self, arguments: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zkinfer"));
-        command
-            .arg("bench")
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("ZKINFER_CACHE_DIR", self.path("cache"))
-            .env_remove("RUST_LOG");
-        command.output().unwrap()
-    }
-
-    /// Expects it to work; standard output.
-    #[track_caller]
-    fn works(&self, arguments: &[&str]) -> String {
-        let out = self.bench(arguments);
-        let error = String::from_utf8_lossy(&out.stderr);
-        assert_eq!(out.status.code(), Some(0), "{arguments:?}\n{error}");
-        String::from_utf8(out.stdout).unwrap()
-    }
-
-    /// Expects exit code 2; standard error.
-    #[track_caller]
-    fn unusable(&self, arguments: &[&str]) -> String {
-        let out = self.bench(arguments);
-        let error = String::from_utf8(out.stderr).unwrap();
-        assert_eq!(out.status.code(), Some(2), "{arguments:?}\n{error}");
-        assert!(
-            error.contains("error: ") && !error.contains("panicked"),
-            "{error}"
-        );
-        error
-    }
-}
+use std::path::Path;
 
 fn json(path: &Path) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
@@ -84,23 +39,27 @@ fn check_stage(stage: &Value, runs: u64) {
 fn a_model_in_every_respect() {
     let dir = Dir::new();
     let (digits, images) = (asset("digits.onnx"), asset("digits.npz"));
-    let text = dir.works(&[
-        &digits,
-        "--calibration",
-        &images,
-        "--runs",
-        "2",
-        "--threads",
-        "2,1,2",
-        "--batches",
-        "1,3",
-        "--runs-per-proof",
-        "2",
-        "-o",
-        "digits.json",
-        "-o",
-        "digits.html",
-    ]);
+    let text = dir.expect(
+        0,
+        &[
+            "bench",
+            &digits,
+            "--calibration",
+            &images,
+            "--runs",
+            "2",
+            "--threads",
+            "2,1,2",
+            "--batches",
+            "1,3",
+            "--runs-per-proof",
+            "2",
+            "-o",
+            "digits.json",
+            "-o",
+            "digits.html",
+        ],
+    );
     let report = json(&dir.path("digits.json"));
     assert_eq!(report["format"], 1);
     assert!(
@@ -186,15 +145,19 @@ fn a_model_in_every_respect() {
     assert!(html.contains("<svg") && html.contains("digits"));
 
     // The same without measuring, and JSON is as it was.
-    let again = dir.works(&[
-        "--from",
-        "digits.json",
-        "--json",
-        "--price-per-core-hour",
-        "1",
-        "-o",
-        "digits.md",
-    ]);
+    let again = dir.expect(
+        0,
+        &[
+            "bench",
+            "--from",
+            "digits.json",
+            "--json",
+            "--price-per-core-hour",
+            "1",
+            "-o",
+            "digits.md",
+        ],
+    );
     let gist = std::fs::read_to_string(dir.path("digits.md")).unwrap();
     assert!(gist.contains("| digits | 2,410 |"), "{gist}");
     let again: Value = serde_json::from_str(&again).unwrap();
@@ -207,7 +170,7 @@ fn a_model_in_every_respect() {
     let mut other = report.clone();
     other["machine"]["cpu"] = "another\u{1b}[2J processor".into();
     std::fs::write(dir.path("other.json"), other.to_string()).unwrap();
-    let error = dir.unusable(&["--from", "digits.json", "--from", "other.json"]);
+    let error = dir.unusable(&["bench", "--from", "digits.json", "--from", "other.json"]);
     assert!(
         error.contains("another machine") && !error.contains('\u{1b}'),
         "{error}"
@@ -215,7 +178,7 @@ fn a_model_in_every_respect() {
     other["format"] = 99.into();
     std::fs::write(dir.path("other.json"), other.to_string()).unwrap();
     assert!(
-        dir.unusable(&["--from", "other.json"])
+        dir.unusable(&["bench", "--from", "other.json"])
             .contains("format 99")
     );
 }
@@ -223,7 +186,16 @@ fn a_model_in_every_respect() {
 #[test]
 fn random_inputs_are_called_so() {
     let dir = Dir::new();
-    let text = dir.works(&[&asset("digits.onnx"), "--runs", "1", "--stages-only"]);
+    let text = dir.expect(
+        0,
+        &[
+            "bench",
+            &asset("digits.onnx"),
+            "--runs",
+            "1",
+            "--stages-only",
+        ],
+    );
     assert!(
         text.contains("random numbers") && !text.contains("threads  "),
         "{text}"
@@ -233,21 +205,25 @@ fn random_inputs_are_called_so() {
 #[test]
 fn sweeps_grow() {
     let dir = Dir::new();
-    let text = dir.works(&[
-        "--sweep",
-        "width",
-        "--sweep",
-        "cnn",
-        "--sweep",
-        "cnn",
-        "--max-parameters",
-        "4000",
-        "--max-activations",
-        "3500",
-        "--runs",
-        "1",
-        "--json",
-    ]);
+    let text = dir.expect(
+        0,
+        &[
+            "bench",
+            "--sweep",
+            "width",
+            "--sweep",
+            "cnn",
+            "--sweep",
+            "cnn",
+            "--max-parameters",
+            "4000",
+            "--max-activations",
+            "3500",
+            "--runs",
+            "1",
+            "--json",
+        ],
+    );
     let report: Value = serde_json::from_str(&text).unwrap();
     let sweeps = report["sweeps"].as_array().unwrap();
     let families: Vec<&Value> = sweeps.iter().map(|s| &s["family"]).collect();
@@ -273,7 +249,7 @@ fn sweeps_grow() {
 fn nonsense_is_refused() {
     let dir = Dir::new();
     let digits = asset("digits.onnx");
-    dir.unusable(&[]);
+    dir.unusable(&["bench"]);
     for wrong in [
         &["--runs", "0"][..],
         &["--seconds", "-1"],
@@ -293,30 +269,46 @@ fn nonsense_is_refused() {
         &["--peers", "nothing.json"],
         &["--calibration", "nothing.npz"],
     ] {
-        let arguments: Vec<&str> = [digits.as_str(), "--runs=1"]
+        let arguments: Vec<&str> = ["bench", digits.as_str(), "--runs=1"]
             .iter()
             .chain(wrong)
             .copied()
             .collect();
         let arguments = if wrong.contains(&"--runs") {
-            [&[digits.as_str()], wrong].concat()
+            [&["bench", digits.as_str()], wrong].concat()
         } else {
             arguments
         };
         dir.unusable(&arguments);
     }
-    dir.unusable(&["--sweep", "everything"]);
-    dir.unusable(&["--sweep", "mlp", "--max-parameters", "10"]);
-    dir.unusable(&["--sweep", "mlp", "--calibration", &asset("digits.npz")]);
+    dir.unusable(&["bench", "--sweep", "everything"]);
+    dir.unusable(&["bench", "--sweep", "mlp", "--max-parameters", "10"]);
+    dir.unusable(&[
+        "bench",
+        "--sweep",
+        "mlp",
+        "--calibration",
+        &asset("digits.npz"),
+    ]);
     std::fs::write(dir.path("list.json"), "[1, 2]").unwrap();
     assert!(
-        dir.unusable(&["--from", "list.json"])
+        dir.unusable(&["bench", "--from", "list.json"])
             .contains("not a report")
     );
     assert!(
-        dir.unusable(&["--sweep", "mlp", "--peers", "list.json"])
+        dir.unusable(&["bench", "--sweep", "mlp", "--peers", "list.json"])
             .contains("peers")
     );
+    // A file without end is not read to its end.
+    let long = std::fs::File::create(dir.path("long.json")).unwrap();
+    long.set_len((1 << 26) + 1).unwrap();
+    for option in ["--from", "--peers"] {
+        let error = dir.unusable(&["bench", "--sweep", "mlp", option, "long.json"]);
+        assert!(
+            error.contains("long.json has more than 67108864 bytes"),
+            "{error}"
+        );
+    }
 }
 
 #[test]
@@ -331,12 +323,13 @@ fn hostile_models_are_refused() {
         .for_each(|b| *b ^= 0xff);
     for bytes in [&b"not a model"[..], &[], &onnx[..onnx.len() / 2], &flipped] {
         std::fs::write(dir.path("hostile.onnx"), bytes).unwrap();
-        let error = dir.unusable(&["hostile.onnx", "--runs", "1"]);
+        let error = dir.unusable(&["bench", "hostile.onnx", "--runs", "1"]);
         assert!(error.contains("hostile.onnx"), "{error}");
     }
     // Samples of another model.
     std::fs::write(dir.path("x.json"), r#"{"input_data": [[1, 2, 3]]}"#).unwrap();
     dir.unusable(&[
+        "bench",
         &asset("digits.onnx"),
         "--calibration",
         "x.json",

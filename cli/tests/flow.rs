@@ -1,89 +1,27 @@
 //! The whole flow on the demo's network, through the binary.
 
+#[path = "common/dir.rs"]
+mod dir;
+
+use dir::{Dir, asset};
 use serde_json::Value;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Output};
+use std::path::Path;
 
-struct Dir(tempfile::TempDir);
-
-fn asset(name: &str) -> String {
-    format!("{}/assets/{name}", env!("CARGO_MANIFEST_DIR"))
-}
-
-impl Dir {
-    fn new() -> Dir {
-        Dir(tempfile::tempdir().unwrap())
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
-    }
-
-    fn run(&self, arguments: &[&str]) -> Output {
-        let images = asset("digits.npz");
-        let arguments = arguments
-            .iter()
-            .map(|a| if *a == "IMAGES" { &images } else { *a });
-        let mut command = Command::new(env!("CARGO_BIN_EXE_zkinfer"));
-        command
-            .args(arguments)
-            .current_dir(self.0.path())
-            .env("ZKINFER_CACHE_DIR", self.path("cache"))
-            .env_remove("RUST_LOG");
-        command.output().unwrap()
-    }
-
-    /// Runs and expects an exit code; standard output.
-    #[track_caller]
-    fn expect(&self, code: i32, arguments: &[&str]) -> String {
-        let out = self.run(arguments);
-        let (stdout, stderr) = (
-            String::from_utf8(out.stdout).unwrap(),
-            String::from_utf8(out.stderr).unwrap(),
-        );
-        assert_eq!(
-            out.status.code(),
-            Some(code),
-            "{arguments:?}\n{stdout}\n{stderr}"
-        );
-        if code == 2 {
-            assert!(stderr.contains("error: "), "{stderr}");
-        }
-        assert!(!stderr.contains("panicked"), "{stderr}");
-        stdout
-    }
-
-    /// Expects exit code 2; standard error.
-    #[track_caller]
-    fn unusable(&self, arguments: &[&str]) -> String {
-        let out = self.run(arguments);
-        assert_eq!(out.status.code(), Some(2), "{arguments:?}");
-        String::from_utf8(out.stderr).unwrap()
-    }
-
-    #[track_caller]
-    fn json(&self, code: i32, arguments: &[&str]) -> Value {
-        let all: Vec<&str> = arguments.iter().copied().chain(["--json"]).collect();
-        let text = self.expect(code, &all);
-        assert_eq!(text.lines().count(), 1, "{text}");
-        serde_json::from_str(&text).unwrap()
-    }
-
-    fn compiled() -> Dir {
-        let dir = Dir::new();
-        dir.expect(
-            0,
-            &[
-                "compile",
-                &asset("digits.onnx"),
-                "--calibration",
-                "IMAGES",
-                "-o",
-                "digits",
-            ],
-        );
-        dir
-    }
+fn compiled() -> Dir {
+    let dir = Dir::new();
+    let digits = asset("digits.onnx");
+    dir.expect(
+        0,
+        &[
+            "compile",
+            &digits,
+            "--calibration",
+            "IMAGES",
+            "-o",
+            "digits",
+        ],
+    );
+    dir
 }
 
 fn flip(path: &Path, at: usize) {
@@ -291,7 +229,7 @@ fn compile_infer_prove_verify() {
 
 #[test]
 fn sides_and_contexts() {
-    let dir = Dir::compiled();
+    let dir = compiled();
     let prove = [
         "prove",
         "digits.model",
@@ -355,7 +293,7 @@ fn sides_and_contexts() {
 
 #[test]
 fn tampered_files() {
-    let dir = Dir::compiled();
+    let dir = compiled();
     dir.expect(
         0,
         &[
@@ -434,7 +372,7 @@ fn tampered_files() {
 
 #[test]
 fn another_model() {
-    let dir = Dir::compiled();
+    let dir = compiled();
     dir.expect(
         0,
         &[
@@ -473,7 +411,7 @@ fn another_model() {
 
 #[test]
 fn inspection_shows_no_secrets() {
-    let dir = Dir::compiled();
+    let dir = compiled();
     let model = dir.expect(0, &["inspect", "digits.model"]);
     assert!(
         model.contains("not shown") && model.contains("2,410 weights"),
@@ -504,7 +442,7 @@ fn inspection_shows_no_secrets() {
 
 #[test]
 fn unusable_inputs() {
-    let dir = Dir::compiled();
+    let dir = compiled();
     let infer = |file: &str, sample: &str| {
         dir.unusable(&["infer", "digits.model", "--input", file, "--sample", sample])
     };
@@ -515,54 +453,15 @@ fn unusable_inputs() {
     let far = serde_json::json!({ "input_data": [vec![1e6; 64]] });
     std::fs::write(dir.path("far.json"), far.to_string()).unwrap();
     assert!(infer("far.json", "0").contains("calibrated"));
-    dir.expect(
-        2,
-        &[
-            "compile",
-            &asset("digits.npz"),
-            "--calibration",
-            "IMAGES",
-            "-o",
-            "x",
-        ],
-    );
-    dir.expect(
-        2,
-        &[
-            "compile",
-            &asset("digits.onnx"),
-            "--calibration",
-            "short.json",
-            "-o",
-            "x",
-        ],
-    );
-    dir.expect(
-        2,
-        &[
-            "compile",
-            &asset("digits.onnx"),
-            "--calibration",
-            "IMAGES",
-            "-o",
-            "x",
-            "--k",
-            "30",
-        ],
-    );
-    assert!(
-        dir.unusable(&[
-            "compile",
-            &asset("digits.onnx"),
-            "--calibration",
-            "IMAGES",
-            "-o",
-            "x",
-            "--bits",
-            "40"
-        ])
-        .contains("4 to 14")
-    );
+    let compile = |model: &str, data: &str, more: &[&str]| {
+        let model = asset(model);
+        let arguments = ["compile", &model, "--calibration", data, "-o", "x"];
+        dir.unusable(&[&arguments, more].concat())
+    };
+    compile("digits.npz", "IMAGES", &[]);
+    compile("digits.onnx", "short.json", &[]);
+    compile("digits.onnx", "IMAGES", &["--k", "30"]);
+    assert!(compile("digits.onnx", "IMAGES", &["--bits", "40"]).contains("4 to 14"));
     dir.expect(2, &["infer", "digits.model"]);
 }
 

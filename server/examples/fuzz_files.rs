@@ -50,15 +50,7 @@ struct Corpus {
 }
 
 fn main() -> Result<(), Failure> {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let command = arguments.first().map_or("100000", String::as_str);
-    let seed = arguments.get(1).and_then(|a| a.parse().ok()).unwrap_or(1);
-    let folder = arguments.iter().skip(1).find(|a| a.parse::<u64>().is_err());
-    let folder = folder.map_or_else(
-        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"),
-        PathBuf::from,
-    );
-    drive::run(&Corpus::load(&folder)?, command, seed)
+    drive::main(Corpus::load)
 }
 
 impl Target for Corpus {

@@ -226,19 +226,15 @@ fn never(node: &NodeProto, w: &mut Writer) -> Option<()> {
     Some(())
 }
 
-/// Outputs of the graph that are texts and cannot be kept, by name.
-pub(super) type Texts = Vec<String>;
-
-/// Writes out what tract would compute differently from ONNX, or not at all.
-pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
-    stored::drop_casts(graph);
-    stored::sequences(graph, opset);
+/// Takes the graph's nodes one after another: where `write` answers `Some`, what it wrote stands in the node's place,
+/// elsewhere the node stays. The constants that it wrote join the graph's.
+fn each_node(
+    graph: &mut GraphProto,
+    opset: i64,
+    mut write: impl FnMut(&mut NodeProto, &mut Writer) -> Option<()>,
+) {
     let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node) {
-        if !matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN") || recurrent::is_plain(&node) {
-            nodes.push(node);
-            continue;
-        }
+    for mut node in std::mem::take(&mut graph.node) {
         let mut writer = Writer {
             name: name_of(&node),
             count: 0,
@@ -246,12 +242,28 @@ pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
             nodes: Vec::new(),
             constants: &mut graph.initializer,
         };
-        match recurrent::rewrite(&node, &mut writer) {
+        match write(&mut node, &mut writer) {
             Some(()) => nodes.append(&mut writer.nodes),
             None => nodes.push(node),
         }
     }
     graph.node = nodes;
+}
+
+/// Outputs of the graph that are texts and cannot be kept, by name.
+pub(super) type Texts = Vec<String>;
+
+/// Writes out what tract would compute differently from ONNX, or not at all.
+pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
+    stored::drop_casts(graph);
+    stored::sequences(graph, opset);
+    each_node(graph, opset, |node, writer| {
+        let cells = matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN");
+        if !cells || recurrent::is_plain(node) {
+            return None;
+        }
+        recurrent::rewrite(node, writer)
+    });
 }
 
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
@@ -283,20 +295,12 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             .push("output".into());
     }
     let mut texts = Vec::new();
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for mut node in std::mem::take(&mut graph.node) {
+    each_node(graph, opset, |node, writer| {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             rewrite(body, opset);
         }
-        let mut writer = Writer {
-            name: name_of(&node),
-            count: 0,
-            opset,
-            nodes: Vec::new(),
-            constants: &mut graph.initializer,
-        };
-        let done = match node.op_type.as_str() {
-            _ if node.domain == "com.microsoft" => contrib::rewrite(&node, &mut writer, &known),
+        match node.op_type.as_str() {
+            _ if node.domain == "com.microsoft" => contrib::rewrite(node, writer, &known),
             "QuantizeLinear"
             | "DequantizeLinear"
             | "QLinearConv"
@@ -304,22 +308,17 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             | "ConvInteger"
             | "MatMulInteger"
             | "DynamicQuantizeLinear"
-            | "Pad" => integers::rewrite(&node, &mut writer, &mut known, &readers),
+            | "Pad" => integers::rewrite(node, writer, &mut known, &readers),
             "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
-                trees::rewrite(&node, &mut writer, &mut texts)
+                trees::rewrite(node, writer, &mut texts)
             }
-            "IsNaN" | "IsInf" => never(&node, &mut writer),
-            "LpPool" => pools::lp_pool(&node, &mut writer),
-            "ReduceLogSumExp" => pools::log_sum_exp(&node, &mut writer),
-            "LSTM" | "GRU" | "RNN" => recurrent::rewrite(&node, &mut writer),
-            _ => ml::rewrite(&node, &mut writer, &mut texts),
-        };
-        match done {
-            Some(()) => nodes.append(&mut writer.nodes),
-            None => nodes.push(node),
+            "IsNaN" | "IsInf" => never(node, writer),
+            "LpPool" => pools::lp_pool(node, writer),
+            "ReduceLogSumExp" => pools::log_sum_exp(node, writer),
+            "LSTM" | "GRU" | "RNN" => recurrent::rewrite(node, writer),
+            _ => ml::rewrite(node, writer, &mut texts),
         }
-    }
-    graph.node = nodes;
+    });
     let total = graph.output.len();
     texts.retain(|t| graph.output.iter().any(|o| o.name == *t));
     if texts.len() < total {

@@ -1,5 +1,7 @@
 //! Test helpers: a small network with every kind of unit and wiring, and a check of all gates over a filled table.
 
+use super::engine::{Engine, generators};
+use super::fold::Folder;
 use crate::model::{QuantizedModel, WeightTensor};
 use crate::secret::{Secret, WeightVisibility};
 use ff::Field;
@@ -7,12 +9,13 @@ use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Mutex};
-use zkinfer_circuits::card::Proof;
+use zkinfer_circuits::card::{Card, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::expr::Query;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
+use zkinfer_circuits::support;
 use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Plan, Verdict, Verifier, verify_many,
 };
@@ -497,6 +500,21 @@ pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
         &mut crate::progress::silent,
     )
     .unwrap()
+}
+
+/// A changed card with the support proof that its owner can make for the honest weights.
+pub(crate) fn supported(honest: &Secret, mut card: Card) -> Card {
+    let params = params(card.k);
+    let folder = Folder {
+        generators: &generators(Engine::Auto, &params).unwrap(),
+        matrices: honest.matrices(),
+        blinds: honest.blinds(),
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(1);
+    let digest = card.digest();
+    card.support =
+        support::prove(&params, &digest, &honest.plan().groups, &folder, &mut rng).unwrap();
+    card
 }
 
 /// Names of the gates that do not vanish everywhere.

@@ -164,3 +164,14 @@ fn comparisons_say_what_cannot_be_compared() {
         "{text}"
     );
 }
+
+#[test]
+fn a_file_without_end_is_not_read() {
+    let folder = tempfile::tempdir().expect("a folder");
+    let path = folder.path().join("baseline.json");
+    let long = std::fs::File::create(&path).expect("a file");
+    long.set_len(FILE_BYTES + 1).expect("room");
+    let error = Baseline::load(&path).expect_err("too long");
+    assert_eq!(error.path, path);
+    assert_eq!(error.reason, "more than 67108864 bytes");
+}

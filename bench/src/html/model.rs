@@ -8,15 +8,6 @@ use crate::plot::{Axis, Plot, Point, Row, Rows, Series, Unit, Value};
 use crate::report::{Measurement, Report, Samples, Stage, StageName, Summary};
 use crate::units::{bytes, count, ratio, time};
 
-/// Stages that are parts of a proof, in their order.
-const PARTS: [StageName; 5] = [
-    StageName::Witness,
-    StageName::Fold,
-    StageName::Sums,
-    StageName::Open,
-    StageName::Link,
-];
-
 pub fn render(
     page: &mut Page,
     index: usize,
@@ -119,7 +110,7 @@ fn value(summary: Option<&Summary>) -> Option<Value> {
 
 fn stages(page: &mut Page, model: &Measurement) {
     let label = |stage: &Stage| {
-        let part = if PARTS.contains(&stage.name) {
+        let part = if StageName::PARTS.contains(&stage.name) {
             "– "
         } else {
             ""
@@ -153,8 +144,10 @@ fn stages(page: &mut Page, model: &Measurement) {
         label: s.name.to_string(),
         values: vec![value(Some(&s.wall)), value(s.cpu.as_ref())],
     };
-    let (parts, whole): (Vec<&Stage>, Vec<&Stage>) =
-        model.stages.iter().partition(|s| PARTS.contains(&s.name));
+    let (parts, whole): (Vec<&Stage>, Vec<&Stage>) = model
+        .stages
+        .iter()
+        .partition(|s| StageName::PARTS.contains(&s.name));
     let series = || vec!["wall time".to_owned(), "CPU time, all threads".to_owned()];
     let all = Rows {
         title: "Time of each stage".into(),
@@ -175,7 +168,7 @@ fn stages(page: &mut Page, model: &Measurement) {
         rows: model
             .stages
             .iter()
-            .filter(|s| !PARTS.contains(&s.name))
+            .filter(|s| !StageName::PARTS.contains(&s.name))
             .filter_map(|s| Some((s, s.peak_bytes?)))
             .map(|(s, peak)| Row {
                 label: s.name.to_string(),

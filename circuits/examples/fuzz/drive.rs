@@ -4,6 +4,7 @@ use crate::bytes::{Random, random};
 use std::borrow::Cow;
 use std::cell::Cell;
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Instant;
 
@@ -32,8 +33,21 @@ pub trait Target: Sync {
     fn settle(&self, state: &mut Self::State, last: bool) -> Result<(), String>;
 }
 
+/// What the command line asks for: `executions` or `seed:number`, then `[seed] [folder]`; `load` takes the folder of seeds.
+pub fn main<T: Target>(load: impl FnOnce(&Path) -> Result<T, Failure>) -> Result<(), Failure> {
+    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let command = arguments.first().map_or("100000", String::as_str);
+    let seed = arguments.get(1).and_then(|a| a.parse().ok()).unwrap_or(1);
+    let folder = arguments.iter().skip(1).find(|a| a.parse::<u64>().is_err());
+    let folder = folder.map_or_else(
+        || Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures"),
+        PathBuf::from,
+    );
+    run(&load(&folder)?, command, seed)
+}
+
 /// `command`: how many executions, or `seed:number`, one of them again.
-pub fn run(target: &impl Target, command: &str, seed: u64) -> Result<(), Failure> {
+fn run(target: &impl Target, command: &str, seed: u64) -> Result<(), Failure> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(move |info| {
         let (seed, number) = AT.get();

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::{Writer, attribute, decode, ints, name_of};
+use super::{Writer, attribute, decode, each_node, ints};
 
 /// Stored 64-bit integers of the graph, by name, and whether each is a single number without a dimension.
 fn integers(graph: &GraphProto) -> HashMap<String, (Vec<i64>, bool)> {
@@ -55,26 +55,13 @@ pub(super) fn sequences(graph: &mut GraphProto, opset: i64) {
     if lists.is_empty() {
         return;
     }
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node) {
+    each_node(graph, opset, |node, writer| {
         let list = node.input.first().and_then(|i| lists.get(i));
-        let Some(list) = list.filter(|_| node.op_type == "SequenceAt") else {
-            nodes.push(node);
-            continue;
-        };
-        let mut writer = Writer {
-            name: name_of(&node),
-            count: 0,
-            opset,
-            nodes: Vec::new(),
-            constants: &mut graph.initializer,
-        };
-        match slice(list, &node, &stored, &mut writer) {
-            Some(()) => nodes.append(&mut writer.nodes),
-            None => nodes.push(node),
-        }
-    }
-    let read: Vec<&str> = nodes
+        let list = list.filter(|_| node.op_type == "SequenceAt")?;
+        slice(list, node, &stored, writer)
+    });
+    let read: Vec<&str> = graph
+        .node
         .iter()
         .flat_map(|n| n.input.iter().map(String::as_str))
         .collect();
@@ -83,8 +70,8 @@ pub(super) fn sequences(graph: &mut GraphProto, opset: i64) {
         .filter(|l| !read.contains(&l.as_str()) && graph.output.iter().all(|o| o.name != **l))
         .cloned()
         .collect();
-    nodes.retain(|n| n.op_type != "SplitToSequence" || !unread.contains(&n.output[0]));
-    graph.node = nodes;
+    let unread = |n: &NodeProto| n.op_type == "SplitToSequence" && unread.contains(&n.output[0]);
+    graph.node.retain(|n| !unread(n));
 }
 
 /// One tensor of the list.

@@ -2,6 +2,7 @@
 //! proof or the decoder catches.
 
 use super::*;
+use crate::prove::zoo::supported;
 use group::Curve;
 
 // --- challenges -------------------------------------------------------------------------------------------------------
@@ -202,21 +203,7 @@ fn weights_outside_the_architecture() {
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
     card.points[first] =
         (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
-    let digest = card.digest();
-    let folder = fold::Folder {
-        generators: &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
-        matrices: honest.matrices(),
-        blinds: honest.blinds(),
-    };
-    let mut rng = ChaCha20Rng::seed_from_u64(1);
-    card.support = zkinfer_circuits::support::prove(
-        &params(K),
-        &digest,
-        &honest.plan().groups,
-        &folder,
-        &mut rng,
-    )
-    .unwrap();
+    let card = supported(&honest, card);
     assert_eq!(
         Verifier::new(card, params(K), &Limits::default()).unwrap_err(),
         CardError::Support

@@ -1,0 +1,394 @@
+//! From a program to its layout: lanes and ports, cells of the nodes, what is folded where, numbers of the columns.
+
+use super::place::{BankBuilder, Placed, deal_out, families, family_positions, place_channels};
+use super::{
+    BLINDING_ROWS, BankKind, Cell, Columns, Direct, Fold, Lane, LaneWeights, Layout, MAX_K, MIN_K,
+    Placement, Port,
+};
+use crate::error::LayoutError;
+use crate::program::{Expanded, Neurons, Node, ONE, Program, Weights, ZERO};
+use std::collections::BTreeMap;
+
+impl Layout {
+    /// Places a program.
+    ///
+    /// # Errors
+    /// [`LayoutError::TooSmall`] if `k` is too small for it, [`LayoutError::TooWide`] if more lanes than the fold
+    /// argument can weigh would be needed.
+    pub fn new(program: &Program, expanded: &Expanded, k: u32) -> Result<Layout, LayoutError> {
+        if !(MIN_K..=MAX_K).contains(&k) {
+            return Err(LayoutError::K {
+                k,
+                min: MIN_K,
+                max: MAX_K,
+            });
+        }
+        let last = (1usize << k) - BLINDING_ROWS - 1;
+        let families = families(program);
+        let mut banks: BTreeMap<BankKind, BankBuilder> = BTreeMap::new();
+        // (kind, lane within the bank, row) of every cell, and blocks with lanes within the bank.
+        let mut placed: Vec<Option<Placed>> = Vec::with_capacity(program.nodes.len());
+        for (index, node) in program.nodes.iter().enumerate() {
+            let kind = match node {
+                Node::Input { .. } => BankKind::Input,
+                Node::Hint { .. } => BankKind::Hint,
+                Node::Neurons(n) => BankKind::Unit {
+                    output: program.outputs.contains(&(index as u32)),
+                    unit: n.unit.clone(),
+                },
+                _ => {
+                    placed.push(None);
+                    continue;
+                }
+            };
+            let bank = banks
+                .entry(kind.clone())
+                .or_insert_with(|| BankBuilder { lanes: Vec::new() });
+            let family = families.get(&(index as u32)).cloned().unwrap_or_default();
+            let (cells, blocks) = match node {
+                Node::Neurons(n) if n.leader().is_some() => (Vec::new(), None), // with its leader
+                Node::Neurons(n) if family.len() > 1 || !is_direct(n, expanded) => {
+                    let positions = family_positions(program, &family);
+                    let (cells, blocks) = place_channels(n, positions, bank, last);
+                    (cells, Some(blocks))
+                }
+                Node::Neurons(n) => (bank.sequential(n.len(), last), None),
+                Node::Input { len } | Node::Hint { len } => {
+                    (bank.sequential(*len as usize, last), None)
+                }
+                _ => (Vec::new(), None),
+            };
+            placed.push(Some(Placed {
+                kind,
+                cells,
+                blocks,
+                family,
+            }));
+        }
+        deal_out(program, &mut placed);
+
+        // Number lanes, columns and ports.
+        let mut lanes = Vec::new();
+        let mut ports = Vec::new();
+        let mut first_lane = BTreeMap::new();
+        let mut next_column = 0;
+        let mut candidates = 0;
+        for (kind, bank) in &banks {
+            first_lane.insert(kind.clone(), lanes.len());
+            for _ in &bank.lanes {
+                let lane = Lane::new(kind, &mut next_column, &mut candidates, ports.len());
+                let mut port = |column: usize, holds_one: bool| {
+                    ports.push(Port {
+                        lane: lanes.len(),
+                        column,
+                        holds_one,
+                        direct: None,
+                        free: None,
+                    });
+                };
+                port(lane.x, *kind != BankKind::Hint);
+                if let BankKind::Unit { unit, .. } = kind {
+                    if unit.exposes_below() {
+                        port(lane.below[0], false);
+                    }
+                    for &column in &lane.tables {
+                        port(column, false);
+                    }
+                }
+                lanes.push(lane);
+            }
+        }
+
+        let mut layout = Layout {
+            k,
+            range_bits: program.range_bits,
+            last,
+            y_weights: LaneWeights::new(candidates).ok_or(LayoutError::TooWide {
+                k,
+                lanes: candidates,
+            })?,
+            e_weights: None,
+            columns: Columns {
+                lanes: next_column,
+                ..Columns::default()
+            },
+            table_columns: (1usize << program.range_bits).div_ceil(last),
+            functions: program.tables.len(),
+            lanes,
+            ports,
+            placements: Vec::new(),
+            slots: vec![Cell { port: 0, row: 0 }; expanded.slots as usize],
+            free_one: None,
+            table_rows: Vec::new(),
+            value_rows: Vec::new(),
+        };
+        layout.place_nodes(program, expanded, placed, &first_lane);
+        layout.choose_folds(program, expanded)?;
+        layout.number_columns()?;
+        Ok(layout)
+    }
+
+    fn place_nodes(
+        &mut self,
+        program: &Program,
+        expanded: &Expanded,
+        placed: Vec<Option<Placed>>,
+        first_lane: &BTreeMap<BankKind, usize>,
+    ) {
+        for (index, placed) in placed.into_iter().enumerate() {
+            let Some(placed) = placed else {
+                self.placements.push(None);
+                continue;
+            };
+            let offset = first_lane[&placed.kind];
+            let cells: Vec<Cell> = placed
+                .cells
+                .iter()
+                .map(|&(lane, row)| Cell {
+                    port: self.lanes[offset + lane].first_port as u32,
+                    row: row as u32,
+                })
+                .collect();
+            let port_count = expanded.values[index].len();
+            let first = expanded.first_slot[index] as usize;
+            for port in 0..port_count {
+                for (i, cell) in cells.iter().enumerate() {
+                    self.slots[first + port * cells.len() + i] = Cell {
+                        port: cell.port + port as u32,
+                        row: cell.row,
+                    };
+                }
+            }
+            let fold = match (&program.nodes[index], placed.blocks) {
+                (Node::Neurons(_), Some(mut blocks)) => {
+                    for block in &mut blocks {
+                        for tile in &mut block.tiles {
+                            tile.lane += offset;
+                        }
+                    }
+                    Some(Fold::Table(blocks))
+                }
+                (Node::Neurons(n), None) if n.leader().is_none() => Some(Fold::Direct(Direct {
+                    one: 0,
+                    ports: BTreeMap::new(),
+                })),
+                _ => None,
+            };
+            let family = placed.family;
+            self.placements.push(Some(Placement {
+                cells,
+                fold,
+                family,
+            }));
+        }
+    }
+
+    /// Decides which ports need `S` and `E` columns and gives every block its rows in a `T` column.
+    fn choose_folds(&mut self, program: &Program, expanded: &Expanded) -> Result<(), LayoutError> {
+        // The first lane is an input lane: banks are ordered by kind.
+        const INPUT_PORT: u32 = 0;
+        let mut direct = vec![false; self.ports.len()];
+        let mut free = vec![false; self.ports.len()];
+        let mut any_free = false;
+        for (index, node) in program.nodes.iter().enumerate() {
+            let Node::Neurons(n) = node else { continue };
+            let mut reads: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
+            let mut reads_one = false;
+            let committed = crate::fold::committed_inputs(n);
+            let values = crate::fold::value_inputs(n);
+            for (_, value, _) in n.operands() {
+                let slots = expanded.value(value).slots.iter();
+                slots
+                    .filter(|&&s| s != ZERO && s != ONE)
+                    .for_each(|&s| free[self.slots[s as usize].port as usize] = true);
+            }
+            let is_direct = matches!(
+                self.placements[index],
+                Some(Placement {
+                    fold: Some(Fold::Direct(_)),
+                    ..
+                })
+            );
+            for term in &n.terms {
+                let directly = is_direct && term.weights == Weights::Committed;
+                any_free |= !directly;
+                for &slot in &expanded.value(term.patches).slots {
+                    match slot {
+                        ZERO => {}
+                        ONE => reads_one |= directly,
+                        _ => {
+                            let cell = self.slots[slot as usize];
+                            if directly {
+                                direct[cell.port as usize] = true;
+                                reads.entry(cell.port).or_default().push(cell.row);
+                            } else {
+                                free[cell.port as usize] = true;
+                            }
+                        }
+                    }
+                }
+            }
+            match &mut self.placements[index] {
+                Some(Placement {
+                    fold: Some(Fold::Direct(fold)),
+                    ..
+                }) => {
+                    fold.one = reads
+                        .keys()
+                        .copied()
+                        .find(|&p| self.ports[p as usize].holds_one)
+                        .unwrap_or(INPUT_PORT);
+                    if reads_one {
+                        direct[fold.one as usize] = true;
+                        reads.entry(fold.one).or_default().push(0);
+                    }
+                    for rows in reads.values_mut() {
+                        rows.sort_unstable();
+                        rows.dedup();
+                    }
+                    fold.ports = reads;
+                }
+                Some(Placement {
+                    fold: Some(Fold::Table(blocks)),
+                    ..
+                }) => {
+                    for block in blocks {
+                        let room = |columns: &mut Vec<usize>, need: usize| {
+                            if need > self.last {
+                                return Err(LayoutError::TooSmall {
+                                    k: self.k,
+                                    node: index,
+                                    need,
+                                    rows: self.last,
+                                });
+                            }
+                            Ok((need > 0).then(|| take_rows(columns, need, self.last)))
+                        };
+                        block.table = room(&mut self.table_rows, committed)?;
+                        block.values = room(&mut self.value_rows, values)?;
+                    }
+                }
+                _ => {}
+            }
+        }
+        if any_free {
+            let one = (0..self.ports.len())
+                .find(|&p| free[p] && self.ports[p].holds_one)
+                .unwrap_or(INPUT_PORT as usize);
+            free[one] = true;
+            self.free_one = Some(one as u32);
+        }
+        let mut s = self.columns.lanes; // offset fixed in number_columns
+        let mut e = 0;
+        for (p, port) in self.ports.iter_mut().enumerate() {
+            if direct[p] {
+                port.direct = Some(s);
+                s += 1;
+            }
+            if free[p] {
+                port.free = Some((0, e));
+                e += 1;
+            }
+        }
+        self.columns.direct = s - self.columns.lanes;
+        self.columns.table = self.table_rows.len();
+        self.columns.values = self.value_rows.len();
+        self.columns.free = e;
+        if e > 0 {
+            self.e_weights = Some(LaneWeights::new(e).ok_or(LayoutError::TooWide {
+                k: self.k,
+                lanes: e,
+            })?);
+        }
+        Ok(())
+    }
+
+    fn number_columns(&mut self) -> Result<(), LayoutError> {
+        let c = &mut self.columns;
+        c.multiplicities = self.table_columns * (1 + self.functions);
+        let e_constants = self.e_weights.as_ref().map_or(0, |w| w.constants);
+        c.constants = 1 + usize::from(self.functions > 0) + self.y_weights.constants + e_constants;
+        c.sums = crate::gates::lookup_sums(&self.lanes)
+            + crate::gates::table_sums(self.table_columns, self.functions);
+        c.folds = 2 + usize::from(c.free > 0);
+        let direct = c.multiplicities;
+        let free = c.phase1() + c.folded();
+        for port in &mut self.ports {
+            if let Some(column) = &mut port.direct {
+                *column += direct;
+            }
+            if let Some((column, number)) = &mut port.free {
+                *column = free + *number;
+            }
+        }
+        if self.columns.advice() > 4096 {
+            return Err(LayoutError::TooWide {
+                k: self.k,
+                lanes: self.lanes.len(),
+            });
+        }
+        Ok(())
+    }
+}
+
+impl Lane {
+    fn new(
+        kind: &BankKind,
+        next_column: &mut usize,
+        candidates: &mut usize,
+        first_port: usize,
+    ) -> Lane {
+        let mut column = || {
+            *next_column += 1;
+            *next_column - 1
+        };
+        let mut lane = Lane {
+            kind: kind.clone(),
+            x: column(),
+            rem: Vec::new(),
+            below: Vec::new(),
+            above: None,
+            products: Vec::new(),
+            tables: Vec::new(),
+            first_candidate: *candidates,
+            first_port,
+        };
+        if let BankKind::Unit { unit, .. } = kind {
+            *candidates += unit.window as usize;
+            lane.rem = (0..unit.window).map(|_| column()).collect();
+            if unit.has_below() {
+                lane.below = (0..unit.window).map(|_| column()).collect();
+            }
+            if unit.high {
+                lane.above = Some(column());
+            }
+            lane.products = (0..crate::gates::product_cells(unit))
+                .map(|_| column())
+                .collect();
+            lane.tables = unit.tables.iter().map(|_| column()).collect();
+        }
+        lane
+    }
+}
+
+/// Whether a node's committed weights are folded beside its inputs: one position, and every element one slot.
+fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
+    n.positions == 1
+        && n.unit.window == 1
+        && n.operands().next().is_none()
+        && n.terms
+            .iter()
+            .all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
+}
+
+/// Rows in a column that has room for so many, or in a fresh one: number and first row.
+fn take_rows(columns: &mut Vec<usize>, need: usize, last: usize) -> (usize, usize) {
+    let found = columns.iter().position(|&used| used + need <= last);
+    let column = found.unwrap_or_else(|| {
+        columns.push(0);
+        columns.len() - 1
+    });
+    let first = columns[column];
+    columns[column] += need;
+    (column, first)
+}
