@@ -188,6 +188,24 @@ fn operands_that_lack_dimensions_are_refused() {
     );
 }
 
+/// A sum of operands that contradict each other has a length that is a formula; simplifying those of the convolution behind it
+/// took tract longer than anybody waits.
+#[test]
+fn lengths_that_are_not_known_are_refused() {
+    let same = || vec![text("auto_pad", "SAME_UPPER"), ints("strides", &[2, 2])];
+    let halved = || vec![ints("kernel_shape", &[2, 2]), ints("strides", &[2, 2])];
+    let bytes = Builder::new(&["1", "1", "28", "28"])
+        .floats("five", &[1, 1, 5, 5], &[1.0; 25])
+        .floats("kernel", &[1, 1, 3, 3], &[1.0; 9])
+        .node("Add", &["x", "five"], "sum", vec![])
+        .node("MaxPool", &["sum"], "half", halved())
+        .node("Conv", &["half", "kernel"], "quarter", same())
+        .node("Conv", &["quarter", "kernel"], "y", same())
+        .bytes();
+    let error = Graph::from_onnx(&bytes).expect_err("lengths").to_string();
+    assert!(error.contains("the length of an axis"), "{error}");
+}
+
 /// A small linear congruential generator: reproducible damage.
 fn next(state: &mut u64) -> u64 {
     *state = state
