@@ -144,7 +144,7 @@ impl Page {
         let caption = escape(caption);
         let _ = writeln!(
             self.body,
-            "<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\n<table>\n<caption>{caption}</caption>"
+            "<p class=\"caption\">{caption}</p>\n<div class=\"scroll\" tabindex=\"0\" role=\"region\" aria-label=\"{caption}\">\n<table>"
         );
         let numeric = |column: usize| rows.iter().any(|r| r.get(column).is_some_and(|c| c.number));
         self.body.push_str("<thead><tr>");
