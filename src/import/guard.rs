@@ -1,6 +1,7 @@
-//! Operators of tract whose shape rules trust the file: they index a shape, or count up to an axis, without looking at the number
-//! of dimensions. Each is wrapped so that what is known of its operands is compared first; a lie is an error, instead of memory
-//! that is not the shape's or of 2⁶⁴ steps.
+//! Operators of tract trust the file: some index a shape, or count up to an axis, without looking at the number of dimensions,
+//! and all compute what follows from constants at once, however large it is. Each is wrapped so that what is known of its
+//! operands is compared first, and what is known of its results before they are computed; a lie is an error, instead of
+//! memory that is not the shape's or of 2⁶⁴ steps, and so is a result that no memory would hold.
 
 use std::sync::LazyLock;
 
@@ -25,6 +26,7 @@ enum Fits {
     Indices,
     /// The permutation is one.
     Permutation(bool),
+    Nothing,
 }
 
 impl Fits {
@@ -42,7 +44,20 @@ impl Fits {
                 perm.sort_unstable();
                 Fits::Permutation(perm.iter().zip(0..).all(|(a, b)| *a == b))
             }
-            _ => Fits::Dimensions(2),
+            "AveragePool"
+            | "BatchNormalization"
+            | "Conv"
+            | "ConvInteger"
+            | "ConvTranspose"
+            | "GlobalAveragePool"
+            | "GlobalLpPool"
+            | "GlobalMaxPool"
+            | "InstanceNormalization"
+            | "LRN"
+            | "LpPool"
+            | "MaxPool"
+            | "QLinearConv" => Fits::Dimensions(2),
+            _ => Fits::Nothing,
         }
     }
 
@@ -59,6 +74,7 @@ impl Fits {
             }
             Fits::Indices => rank(inputs, 1).is_none_or(|r| r > 0),
             Fits::Permutation(is_one) => is_one,
+            Fits::Nothing => true,
         };
         ensure!(
             fits,
@@ -72,6 +88,8 @@ impl Fits {
 struct Guard {
     op: Box<dyn InferenceOp>,
     fits: Fits,
+    /// Most elements of a result.
+    most: usize,
     /// `ε`, of a `BatchNormalization`.
     batch_norm: Option<f32>,
 }
@@ -110,7 +128,33 @@ impl InferenceOp for Guard {
         TVec<InferenceFact>,
     )> {
         self.fits.check(&inputs, &outputs)?;
-        self.op.infer_facts(inputs, outputs, observed)
+        let facts = self.op.infer_facts(inputs, outputs, observed)?;
+        for shape in facts.1.iter().filter_map(|f| f.shape.concretize()) {
+            let lengths = shape.iter().map(|d| d.to_usize().unwrap_or(1));
+            let elements = lengths.fold(1usize, usize::saturating_mul);
+            ensure!(
+                elements <= self.most,
+                "a result of {elements} elements; the limit is {}",
+                self.most
+            );
+        }
+        Ok(facts)
+    }
+
+    fn observe_outlets(
+        &self,
+        model: &InferenceModel,
+        node: &InferenceNode,
+    ) -> TractResult<Vec<OutletId>> {
+        self.op.observe_outlets(model, node)
+    }
+
+    fn incorporate(
+        &self,
+        model: &InferenceModel,
+        node: &InferenceNode,
+    ) -> TractResult<Option<InferenceModelPatch>> {
+        self.op.incorporate(model, node)
     }
 
     fn nboutputs(&self) -> TractResult<usize> {
@@ -181,45 +225,42 @@ fn batch_norm(
     Ok(tvec![wire("", Box::new(math::add()), &[scaled, bias])?])
 }
 
+/// Most elements of a result in the body of a loop.
+const MOST: usize = 1 << 26;
+
+/// Operators that tract looks for by their type, and that compute nothing at once.
+const BARE: &[&str] = &["Constant", "If", "Multinomial", "Scan"];
+
 /// tract with its guards.
 pub(super) fn onnx() -> Onnx {
     let mut onnx = TRACT.clone();
-    for op in [
-        "AveragePool",
-        "BatchNormalization",
-        "Conv",
-        "ConvInteger",
-        "ConvTranspose",
-        "GatherND",
-        "GlobalAveragePool",
-        "GlobalLpPool",
-        "GlobalMaxPool",
-        "InstanceNormalization",
-        "LRN",
-        "LayerNormalization",
-        "LpPool",
-        "MaxPool",
-        "OneHot",
-        "QLinearConv",
-        "RMSNormalization",
-        "SimplifiedLayerNormalization",
-        "Transpose",
-    ] {
-        if TRACT.op_register.0.contains_key(op) {
-            onnx.op_register.insert(op, |context, node| {
-                let build = TRACT.op_register.0.get(&node.op_type);
-                let build = build.with_context(|| format!("no operator {}", node.op_type))?;
-                let (op, closures) = build(context, node)?;
-                let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
-                let guard = Guard {
-                    op,
-                    fits: Fits::of(node),
-                    batch_norm: (node.op_type == "BatchNormalization")
-                        .then_some(epsilon.map_or(1e-5, |a| a.f)),
-                };
-                Ok((Box::new(guard), closures))
-            });
+    for (op, builder) in &mut onnx.op_register.0 {
+        if BARE.contains(&op.as_str()) {
+            continue;
         }
+        *builder = |context, node| {
+            let build = TRACT.op_register.0.get(&node.op_type);
+            let build = build.with_context(|| format!("no operator {}", node.op_type))?;
+            let (op, closures) = build(context, node)?;
+            let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
+            let guard = Guard {
+                op,
+                fits: Fits::of(node),
+                most: MOST,
+                batch_norm: (node.op_type == "BatchNormalization")
+                    .then_some(epsilon.map_or(1e-5, |a| a.f)),
+            };
+            Ok((Box::new(guard), closures))
+        };
     }
     onnx
+}
+
+/// Bounds the results of a model's nodes.
+pub(super) fn bound(model: &mut InferenceModel, most: usize) {
+    for node in &mut model.nodes {
+        if let Some(guard) = node.op.as_op_mut().downcast_mut::<Guard>() {
+            guard.most = most;
+        }
+    }
 }

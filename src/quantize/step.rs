@@ -1,6 +1,6 @@
 //! Functions of one activation that take two values: comparisons with a constant, and functions of those.
 
-use crate::graph::ScalarFn;
+use crate::graph::{ScalarFn, ScalarOp};
 
 /// `above` where `slope·x + shift > 0`, else `below`.
 #[derive(Clone, Copy)]
@@ -84,4 +84,26 @@ pub(super) fn step(f: &ScalarFn) -> Option<Step> {
     };
     let finite = step.above.is_finite() && step.below.is_finite();
     (step.slope != 0.0 && step.above != step.below && finite).then_some(step)
+}
+
+/// Arguments at which a function is what it is on neither side: where something is compared for equality.
+pub(super) fn points(f: &ScalarFn) -> Vec<f64> {
+    let mut found = Vec::new();
+    let mut open = vec![f];
+    while let Some(f) = open.pop() {
+        match f {
+            ScalarFn::X | ScalarFn::Const(_) => {}
+            ScalarFn::Apply(op, g) => {
+                if let (ScalarOp::Abs | ScalarOp::Sign, Some((slope, shift))) = (op, g.affine())
+                    && slope != 0.0
+                {
+                    found.push(-shift / slope);
+                }
+                open.push(g);
+            }
+            ScalarFn::Combine(_, g, h) => open.extend([&**g, &**h]),
+            ScalarFn::Select(c, g, h) => open.extend([&**c, &**g, &**h]),
+        }
+    }
+    found
 }

@@ -6,7 +6,7 @@ use super::staircase::{self, Jumps};
 use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
-use crate::quantize::step::{Step, step};
+use crate::quantize::step::{Step, points, step};
 
 impl Lowering<'_> {
     /// The operand as an accumulator without clamp or window.
@@ -362,9 +362,16 @@ impl Lowering<'_> {
             scale.fill(step);
         }
         let argument = |q: f64| start + step * q;
-        let values: Vec<f64> = (0..=top as u32)
+        let mut values: Vec<f64> = (0..=top as u32)
             .map(|q| f.eval(argument(f64::from(q))))
             .collect();
+        // What is asked to be equal is so up to the argument's rounding.
+        for x in points(f) {
+            let q = ((x - start) / step).round();
+            if (0.0..=top).contains(&q) {
+                values[q as usize] = f.eval(x);
+            }
+        }
         let (all_low, all_high) = extremes(values.iter().copied()).ok_or_else(|| {
             self.shape_error(
                 id,
