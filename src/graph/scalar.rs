@@ -60,21 +60,26 @@ impl ScalarFn {
         }
     }
 
-    /// Arguments that the expression tells from all others: `c` of `|x − c| > 0`.
+    /// Arguments that the expression tells from all others: `c` of `|x − c| > 0`, and of the sign of `x − c`.
     pub(crate) fn points(&self) -> Vec<f64> {
+        let zero = |f: &ScalarFn| {
+            let (slope, shift) = f.affine()?;
+            (slope != 0.0).then_some(-shift / slope)
+        };
         match self {
             ScalarFn::X | ScalarFn::Const(_) => Vec::new(),
-            ScalarFn::Apply(_, f) => f.points(),
+            ScalarFn::Apply(op, f) => {
+                let own = zero(f).filter(|_| *op == ScalarOp::Sign);
+                own.into_iter().chain(f.points()).collect()
+            }
             ScalarFn::Combine(_, f, g) => [f.points(), g.points()].concat(),
             ScalarFn::Select(c, f, g) => {
-                let mut points = [c.points(), f.points(), g.points()].concat();
-                if let ScalarFn::Apply(ScalarOp::Abs, distance) = &**c
-                    && let Some((slope, shift)) = distance.affine()
-                    && slope != 0.0
-                {
-                    points.push(-shift / slope);
-                }
-                points
+                let own = match &**c {
+                    ScalarFn::Apply(ScalarOp::Abs, distance) => zero(distance),
+                    _ => None,
+                };
+                let parts = [c.points(), f.points(), g.points()].concat();
+                own.into_iter().chain(parts).collect()
             }
         }
     }

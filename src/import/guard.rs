@@ -1,8 +1,9 @@
-//! tract's shape rules trust the file: some index a shape, or count up to an axis, without looking at the number of dimensions,
-//! and a length that is not known (it depends on data, or operands contradict each other) is a formula, whose simplification takes
-//! time that grows exponentially with its size.
-//! Every operator is wrapped so that what is known of its operands is looked at first; a lie is an error, instead of memory that
-//! is not the shape's or of 2⁶⁴ steps.
+//! Operators of tract trust the file: some index a shape, or count up to an axis, without looking at the number of dimensions; a
+//! length that is not known (it depends on data, or operands contradict each other) is a formula, whose simplification takes
+//! time that grows exponentially with its size; and all compute what follows from constants at once, however large it is.
+//! Each is wrapped so that what is known of its operands is looked at first, and what is known of its results before they are
+//! computed; a lie is an error, instead of memory that is not the shape's or of 2⁶⁴ steps, and so is a result that no memory
+//! would hold.
 
 use std::sync::LazyLock;
 
@@ -119,6 +120,8 @@ fn terms(length: &TDim, left: usize) -> Option<usize> {
 struct Guard {
     op: Box<dyn InferenceOp>,
     fits: Fits,
+    /// Most elements of a result.
+    most: usize,
     /// `ε`, of a `BatchNormalization`.
     batch_norm: Option<f32>,
 }
@@ -165,7 +168,17 @@ impl InferenceOp for Guard {
         TVec<InferenceFact>,
     )> {
         self.fits.check(&inputs, &outputs)?;
-        self.op.infer_facts(inputs, outputs, observed)
+        let facts = self.op.infer_facts(inputs, outputs, observed)?;
+        for shape in facts.1.iter().filter_map(|f| f.shape.concretize()) {
+            let lengths = shape.iter().map(|d| d.to_usize().unwrap_or(1));
+            let elements = lengths.fold(1usize, usize::saturating_mul);
+            ensure!(
+                elements <= self.most,
+                "a result of {elements} elements; the limit is {}",
+                self.most
+            );
+        }
+        Ok(facts)
     }
 
     fn observe_outlets(
@@ -252,14 +265,20 @@ fn batch_norm(
     Ok(tvec![wire("", Box::new(math::add()), &[scaled, bias])?])
 }
 
+/// Most elements of a result in the body of a loop.
+const MOST: usize = 1 << 26;
+
+/// Operators that tract looks for by their type, and that compute nothing at once.
+const BARE: &[&str] = &["Constant", "If", "Multinomial", "Scan"];
+
 /// tract with its guards.
 pub(super) fn onnx() -> Onnx {
     let mut onnx = TRACT.clone();
-    // Stored values are recognized by their operator; graphs inside nodes consist of guarded operators.
-    let bare = ["Constant", "If", "Loop", "Scan"];
-    let guarded = TRACT.op_register.0.keys();
-    for op in guarded.filter(|op| !bare.contains(&op.as_str())) {
-        onnx.op_register.insert(op, |context, node| {
+    for (op, builder) in &mut onnx.op_register.0 {
+        if BARE.contains(&op.as_str()) {
+            continue;
+        }
+        *builder = |context, node| {
             let build = TRACT.op_register.0.get(&node.op_type);
             let build = build.with_context(|| format!("no operator {}", node.op_type))?;
             let (op, closures) = build(context, node)?;
@@ -267,11 +286,21 @@ pub(super) fn onnx() -> Onnx {
             let guard = Guard {
                 op,
                 fits: Fits::of(node),
+                most: MOST,
                 batch_norm: (node.op_type == "BatchNormalization")
                     .then_some(epsilon.map_or(1e-5, |a| a.f)),
             };
             Ok((Box::new(guard), closures))
-        });
+        };
     }
     onnx
+}
+
+/// Bounds the results of a model's nodes.
+pub(super) fn bound(model: &mut InferenceModel, most: usize) {
+    for node in &mut model.nodes {
+        if let Some(guard) = node.op.as_op_mut().downcast_mut::<Guard>() {
+            guard.most = most;
+        }
+    }
 }

@@ -186,6 +186,9 @@ impl Lowering<'_> {
         }
         let shape = concrete(self, typed, id.into())?;
         if let Some(constants) = constants(&inputs) {
+            if !shape.contains(&0) {
+                self.bound("the number of elements", &shape)?;
+            }
             let results =
                 guarded(|| node.op.eval_out_of_plan(constants)).map_err(|e| self.unsupported(e))?;
             let results = results.ok_or_else(|| self.unsupported("depends on run-time state"))?;

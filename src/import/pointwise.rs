@@ -15,8 +15,18 @@ use crate::graph::{BinaryOp, Op, ScalarFn, ScalarOp};
 /// Most different exponents that are computed for all elements.
 const MAX_EXPONENTS: usize = 4;
 
-/// What infinities in masks become.
-pub(super) const LARGE: f32 = 1e9;
+/// What infinities in masks become, and what is meant as such.
+const LARGE: f32 = 1e9;
+const ENDLESS: f32 = 1e18;
+
+/// A constant of a mask or of a choice.
+pub(super) fn saturated(v: f32) -> f32 {
+    if v.abs() >= ENDLESS {
+        LARGE.copysign(v)
+    } else {
+        v
+    }
+}
 
 /// A binary operator of tract.
 #[derive(Clone, Copy)]
@@ -84,6 +94,18 @@ fn quotient(a: ScalarFn, b: ScalarFn) -> ScalarFn {
         .apply(ScalarOp::Floor)
         .combine(BinaryOp::Mul, sign)
         .combine(BinaryOp::Mul, other)
+}
+
+/// Least and largest number of a type that models may leave: narrow ones, and negative numbers of those without a sign.
+fn bounds(t: DatumType) -> Option<(f64, f64)> {
+    Some(match t {
+        DatumType::U8 => (0.0, 255.0),
+        DatumType::U16 => (0.0, 65_535.0),
+        DatumType::U32 | DatumType::U64 => (0.0, f64::INFINITY),
+        DatumType::I8 => (-128.0, 127.0),
+        DatumType::I16 => (-32_768.0, 32_767.0),
+        _ => return None,
+    })
 }
 
 /// The operator and whether its operands are swapped.
@@ -251,7 +273,12 @@ impl Lowering<'_> {
             return Err(self.unsupported("needs two operands"));
         };
         let (a, b) = if swapped { (b, a) } else { (a, b) };
-        let whole = call.types.iter().all(|t| t.is_integer());
+        // tract makes dimensions of sizes.
+        let integer = |t: &DatumType| t.is_integer() || *t == DatumType::TDim;
+        let whole = call.types.iter().all(integer);
+        if let Binary::Arithmetic(op) = op {
+            self.wraps(op, a, b, call)?;
+        }
         if let (true, Binary::Arithmetic(op @ (BinaryOp::Div | BinaryOp::Pow))) = (whole, op) {
             let uniform = |v: &Value| match v {
                 Value::Constant(t) => t.len() == 1,
@@ -267,18 +294,77 @@ impl Lowering<'_> {
                     "a {what} of integers by other than one constant; cast to floats before"
                 )));
             }
+            let negative = |v: &Value| match v {
+                Value::Constant(t) => self.any_floats(t).is_ok_and(|v| v.iter().any(|v| *v < 0.0)),
+                _ => false,
+            };
+            if op == BinaryOp::Pow && negative(b) {
+                return Err(self.unsupported("a negative power of integers; cast to floats before"));
+            }
         }
         // By type: floats that happen to be whole numbers are divided as floats.
         let op = match op {
             Binary::Arithmetic(BinaryOp::Div) if whole => Binary::Quotient,
             op => op,
         };
-        match (a, b) {
+        let y = match (a, b) {
             (Value::Tensor(a), Value::Tensor(b)) => self.two_tensors(op, a, b, &call.shape),
             (Value::Tensor(a), Value::Constant(c)) => self.with_constant(op, a, c, false, call),
             (Value::Constant(c), Value::Tensor(a)) => self.with_constant(op, a, c, true, call),
             _ => Err(self.unsupported("constants that were not folded")),
+        }?;
+        // Bits that are shifted out are gone.
+        match (op, call.types.first().and_then(|t| bounds(*t))) {
+            (Binary::Arithmetic(BinaryOp::ShiftLeft), Some((_, largest)))
+                if largest.is_finite() =>
+            {
+                let kept =
+                    y.f.clone()
+                        .combine(BinaryOp::BitAnd, ScalarFn::Const(largest));
+                Ok(y.with(kept))
+            }
+            _ => Ok(y),
         }
+    }
+
+    /// Refuses sums and products of types that are so narrow that they may wrap around.
+    fn wraps(&self, op: BinaryOp, a: &Value, b: &Value, call: &Call) -> Result<(), ImportError> {
+        let Some((least, largest)) = call.types.first().and_then(|t| bounds(*t)) else {
+            return Ok(());
+        };
+        // What tract writes out itself stays in range.
+        if !matches!(self.origin.op.as_str(), "Add" | "Sub" | "Mul") {
+            return Ok(());
+        }
+        let range = |v: &Value| match v {
+            Value::Constant(t) => {
+                let values = self.any_floats(t)?;
+                let fold = |(a, b): (f64, f64), v: &f32| (a.min((*v).into()), b.max((*v).into()));
+                Ok(values.iter().fold((f64::INFINITY, f64::NEG_INFINITY), fold))
+            }
+            Value::Tensor(x) if self.is_truth(x) => Ok((0.0, 1.0)),
+            _ => Ok((least, largest.min(1e300))),
+        };
+        let ((a, b), (c, d)) = (range(a)?, range(b)?);
+        let (low, high) = match op {
+            BinaryOp::Add => (a + c, b + d),
+            BinaryOp::Sub => (a - d, b - c),
+            BinaryOp::Mul => {
+                let corners = [a * c, a * d, b * c, b * d];
+                let low = corners.iter().fold(f64::INFINITY, |m, v| m.min(*v));
+                (
+                    low,
+                    corners.iter().fold(f64::NEG_INFINITY, |m, v| m.max(*v)),
+                )
+            }
+            _ => return Ok(()),
+        };
+        if low < least || high > largest {
+            return Err(self.unsupported(
+                "arithmetic of a type that may wrap around; cast to 32-bit integers or floats before",
+            ));
+        }
+        Ok(())
     }
 
     /// `x op c`, or `c op x` with `constant_first`.
@@ -293,7 +379,7 @@ impl Lowering<'_> {
         let mut values = self.any_floats(c)?;
         if let Binary::Arithmetic(BinaryOp::Add) = op {
             // Masks.
-            values.iter_mut().for_each(|v| *v = v.clamp(-LARGE, LARGE));
+            values.iter_mut().for_each(|v| *v = saturated(*v));
         }
         let x = self.broadcast(x, &call.shape)?;
         let x = self.modest(&x)?;

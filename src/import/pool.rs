@@ -124,6 +124,10 @@ impl Lowering<'_> {
     }
 
     pub(super) fn reduce(&mut self, op: &Reduce, call: &Call) -> Result<Lazy, ImportError> {
+        let rounded = ["ReduceL2", "ReduceLogSum", "ReduceLogSumExp"];
+        if rounded.contains(&self.origin.op.as_str()) && call.types.iter().any(|t| t.is_integer()) {
+            return Err(self.unsupported("of integers it is rounded; cast to floats before"));
+        }
         let x = self.first(call)?;
         let dims = x.dims();
         let mut view = Builder::new(&dims);

@@ -1,6 +1,6 @@
 //! The ONNX file: bounds, repairs, names.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use tract_onnx::pb::tensor_shape_proto::{Dimension, dimension};
@@ -72,6 +72,25 @@ pub(super) struct Origin {
 }
 
 impl Origin {
+    fn of(node: &NodeProto, opsets: &HashMap<String, i64>) -> Origin {
+        let domain = domain(node);
+        let version = if domain.is_empty() {
+            opsets.get("").or(opsets.get("ai.onnx"))
+        } else {
+            opsets.get(domain)
+        };
+        let op = if domain.is_empty() {
+            node.op_type.clone()
+        } else {
+            format!("{domain}.{}", node.op_type)
+        };
+        Origin {
+            node: tract_name(node),
+            op,
+            opset: version.copied().unwrap_or(0),
+        }
+    }
+
     /// The refusal of an operator, with what to do instead.
     pub(super) fn refused(&self) -> ImportError {
         let (domain, name) = self.op.rsplit_once('.').unwrap_or(("", &self.op));
@@ -103,6 +122,8 @@ pub(super) struct Model {
     proto: ModelProto,
     /// By the name that tract gives to the node.
     origins: HashMap<String, Origin>,
+    /// Most elements of a tensor.
+    most: usize,
     /// Outputs that were removed because they are texts.
     pub(super) texts: Vec<String>,
 }
@@ -157,6 +178,11 @@ impl Model {
             .map(|o| (o.domain.clone(), o.version))
             .collect();
         let version = opsets.get("").or(opsets.get("ai.onnx")).copied();
+        if let Some(graph) = proto.graph.as_mut() {
+            // What is written out only adds nodes.
+            limit_nodes(graph, options)?;
+            distinct_nodes(graph);
+        }
         super::settle::settle(&mut proto, options, |proto| {
             super::rewrite::inline(proto, version.unwrap_or(13), options.max_nodes);
         });
@@ -170,6 +196,7 @@ impl Model {
                 reason: "the graph has no output".into(),
             });
         }
+        check_operators(graph, &opsets)?;
         repair(graph);
         super::rewrite::repair(graph, version.unwrap_or(13));
         let mut texts = Vec::new();
@@ -194,6 +221,7 @@ impl Model {
         Ok(Model {
             proto,
             origins,
+            most: options.max_elements,
             texts,
         })
     }
@@ -204,8 +232,9 @@ impl Model {
         let onnx = super::guard::onnx()
             .with_ignore_value_info(true)
             .with_ignore_output_types(true);
-        let parsed =
+        let mut parsed =
             guarded(|| onnx.model_for_proto_model(&self.proto)).map_err(|e| self.blame(e))?;
+        super::guard::bound(&mut parsed, self.most);
         guarded(|| parsed.into_typed()).map_err(|e| self.blame(e))
     }
 
@@ -321,6 +350,80 @@ fn repair(graph: &mut GraphProto) {
     graph.node = nodes;
 }
 
+/// The operator set of a node; empty for ONNX's own.
+fn domain(node: &NodeProto) -> &str {
+    match node.domain.as_str() {
+        "ai.onnx" => "",
+        domain => domain,
+    }
+}
+
+fn limit_nodes(graph: &GraphProto, options: &ImportOptions) -> Result<(), ImportError> {
+    limit(
+        &graph.name,
+        "the number of nodes",
+        graph.node.len() as u64,
+        options.max_nodes,
+    )
+}
+
+/// Nodes that share a name lose it, and are called by their results: what a node is written out in is named after it.
+fn distinct_nodes(graph: &mut GraphProto) {
+    let mut seen = HashSet::new();
+    for node in &mut graph.node {
+        if !seen.insert(node.name.clone()) {
+            node.name.clear();
+        }
+    }
+}
+
+/// Refuses operators that are not known. The rewrites and tract go by an operator's name alone: another domain's operator
+/// of the same name may be anything.
+fn check_operators(graph: &GraphProto, opsets: &HashMap<String, i64>) -> Result<(), ImportError> {
+    let built = |domain: &str, name: &str| {
+        operators::find(domain, name)
+            .is_some_and(|o| matches!(o.support, operators::Support::Built { .. }))
+    };
+    for node in &graph.node {
+        let name = node.op_type.as_str();
+        let known = match domain(node) {
+            // ONNX Runtime writes some of its own as ONNX's.
+            "" => operators::find("", name).is_some() || built("com.microsoft", name),
+            // Also here; what is left of them is refused later.
+            "com.microsoft" if matches!(name, "QuantizeLinear" | "DequantizeLinear") => true,
+            domain => built(domain, name),
+        };
+        if !known {
+            let advice = operators::advice(domain(node), name);
+            return Err(Origin::of(node, opsets).unsupported(advice));
+        }
+        for body in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+            check_operators(body, opsets)?;
+        }
+    }
+    Ok(())
+}
+
+/// Refuses graphs in which a name stands for two values: whoever reads it would get either.
+fn check_names(graph: &GraphProto) -> Result<(), ImportError> {
+    let stored: HashSet<&str> = graph.initializer.iter().map(|t| t.name.as_str()).collect();
+    let initial = graph.initializer.iter().map(|t| t.name.as_str());
+    let inputs = graph.input.iter().map(|i| i.name.as_str());
+    let results = graph.node.iter().flat_map(|n| &n.output);
+    let mut seen = HashSet::new();
+    let twice = initial
+        // An initializer may be the default of an input.
+        .chain(inputs.filter(|i| !stored.contains(i)))
+        .chain(results.map(String::as_str))
+        .find(|name| !name.is_empty() && !seen.insert(*name));
+    match twice {
+        Some(name) => Err(ImportError::Malformed {
+            reason: format!("two values have the name \"{name}\""),
+        }),
+        None => Ok(()),
+    }
+}
+
 /// Bounds everything in the file that decides about allocations, and lists the nodes.
 fn check(
     graph: &GraphProto,
@@ -328,12 +431,8 @@ fn check(
     options: &ImportOptions,
     purpose: Purpose,
 ) -> Result<HashMap<String, Origin>, ImportError> {
-    limit(
-        &graph.name,
-        "the number of nodes",
-        graph.node.len() as u64,
-        options.max_nodes,
-    )?;
+    limit_nodes(graph, options)?;
+    check_names(graph)?;
     let known = super::guard::onnx().op_register;
     let mut values: HashMap<&str, &TensorProto> = HashMap::new();
     for tensor in &graph.initializer {
@@ -342,31 +441,20 @@ fn check(
     }
     let mut origins: HashMap<String, Origin> = HashMap::new();
     for node in &graph.node {
-        let own = node.domain.is_empty() || node.domain == "ai.onnx";
-        let version = if own {
-            opsets.get("").or(opsets.get("ai.onnx"))
-        } else {
-            opsets.get(&node.domain)
-        };
-        let op = if own {
-            node.op_type.clone()
-        } else {
-            format!("{}.{}", node.domain, node.op_type)
-        };
-        let origin = Origin {
-            node: tract_name(node),
-            op,
-            opset: version.copied().unwrap_or(0),
-        };
-        let domain = if own { "" } else { node.domain.as_str() };
+        let origin = Origin::of(node, opsets);
         let refused = REFUSED.contains(&node.op_type.as_str())
             || node.domain == "ai.onnx.ml" && REWRITTEN.contains(&node.op_type.as_str());
-        // Weights that are stored as integers fold to floats.
+        // Weights that are stored as integers fold to floats; not those with scales by blocks, which tract does not know.
+        let blocks = node
+            .attribute
+            .iter()
+            .any(|a| a.name == "block_size" && a.i != 0);
         let stored = node.op_type == "DequantizeLinear"
+            && !blocks
             && node.input.iter().all(|i| values.contains_key(i.as_str()));
         let unknown = !known.0.contains_key(&node.op_type);
         if (refused && purpose == Purpose::Lower && !stored) || unknown {
-            return Err(origin.unsupported(operators::advice(domain, &node.op_type)));
+            return Err(origin.unsupported(operators::advice(domain(node), &node.op_type)));
         }
         for attribute in &node.attribute {
             let foreign = attribute.g.is_some() && node.op_type != "Scan";

@@ -24,6 +24,8 @@ use zkinfer_circuits::program::View;
 /// Most steps of a loop, and most nodes that unrolling may make tract's nodes into.
 const MAX_STEPS: usize = 1024;
 const MAX_NODES: usize = 50_000;
+/// Most of all loops together.
+const MAX_UNROLLED: usize = 4 * MAX_NODES;
 
 fn applied(x: Lazy, op: ScalarOp) -> Lazy {
     let f = x.f.clone().apply(op);
@@ -195,6 +197,12 @@ impl Lowering<'_> {
         if steps > MAX_STEPS || nodes > MAX_NODES {
             return Err(self.unsupported(format!(
                 "a loop of {steps} steps, {nodes} operations; limits are {MAX_STEPS} and {MAX_NODES}"
+            )));
+        }
+        self.unrolled += nodes;
+        if self.unrolled > MAX_UNROLLED {
+            return Err(self.unsupported(format!(
+                "loops of more than {MAX_UNROLLED} operations together"
             )));
         }
         let mut states = Vec::new();

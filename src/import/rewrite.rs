@@ -71,6 +71,22 @@ fn decode(tensor: &TensorProto) -> Option<Known> {
     })
 }
 
+/// Most elements of a tensor of which more than the shape is looked at.
+const LOOKED_AT: i64 = 1 << 16;
+
+/// What is known of a stored tensor; of a large one its shape.
+fn known(tensor: &TensorProto) -> Option<Known> {
+    let len = tensor.dims.iter().fold(1i64, |p, &d| p.saturating_mul(d));
+    if len <= LOOKED_AT {
+        return decode(tensor);
+    }
+    Some(Known {
+        values: Vec::new(),
+        dims: tensor.dims.clone(),
+        data_type: tensor.data_type,
+    })
+}
+
 /// New nodes and constants in place of one node.
 struct Writer<'a> {
     name: String,
@@ -84,8 +100,8 @@ struct Writer<'a> {
 impl Writer<'_> {
     fn fresh(&mut self) -> String {
         self.count += 1;
-        // tract appends `.part` in the same way; errors strip it.
-        format!("{}.{}", self.name, self.count)
+        // tract appends `.part` in the same way; errors strip it. No exporter writes a tilde.
+        format!("{}.~{}", self.name, self.count)
     }
 
     /// A constant of floats.
@@ -256,6 +272,7 @@ pub(super) type Texts = Vec<String>;
 /// Writes out what tract would compute differently from ONNX, or not at all.
 pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
     stored::drop_casts(graph);
+    stored::whole_casts(graph);
     stored::sequences(graph, opset);
     each_node(graph, opset, |node, writer| {
         let cells = matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN");
@@ -269,38 +286,24 @@ pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
 pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
     traversal::rewrite(graph, opset);
-    let mut known: HashMap<String, Known> = HashMap::new();
+    let mut stored: HashMap<String, Known> = HashMap::new();
     for tensor in &graph.initializer {
-        known.extend(decode(tensor).map(|k| (tensor.name.clone(), k)));
+        stored.extend(known(tensor).map(|k| (tensor.name.clone(), k)));
     }
     for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
         let tensor = attribute(node, "value").and_then(|a| a.t.as_ref());
-        if let (Some(k), Some(name)) = (tensor.and_then(decode), node.output.first()) {
-            known.insert(name.clone(), k);
+        if let (Some(k), Some(name)) = (tensor.and_then(known), node.output.first()) {
+            stored.insert(name.clone(), k);
         }
     }
-    let mut readers: HashMap<String, Vec<String>> = HashMap::new();
-    for node in &graph.node {
-        for input in &node.input {
-            readers
-                .entry(input.clone())
-                .or_default()
-                .push(node.op_type.clone());
-        }
-    }
-    for output in &graph.output {
-        readers
-            .entry(output.name.clone())
-            .or_default()
-            .push("output".into());
-    }
+    let left_out = integers::left_out(graph);
     let mut texts = Vec::new();
     each_node(graph, opset, |node, writer| {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             rewrite(body, opset);
         }
         match node.op_type.as_str() {
-            _ if node.domain == "com.microsoft" => contrib::rewrite(node, writer, &known),
+            _ if node.domain == "com.microsoft" => contrib::rewrite(node, writer, &stored),
             "QuantizeLinear"
             | "DequantizeLinear"
             | "QLinearConv"
@@ -308,7 +311,7 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             | "ConvInteger"
             | "MatMulInteger"
             | "DynamicQuantizeLinear"
-            | "Pad" => integers::rewrite(node, writer, &mut known, &readers),
+            | "Pad" => integers::rewrite(node, writer, &mut stored, &left_out),
             "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
                 trees::rewrite(node, writer, &mut texts)
             }

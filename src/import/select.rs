@@ -5,7 +5,7 @@ use tract_onnx::tract_core::ops::array::Topk;
 
 use super::ImportError;
 use super::lower::Call;
-use super::pointwise::{LARGE, spread};
+use super::pointwise::{saturated, spread};
 use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
 use super::view::Builder;
 use crate::graph::{Activation, BinaryOp, Op, ScalarFn};
@@ -88,7 +88,7 @@ impl Lowering<'_> {
         if values.iter().any(|v| v.is_nan()) {
             return Err(self.unsupported("a constant holds NaN"));
         }
-        Ok(values.iter().map(|v| v.clamp(-LARGE, LARGE)).collect())
+        Ok(values.iter().map(|v| saturated(*v)).collect())
     }
 
     /// A value as a tensor of the result's shape.

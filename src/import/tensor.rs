@@ -84,6 +84,8 @@ pub(super) struct Lowering<'a> {
     /// Per node: whether all its values are zero or one.
     pub(super) truths: Vec<bool>,
     pub(super) ties: Ties,
+    /// Nodes that loops were unrolled to.
+    pub(super) unrolled: usize,
 }
 
 /// Whether a function of truths (or of anything) is zero or one.
@@ -176,6 +178,7 @@ impl<'a> Lowering<'a> {
             whole: Vec::new(),
             truths: Vec::new(),
             ties: Ties::default(),
+            unrolled: 0,
         }
     }
 

@@ -47,6 +47,8 @@ pub(super) struct Lowering<'a> {
     /// How states of loops were represented the last time, and are now.
     states: States,
     seen: HashMap<Tie, state::Seen>,
+    /// A first state that later states' integers do not reach.
+    misfit: Option<NodeId>,
 }
 
 /// The quantized model at `2^bits` integers a cell. States of loops are represented alike at every step, which takes a few rounds.
@@ -133,6 +135,7 @@ impl<'a> Lowering<'a> {
             chained: options.inputs.clone(),
             functions: Vec::new(),
             seen: Self::state_ties(graph),
+            misfit: None,
             states,
         }
     }
@@ -172,6 +175,12 @@ impl<'a> Lowering<'a> {
             });
         }
         let states = self.found_states();
+        if let Some(id) = self.misfit.filter(|_| states == self.states) {
+            return Err(QuantizeError::Unsupported {
+                layer: self.graph.nodes[id].name.clone(),
+                reason: "a loop's first state is a constant that is outside of what its later states are; give it as an input of the model",
+            });
+        }
         let mut model = self.network.finish(nodes);
         model.inputs = inputs;
         model.outputs = outputs;

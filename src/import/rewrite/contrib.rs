@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::integers::{Grid, dequantize, grid, limits, quantize};
-use super::{Known, Writer, attribute, recurrent, text};
+use super::{Known, Writer, attribute, int, recurrent, text};
 
 /// Attributes of pooling that ONNX has, too.
 const POOLING: &[&str] = &[
@@ -95,7 +95,15 @@ pub(super) fn rewrite(
             let attributes = match op {
                 "QLinearLeakyRelu" => of.attributes(&["alpha"]),
                 "QLinearAveragePool" => of.attributes(POOLING),
-                "QLinearSoftmax" => of.attributes(&["axis"]),
+                "QLinearSoftmax" => {
+                    // Its default is not ONNX's, and it has a version of its own: up to 12 all axes from `axis` on are one.
+                    let axis = attribute(node, "axis").map_or(-1, |a| a.i);
+                    let version = attribute(node, "opset").map_or(w.opset, |a| a.i);
+                    if axis != -1 && (version < 13) != (w.opset < 13) {
+                        return None;
+                    }
+                    vec![int("axis", axis)]
+                }
                 "QLinearReduceMean" if w.opset < 18 => of.attributes(&["axes", "keepdims"]),
                 "QLinearReduceMean" => return None,
                 _ => Vec::new(),
@@ -113,6 +121,20 @@ pub(super) fn rewrite(
         "QGemm" => gemm(&of, w),
         "FusedMatMul" => matmul(&of, w),
         "DynamicQuantizeLSTM" => lstm(&of, w),
+        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization"
+            if attribute(node, "epsilon").is_none() =>
+        {
+            // tract's default is another one.
+            let mut node = node.clone();
+            node.attribute.push(AttributeProto {
+                name: "epsilon".into(),
+                r#type: 1,
+                f: 1e-12,
+                ..AttributeProto::default()
+            });
+            w.nodes.push(node);
+            Some(())
+        }
         "Gelu" | "BiasGelu" | "FastGelu" | "QuickGelu" => gelu(&of, w),
         op @ ("FusedConv" | "FusedGemm") => {
             let kept = node.attribute.iter();
@@ -139,20 +161,19 @@ fn gemm(of: &Operands, w: &mut Writer) -> Option<()> {
     if of.name(6).is_some() {
         let bias = of.known(6)?;
         let (left, right) = (of.known(1)?.values.first()?, &of.known(4)?.values);
-        let step = |i: usize| {
-            if right.len() == 1 {
-                Some(right[0])
-            } else {
-                right.get(i).copied()
-            }
-        };
+        // A scale per column, where the bias has columns.
+        let (columns, dims) = (right.len(), bias.dims.as_slice());
+        if columns > 1 && dims.last().copied() != i64::try_from(columns).ok() {
+            return None;
+        }
+        let step = |i: usize| right.get(i % columns.max(1)).copied();
         let values = bias.values.iter().enumerate();
         let values: Option<Vec<f32>> = values
             .map(|(i, b)| Some((b * left * step(i)? * f64::from(alpha)) as f32))
             .collect();
-        let values = values?;
-        let len = values.len();
-        operands.push(w.floats(values, &[len]));
+        let dims = dims.iter().map(|&d| usize::try_from(d).ok());
+        let dims: Vec<usize> = dims.collect::<Option<_>>()?;
+        operands.push(w.floats(values?, &dims));
     }
     let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
     let sum = w.op_with(
@@ -297,7 +318,13 @@ fn matmul(of: &Operands, w: &mut Writer) -> Option<()> {
         s: equation.into_bytes(),
         ..AttributeProto::default()
     };
-    let product = w.op_with("Einsum", &[of.name(0)?, of.name(1)?], vec![equation]);
+    let operands: [&str; 2] = [of.name(0)?, of.name(1)?];
+    let plain = ["transA", "transB", "transBatchA", "transBatchB"];
+    let product = if plain.into_iter().any(set) {
+        w.op_with("Einsum", &operands, vec![equation])
+    } else {
+        w.op("MatMul", &operands)
+    };
     let alpha = attribute(of.node, "alpha").map_or(1.0, |a| a.f);
     let alpha = w.floats(vec![alpha], &[]);
     w.node(

@@ -11,6 +11,9 @@ use super::{Known, attribute, decode, int, loops, name_of};
 /// Most nodes that one scalar depends on.
 const DEEP: usize = 64;
 
+/// Whole numbers up to here are the same in every type that is followed.
+const EXACT: f64 = 16_777_216.0;
+
 /// A state that is `first + step · round`.
 struct Counter {
     /// Which of the loop's states.
@@ -21,7 +24,8 @@ struct Counter {
 }
 
 struct Scalars<'g> {
-    values: HashMap<&'g str, f64>,
+    /// Constants, and whether each is a number without a dimension.
+    values: HashMap<&'g str, (f64, bool)>,
     producers: HashMap<&'g str, &'g NodeProto>,
     /// `first`, `step` by name.
     moving: HashMap<&'g str, (f64, f64)>,
@@ -29,24 +33,46 @@ struct Scalars<'g> {
 
 fn single(known: &Known) -> Option<f64> {
     match known.values.as_slice() {
-        [v] => Some(*v),
+        // Bytes wrap around.
+        [v] if !matches!(known.data_type, 2 | 3) => Some(*v),
+        _ => None,
+    }
+}
+
+fn scalar(known: &Known) -> Option<(f64, bool)> {
+    Some((single(known)?, known.dims.is_empty()))
+}
+
+/// A number after a cast, in types in which it is exact.
+fn cast(node: &NodeProto, v: f64) -> Option<f64> {
+    match attribute(node, "to")?.i {
+        1 | 11 if v.abs() <= EXACT => Some(v),
+        6 | 7 if v.abs() <= EXACT => Some(v.trunc()),
+        9 => Some(f64::from(u8::from(v != 0.0))),
         _ => None,
     }
 }
 
 impl<'g> Scalars<'g> {
     fn of(body: &'g GraphProto, outside: &'g HashMap<String, Known>) -> Self {
-        let mut values: HashMap<&str, f64> = (outside.iter())
-            .filter_map(|(name, k)| Some((name.as_str(), single(k)?)))
+        let mut values: HashMap<&str, (f64, bool)> = (outside.iter())
+            .filter_map(|(name, k)| Some((name.as_str(), scalar(k)?)))
             .collect();
+        // What the body calls the same is another value.
+        let inputs = body.input.iter().map(|i| i.name.as_str());
+        let results = body.node.iter().flat_map(|n| &n.output);
+        for name in inputs.chain(results.map(String::as_str)) {
+            values.remove(name);
+        }
         let own = body.initializer.iter().map(|t| (t.name.as_str(), t));
-        let constants = body.node.iter().filter_map(|n| {
+        let constants = body.node.iter().filter(|n| n.op_type == "Constant");
+        let constants = constants.filter_map(|n| {
             let tensor = attribute(n, "value")?.t.as_ref()?;
             Some((n.output.first()?.as_str(), tensor))
         });
         values.extend(
             own.chain(constants)
-                .filter_map(|(name, t)| Some((name, single(&decode(t)?)?))),
+                .filter_map(|(name, t)| Some((name, scalar(&decode(t)?)?))),
         );
         let outputs = |n: &'g NodeProto| n.output.iter().map(move |o| (o.as_str(), n));
         Scalars {
@@ -56,16 +82,18 @@ impl<'g> Scalars<'g> {
         }
     }
 
-    /// The name behind copies and casts.
+    /// The name behind copies and casts between integers.
     fn source(&self, mut name: &'g str) -> &'g str {
+        let same = |n: &NodeProto| {
+            let whole = attribute(n, "to").is_some_and(|a| matches!(a.i, 6 | 7));
+            n.op_type == "Identity" || (n.op_type == "Cast" && whole)
+        };
         for _ in 0..DEEP {
             match self.producers.get(name) {
-                Some(n) if matches!(n.op_type.as_str(), "Identity" | "Cast") => {
-                    match n.input.first() {
-                        Some(input) => name = input,
-                        None => break,
-                    }
-                }
+                Some(n) if same(n) => match n.input.first() {
+                    Some(input) => name = input,
+                    None => break,
+                },
                 _ => break,
             }
         }
@@ -84,15 +112,17 @@ impl<'g> Scalars<'g> {
             "Add" if b == before => a,
             _ => return None,
         };
-        self.values.get(other).copied()
+        // A step with a dimension gives the state one.
+        let (step, single) = *self.values.get(other)?;
+        single.then_some(step)
     }
 
-    /// A scalar in a round.
+    /// A scalar in a round, if it is the same whatever type it has.
     fn value(&self, name: &str, round: i64, depth: &mut usize) -> Option<f64> {
         if let Some(&(first, step)) = self.moving.get(name) {
             return Some(first + step * round as f64);
         }
-        if let Some(&v) = self.values.get(name) {
+        if let Some(&(v, _)) = self.values.get(name) {
             return Some(v);
         }
         *depth = depth.checked_sub(1)?;
@@ -101,8 +131,14 @@ impl<'g> Scalars<'g> {
             .map(|i| self.value(i, round, depth))
             .collect();
         let truth = |t: bool| Some(f64::from(u8::from(t)));
-        match (node.op_type.as_str(), operands?.as_slice()) {
-            ("Identity" | "Cast", [a]) => Some(*a),
+        let operands = operands?;
+        let exact = |v: &f64| v.fract() == 0.0 && v.abs() <= EXACT;
+        if matches!(node.op_type.as_str(), "Add" | "Sub" | "Mul") && !operands.iter().all(exact) {
+            return None;
+        }
+        let value: Option<f64> = match (node.op_type.as_str(), operands.as_slice()) {
+            ("Identity", [a]) => Some(*a),
+            ("Cast", [a]) => cast(node, *a),
             ("Not", [a]) => truth(*a == 0.0),
             ("Add", [a, b]) => Some(a + b),
             ("Sub", [a, b]) => Some(a - b),
@@ -115,7 +151,8 @@ impl<'g> Scalars<'g> {
             ("And", [a, b]) => truth(*a != 0.0 && *b != 0.0),
             ("Or", [a, b]) => truth(*a != 0.0 || *b != 0.0),
             _ => None,
-        }
+        };
+        value.filter(|v| v.abs() <= EXACT)
     }
 }
 
@@ -124,6 +161,7 @@ fn counted(
     node: &NodeProto,
     body: &GraphProto,
     outside: &HashMap<String, Known>,
+    room: &mut usize,
 ) -> Option<(Vec<Counter>, i64)> {
     let states = node.input.len().checked_sub(2)?;
     if body.input.len() != states + 2 || body.output.len() < states + 1 {
@@ -167,7 +205,8 @@ fn counted(
             continue;
         };
         let whole = value.fract() == 0.0 && step.fract() == 0.0;
-        if whole && matches!(first.data_type, 6 | 7) && value.abs().max(step.abs()) < 1e9 {
+        let reach = value.abs() + step.abs() * (loops::ROUNDS + 1) as f64;
+        if whole && matches!(first.data_type, 6 | 7) && reach < f64::from(i32::MAX) {
             scalars.moving.insert(before, (value, step));
             counters.push(Counter {
                 state,
@@ -179,7 +218,10 @@ fn counted(
     }
     let going = &body.output[0].name;
     for round in 0..most {
-        if scalars.value(going, round, &mut DEEP.clone())? == 0.0 {
+        let mut left = DEEP;
+        let value = scalars.value(going, round, &mut left)?;
+        *room = room.checked_sub(DEEP - left + 1)?;
+        if value == 0.0 {
             return Some((counters, round + 1));
         }
     }
@@ -195,14 +237,16 @@ fn whole(name: String, value: i64) -> TensorProto {
     }
 }
 
-/// Replaces what counts. What the loop's last states are, where they are constants, goes to `constants`.
+/// Replaces what counts. What the loop's last states are, where they are constants, goes to `constants`. `room` is how many
+/// scalars may still be computed.
 pub(super) fn rewrite(
     node: &mut NodeProto,
     outside: &HashMap<String, Known>,
     constants: &mut Vec<TensorProto>,
+    room: &mut usize,
 ) -> Option<()> {
     let body = attribute(node, "body")?.g.as_ref()?;
-    let (counters, rounds) = counted(node, body, outside)?;
+    let (counters, rounds) = counted(node, body, outside, room)?;
     if counters.is_empty() || rounds > loops::ROUNDS {
         return None;
     }

@@ -13,6 +13,10 @@ use super::{Known, Writer, attribute, counters, decode, int, loops};
 const DEPTH: usize = 16;
 /// Most bytes of constants in bodies, copies included.
 const BYTES: usize = 1 << 28;
+/// Most scalars that are computed to find the lengths of loops.
+const SCALARS: usize = 1 << 22;
+/// What a name costs of [`BYTES`].
+const NAME: usize = 256;
 /// Most steps of a loop.
 const STEPS: i64 = 1024;
 
@@ -41,7 +45,7 @@ pub(in crate::import) fn inline(model: &mut ModelProto, opset: i64, limit: usize
     }
     let mut known: HashMap<String, Known> = HashMap::new();
     for tensor in &graph.initializer {
-        known.extend(decode(tensor).map(|k| (tensor.name.clone(), k)));
+        known.extend(super::known(tensor).map(|k| (tensor.name.clone(), k)));
     }
     let mut inliner = Inliner {
         functions: &functions,
@@ -53,10 +57,11 @@ pub(in crate::import) fn inline(model: &mut ModelProto, opset: i64, limit: usize
     };
     let mut out = Vec::with_capacity(graph.node.len());
     let mut scalars = loops::scalars(graph);
+    let mut room = SCALARS;
     for mut node in std::mem::take(&mut graph.node) {
         if node.op_type == "Loop" && node.domain.is_empty() {
             let mut counted = Vec::new();
-            if counters::rewrite(&mut node, &known, &mut counted).is_some() {
+            if counters::rewrite(&mut node, &known, &mut counted, &mut room).is_some() {
                 for tensor in counted {
                     known.extend(decode(&tensor).map(|k| (tensor.name.clone(), k)));
                     scalars.extend(loops::scalar(&tensor).map(|v| (tensor.name.clone(), v)));
@@ -111,7 +116,7 @@ impl Inliner<'_> {
             if node.op_type == "Constant"
                 && let Some(k) = attribute(&node, "value")
                     .and_then(|a| a.t.as_ref())
-                    .and_then(decode)
+                    .and_then(super::known)
                 && let Some(name) = node.output.first()
             {
                 known.insert(name.clone(), k);
@@ -220,18 +225,21 @@ impl Inliner<'_> {
                             ..given.clone()
                         }
                     }
-                    // Left out: the operator's own default.
-                    None => attribute.name = String::new(),
+                    // Left out: the operator's own default. Defaults of the function's own are not read.
+                    None if function.attribute.contains(&reference) => {
+                        attribute.name = String::new();
+                    }
+                    None => return None,
                 }
             }
             inner.attribute.retain(|a| !a.name.is_empty());
         }
-        for (formal, actual) in function.output.iter().zip(&node.output) {
+        for (i, (formal, actual)) in function.output.iter().zip(&node.output).enumerate() {
             if names.get(formal) != Some(actual) && !actual.is_empty() {
                 nodes.push(identity(
                     names.get(formal)?,
                     actual,
-                    format!("{prefix}.out"),
+                    format!("{prefix}.out{i}"),
                 ));
             }
         }
@@ -254,14 +262,10 @@ impl Inliner<'_> {
         let prefix = super::name_of(node);
         let mut names = HashMap::new();
         let mut nodes = self.body(&prefix, graph, &mut names)?;
-        for (result, y) in graph
-            .output
-            .iter()
-            .zip(&node.output)
-            .filter(|(_, y)| !y.is_empty())
-        {
+        let results = graph.output.iter().zip(&node.output).enumerate();
+        for (i, (result, y)) in results.filter(|(_, (_, y))| !y.is_empty()) {
             let x = names.get(&result.name).unwrap_or(&result.name);
-            nodes.push(identity(x, y, format!("{prefix}.out")));
+            nodes.push(identity(x, y, format!("{prefix}.out{i}")));
         }
         Some(nodes)
     }
@@ -313,6 +317,8 @@ impl Inliner<'_> {
             let number = format!("{prefix}.step{step}");
             self.constants
                 .push(constant(&number, 7, vec![step], Vec::new()));
+            self.room = self.room.checked_sub(1)?;
+            self.bytes = self.bytes.checked_sub(NAME * shared.len())?;
             // Constants of the body are the same in all steps.
             let mut names = shared.clone();
             let inputs = graph.input.iter().map(|i| i.name.clone());
@@ -338,7 +344,7 @@ impl Inliner<'_> {
             .filter(|(_, y)| !y.is_empty());
         for (i, y) in results {
             if let Some(x) = current.get(i) {
-                nodes.push(identity(x, y, format!("{prefix}.out")));
+                nodes.push(identity(x, y, format!("{prefix}.out{i}")));
                 continue;
             }
             // [step][…]
@@ -372,7 +378,7 @@ impl Inliner<'_> {
                 nodes.push(node);
             }
             nodes.push(NodeProto {
-                name: format!("{prefix}.stack"),
+                name: format!("{prefix}.stack{i}"),
                 op_type: "Concat".into(),
                 input: stacked,
                 output: vec![y.clone()],

@@ -1,8 +1,8 @@
 //! Quantized operators in floats: `q = clip(round(x/s) + z)` stays a rounding and a clamp, `(q − z)·s` is affine.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
-use tract_onnx::pb::NodeProto;
+use tract_onnx::pb::{GraphProto, NodeProto};
 
 use super::{Known, Writer, attribute};
 
@@ -28,7 +28,7 @@ pub(super) fn grid(
     shape: Option<(usize, usize)>,
 ) -> Option<Grid> {
     let len = scale.values.len();
-    if scale.values.iter().any(|s| !s.is_finite() || *s <= 0.0) {
+    if len == 0 || scale.values.iter().any(|s| !s.is_finite() || *s <= 0.0) {
         return None;
     }
     let zero = match zero {
@@ -75,12 +75,132 @@ pub(super) fn quantize(w: &mut Writer, x: &str, y: &str, grid: &Grid, (low, high
     w.node("Min", &[&x, &high], y, Vec::new());
 }
 
+/// Who reads what in a graph.
+struct Readers<'g> {
+    of: HashMap<&'g str, Vec<&'g NodeProto>>,
+    /// What the graph's caller or graphs inside nodes read.
+    seen: HashSet<&'g str>,
+}
+
+impl<'g> Readers<'g> {
+    fn of(graph: &'g GraphProto) -> Self {
+        let mut of: HashMap<&str, Vec<&NodeProto>> = HashMap::new();
+        let mut seen: HashSet<&str> = graph.output.iter().map(|o| o.name.as_str()).collect();
+        for node in &graph.node {
+            for input in &node.input {
+                of.entry(input).or_default().push(node);
+            }
+            let mut open: Vec<&GraphProto> =
+                node.attribute.iter().filter_map(|a| a.g.as_ref()).collect();
+            while let Some(body) = open.pop() {
+                seen.extend(body.output.iter().map(|o| o.name.as_str()));
+                for node in &body.node {
+                    seen.extend(node.input.iter().map(String::as_str));
+                    open.extend(node.attribute.iter().filter_map(|a| a.g.as_ref()));
+                }
+            }
+        }
+        Readers { of, seen }
+    }
+
+    /// The nodes that read a value, if they are all that see it.
+    fn all(&self, name: &str) -> Option<&[&'g NodeProto]> {
+        let readers = self.of.get(name).map_or(&[][..], Vec::as_slice);
+        (!self.seen.contains(name)).then_some(readers)
+    }
+
+    /// The other factor and the result of a product of two.
+    fn factor(node: &'g NodeProto, one: &str) -> Option<(&'g str, &'g str)> {
+        match (
+            node.op_type.as_str(),
+            node.input.as_slice(),
+            node.output.as_slice(),
+        ) {
+            ("Mul", [a, b], [y]) if a == one && b != one => Some((b, y)),
+            ("Mul", [a, b], [y]) if b == one && a != one => Some((a, y)),
+            _ => None,
+        }
+    }
+
+    /// Whether a `DynamicQuantizeLinear` can be left out: its integers are read by products that subtract its zero point, and
+    /// what comes of each is multiplied by its scale once.
+    fn is_idle(&self, node: &NodeProto) -> Option<()> {
+        let [y, scale, zero] = node.output.as_slice() else {
+            return None;
+        };
+        let mut products: HashSet<&str> = HashSet::new();
+        let mut open = Vec::new();
+        for reader in self.all(y)?.iter().chain(self.all(zero)?) {
+            let at = |name: &String| -> Vec<usize> {
+                let inputs = reader.input.iter().enumerate();
+                inputs
+                    .filter(|(_, i)| *i == name)
+                    .map(|(at, _)| at)
+                    .collect()
+            };
+            let integer = matches!(reader.op_type.as_str(), "MatMulInteger" | "ConvInteger");
+            let subtracts =
+                matches!((&at(y)[..], &at(zero)[..]), ([a], [b]) if *a < 2 && *b == a + 2);
+            if !integer || !subtracts {
+                return None;
+            }
+            open.extend(reader.output.first().map(String::as_str));
+        }
+        while let Some(product) = open.pop() {
+            products.insert(product);
+            for reader in self.all(product)?.iter().filter(|r| r.op_type == "Cast") {
+                open.extend(reader.output.first().map(String::as_str));
+            }
+        }
+        // The scale, and what it is multiplied by before the products are.
+        let mut scales: Vec<&str> = vec![scale];
+        for reader in self.all(scale)? {
+            let (other, result) = Readers::factor(reader, scale)?;
+            if !products.contains(other) {
+                scales.push(result);
+            }
+        }
+        for scale in scales.iter().skip(1) {
+            for reader in self.all(scale)? {
+                let (other, _) = Readers::factor(reader, scale)?;
+                products.contains(other).then_some(())?;
+            }
+        }
+        for product in products {
+            for reader in self.all(product)?.iter().filter(|r| r.op_type != "Cast") {
+                let (other, _) = Readers::factor(reader, product)?;
+                scales.contains(&other).then_some(())?;
+            }
+        }
+        Some(())
+    }
+}
+
+/// `DynamicQuantizeLinear`s that can be left out, by the names of their integers.
+pub(super) fn left_out(graph: &GraphProto) -> HashSet<String> {
+    let dynamic = |n: &&NodeProto| n.op_type == "DynamicQuantizeLinear";
+    if !graph.node.iter().any(|n| dynamic(&n)) {
+        return HashSet::new();
+    }
+    let readers = Readers::of(graph);
+    let idle = graph
+        .node
+        .iter()
+        .filter(dynamic)
+        .filter(|n| readers.is_idle(n).is_some());
+    idle.filter_map(|n| n.output.first().cloned()).collect()
+}
+
 pub(super) fn rewrite(
     node: &NodeProto,
     w: &mut Writer,
     known: &mut HashMap<String, Known>,
-    readers: &HashMap<String, Vec<String>>,
+    left_out: &HashSet<String>,
 ) -> Option<()> {
+    // Scales by blocks.
+    if attribute(node, "block_size").is_some_and(|a| a.i != 0) {
+        return None;
+    }
     let y = node.output.first()?.clone();
     let input = |i: usize| node.input.get(i).filter(|n| !n.is_empty());
     let get =
@@ -94,7 +214,13 @@ pub(super) fn rewrite(
     match node.op_type.as_str() {
         "QuantizeLinear" => {
             let (scale, zero) = (get(known, 1)?, zero(known, 2)?);
-            let range = limits(zero.as_ref().map_or(2, |z| z.data_type))?;
+            let given = attribute(node, "output_dtype").map_or(0, |a| a.i);
+            let given = if given == 0 {
+                2
+            } else {
+                i32::try_from(given).ok()?
+            };
+            let range = limits(zero.as_ref().map_or(given, |z| z.data_type))?;
             let grid = grid(&scale, zero.as_ref(), None)?;
             quantize(w, input(0)?, &y, &grid, range);
         }
@@ -184,20 +310,11 @@ pub(super) fn rewrite(
         }
         "DynamicQuantizeLinear" => {
             // Eight bits with a scale that depends on the sample: left out, which is nearer to the model before it was
-            // quantized. Only where nobody sees the integers.
-            let integers = ["MatMulInteger", "ConvInteger"];
-            let hidden = |name: &String| {
-                let readers = readers.get(name).map(Vec::as_slice).unwrap_or_default();
-                readers.iter().all(|r| integers.contains(&r.as_str()))
-            };
+            // quantized.
             let [_, scale, zero] = node.output.as_slice() else {
                 return None;
             };
-            if !hidden(&y)
-                || readers
-                    .get(scale)
-                    .is_some_and(|r| r.iter().any(|r| r != "Mul"))
-            {
+            if !left_out.contains(&y) {
                 return None;
             }
             w.node("Identity", &[input(0)?], &y, Vec::new());

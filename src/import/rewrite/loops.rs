@@ -50,16 +50,18 @@ pub(super) const ROUNDS: i64 = 1024;
 
 /// Whether a value is always true in the body, given that the condition that comes in is.
 fn always(graph: &GraphProto, name: &str, condition: &str) -> bool {
+    let known = scalars(graph);
+    let results = graph
+        .node
+        .iter()
+        .filter_map(|n| Some((n.output.first()?.as_str(), n)));
+    let producers: HashMap<&str, &NodeProto> = results.collect();
     let mut name = name;
     for _ in 0..=graph.node.len() {
-        if name == condition || scalars(graph).get(name) == Some(&1) {
+        if name == condition || known.get(name) == Some(&1) {
             return true;
         }
-        let source = graph
-            .node
-            .iter()
-            .find(|n| n.output.first().is_some_and(|o| o == name));
-        match source {
+        match producers.get(name) {
             Some(n) if matches!(n.op_type.as_str(), "Identity" | "Cast") && n.input.len() == 1 => {
                 name = &n.input[0];
             }

@@ -37,6 +37,10 @@ pub(super) fn lp_pool(node: &NodeProto, w: &mut Writer) -> Option<()> {
     let size = kernel.iter().try_fold(1i64, |p, &k| p.checked_mul(k));
     let size = size.filter(|s| (1..1 << 20).contains(s))?;
     let p = attribute(node, "p").map_or(2, |a| a.i);
+    // Windows over the edge are averages of fewer.
+    if attribute(node, "ceil_mode").is_some_and(|a| a.i != 0) {
+        return None;
+    }
     // Roots of sums over areas are too coarse next to zero.
     if !(1..=8).contains(&p) || (p > 1 && kernel.len() > 1) {
         return None;

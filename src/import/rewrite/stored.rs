@@ -3,14 +3,14 @@
 
 use std::collections::HashMap;
 
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-use super::{Writer, attribute, decode, each_node, ints};
+use super::{Writer, attribute, each_node, ints, name_of};
 
 /// Stored 64-bit integers of the graph, by name, and whether each is a single number without a dimension.
 fn integers(graph: &GraphProto) -> HashMap<String, (Vec<i64>, bool)> {
     let whole = |tensor| {
-        let known = decode(tensor).filter(|k| k.data_type == 7)?;
+        let known = super::known(tensor).filter(|k| k.data_type == 7)?;
         let values = known.values.iter().map(|&v| v as i64).collect();
         Some((values, known.dims.is_empty()))
     };
@@ -39,6 +39,29 @@ pub(super) fn drop_casts(graph: &mut GraphProto) {
         if same && node.input.len() == 1 && stored.contains_key(&node.input[0]) {
             node.op_type = "Identity".into();
             node.attribute.clear();
+        }
+    }
+}
+
+/// tract makes dimensions of what is cast to 64-bit integers, and divides those like real numbers. A cast to the type of
+/// another integer is one to integers.
+pub(super) fn whole_casts(graph: &mut GraphProto) {
+    for node in &mut graph.node {
+        for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
+            whole_casts(body);
+        }
+        let whole = node.op_type == "Cast" && attribute(node, "to").is_some_and(|a| a.i == 7);
+        if whole && node.input.len() == 1 {
+            let like = format!("{}.~like", name_of(node));
+            node.op_type = "CastLike".into();
+            node.attribute.clear();
+            node.input.push(like.clone());
+            graph.initializer.push(TensorProto {
+                name: like,
+                data_type: 7,
+                int64_data: vec![0],
+                ..TensorProto::default()
+            });
         }
     }
 }
@@ -100,7 +123,10 @@ fn slice(
                 position
             };
             let position = usize::try_from(position).ok()?;
-            let sum = |s: &[i64]| s.iter().try_fold(0i64, |a, &b| a.checked_add(b.max(0)));
+            let sum = |s: &[i64]| {
+                let mut all = s.iter().map(|&b| (b >= 0).then_some(b));
+                all.try_fold(0i64, |a, b| a.checked_add(b?))
+            };
             (
                 sum(&sizes[..position.min(sizes.len())])?,
                 sum(sizes.get(..=position)?)?,

@@ -21,6 +21,8 @@ struct Graph<'g> {
     producers: HashMap<&'g str, &'g NodeProto>,
     /// Lengths of stored lists.
     lists: HashMap<&'g str, i64>,
+    /// Stored shapes of two dimensions.
+    shapes: HashMap<&'g str, Vec<f64>>,
 }
 
 impl<'g> Graph<'g> {
@@ -31,10 +33,24 @@ impl<'g> Graph<'g> {
             .initializer
             .iter()
             .filter(|t| t.dims.len() == 1)
-            .filter(|t| floats(t) || decode(t).is_some_and(|k| k.data_type == 7))
+            .filter(|t| floats(t) || t.data_type == 7)
             .map(|t| (t.name.as_str(), t.dims[0]))
             .collect();
+        let initial = graph.initializer.iter().map(|t| (t.name.as_str(), t));
+        let constants = graph.node.iter().filter(|n| n.op_type == "Constant");
+        let constants = constants.filter_map(|n| {
+            let tensor = attribute(n, "value")?.t.as_ref()?;
+            Some((n.output.first()?.as_str(), tensor))
+        });
+        let flat = |tensor: &tract_onnx::pb::TensorProto| {
+            let two = tensor.dims == [2] && tensor.data_type == 7;
+            Some(two.then(|| decode(tensor))??.values)
+        };
+        let shapes = initial.chain(constants);
         Graph {
+            shapes: shapes
+                .filter_map(|(name, t)| Some((name, flat(t)?)))
+                .collect(),
             producers: graph.node.iter().flat_map(outputs).collect(),
             lists,
         }
@@ -72,6 +88,11 @@ impl<'g> Graph<'g> {
             return None;
         };
         let (feature, threshold) = (self.picked(feature)?, self.picked(threshold)?);
+        // One row per sample: what is picked of other shapes is compared along other axes.
+        let flat = |picked: &Picked| self.shapes.get(picked.shape?);
+        if flat(&feature)? != flat(&threshold)? {
+            return None;
+        }
         let len = self.lists.get(feature.table)?;
         let same = feature.index == threshold.index && self.lists.get(threshold.table) == Some(len);
         (same && axis(chosen) == 1).then_some((x, feature, threshold))

@@ -365,7 +365,12 @@ impl Lowering<'_> {
         let points: Vec<(f64, f64)> = f
             .points()
             .into_iter()
-            .map(|point| (point, (step + blur(&acc, point)) / 2.0 * (1.0 + 1e-9)))
+            .map(|point| {
+                (
+                    point,
+                    (step + blur(&acc, point).min(step)) / 2.0 * (1.0 + 1e-9),
+                )
+            })
             .collect();
         let value = |q: u32| {
             let x = argument(f64::from(q));

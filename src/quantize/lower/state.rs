@@ -127,6 +127,15 @@ impl Lowering<'_> {
                 }
             }
         }
+        // What is left is less than a step, unless later states do not come that far.
+        let left = |(i, rest): (usize, &f64)| {
+            let steps = scales.iter().map(|s| s[i].abs()).filter(|s| *s > 0.0);
+            let finest = steps.fold(f64::INFINITY, f64::min);
+            finest.is_finite() && rest.abs() > finest
+        };
+        if rest.iter().enumerate().any(left) {
+            self.misfit.get_or_insert(id);
+        }
         let alike = |v: &[f64]| v.windows(2).all(|w| w[0] == w[1]);
         let single = alike(&act.offset) && alike(&state.offset);
         let mut planes = Vec::with_capacity(scales.len());
