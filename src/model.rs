@@ -89,15 +89,15 @@ impl QuantizedModel {
     /// Integers for real inputs, `[input][element]`.
     ///
     /// # Errors
-    /// See [`TensorInterface::quantize`]; a missing or surplus input is a length error.
+    /// See [`TensorInterface::quantize`]; [`InterfaceError::Count`] for a missing or surplus input.
     pub fn quantize_inputs(
         &self,
         inputs: &[Vec<f32>],
         clamp: bool,
     ) -> Result<Vec<Vec<u32>>, InterfaceError> {
         if inputs.len() != self.inputs.len() {
-            return Err(InterfaceError::Length {
-                name: "(number of inputs)".into(),
+            return Err(InterfaceError::Count {
+                which: "input",
                 found: inputs.len(),
                 wanted: self.inputs.len(),
             });

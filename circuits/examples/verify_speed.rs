@@ -40,17 +40,36 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         proofs.len()
     );
 
+    let one = |proof| Candidate::One(expected.clone(), proof);
+    let proofs: Vec<Candidate> = proofs.into_iter().map(one).collect();
+    measure(&verifier, &proofs, rounds)?;
+    // As many copies of the proof of several runs, if there is one.
+    if let Ok(bytes) = std::fs::read(folder.join(format!("{name}_3.runs"))) {
+        println!("proofs of three runs");
+        let runs = verifier.candidate(&[expected], &bytes)?;
+        measure(&verifier, &vec![runs; proofs.len()], rounds)?;
+    }
+    Ok(())
+}
+
+/// Prints times of single verifications and of a batch.
+fn measure(
+    verifier: &Verifier,
+    proofs: &[Candidate],
+    rounds: usize,
+) -> Result<(), Box<dyn std::error::Error>> {
     let (mut alone, mut together, mut first) = (Vec::new(), Vec::new(), (0.0, 0.0));
     // The first round is the warm-up. Alternating, so that both see the same neighbours.
     for round in 0..=rounds {
         let start = Clock::start();
-        for proof in &proofs {
-            verifier.verify(&expected, proof)?;
+        for proof in proofs {
+            match proof {
+                Candidate::One(expected, proof) => drop(verifier.verify(expected, proof)?),
+                Candidate::Runs(expected, proof) => drop(verifier.verify_runs(expected, proof)?),
+            }
         }
         let single = start.stop();
-        let items = proofs.iter().cloned();
-        let items = items.map(|proof| (&verifier, Candidate::One(expected.clone(), proof)));
-        let items: Vec<_> = items.collect();
+        let items: Vec<_> = proofs.iter().map(|p| (verifier, p.clone())).collect();
         let start = Clock::start();
         for result in verify_many(items, BatchOptions::default()) {
             result?;

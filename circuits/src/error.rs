@@ -141,16 +141,12 @@ pub enum CardError {
         params: u32,
     },
     /// The model commitment has the wrong number of points.
-    #[error(
-        "the model commitment has {found} points, the architecture needs {expected} (limit {limit})"
-    )]
+    #[error("the model commitment has {found} points, the architecture needs {expected}")]
     Points {
         /// In the card.
         found: usize,
         /// From the program.
         expected: usize,
-        /// Allowed.
-        limit: usize,
     },
     /// The support proof is wrong.
     #[error("the model commitment does not fit the architecture (its support proof is invalid)")]

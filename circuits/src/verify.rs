@@ -39,8 +39,7 @@ use equations::Equations;
 use halo2_proofs::plonk::VerifyingKey;
 use halo2_proofs::poly::commitment::Params;
 use queries::Lengths;
-use stand_ins::StandIns;
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 
 /// What the verifier's caller expects. `None`: whatever the proof claims (and carries); the verdict reports it.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +76,7 @@ pub struct Verifier {
     limits: Limits,
     lengths: Lengths,
     fixed: generators::Fixed,
-    stand_ins: OnceLock<Option<StandIns>>,
+    stand_ins: stand_ins::Made,
 }
 
 impl Verifier {
@@ -87,6 +86,13 @@ impl Verifier {
     /// [`CardError`] says what is wrong with the card.
     pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
         limits.allow_k(card.k)?;
+        if card.points.len() > limits.points {
+            return Err(CardError::Limit {
+                what: "points of the model commitment",
+                value: card.points.len(),
+                limit: limits.points,
+            });
+        }
         if params.k() != card.k {
             return Err(CardError::Params {
                 card: card.k,
@@ -94,11 +100,10 @@ impl Verifier {
             });
         }
         let plan = Plan::new(card.program.clone(), card.k, limits)?;
-        if card.points.len() != plan.points() || card.points.len() > limits.points {
+        if card.points.len() != plan.points() {
             return Err(CardError::Points {
                 found: card.points.len(),
                 expected: plan.points(),
-                limit: limits.points,
             });
         }
         let digest = card.digest();
@@ -126,7 +131,7 @@ impl Verifier {
             limits: *limits,
             lengths,
             fixed: generators::Fixed::default(),
-            stand_ins: OnceLock::new(),
+            stand_ins: stand_ins::Made::default(),
         })
     }
 
@@ -185,36 +190,32 @@ impl Verifier {
         expected: &[Expected],
         proof: &MultiProof,
     ) -> Result<Vec<Verdict>, Rejection> {
-        let (verdicts, equations) = self.prepare_runs(expected, proof)?;
+        let (verdicts, equations) = self.prepare_runs(expected, proof, false)?;
         equations.hold()?;
         Ok(verdicts)
     }
 
-    /// Whether batches of this card's proofs go a faster way that was checked to be upstream's. `false` before the first
-    /// batch of some proofs; for tests.
+    /// Whether batches of this card's proofs of so many runs go a faster way that was checked to be upstream's. `false`
+    /// before the first batch of some such proofs; for tests.
     #[doc(hidden)]
-    pub fn has_stand_ins(&self) -> bool {
-        matches!(self.stand_ins.get(), Some(Some(_)))
+    pub fn has_stand_ins(&self, runs: usize) -> bool {
+        self.stand_ins.of(runs).is_some()
     }
 
-    /// Has stand-ins made and checked, for batches; once.
-    fn make_stand_ins(&self) {
-        if self.stand_ins.get().is_none() {
-            // Not within the lock: making them uses the thread pool, and a thread that waits there may take up work that
-            // makes them, too. Twice the same does no harm.
-            let made = StandIns::new(self);
-            self.stand_ins.get_or_init(|| made);
+    /// Has stand-ins made and checked, for batches; once for every number of runs.
+    fn make_stand_ins(&self, runs: usize) {
+        self.stand_ins.check(self, runs);
+    }
+
+    /// All of [`Verifier::verify`] or [`Verifier::verify_runs`] but the group arithmetic, for a batch.
+    fn prepare(&self, candidate: &Candidate) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
+        match candidate {
+            Candidate::One(expected, proof) => {
+                let (run, context, equations) = self.prepare_one(expected, proof, true)?;
+                Ok((vec![self.verdict(run, context)], equations))
+            }
+            Candidate::Runs(expected, proof) => self.prepare_runs(expected, proof, true),
         }
-    }
-
-    /// All of [`Verifier::verify`] but the group arithmetic, for a batch.
-    fn prepare(
-        &self,
-        expected: &Expected,
-        proof: &Proof,
-    ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
-        let (run, context, equations) = self.prepare_one(expected, proof, true)?;
-        Ok((vec![self.verdict(run, context)], equations))
     }
 
     fn prepare_one<'p>(
@@ -238,16 +239,17 @@ impl Verifier {
         &self,
         expected: &[Expected],
         proof: &MultiProof,
+        apart: bool,
     ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
+        if proof.runs.len() > self.limits.runs {
+            return Err(Rejection::Malformed {
+                what: "proof has more runs than the limit",
+            });
+        }
         if expected.len() != proof.runs.len() || expected.is_empty() {
             return Err(Rejection::Runs {
                 found: proof.runs.len(),
                 expected: expected.len(),
-            });
-        }
-        if expected.len() > self.limits.runs {
-            return Err(Rejection::Malformed {
-                what: "proof has more runs than the limit",
             });
         }
         for expected in expected {
@@ -261,7 +263,7 @@ impl Verifier {
             })
             .collect();
         let runs = runs?;
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, false)?;
+        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
         let verdicts = runs
             .into_iter()
             .map(|run| self.verdict(run, &proof.context));

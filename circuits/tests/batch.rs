@@ -6,7 +6,7 @@ use common::{bytes, context, proof, runs, verifier};
 use ff::{Field, PrimeField};
 use std::cell::Cell;
 use zkinfer_circuits::F;
-use zkinfer_circuits::card::Proof;
+use zkinfer_circuits::card::{MultiProof, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::transcript::Digest;
@@ -71,7 +71,6 @@ fn forged<'v>(verifier: &'v Verifier) -> Vec<(&'static str, Item<'v>)> {
     );
     unequal.halo2.copy_within(..32, to);
     assert_ne!(unequal.halo2[from..from + 32], unequal.halo2[to..to + 32]);
-    let three = || vec![context("digits"); 3];
     vec![
         ("unknown_model", plain(&|p| p.card = Digest([7; 32]))),
         ("other_context", plain(&|p| p.context.push(0))),
@@ -161,18 +160,21 @@ fn forged<'v>(verifier: &'v Verifier) -> Vec<(&'static str, Item<'v>)> {
         ),
         ("malformed_proof", plain(&|p| p.halo2[end - 32..].fill(255))),
         ("malformed_proof", plain(&|p| p.halo2.resize(1 << 23, 0))),
-        ("other_runs", (verifier, Candidate::Runs(three(), few))),
+        (
+            "other_runs",
+            (verifier, Candidate::Runs(three("digits"), few)),
+        ),
         (
             "other_runs",
             (verifier, Candidate::Runs(Vec::new(), runs("digits"))),
         ),
         (
             "invalid_link",
-            (verifier, Candidate::Runs(three(), swapped)),
+            (verifier, Candidate::Runs(three("digits"), swapped)),
         ),
         (
             "malformed_proof",
-            (verifier, Candidate::Runs(three(), unequal)),
+            (verifier, Candidate::Runs(three("digits"), unequal)),
         ),
     ]
 }
@@ -215,6 +217,196 @@ fn each_kind_is_named_alone_among_valid_ones() {
             .collect();
         assert_eq!(wrong, [i % 9], "{code}");
     }
+}
+
+fn three(name: &str) -> Vec<Expected> {
+    vec![context(name); 3]
+}
+
+fn swap(halo2: &mut [u8], a: usize, b: usize, elements: usize) {
+    for at in 0..32 * elements {
+        halo2.swap(32 * a + at, 32 * b + at);
+    }
+}
+
+/// Lies in a proof of three runs that pass for nothing but what they are, with the code that is expected.
+fn forged_runs<'v>(
+    verifier: &'v Verifier,
+    name: &str,
+) -> Vec<(&'static str, &'static str, Item<'v>)> {
+    let plan = verifier.plan();
+    // Of a run: columns, evaluations of instance and of advice columns.
+    let (a, i) = (plan.description.advice, plan.description.instance);
+    let q = (verifier.halo2_len(2) - verifier.halo2_len(1)) / 32 - a - i;
+    let scalars = 3 * a + 1 + verifier.key().get_domain().get_quotient_poly_degree();
+    let advices = scalars + 3 * i;
+    let fixed = advices + 3 * q;
+    let end = verifier.halo2_len(3) / 32;
+    let repeated = plan.repeated_columns();
+    // Neither linked nor absorbed before the link.
+    let late = (0..a).rfind(|&column| !repeated[column]).unwrap();
+    let changed = |change: &dyn Fn(&mut MultiProof)| {
+        let mut proof = runs(name);
+        change(&mut proof);
+        (verifier, Candidate::Runs(three(name), proof))
+    };
+    let bytes = |change: &dyn Fn(&mut [u8])| changed(&|p| change(&mut p.halo2));
+    let add = |halo2: &mut [u8], at: usize, by: F| scalar(halo2, 32 * at, |s| s + by);
+    let output = |claim: &mut Claim| match claim {
+        Claim::Values(values) => values[0] ^= 1,
+        other => panic!("{other:?}"),
+    };
+    let (link, computation) = ("invalid_link", "invalid_computation");
+    let mut forged = vec![
+        (
+            "output of a later run",
+            link,
+            changed(&|p| output(&mut p.runs[2].1)),
+        ),
+        (
+            "input of a later run",
+            link,
+            changed(&|p| output(&mut p.runs[1].0)),
+        ),
+        (
+            "outputs exchanged",
+            link,
+            changed(&|p| {
+                let first = p.runs[0].1.clone();
+                p.runs[0].1 = std::mem::replace(&mut p.runs[2].1, first);
+            }),
+        ),
+        (
+            "blind of the link",
+            link,
+            changed(&|p| p.link.blind += F::ONE),
+        ),
+        (
+            "input columns exchanged",
+            link,
+            bytes(&|h| swap(h, 0, a, 1)),
+        ),
+        (
+            "whole runs exchanged, but for the claims",
+            link,
+            bytes(&|h| {
+                swap(h, a, 2 * a, a);
+                swap(h, advices + q, advices + 2 * q, q);
+            }),
+        ),
+        (
+            "whole runs exchanged",
+            link,
+            changed(&|p| {
+                p.runs.swap(1, 2);
+                swap(&mut p.halo2, a, 2 * a, a);
+                swap(&mut p.halo2, advices + q, advices + 2 * q, q);
+            }),
+        ),
+        (
+            "late columns exchanged",
+            computation,
+            bytes(&|h| swap(h, late, 2 * a + late, 1)),
+        ),
+        (
+            "evaluations of two runs exchanged",
+            computation,
+            bytes(&|h| swap(h, advices, advices + q, q)),
+        ),
+        (
+            "an evaluation of an instance for one of a column",
+            computation,
+            bytes(&|h| swap(h, advices - 1, advices, 1)),
+        ),
+        (
+            "errors in two runs that add up to zero",
+            computation,
+            bytes(&|h| {
+                add(h, advices, F::ONE);
+                add(h, advices + 2 * q, -F::ONE);
+            }),
+        ),
+        (
+            "errors in two instances that add up to zero",
+            computation,
+            bytes(&|h| {
+                add(h, scalars, F::ONE);
+                add(h, scalars + i, -F::ONE);
+            }),
+        ),
+        (
+            "an opening's point",
+            computation,
+            bytes(&|h| h.copy_within(..32, 32 * (end - 3))),
+        ),
+    ];
+    for (what, at) in [
+        ("an instance of the first run", scalars),
+        ("an instance of the last run", advices - 1),
+        ("an advice column of the first run", advices),
+        ("an advice column of the second run", advices + q),
+        ("an advice column of the last run", fixed - 1),
+        ("a fixed column", fixed),
+        ("the folded coefficient", end - 2),
+        ("its blind", end - 1),
+    ] {
+        forged.push((what, computation, bytes(&|h| add(h, at, F::ONE))));
+    }
+    forged
+}
+
+#[test]
+fn forged_proofs_of_several_runs_are_named() {
+    for name in ["digits", "cnn"] {
+        let verifier = verifier(name);
+        let valid = || (&verifier, Candidate::Runs(three(name), runs(name)));
+        let forged = forged_runs(&verifier, name);
+        // All of them in one batch, and each alone among valid ones, the first time without stand-ins.
+        let mut items = Vec::new();
+        for (what, code, item) in &forged {
+            let refusal: zkinfer_circuits::receipt::Refusal = alone(item).unwrap_err().into();
+            assert_eq!(refusal.code(), *code, "{name}: {what}");
+            items.extend([item.clone(), valid()]);
+        }
+        assert!(!verifier.has_stand_ins(3));
+        agree(&items);
+        assert!(verifier.has_stand_ins(3) && !verifier.has_stand_ins(1));
+        for (at, (what, code, item)) in forged.into_iter().enumerate() {
+            let mut items = vec![valid(); 4];
+            items.extend(vec![one(&verifier, name, proof(name, "0")); 4]);
+            items.insert(at % 9, item);
+            let found = verify_many(items, BatchOptions::default()).enumerate();
+            let wrong = found.filter_map(|(at, r)| Some((at, r.err()?)));
+            let wrong: Vec<(usize, Rejection)> = wrong.collect();
+            assert_eq!(wrong.len(), 1, "{name}: {what}: {wrong:?}");
+            let refusal: zkinfer_circuits::receipt::Refusal = wrong[0].1.clone().into();
+            assert_eq!(
+                (wrong[0].0, refusal.code()),
+                (at % 9, code),
+                "{name}: {what}"
+            );
+        }
+    }
+}
+
+/// Stand-ins are made for proofs that somebody computed, not for any number of runs that a file claims.
+#[test]
+fn nothing_is_made_for_what_is_refused_at_once() {
+    let verifier = verifier("digits");
+    let claims = |count: usize, len: usize| {
+        let mut proof = runs("digits");
+        proof.runs = vec![proof.runs[0].clone(); count];
+        proof.halo2.resize(len, 0);
+        let item = (
+            &verifier,
+            Candidate::Runs(vec![context("digits"); count], proof),
+        );
+        assert!(agree(&vec![item; 8]).iter().all(Result::is_err));
+        assert!(!verifier.has_stand_ins(count));
+    };
+    claims(0, verifier.halo2_len(0));
+    claims(2, verifier.halo2_len(3));
+    claims(257, verifier.halo2_len(257));
 }
 
 /// Errors that cancel in a sum without weights, or with equal ones.

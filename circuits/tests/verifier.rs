@@ -220,7 +220,14 @@ fn limits_bind() {
     );
     let points = refused(&|l| l.points = 41);
     assert!(
-        matches!(points, Some(CardError::Points { limit: 41, .. })),
+        matches!(
+            points,
+            Some(CardError::Limit {
+                value: 42,
+                limit: 41,
+                ..
+            })
+        ),
         "{points:?}"
     );
 
@@ -258,6 +265,13 @@ fn limits_bind() {
         found,
         Err(Refusal::Decode(DecodeError::TooLarge { .. }))
     ));
+    // One expectation for all runs, of which there are too many: not the caller's mistake.
+    let mut limits = Limits::default();
+    limits.runs = 2;
+    let verifier = Verifier::new(card.clone(), params(card.k), &limits).unwrap();
+    let found = verifier.verify_bytes(&[context("digits")], &bytes("digits_3.runs"));
+    let what = "proof has more runs than the limit";
+    assert_eq!(found, Err(Refusal::Proof(Rejection::Malformed { what })));
 }
 
 /// The table of stored examples in `docs/formats.md` is what the circuits have.

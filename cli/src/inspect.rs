@@ -10,7 +10,7 @@ use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
 use zkinfer::secret::Secret;
-use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, Proof};
+use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, MultiProof, Proof};
 use zkinfer_circuits::program::Node;
 use zkinfer_circuits::statement::Claim;
 use zkinfer_circuits::verify::{Limits, Plan};
@@ -22,7 +22,7 @@ use zkinfer_circuits::verify::{Limits, Plan};
   zkinfer inspect run.proof --json
   zkinfer inspect digits.card --to-json digits.card.json
 
-Takes models, cards, proofs (binary or JSON) and cached parameters.")]
+Takes models, cards, proofs of one run (binary or JSON) or several, and cached parameters.")]
 pub struct Inspect {
     /// The file
     #[arg(value_name = "FILE")]
@@ -47,7 +47,7 @@ impl Inspect {
             let form = description
                 .form
                 .as_ref()
-                .ok_or_else(|| anyhow!("only cards and proofs have a JSON form"))?;
+                .ok_or_else(|| anyhow!("only cards and proofs of one run have a JSON form"))?;
             files::write(path, form.as_bytes())?;
         }
         if as_json {
@@ -113,7 +113,10 @@ fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
                 form: None,
             })
         }
-        other => Err(anyhow!("nothing is known about {} files", other.name())),
+        FileKind::MultiProof => {
+            describe_runs(&MultiProof::from_bytes(bytes, limits.proof_bytes).with_context(at)?)
+        }
+        other => Err(anyhow!("a {} file cannot be inspected", other.name())),
     }
 }
 
@@ -237,8 +240,9 @@ fn describe_model(secret: &Secret) -> Result<Description> {
     Ok(description)
 }
 
-fn describe_proof(proof: &Proof) -> Result<Description> {
-    let claim = |claim: &Claim| match claim {
+/// A claim in words and as JSON.
+fn describe_claim(claim: &Claim) -> (String, Value) {
+    match claim {
         Claim::Values(values) => (
             format!("{} values, which travel with the proof", values.len()),
             json!({ "values": values }),
@@ -251,14 +255,53 @@ fn describe_proof(proof: &Proof) -> Result<Description> {
             format!("committed, {} points", points.len()),
             json!({ "committed": points.len() }),
         ),
-    };
-    let (input, input_json) = claim(&proof.input);
-    let (output, output_json) = claim(&proof.output);
-    let context = match std::str::from_utf8(&proof.context) {
+    }
+}
+
+fn describe_context(context: &[u8]) -> String {
+    match std::str::from_utf8(context) {
         Ok("") => "none".to_owned(),
         Ok(text) => format!("{text:?}"),
-        Err(_) => ui::hex(&proof.context),
-    };
+        Err(_) => ui::hex(context),
+    }
+}
+
+fn describe_runs(proof: &MultiProof) -> Result<Description> {
+    let mut lines = vec![
+        (
+            "claims",
+            "only verification shows whether they hold".to_owned(),
+        ),
+        ("card", proof.card.to_string()),
+        ("runs", proof.runs.len().to_string()),
+    ];
+    let mut runs = Vec::new();
+    for (input, output) in &proof.runs {
+        let (input, input_json) = describe_claim(input);
+        let (output, output_json) = describe_claim(output);
+        lines.extend([("input", input), ("output", output)]);
+        runs.push(json!({ "input": input_json, "output": output_json }));
+    }
+    lines.push(("context", describe_context(&proof.context)));
+    lines.push(("halo2", ui::size(proof.halo2.len())));
+    let json = json!({
+        "kind": "proof of several runs",
+        "card": proof.card.to_string(),
+        "runs": runs,
+        "context_hex": ui::hex(&proof.context),
+        "halo2_bytes": proof.halo2.len(),
+    });
+    Ok(Description {
+        lines,
+        json,
+        form: None,
+    })
+}
+
+fn describe_proof(proof: &Proof) -> Result<Description> {
+    let (input, input_json) = describe_claim(&proof.input);
+    let (output, output_json) = describe_claim(&proof.output);
+    let context = describe_context(&proof.context);
     let lines = vec![
         (
             "claims",

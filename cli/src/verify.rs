@@ -1,5 +1,7 @@
 //! `zkinfer verify`.
 
+mod several;
+
 use crate::infer::list;
 use crate::{Context, REJECTED, files, ui};
 use anyhow::{Context as _, Result, anyhow, bail};
@@ -25,6 +27,7 @@ use zkinfer_circuits::verify::{Expected, Limits};
 #[command(after_help = "Examples:
   zkinfer verify digits.card run.proof --input samples.npz --sample 3
   zkinfer verify digits.card run.proof --input samples.npz --output expected.json --context request-17
+  zkinfer verify digits.card three.runs --input samples.npz --sample 3       # samples 3, 4, 5
 
 --output takes JSON: what `zkinfer infer --json` prints, {\"output_data\": [[...]]} with real numbers, or
 {\"output_int\": [[...]]}.
@@ -34,13 +37,13 @@ pub struct Verify {
     /// The model's card, binary or JSON
     #[arg(value_name = "NAME.card")]
     card: PathBuf,
-    /// The proof, binary or JSON
+    /// The proof, binary or JSON; also one of several runs
     #[arg(value_name = "RUN.proof")]
     proof: PathBuf,
     /// The input that you expect: .npz, .npy or .json
     #[arg(long, value_name = "FILE")]
     input: Option<PathBuf>,
-    /// Which sample, counting from 0
+    /// Which sample, counting from 0; of several runs, the first one's
     #[arg(long, value_name = "N", default_value_t = 0, requires = "input")]
     sample: usize,
     /// The output that you expect: .json
@@ -69,6 +72,9 @@ impl Verify {
         let card = files::card(&card_bytes, &limits)
             .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, e))?;
         let proof_bytes = files::read(&self.proof, limits.proof_bytes)?;
+        if FileKind::of(&proof_bytes) == Ok(FileKind::MultiProof) {
+            return several::run(self, as_json, card, &proof_bytes, start);
+        }
         let proof = match files::proof(&proof_bytes, &limits) {
             Ok(proof) => proof,
             Err(error) if is_judged(&error) => {
@@ -113,13 +119,6 @@ impl Verify {
             _ => None,
         };
         if as_json {
-            let side = |side: &Side| {
-                if matches!(side, Side::Public(_)) {
-                    "public"
-                } else {
-                    "committed"
-                }
-            };
             ui::json(&json!({
                 "status": "valid",
                 "valid": true,
@@ -144,13 +143,6 @@ impl Verify {
             paint.green("VALID"),
             verdict.card
         ))?;
-        let source = |stated: bool| {
-            if stated {
-                "as you stated"
-            } else {
-                "as the proof claims"
-            }
-        };
         ui::line(&match &verdict.input {
             Side::Public(values) => format!(
                 "  input: {} values, {}",
@@ -189,8 +181,12 @@ impl Verify {
         Ok(ExitCode::SUCCESS)
     }
 
-    /// What the caller states, as integers.
+    /// What the caller states, as integers, of the run of one sample.
     fn expected(&self, card: &Card) -> Result<Expected> {
+        self.expected_of(card, self.sample)
+    }
+
+    fn expected_of(&self, card: &Card, sample: usize) -> Result<Expected> {
         let mut expected = Expected {
             context: self.context.bytes()?,
             ..Expected::default()
@@ -202,7 +198,7 @@ impl Verify {
             Interface::from_card(card).with_context(|| self.card.display().to_string())?;
         let bits = card.program.range_bits;
         if let Some(path) = &self.input {
-            let input = files::sample(path, &interface.input_lens(), self.sample)?;
+            let input = files::sample(path, &interface.input_lens(), sample)?;
             let integers = interface
                 .quantize_inputs(&input, bits)
                 .with_context(|| path.display().to_string())?;
@@ -260,6 +256,22 @@ impl Verify {
             }
             _ => String::new(),
         }
+    }
+}
+
+fn side(side: &Side) -> &'static str {
+    if matches!(side, Side::Public(_)) {
+        "public"
+    } else {
+        "committed"
+    }
+}
+
+fn source(stated: bool) -> &'static str {
+    if stated {
+        "as you stated"
+    } else {
+        "as the proof claims"
     }
 }
 

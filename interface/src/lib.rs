@@ -125,7 +125,7 @@ impl Interface {
         inputs: &[Vec<f32>],
         range_bits: u32,
     ) -> Result<Vec<u16>, InterfaceError> {
-        quantize("(number of inputs)", &self.inputs, inputs, range_bits)
+        quantize("input", &self.inputs, inputs, range_bits)
     }
 
     /// The integers that stand for real outputs, one list per tensor. `range_bits` is the program's.
@@ -137,7 +137,7 @@ impl Interface {
         outputs: &[Vec<f32>],
         range_bits: u32,
     ) -> Result<Vec<u16>, InterfaceError> {
-        quantize("(number of outputs)", &self.outputs, outputs, range_bits)
+        quantize("output", &self.outputs, outputs, range_bits)
     }
 
     /// The real inputs, one list per tensor, that the integers of a statement stand for.
@@ -202,14 +202,14 @@ pub fn public_output(card: &Card, output: &Side) -> Result<Option<Vec<Vec<f32>>>
 }
 
 fn quantize(
-    count: &str,
+    which: &'static str,
     tensors: &[TensorInterface],
     values: &[Vec<f32>],
     range_bits: u32,
 ) -> Result<Vec<u16>, InterfaceError> {
     if values.len() != tensors.len() {
-        return Err(InterfaceError::Length {
-            name: count.into(),
+        return Err(InterfaceError::Count {
+            which,
             found: values.len(),
             wanted: tensors.len(),
         });

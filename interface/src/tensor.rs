@@ -22,6 +22,26 @@ pub struct TensorInterface {
 #[derive(Clone, Debug, PartialEq, Error)]
 #[non_exhaustive]
 pub enum InterfaceError {
+    /// Another number of tensors than the model has.
+    #[error("{found} {which} tensors are given, the model has {wanted}")]
+    Count {
+        /// `input` or `output`.
+        which: &'static str,
+        /// Tensors given.
+        found: usize,
+        /// Tensors of the model.
+        wanted: usize,
+    },
+    /// A value that no integer stands for.
+    #[error("tensor {name:?}: element {index} is {value}, not a finite number")]
+    NotFinite {
+        /// Name of the tensor.
+        name: String,
+        /// Flat index of the element.
+        index: usize,
+        /// The offending value.
+        value: f32,
+    },
     /// Wrong number of elements.
     #[error("tensor {name:?} has {found} elements, the model wants {wanted}")]
     Length {
@@ -35,7 +55,7 @@ pub enum InterfaceError {
     /// A real outside what the integers can express.
     #[error(
         "tensor {name:?}: element {index} is {value}, outside [{low}, {high}] that the model was calibrated for; \
-         calibrate with such inputs, or ask for clamping"
+         calibrate with such values, or clip them to the range"
     )]
     Range {
         /// Name of the tensor.
@@ -111,7 +131,7 @@ impl TensorInterface {
     /// to the nearest end.
     ///
     /// # Errors
-    /// Wrong length; a value that is not a number or, without `clamp`, outside the range.
+    /// Wrong length; a value that is not finite or, without `clamp`, outside the range.
     pub fn quantize(
         &self,
         values: &[f32],
@@ -122,9 +142,16 @@ impl TensorInterface {
         let top = ((1u64 << range_bits.min(31)) - 1) as f64;
         let mut out = Vec::with_capacity(values.len());
         for (index, &value) in values.iter().enumerate() {
+            if !value.is_finite() {
+                return Err(InterfaceError::NotFinite {
+                    name: self.name.clone(),
+                    index,
+                    value,
+                });
+            }
             let (scale, zero) = (self.scale_at(index), self.zero_point_at(index));
             let mut q = (f64::from(value) / scale + zero + 0.5).floor();
-            if clamp && value.is_finite() {
+            if clamp {
                 q = q.clamp(0.0, top);
             }
             if !(0.0..=top).contains(&q) {

@@ -38,9 +38,11 @@ pub fn read_some(py: Python<'_>, path: &Path, limit: usize) -> PyResult<Vec<u8>>
 pub fn read(py: Python<'_>, path: &Path, limit: usize) -> PyResult<Vec<u8>> {
     let bytes = read_some(py, path, limit)?;
     if bytes.len() > limit {
-        let found = bytes.len();
+        // No more than that was read of it.
+        let whole =
+            std::fs::metadata(path).map_or(0, |m| usize::try_from(m.len()).unwrap_or(usize::MAX));
         let error = DecodeError::TooLarge {
-            bytes: found,
+            bytes: whole.max(bytes.len()),
             limit,
         };
         return Err(errors::refusal(py, &error.into()));

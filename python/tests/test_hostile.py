@@ -98,15 +98,16 @@ def test_limits():
     assert caught.value.code == "too_large"
     with pytest.raises(zkinfer.DecodeError) as caught:
         zkinfer.verify(CARD, FIXTURES / "digits_0.proof", limits=limits)
-    assert caught.value.code == "too_large"
+    assert caught.value.code == "too_large" and f"{len(PROOF)} bytes" in str(caught.value)
     with pytest.raises(zkinfer.DecodeError, match="limit"):
         zkinfer.Card.from_bytes(CARD, limits=zkinfer.Limits(card_bytes=100))
     for small in (zkinfer.Limits(k=5), zkinfer.Limits(points=3), zkinfer.Limits(columns=3)):
         with pytest.raises(zkinfer.CardError) as error:
             zkinfer.Verifier(CARD, limits=small)
-        assert error.value.class_ == "invalid_card"
-    with pytest.raises(zkinfer.Rejection):
+        assert (error.value.class_, error.value.code) == ("invalid_card", "card_limit")
+    with pytest.raises(zkinfer.Rejection) as caught:
         zkinfer.Verifier(CARD, limits=zkinfer.Limits(runs=2)).verify(RUNS, context=b"digits")
+    assert caught.value.code == "malformed_proof"
     with pytest.raises(OverflowError):
         zkinfer.Limits(proof_bytes=-1)
 

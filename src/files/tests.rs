@@ -423,8 +423,18 @@ fn reals_and_integers() {
         direct.iter().map(|&v| u32::from(v)).collect::<Vec<_>>(),
         via_model
     );
-    assert!(interface.quantize_inputs(&[], 6).is_err());
-    assert!(interface.quantize_inputs(&[vec![f32::NAN; 16]], 6).is_err());
+    let refused = |inputs: &[Vec<f32>]| {
+        interface
+            .quantize_inputs(inputs, 6)
+            .unwrap_err()
+            .to_string()
+    };
+    assert_eq!(refused(&[]), "0 input tensors are given, the model has 1");
+    let name = &interface.inputs[0].name;
+    for value in [f32::NAN, f32::INFINITY] {
+        let expected = format!("tensor {name:?}: element 0 is {value}, not a finite number");
+        assert_eq!(refused(&[vec![value; 16]]), expected);
+    }
 }
 
 #[test]

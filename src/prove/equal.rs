@@ -2,7 +2,7 @@
 //! runs in one proof must not allow.
 
 use super::engine::Engine;
-use super::zoo::{params, secret};
+use super::zoo::{judged_runs, params, secret};
 use super::*;
 use crate::secret::{ProvenRuns, Run, Secret, Visibility};
 use zkinfer_circuits::card::MultiProof;
@@ -101,9 +101,7 @@ fn several_runs_verify() {
         let bytes = proven.proof.to_bytes();
         let proof = MultiProof::from_bytes(&bytes, bytes.len()).unwrap();
         assert_eq!(proof, proven.proof);
-        let verdicts = verifier
-            .verify_runs(&expected(count as usize), &proof)
-            .unwrap();
+        let verdicts = judged_runs(&verifier, &expected(count as usize), &proof).unwrap();
         for (verdict, run) in verdicts.iter().zip(runs(&secret, count)) {
             assert_eq!(verdict.input, Side::Public(run.input().to_vec()));
             assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
@@ -124,9 +122,7 @@ fn committed_sides_of_several_runs() {
     let proven = secret
         .prove_runs(&runs, &visibility, b"ctx", &mut rng)
         .unwrap();
-    verifier(&secret)
-        .verify_runs(&expected(2), &proven.proof)
-        .unwrap();
+    judged_runs(&verifier(&secret), &expected(2), &proven.proof).unwrap();
     let points = |side: &Option<crate::secret::Opening>| side.as_ref().unwrap().points.clone();
     assert_ne!(points(&proven.openings[0].0), points(&proven.openings[1].0));
 }
@@ -138,7 +134,7 @@ fn claims_of_several_runs_are_bound() {
     let honest = prove_runs(&secret, 3).proof;
     let verify = |proof: &MultiProof| {
         let expected = expected(proof.runs.len());
-        verifier.verify_runs(&expected, proof).map(|_| ())
+        judged_runs(&verifier, &expected, proof).map(|_| ())
     };
     assert_eq!(verify(&honest), Ok(()));
 
@@ -164,7 +160,7 @@ fn claims_of_several_runs_are_bound() {
     assert!(verify(&more).is_err());
 
     // Fewer or more than expected; none at all.
-    let found = verifier.verify_runs(&expected(2), &honest);
+    let found = judged_runs(&verifier, &expected(2), &honest);
     assert_eq!(
         found,
         Err(Rejection::Runs {
@@ -225,7 +221,7 @@ fn later_runs_with_weights_of_their_own() {
             .unwrap()
             .proof;
         assert_eq!(
-            verifier(&secret).verify_runs(&expected(2), &proof),
+            judged_runs(&verifier(&secret), &expected(2), &proof),
             Err(Rejection::Malformed {
                 what: "runs have different fold columns"
             })
@@ -261,9 +257,7 @@ fn a_lie_in_a_later_run_is_caught() {
         let mut rng = ChaCha20Rng::seed_from_u64(5);
         let proven = secret.prove_runs_with(runs, &visibility, b"ctx", lie, &mut rng);
         let proof = proven.unwrap().proof;
-        verifier(&secret)
-            .verify_runs(&expected(3), &proof)
-            .map(|_| ())
+        judged_runs(&verifier(&secret), &expected(3), &proof).map(|_| ())
     };
     // The column holds the lie and the claim does not, or both do.
     assert_eq!(

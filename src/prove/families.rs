@@ -1,6 +1,6 @@
 //! Coefficients that are activations, and weights that several nodes share: honest runs, and the lies about them.
 
-use super::zoo::{judged, params, products, recurrent, secret_of, violated};
+use super::zoo::{judged, judged_runs, params, products, recurrent, secret_of, violated};
 use super::*;
 use crate::model::QuantizedModel;
 use crate::secret::{Run, Secret, Visibility};
@@ -126,15 +126,13 @@ fn several_runs_of_products_share_a_proof() {
         .prove_runs(&runs, &visibility, b"", &mut rng)
         .unwrap();
     let expected = vec![Expected::default(); 3];
-    let verdicts = verifier(&secret)
-        .verify_runs(&expected, &proven.proof)
-        .unwrap();
+    let verdicts = judged_runs(&verifier(&secret), &expected, &proven.proof).unwrap();
     for (verdict, run) in verdicts.iter().zip(&runs) {
         assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
     }
     let mut swapped = proven.proof;
     swapped.runs.swap(0, 2);
-    let found = verifier(&secret).verify_runs(&expected, &swapped);
+    let found = judged_runs(&verifier(&secret), &expected, &swapped);
     assert_eq!(found, Err(Rejection::Link));
 }
 

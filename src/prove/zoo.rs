@@ -9,7 +9,7 @@ use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Mutex};
-use zkinfer_circuits::card::{Card, Proof};
+use zkinfer_circuits::card::{Card, MultiProof, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::expr::Query;
 use zkinfer_circuits::program::{
@@ -470,7 +470,26 @@ pub(crate) fn judged(
     for together in verify_many(copies, BatchOptions::default()) {
         assert_eq!(together, alone.clone().map(|verdict| vec![verdict]));
     }
-    assert!(verifier.has_stand_ins());
+    assert!(verifier.has_stand_ins(1));
+    alone
+}
+
+/// As [`judged`], for a proof of several runs.
+#[track_caller]
+pub(crate) fn judged_runs(
+    verifier: &Verifier,
+    expected: &[Expected],
+    proof: &MultiProof,
+) -> Result<Vec<Verdict>, Rejection> {
+    let alone = verifier.verify_runs(expected, proof);
+    let copy = || (verifier, Candidate::Runs(expected.to_vec(), proof.clone()));
+    let copies = std::iter::repeat_with(copy).take(8);
+    for together in verify_many(copies, BatchOptions::default()) {
+        assert_eq!(together, alone);
+    }
+    let runs = proof.runs.len();
+    let possible = runs > 0 && proof.halo2.len() == verifier.halo2_len(runs);
+    assert_eq!(verifier.has_stand_ins(runs), possible);
     alone
 }
 

@@ -155,7 +155,7 @@ pub fn evaluate_with_progress(
         let want = graph.outputs_of(&values);
         let integers = match model.quantize_inputs(x, false) {
             Ok(q) => q,
-            Err(e @ InterfaceError::Range { .. }) => {
+            Err(e @ (InterfaceError::Range { .. } | InterfaceError::NotFinite { .. })) => {
                 report.out_of_range.push((sample, e.to_string()));
                 continue;
             }

@@ -59,8 +59,8 @@ impl From<CardError> for Failure {
 impl From<InterfaceError> for Failure {
     fn from(error: InterfaceError) -> Failure {
         let code = match error {
-            InterfaceError::Length { .. } => "tensor_length",
-            InterfaceError::Range { .. } => "tensor_range",
+            InterfaceError::Count { .. } | InterfaceError::Length { .. } => "tensor_length",
+            InterfaceError::Range { .. } | InterfaceError::NotFinite { .. } => "tensor_range",
             _ => "tensor_scales",
         };
         Failure::new("invalid_argument", code, error.to_string())

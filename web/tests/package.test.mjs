@@ -130,7 +130,7 @@ test("limits", async () => {
   assert.equal(await refused({}), null);
   assert.equal(await refused({ k: 8 }), "card_limit");
   assert.equal(await refused({ cardBytes: 100 }), "too_large");
-  assert.equal(await refused({ points: 1 }), "card_points");
+  assert.equal(await refused({ points: 1 }), "card_limit");
   assert.equal(await refused({ slots: 10 }), "card_program");
   assert.equal(await refused({ surprises: 1 }), "limits");
   const small = await Verifier.load(fixture("digits.card"), { limits: { proofBytes: 100 } });

@@ -55,7 +55,7 @@ async function drop(page, files) {
 const ready = (page) => page.waitForFunction(() => !document.getElementById("verify").disabled);
 
 async function verdict(page) {
-  // The result before may still be there when the next one is asked for.
+  // The result before may still be there when the next one is asked for, with the same expectations.
   await page.evaluate(() => document.querySelector("#verdict .result")?.classList.remove("result"));
   await page.click("#verify");
   await page.waitForSelector("#verdict .result");
@@ -140,6 +140,17 @@ test("what the person expects is compared", { skip }, async () => {
   assert.match(await verdict(page), /values_length.*3 numbers, the model's input has 64/s);
   await page.fill("#expect-input", "");
   assert.match(await verdict(page), /✓ Model.*✓ Context/s);
+  assert.match(await page.innerText("#statement-intro"), /proven/);
+  // A verdict on something else does not stay there, and a button that is pressed for a while is pressed.
+  await page.fill("#expect-model", "0".repeat(64));
+  assert.equal(await page.innerText("#verdict"), "");
+  assert.match(await page.innerText("#statement-intro"), /not checked yet/);
+  await page.hover("#verify");
+  await page.mouse.down();
+  await page.waitForTimeout(500);
+  await page.mouse.up();
+  await page.waitForSelector("#verdict .result");
+  assert.match(await page.innerText("#verdict"), /unknown_model/);
   assert.deepEqual(complaints, []);
   await done();
 });

@@ -17,7 +17,7 @@ function check(source) {
     symlinkSync(join(DIST, "verifier"), join(folder, "node_modules/@zkinfer/verifier"));
     writeFileSync(join(folder, "package.json"), '{"type": "module"}');
     writeFileSync(join(folder, "use.ts"), source);
-    const flags = ["--noEmit", "--strict", "--skipLibCheck", "false", "--exactOptionalPropertyTypes", "--types", "", "--target", "es2022", "--lib", "es2022,dom,esnext.disposable"];
+    const flags = ["--noEmit", "--strict", "--skipLibCheck", "false", "--exactOptionalPropertyTypes", "--types", "", "--target", "es2022"];
     execFileSync(TSC, [...flags, "--module", "nodenext", "use.ts"], { cwd: folder, encoding: "utf8" });
     execFileSync(TSC, [...flags, "--module", "esnext", "--moduleResolution", "bundler", "use.ts"], { cwd: folder, encoding: "utf8" });
     return "";

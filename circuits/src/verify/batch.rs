@@ -28,6 +28,16 @@ pub enum Candidate {
     Runs(Vec<Expected>, MultiProof),
 }
 
+impl Candidate {
+    /// Runs, and bytes of the halo2 part.
+    fn size(&self) -> (usize, usize) {
+        match self {
+            Candidate::One(_, proof) => (1, proof.halo2.len()),
+            Candidate::Runs(_, proof) => (proof.runs.len(), proof.halo2.len()),
+        }
+    }
+}
+
 /// How many proofs are looked at together.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -105,33 +115,36 @@ impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I
 
 /// About what a proof takes while its chunk is looked at.
 fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
-    let halo2 = match candidate {
-        Candidate::One(_, proof) => proof.halo2.len(),
-        Candidate::Runs(_, proof) => proof.halo2.len(),
-    };
+    let (_, halo2) = candidate.size();
     // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
     (32usize << verifier.params.k()) + 32 * verifier.card.points.len() + 10 * halo2
 }
 
-/// Proofs of one card from which on it is worth making stand-ins, which takes as long as some single verifications.
+/// Proofs of one card and of as many runs from which on it is worth making stand-ins, which takes as long as some single verifications.
 const MANY: usize = 8;
 
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
-    for (at, (verifier, _)) in chunk.iter().enumerate() {
-        let same = |v: &Verifier| std::ptr::eq(v, *verifier);
-        if chunk[..at].iter().any(|(v, _)| same(v)) {
+    let mut kinds: Vec<(&Verifier, usize, usize)> = Vec::new();
+    for (verifier, candidate) in chunk {
+        let (runs, len) = candidate.size();
+        // What is refused at once is no reason to make anything.
+        if !(1..=verifier.limits.runs).contains(&runs) || len != verifier.halo2_len(runs) {
             continue;
         }
-        let proofs = chunk[at..].iter();
-        let proofs = proofs.filter(|(v, c)| same(v) && matches!(c, Candidate::One(..)));
-        if proofs.count() >= MANY {
-            verifier.make_stand_ins();
+        let same = |kind: &&mut (&Verifier, usize, usize)| {
+            std::ptr::eq(kind.0, *verifier) && kind.1 == runs
+        };
+        match kinds.iter_mut().find(same) {
+            Some((.., count)) => *count += 1,
+            None => kinds.push((verifier, runs, 1)),
         }
     }
-    let prepared = parallel::map(chunk, |(verifier, candidate)| match candidate {
-        Candidate::One(expected, proof) => verifier.prepare(expected, proof),
-        Candidate::Runs(expected, proof) => verifier.prepare_runs(expected, proof),
-    });
+    for (verifier, runs, count) in kinds {
+        if count >= MANY {
+            verifier.make_stand_ins(runs);
+        }
+    }
+    let prepared = parallel::map(chunk, |(verifier, candidate)| verifier.prepare(candidate));
     let mut results = Vec::with_capacity(chunk.len());
     let mut open = Vec::new();
     let mut bytes = Vec::new();

@@ -151,25 +151,23 @@ impl Verifier {
 
         let (kappa, beta) = coefficients.late(&late);
         let instances = instances(layout, &challenges, &late, kappa, beta);
-        let stand_ins = match self.stand_ins.get() {
-            Some(Some(made)) if apart && runs.len() == 1 => Some(made),
-            _ => None,
-        };
-        let mut reader = ProofReader::new(&decoded, stand_ins.map(|s| s.head(&instances)));
+        let stand_ins = self.stand_ins.of(runs.len()).filter(|_| apart);
+        let head = stand_ins.map(|s| s.head(runs.len(), &instances));
+        let mut reader = ProofReader::new(&decoded, head);
         let strategy = Deferred(&self.params);
-        let circuit = if let Some(stand_ins) = stand_ins {
-            verify_proof(&self.params, stand_ins.key(), strategy, &[&[]], &mut reader)
-        } else {
-            let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-            let of_all = vec![of_run.as_slice(); runs.len()];
-            verify_proof(&self.params, &self.key, strategy, &of_all, &mut reader)
+        let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
+        let (key, of_run) = match stand_ins {
+            Some(stand_ins) => (stand_ins.key(), &[][..]),
+            None => (&self.key, of_run.as_slice()),
         };
+        let of_all = vec![of_run; runs.len()];
+        let circuit = verify_proof(&self.params, key, strategy, &of_all, &mut reader);
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
             (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
             // The last scalars are the folded coefficient and its blind.
             (Ok((sum, u)), _) => {
-                let own = stand_ins.map(|s| s.own(reader.record, &instances));
+                let own = stand_ins.map(|s| s.own(runs.len(), reader.record, &instances));
                 if own.as_ref().is_some_and(Option::is_none) {
                     // A challenge is zero, which happens to nobody.
                     Err(Rejection::Circuit)

@@ -98,20 +98,86 @@ pub(super) struct Record {
     pub challenges: Vec<F>,
 }
 
-/// What a transcript begins with, in place of what upstream's verifier absorbs of a twin; see [`super::stand_ins`].
+/// What a proof of several runs consists of, where it is not the same for all runs.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Shape {
+    /// Runs.
+    pub runs: usize,
+    /// Instance columns and their evaluations.
+    pub instance: (usize, usize),
+    /// Advice columns and their evaluations.
+    pub advice: (usize, usize),
+}
+
+/// Evaluations of the instance and the advice columns as a twin asks for them, run by run both. In the proof, and so in
+/// the transcript, those of all instances come first.
+#[derive(Debug)]
+pub(super) struct Evaluations {
+    shape: Shape,
+    ready: Option<std::vec::IntoIter<F>>,
+}
+
+impl Evaluations {
+    /// Nothing is read yet.
+    pub fn new(shape: Shape) -> Self {
+        Evaluations { shape, ready: None }
+    }
+
+    /// The next one; `None` behind the last. The first time, `read` has to read them all.
+    pub fn next(&mut self, read: impl FnMut() -> io::Result<F>) -> io::Result<Option<F>> {
+        let ready = match &mut self.ready {
+            Some(ready) => ready,
+            none => none.insert(self.shape.reordered(read)?.into_iter()),
+        };
+        Ok(ready.next())
+    }
+}
+
+impl Shape {
+    fn reordered(&self, read: impl FnMut() -> io::Result<F>) -> io::Result<Vec<F>> {
+        let (instance, advice) = (self.instance.1, self.advice.1);
+        let all = std::iter::repeat_with(read).take(self.runs * (instance + advice));
+        let all = all.collect::<io::Result<Vec<F>>>()?;
+        let (instances, advices) = all.split_at(self.runs * instance);
+        let of_run = |run: usize| {
+            let instance = &instances[run * instance..(run + 1) * instance];
+            instance
+                .iter()
+                .chain(&advices[run * advice..(run + 1) * advice])
+        };
+        Ok((0..self.runs).flat_map(of_run).copied().collect())
+    }
+}
+
+/// What a transcript holds that is not what a twin asks for; see [`super::stand_ins`].
 #[derive(Debug)]
 pub(super) struct Head {
+    shape: Shape,
     key: Option<F>,
-    instance: std::vec::IntoIter<C>,
+    instance: Vec<C>,
+    /// Points that were asked for.
+    asked: usize,
+    evaluations: Evaluations,
 }
 
 impl Head {
-    /// What is absorbed of the key, and commitments to the instance columns, which are the twin's first columns.
-    pub fn new(key: F, instance: Vec<C>) -> Head {
+    /// What is absorbed of the key, and commitments to the instance columns of a run, which are the twin's first columns.
+    pub fn new(shape: Shape, key: F, instance: Vec<C>) -> Head {
         Head {
+            shape,
             key: Some(key),
-            instance: instance.into_iter(),
+            instance,
+            asked: 0,
+            evaluations: Evaluations::new(shape),
         }
+    }
+
+    /// Whether the point that is asked for is a commitment to an instance column, which was absorbed with the key.
+    fn is_instance(&mut self) -> bool {
+        let (instance, advice) = (self.shape.instance.0, self.shape.advice.0);
+        let at = self.asked;
+        self.asked += 1;
+        at < self.shape.runs * (instance + advice) && at % (instance + advice) < instance
     }
 }
 
@@ -149,6 +215,22 @@ impl<'a> ProofReader<'a> {
         self.decoded.bytes.len() - self.at
     }
 
+    /// The next scalar of the proof.
+    fn scalar(&mut self) -> io::Result<F> {
+        let Some(bytes) = self.decoded.bytes.get(self.at..self.at + SIZE) else {
+            return self.refuse("proof is too short");
+        };
+        let mut repr = [0; SIZE];
+        repr.copy_from_slice(bytes);
+        let Some(scalar) = Option::from(F::from_repr(repr)) else {
+            return self.refuse("invalid scalar");
+        };
+        self.at += SIZE;
+        self.last = [self.last[1], scalar];
+        self.hash.common_scalar(scalar)?;
+        Ok(scalar)
+    }
+
     fn refuse<T>(&mut self, what: &'static str) -> io::Result<T> {
         self.broken = Some(what);
         Err(io::Error::other(what))
@@ -167,16 +249,25 @@ impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
     }
 
     fn common_scalar(&mut self, scalar: F) -> io::Result<()> {
-        let key = self.head.as_mut().and_then(|head| head.key.take());
-        self.hash.common_scalar(key.unwrap_or(scalar))
+        let Some(head) = &mut self.head else {
+            return self.hash.common_scalar(scalar);
+        };
+        let Some(key) = head.key.take() else {
+            return self.hash.common_scalar(scalar);
+        };
+        self.hash.common_scalar(key)?;
+        for _ in 0..head.shape.runs {
+            for commitment in &head.instance {
+                self.hash.common_point(*commitment)?;
+            }
+        }
+        Ok(())
     }
 }
 
 impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
     fn read_point(&mut self) -> io::Result<C> {
-        let instance = self.head.as_mut().and_then(|head| head.instance.next());
-        if let Some(commitment) = instance {
-            self.hash.common_point(commitment)?;
+        if self.head.as_mut().is_some_and(Head::is_instance) {
             return Ok(C::identity());
         }
         if self.left() < SIZE {
@@ -198,17 +289,11 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
     }
 
     fn read_scalar(&mut self) -> io::Result<F> {
-        let Some(bytes) = self.decoded.bytes.get(self.at..self.at + SIZE) else {
-            return self.refuse("proof is too short");
+        let Some(mut head) = self.head.take() else {
+            return self.scalar();
         };
-        let mut repr = [0; SIZE];
-        repr.copy_from_slice(bytes);
-        let Some(scalar) = Option::from(F::from_repr(repr)) else {
-            return self.refuse("invalid scalar");
-        };
-        self.at += SIZE;
-        self.last = [self.last[1], scalar];
-        self.hash.common_scalar(scalar)?;
-        Ok(scalar)
+        let next = head.evaluations.next(|| self.scalar());
+        self.head = Some(head);
+        next?.map_or_else(|| self.scalar(), Ok)
     }
 }

@@ -8,30 +8,33 @@
 //! * In place of every point of a proof it reads the identity, while the transcript absorbs the point `P_i`. What it hands
 //!   out is the rest `R` of the sum `Σ s_i·P_i + R`, as the `s_i` and `R` depend on challenges and scalars alone.
 //! * It verifies a *twin* of the circuit, whose instance columns are its first advice columns. These are queried first, so
-//!   that all evaluations come in the same order and all powers of challenges are the same. The transcript absorbs the key of
-//!   the circuit, not of the twin, and in place of the twin's first commitments those to the instance columns, which are
-//!   made here ([`super::commitments`]). In the sum, an instance column `v` is `t·(Σ v_r·L_r + W)`.
+//!   that all powers of challenges are the same. The transcript absorbs the key of the circuit, not of the twin, then the
+//!   commitments to the instance columns, which are made here ([`super::commitments`]), and everything else in the order in
+//!   which the proof holds it: with several runs, a twin asks for instance and advice run by run, while a proof begins with
+//!   what is of all instances ([`super::reading`]). In the sum, an instance column `v` is `t·(Σ v_r·L_r + W)`; all runs have
+//!   the same.
 //!
 //! [`Structure::coefficients`] computes the `s_i` and `t`.
 //!
 //! # Why this is as sound as upstream
 //!
-//! All depends on the sum being upstream's for the circuit. [`StandIns::new`] makes sure of it for every key: it runs upstream's verifier
-//! on the circuit with points that are hashes, between which and the generators nobody knows a relation, and with an
-//! instance; then the way above, on the same challenges and scalars; and lets upstream evaluate the difference, less
+//! All depends on the sum being upstream's for the circuit. [`StandIns::are_right`] makes sure of it for every key and every
+//! number `r` of runs: it runs upstream's verifier on the circuit with points that are hashes, between which and the
+//! generators nobody knows a relation, and with an instance; then the way above, on the same challenges and scalars; and lets upstream evaluate the difference, less
 //! `Σ s_i·P_i` and upstream's own commitments to the instance. If it is zero, then `R` and each `s_i` and `t` is right at these challenges and
-//! scalars. Upstream's and these are quotients of polynomials in challenges and scalars, of degree below `2^17`, the same ones for
-//! every proof of a key; two different ones agree where all variables are hashes of the key with probability below `2^-230`. A key
-//! for which the difference is not zero is verified with the real points.
+//! scalars. Upstream's and these are quotients of polynomials in challenges and scalars, of degree below `r·2^17`, the same ones for
+//! every proof of a key with `r` runs; two different ones agree where all variables are hashes of the key with probability below
+//! `r·2^-230`. Proofs for which the difference is not zero are verified with the real points.
 
 use super::Verifier;
 use super::commitments::Commitments;
 use super::equations::{Deferred, weight};
 use super::queries::{Rotations, columns, queries, sets};
-use super::reading::{Head, Record};
+use super::reading::{Evaluations, Head, Record, Shape};
 use crate::circuit::PlanCircuit;
 use crate::expr::{AnyColumn, Expr, Query};
 use crate::gates::Description;
+use crate::parallel;
 use crate::{C, F};
 use ff::Field;
 use group::{Curve, CurveAffine as _};
@@ -41,8 +44,9 @@ use halo2_proofs::transcript::{
 };
 use pasta_curves::Eq;
 use pasta_curves::arithmetic::CurveExt;
+use std::collections::BTreeMap;
 use std::io;
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 /// Which challenge of upstream's verifier is which, in the order in which they are drawn.
 const X: usize = 4;
@@ -51,14 +55,19 @@ const X_4: usize = 8;
 const XI: usize = 9;
 const ROUNDS: usize = 11;
 
-/// Where a commitment stands among those that are opened: its set, and how many of that set come behind it.
+/// Where a commitment stands among those that are opened: its set, and how many of that set come behind it. Where it is one
+/// of a run's: in the last run.
 type Place = (usize, usize);
 
-/// What the coefficients of a proof of one run depend on besides challenges.
+/// What the coefficients of a proof depend on besides challenges.
 #[derive(Debug)]
 struct Structure {
     advice: Vec<Option<Place>>,
     instance: Vec<Option<Place>>,
+    /// Columns of one run in each set.
+    each: Vec<usize>,
+    /// Different evaluations of instance and advice columns.
+    evaluations: (usize, usize),
     quotient: Place,
     random: Place,
     /// Number of sets of points at which something is opened.
@@ -81,7 +90,43 @@ pub(super) struct Own {
     pub w: F,
 }
 
-/// What stands in for a circuit, and for the points of its proofs of one run.
+/// The stand-ins of a card, made when they are needed first.
+#[derive(Debug, Default)]
+pub(super) struct Made {
+    stand_ins: OnceLock<Option<StandIns>>,
+    /// For which numbers of runs they were checked, and what came out.
+    right: RwLock<BTreeMap<usize, bool>>,
+}
+
+impl Made {
+    /// Stand-ins for proofs of so many runs, if they were checked to be right.
+    pub fn of(&self, runs: usize) -> Option<&StandIns> {
+        let right = self.right.read().unwrap_or_else(PoisonError::into_inner);
+        let right = right.get(&runs).copied().unwrap_or(false);
+        self.stand_ins.get()?.as_ref().filter(|_| right)
+    }
+
+    /// Has stand-ins made and checked for proofs of so many runs; once.
+    pub fn check(&self, verifier: &Verifier, runs: usize) {
+        let right = || self.right.read().unwrap_or_else(PoisonError::into_inner);
+        if right().contains_key(&runs) {
+            return;
+        }
+        // Not within a lock: it uses the thread pool, and a thread that waits there may take up work that comes here, too.
+        // Twice the same does no harm.
+        if self.stand_ins.get().is_none() {
+            let made = StandIns::new(verifier);
+            self.stand_ins.get_or_init(|| made);
+        }
+        let made = self.stand_ins.get().and_then(Option::as_ref);
+        let right = made.is_some_and(|made| made.are_right(verifier, runs));
+        let known = self.right.write();
+        let mut known = known.unwrap_or_else(PoisonError::into_inner);
+        known.insert(runs, right);
+    }
+}
+
+/// What stands in for a circuit, and for the points of its proofs.
 #[derive(Debug)]
 pub(super) struct StandIns {
     structure: Structure,
@@ -92,48 +137,65 @@ pub(super) struct StandIns {
 }
 
 impl StandIns {
-    /// `None` if the sum turns out not to be upstream's.
-    pub fn new(verifier: &Verifier) -> Option<StandIns> {
+    /// Unchecked. `None` if there are none.
+    fn new(verifier: &Verifier) -> Option<StandIns> {
         let pieces = verifier.key.get_domain().get_quotient_poly_degree();
         let plan = &verifier.plan;
         let structure = Structure::new(&plan.description, pieces, plan.layout.k as usize);
-        StandIns::checked(verifier, structure, twin(&plan.description))
+        StandIns::from_parts(verifier, structure, twin(&plan.description))
     }
 
-    fn checked(verifier: &Verifier, structure: Structure, twin: Description) -> Option<StandIns> {
-        let plan = &verifier.plan;
+    fn from_parts(
+        verifier: &Verifier,
+        structure: Structure,
+        twin: Description,
+    ) -> Option<StandIns> {
+        let (plan, params) = (&verifier.plan, &verifier.params);
         let usable = plan.layout.last + 1;
         let twin = PlanCircuit::new(Arc::new(twin), plan.fixed.clone(), usable);
         let columns = instance_like(verifier);
         let longest = columns.iter().map(Vec::len).max().unwrap_or(0);
-        let points = hashed(structure.points());
+        let mut absorbed = Rehearsal::new(None, None);
+        verifier.key.hash_into(&mut absorbed).ok()?;
+        Some(StandIns {
+            structure,
+            twin: twin.verifying_key(params).ok()?,
+            key: absorbed.key?,
+            commitments: Commitments::new(params, longest)?,
+        })
+    }
 
+    /// Whether the sum is upstream's for proofs of so many runs.
+    fn are_right(&self, verifier: &Verifier, runs: usize) -> bool {
+        self.difference_vanishes(verifier, runs).unwrap_or(false)
+    }
+
+    fn difference_vanishes(&self, verifier: &Verifier, runs: usize) -> Option<bool> {
+        let columns = instance_like(verifier);
+        let points = hashed(self.structure.points(runs));
         let instance: Vec<&[F]> = columns.iter().map(Vec::as_slice).collect();
+        let instances = vec![instance.as_slice(); runs];
         let mut rehearsal = Rehearsal::new(Some(&points), None);
         let (params, strategy) = (&verifier.params, Deferred(&verifier.params));
         let key = &verifier.key;
-        let (mut sum, _) =
-            verify_proof(params, key, strategy, &[&instance], &mut rehearsal).ok()?;
+        let (mut sum, _) = verify_proof(params, key, strategy, &instances, &mut rehearsal).ok()?;
         let common = rehearsal.common;
-        let stand_ins = StandIns {
-            structure,
-            twin: twin.verifying_key(params).ok()?,
-            key: rehearsal.key?,
-            commitments: Commitments::new(params, longest)?,
-        };
 
-        let mut rehearsal = Rehearsal::new(None, Some(stand_ins.key));
-        let (strategy, twin) = (Deferred(params), &stand_ins.twin);
-        let (mut rest, _) = verify_proof(params, twin, strategy, &[&[]], &mut rehearsal).ok()?;
+        let mut rehearsal = Rehearsal::new(None, Some((self.key, self.structure.shape(runs))));
+        let nothing: Vec<&[&[F]]> = vec![&[]; runs];
+        let strategy = Deferred(params);
+        let (mut rest, _) =
+            verify_proof(params, &self.twin, strategy, &nothing, &mut rehearsal).ok()?;
         let challenges = &rehearsal.record.challenges;
-        let (coefficients, instance) = stand_ins.structure.coefficients(challenges)?;
+        let (coefficients, instance) = self.structure.coefficients(runs, challenges)?;
         rest.scale(-F::ONE);
         sum.add_msm(&rest);
         let terms = coefficients.into_iter().zip(&points);
         for (s, point) in terms.chain(instance.into_iter().zip(&common)) {
             sum.append_term(-s, *point);
         }
-        (stand_ins.commitments.of(&columns) == common && sum.eval()).then_some(stand_ins)
+        let own = self.commitments.of(&columns);
+        Some(common == own.repeat(runs) && sum.eval())
     }
 
     /// The twin's key.
@@ -142,13 +204,14 @@ impl StandIns {
     }
 
     /// What a proof's transcript begins with.
-    pub fn head(&self, instance: &[Vec<F>]) -> Head {
-        Head::new(self.key, self.commitments.of(instance))
+    pub fn head(&self, runs: usize, instance: &[Vec<F>]) -> Head {
+        let shape = self.structure.shape(runs);
+        Head::new(shape, self.key, self.commitments.of(instance))
     }
 
     /// What a proof's own terms are. `None` if a challenge is zero, which happens to nobody.
-    pub fn own(&self, record: Record, instance: &[Vec<F>]) -> Option<Own> {
-        let (coefficients, columns) = self.structure.coefficients(&record.challenges)?;
+    pub fn own(&self, runs: usize, record: Record, instance: &[Vec<F>]) -> Option<Own> {
+        let (coefficients, columns) = self.structure.coefficients(runs, &record.challenges)?;
         if coefficients.len() != record.points.len() || columns.len() != instance.len() {
             return None;
         }
@@ -224,10 +287,15 @@ fn instance_like(verifier: &Verifier) -> Vec<Vec<F>> {
 
 /// Points that occur nowhere else, hashes.
 fn hashed(count: usize) -> Vec<C> {
-    let hash = Eq::hash_to_curve("zkinfer stand-ins");
-    let points: Vec<Eq> = (0..count as u64).map(|i| hash(&i.to_le_bytes())).collect();
+    let numbers: Vec<u64> = (0..count as u64).collect();
+    let chunks: Vec<&[u64]> = numbers.chunks(64).collect();
+    let points = parallel::map(&chunks, |numbers| {
+        let hash = Eq::hash_to_curve("zkinfer stand-ins");
+        let points = numbers.iter().map(|i| hash(&i.to_le_bytes()));
+        points.collect::<Vec<Eq>>()
+    });
     let mut affine = vec![C::identity(); count];
-    Eq::batch_normalize(&points, &mut affine);
+    Eq::batch_normalize(&points.concat(), &mut affine);
     affine
 }
 
@@ -241,6 +309,13 @@ impl Structure {
         let all = columns.iter().map(|(_, rotations)| rotations);
         let all: Vec<&Rotations> = all.chain([&current, &current]).collect();
         let mut behind = vec![0; sets.len()];
+        let mut each = vec![0; sets.len()];
+        for (_, rotations) in columns.iter().filter(|(c, _)| !is_fixed(c)) {
+            if let Some(set) = sets.iter().position(|s| s == rotations) {
+                each[set] += 1;
+            }
+        }
+        let count = |of: fn(&AnyColumn) -> bool| queries.iter().filter(|(c, _)| of(c)).count();
         let mut places: Vec<Place> = Vec::new();
         for rotations in all.into_iter().rev() {
             let set = sets.iter().position(|s| s == rotations).unwrap_or(0);
@@ -260,6 +335,8 @@ impl Structure {
             instance: (0..description.instance)
                 .map(|c| place(AnyColumn::Instance(c)))
                 .collect(),
+            each,
+            evaluations: (count(is_instance), count(is_advice)),
             quotient: places[last],
             random: places[last + 1],
             sets: sets.len(),
@@ -270,15 +347,23 @@ impl Structure {
 
     /// Number of points in a proof: advice columns, the random polynomial, pieces of the quotient, the quotient of the
     /// multi-point opening, a blinding commitment, two for each round.
-    fn points(&self) -> usize {
-        self.advice.len() + 1 + self.pieces + 2 + 2 * self.k
+    fn points(&self, runs: usize) -> usize {
+        runs * self.advice.len() + 1 + self.pieces + 2 + 2 * self.k
     }
 
-    /// Coefficients of a proof's points in the order in which they are read, and of the instance columns. `None` if there
-    /// are too few challenges, or one is zero.
-    fn coefficients(&self, challenges: &[F]) -> Option<(Vec<F>, Vec<F>)> {
+    fn shape(&self, runs: usize) -> Shape {
+        Shape {
+            runs,
+            instance: (self.instance.len(), self.evaluations.0),
+            advice: (self.advice.len(), self.evaluations.1),
+        }
+    }
+
+    /// Coefficients of a proof's points in the order in which they are read, and of the instance columns, over all runs.
+    /// `None` if there are too few challenges, or one is zero.
+    fn coefficients(&self, runs: usize, challenges: &[F]) -> Option<(Vec<F>, Vec<F>)> {
         let rounds = challenges.get(ROUNDS..ROUNDS + self.k)?;
-        let most = self.advice.len() + self.instance.len() + 64;
+        let most = runs * (self.advice.len() + self.instance.len()) + 64;
         let x_1: Vec<F> = powers(challenges[X_1], most + self.sets);
         let x_4: Vec<F> = powers(challenges[X_4], self.sets + 1);
         let at = |(set, behind): Place| {
@@ -286,8 +371,15 @@ impl Structure {
             let power = power.unwrap_or_else(|| challenges[X_1].pow_vartime([behind as u64]));
             power * x_4[self.sets - 1 - set]
         };
-        let column = |place: &Option<Place>| place.map_or(F::ZERO, at);
-        let mut coefficients: Vec<F> = self.advice.iter().map(column).collect();
+        // Behind a column of one run come those of all later runs.
+        let column = |run: usize, place: &Option<Place>| {
+            let later = runs - 1 - run;
+            place.map_or(F::ZERO, |(set, behind)| {
+                at((set, behind + later * self.each[set]))
+            })
+        };
+        let advice = |run| self.advice.iter().map(move |place| column(run, place));
+        let mut coefficients: Vec<F> = (0..runs).flat_map(advice).collect();
         coefficients.push(at(self.random));
         let x_n = (0..self.k).fold(challenges[X], |x, _| x.square());
         let quotient = at(self.quotient);
@@ -297,8 +389,21 @@ impl Structure {
         for (u, inverse) in rounds.iter().zip(inverses(rounds)?) {
             coefficients.extend([inverse, *u]);
         }
-        Some((coefficients, self.instance.iter().map(column).collect()))
+        let over_all = |place| (0..runs).map(|run| column(run, place)).sum();
+        Some((coefficients, self.instance.iter().map(over_all).collect()))
     }
+}
+
+fn is_instance(column: &AnyColumn) -> bool {
+    matches!(column, AnyColumn::Instance(_))
+}
+
+fn is_advice(column: &AnyColumn) -> bool {
+    matches!(column, AnyColumn::Advice(_))
+}
+
+fn is_fixed(column: &AnyColumn) -> bool {
+    matches!(column, AnyColumn::Fixed(_))
 }
 
 fn powers(base: F, count: usize) -> Vec<F> {
@@ -329,16 +434,20 @@ struct Rehearsal<'a> {
     /// Absorbed in place of the key's digest, or what that was.
     key: Option<F>,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
+    /// Of a twin.
+    evaluations: Option<Evaluations>,
     /// Commitments to instance columns.
     common: Vec<C>,
     record: Record,
 }
 
 impl<'a> Rehearsal<'a> {
-    fn new(points: Option<&'a [C]>, key: Option<F>) -> Self {
+    /// `twin`: what it absorbs of the key, and what a proof consists of.
+    fn new(points: Option<&'a [C]>, twin: Option<(F, Shape)>) -> Self {
         Rehearsal {
             points,
-            key,
+            key: twin.map(|(key, _)| key),
+            evaluations: twin.map(|(_, shape)| Evaluations::new(shape)),
             hash: Blake2bWrite::init(io::sink()),
             common: Vec::new(),
             record: Record::default(),
@@ -377,7 +486,13 @@ impl TranscriptRead<C, Challenge255<C>> for Rehearsal<'_> {
     }
 
     fn read_scalar(&mut self) -> io::Result<F> {
-        Ok(self.hash.squeeze_challenge().get_scalar())
+        let hash = &mut self.hash;
+        let mut scalar = || Ok(hash.squeeze_challenge().get_scalar());
+        let next = match &mut self.evaluations {
+            Some(evaluations) => evaluations.next(&mut scalar)?,
+            None => None,
+        };
+        next.map_or_else(scalar, Ok)
     }
 }
 
@@ -396,22 +511,26 @@ mod tests {
         Verifier::new(card, params, &Limits::default()).unwrap()
     }
 
-    /// Batches of both stored models do use stand-ins, and any other coefficient or circuit would be noticed.
+    /// Batches of both stored models do use stand-ins, for any number of runs, and any other coefficient or circuit would be
+    /// noticed.
     #[test]
     fn a_wrong_coefficient_is_noticed() {
         for name in ["digits.card", "cnn.card"] {
             let verifier = verifier(name);
-            assert!(StandIns::new(&verifier).is_some(), "{name}");
             let pieces = verifier.key.get_domain().get_quotient_poly_degree();
             let k = verifier.params.k() as usize;
             let description = &verifier.plan.description;
             let right = || Structure::new(description, pieces, k);
-            let holds = |change: &dyn Fn(&mut Structure)| {
+            let holds_for = |runs: usize, change: &dyn Fn(&mut Structure)| {
                 let mut structure = right();
                 change(&mut structure);
-                StandIns::checked(&verifier, structure, twin(description)).is_some()
+                let made = StandIns::from_parts(&verifier, structure, twin(description));
+                made.unwrap().are_right(&verifier, runs)
             };
-            assert!(holds(&|_| {}));
+            for runs in [1, 2, 3, 5] {
+                assert!(holds_for(runs, &|_| {}), "{name}, {runs}");
+            }
+            let holds = |change: &dyn Fn(&mut Structure)| holds_for(1, change);
             let next = |place: &mut Option<Place>| *place = place.map(|(set, at)| (set, at + 1));
             let other_set =
                 |place: &mut Option<Place>| *place = place.map(|(set, at)| (1 - set, at));
@@ -427,11 +546,31 @@ mod tests {
             assert!(!holds(&|s| std::mem::swap(&mut s.random, &mut s.quotient)));
             assert!(!holds(&|s| s.sets += 1));
             assert!(!holds(&|s| s.pieces -= 1));
+            // What matters between runs.
+            let (of_set, evaluations) = (right().each, right().evaluations);
+            for set in 0..of_set.len() {
+                assert!(holds(&|s| s.each[set] += 1));
+                assert!(!holds_for(2, &|s| s.each[set] += 1), "{set}");
+                assert!(!holds_for(3, &|s| s.each[set] -= 1), "{set}");
+            }
+            let fewer = (evaluations.0 - 1, evaluations.1 + 1);
+            assert!(holds(&|s| s.evaluations = fewer));
+            assert!(!holds_for(2, &|s| s.evaluations = fewer));
+            let swapped = (evaluations.1, evaluations.0);
+            assert!(!holds_for(2, &|s| s.evaluations = swapped));
+            assert!(!holds_for(3, &|s| next(&mut s.advice[0])));
+            assert!(!holds_for(3, &|s| next(&mut s.instance[0])));
 
             let circuit = |change: &dyn Fn(&mut Description)| {
                 let mut twin = twin(description);
                 change(&mut twin);
-                StandIns::checked(&verifier, right(), twin).is_some()
+                let made = StandIns::from_parts(&verifier, right(), twin);
+                [1, 3].map(|runs| made.as_ref().unwrap().are_right(&verifier, runs))
+            };
+            let circuit = |change: &dyn Fn(&mut Description)| {
+                let [one, several] = circuit(change);
+                assert_eq!(one, several);
+                one
             };
             assert!(circuit(&|_| {}));
             let gates = description.gates.len();

@@ -1,7 +1,7 @@
 /** The page: files in, statement and verdict out. All work on files happens in the worker. */
 import { fromHex, VerifierWorker, ZkinferError, explain, type Expected, type FileInfo, type ProofInfo, type PublicSide, type RemoteVerifier, type Stage } from "./verifier/client.js";
 import { bytesText, find, timeText } from "./dom.js";
-import { showStatement } from "./statement.js";
+import { showStatement, showTrust } from "./statement.js";
 import { clearVerdict, showRefused, showValid } from "./verdict.js";
 
 interface Loaded {
@@ -14,6 +14,7 @@ type Slot = "card" | "proof" | "input";
 /** As the limits of the verifier. */
 const LARGEST_FILE = 1 << 26;
 const EMPTY: Record<Slot, string> = { card: "none yet", proof: "none yet", input: "none: taken from the proof" };
+const UNCHECKED = "This is what the proof claims. It is not checked yet.";
 const STAGES: Record<Stage, [step: number, text: string]> = {
   "card-read": [0, "Reading the card …"],
   "params-fetch": [1, "Fetching parameters …"],
@@ -31,6 +32,8 @@ let input: Loaded | undefined;
 let busy = 0;
 /** Counts what was given, so that late answers about earlier files are dropped. */
 let turn = 0;
+/** The same for what the person expects. */
+let question = 0;
 
 const verifyButton = find<HTMLButtonElement>("verify");
 const modelField = find<HTMLInputElement>("expect-model");
@@ -152,13 +155,24 @@ async function refresh(): Promise<void> {
   }
   const claims = await verifier.claims(proof.bytes);
   if (mine !== turn || !verifier) return;
-  find("statement-intro").textContent = "This is what the proof claims. It is not checked yet.";
+  find("statement-intro").textContent = UNCHECKED;
   showStatement(verifier.card, claims, modelField.value.trim().toLowerCase());
+}
+
+/** A verdict is about what was expected then. */
+function expectationChanged(): void {
+  question++;
+  clearVerdict();
+  if (!verifier || !proof) return;
+  find("statement-intro").textContent = UNCHECKED;
+  // At once, not when the field is left: a button that moves while it is pressed is not pressed.
+  showTrust(verifier.card, proof.info.card, modelField.value.trim().toLowerCase());
 }
 
 async function verify(): Promise<void> {
   if (!verifier || !proof) return;
   const mine = turn;
+  const asked = question;
   const trusted = modelField.value.trim().toLowerCase();
   verifyButton.disabled = true;
   verifyButton.textContent = "Verifying …";
@@ -173,14 +187,16 @@ async function verify(): Promise<void> {
     const expected: Expected[] = given ? given.map((input) => ({ input, context })) : [{ context }];
     started = true;
     const verdict = await verifier.verify(proof.bytes, expected);
-    if (mine !== turn) return;
+    if (mine !== turn || asked !== question) return;
     find("statement-intro").textContent = "This is what was proven.";
     showValid(verdict, { model: trusted !== "", context: contextField.value !== "", input: given !== undefined }, worker.lastMilliseconds);
     showVerified(verdict);
   } catch (error) {
     if (mine !== turn) return;
-    find("statement-intro").textContent = "This is what the proof claims. It was not shown to be true.";
-    showRefused(error, started ? worker.lastMilliseconds : null);
+    if (asked === question) {
+      find("statement-intro").textContent = "This is what the proof claims. It was not shown to be true.";
+      showRefused(error, started ? worker.lastMilliseconds : null);
+    }
     if (error instanceof ZkinferError && error.class === "internal") restart();
   } finally {
     busy--;
@@ -302,7 +318,7 @@ find("demo-valid").addEventListener("click", () => guarded(() => demo("digits_0.
 find("demo-forged").addEventListener("click", () => guarded(() => demo("forged.proof")));
 find("ask-card").addEventListener("click", () => guarded(askForCard));
 find("clear").addEventListener("click", clear);
-modelField.addEventListener("change", () => guarded(refresh));
+for (const field of [modelField, contextField, inputField]) field.addEventListener("input", expectationChanged);
 guarded(async () => {
   await worker.init();
 });

@@ -11,8 +11,7 @@ const MOST_RUNS = 16;
 export function showStatement(card: CardInfo, claims: Claims, trusted: string): void {
   find("model-name").textContent = card.interface?.name || "without a name";
   find("model-digest").textContent = claims.card;
-  find("model-trust").textContent =
-    claims.card !== card.digest ? ` This is not the model of the card (${card.digest}).` : trusted === "" ? "" : trusted === card.digest ? " This is the digest that you trust." : " This is not the digest that you trust.";
+  showTrust(card, claims.card, trusted);
   const context = fromHex(claims.context);
   find("context-text").textContent = context.length === 0 ? "none" : (plainText(context) ?? "(not text)");
   find("context-hex").textContent = claims.context === "" ? "" : `0x${claims.context}`;
@@ -28,6 +27,12 @@ export function showStatement(card: CardInfo, claims: Claims, trusted: string): 
   });
   find("runs").replaceChildren(...runs);
   if (claims.runs.length > MOST_RUNS) find("runs").append(make("p", { class: "small" }, `and ${claims.runs.length - MOST_RUNS} more runs`));
+}
+
+/** What the model of a proof is to whoever trusts this digest, if any. */
+export function showTrust(card: CardInfo, model: string, trusted: string): void {
+  find("model-trust").textContent =
+    model !== card.digest ? ` This is not the model of the card (${card.digest}).` : trusted === "" ? "" : trusted === card.digest ? " This is the digest that you trust." : " This is not the digest that you trust.";
 }
 
 /** Text, if the bytes are nothing else. */

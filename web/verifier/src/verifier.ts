@@ -1,3 +1,4 @@
+/// <reference lib="esnext.disposable" preserve="true" />
 import type { Card, Parameters, Verifier as Handle } from "./wasm/zkinfer_wasm.js";
 import { Rejected, ZkinferError } from "./errors.js";
 import { fromHex, toHex } from "./hex.js";
