@@ -16,6 +16,44 @@
 //! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
 //! | [`params`] | the generators, as files with pinned digests |
 //! | [`receipt`] | machine-readable results |
+//!
+//! Verifying a proof file that somebody sent, for a model that is known by its digest:
+//!
+//! ```
+//! use std::sync::Arc;
+//! use zkinfer_circuits::card::Card;
+//! use zkinfer_circuits::params::Params;
+//! use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+//!
+//! # fn main() -> Result<(), Box<dyn std::error::Error>> {
+//! // Once for each model.
+//! let mut limits = Limits::default();
+//! limits.k = 12;
+//! limits.proof_bytes = 1 << 16;
+//! let card = Card::from_bytes(&std::fs::read("../tests/fixtures/digits.card")?, limits.card_bytes)?;
+//! limits.allow_k(card.k)?;
+//! let params = Arc::new(Params::new(card.k));
+//! let verifier = Verifier::new(card, params, &limits)?;
+//! let trusted = "89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d";
+//! assert_eq!(verifier.digest().to_string(), trusted);
+//!
+//! // For each proof: what is left out of the expectation is taken from the proof and reported.
+//! let expected = Expected { context: b"digits".to_vec(), ..Expected::default() };
+//! let file = std::fs::read("../tests/fixtures/digits_0.proof")?;
+//! match verifier.verify_bytes(&[expected.clone()], &file) {
+//!     Ok(verdicts) => println!("{:?} gives {:?}", verdicts[0].input, verdicts[0].output),
+//!     Err(refusal) => println!("{:?}, {}: {refusal}", refusal.class(), refusal.code()),
+//! }
+//! # assert!(verifier.verify_bytes(&[expected.clone()], &file).is_ok());
+//!
+//! // The same as a record that serializes to JSON.
+//! let receipt = verifier.receipt(&[expected], &file);
+//! assert!(receipt.is_accepted() && serde_json::to_string(&receipt)?.contains("accepted"));
+//! # Ok(())
+//! # }
+//! ```
+//!
+//! Real numbers become the integers of an expectation, and back, by the crate `zkinfer-interface`.
 
 pub mod card;
 pub mod circuit;

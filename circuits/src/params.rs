@@ -11,9 +11,10 @@ use crate::codec::Reader;
 use crate::error::DecodeError;
 use crate::layout::{MAX_K, MIN_K};
 use crate::transcript::Digest;
-use halo2_proofs::poly::commitment::Params;
 use std::io;
 use thiserror::Error;
+
+pub use halo2_proofs::poly::commitment::Params;
 
 /// Largest `k` whose parameters' digest is known.
 pub const MAX_PINNED_K: u32 = 16;
