@@ -8,7 +8,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use zkinfer::graph::Graph;
-use zkinfer::import::ImportError;
+use zkinfer::import::{ImportError, ImportOptions};
 use zkinfer::quantize::{QuantizeError, QuantizeOptions};
 
 const FLOAT: i32 = 1;
@@ -637,7 +637,7 @@ fn sizes_that_are_computed_are_bounded() {
         ("Tile", "one size", 1),
         ("Pad", "one size", 2),
     ] {
-        let v = if count == 1 { 200_000 } else { 20_000 };
+        let v = 20_000;
         let (at, reason) = model(
             vec![squared(), node(op, inputs, "large", vec![])],
             size(count, v),
@@ -687,6 +687,75 @@ fn sizes_that_are_computed_are_bounded() {
         ),
     ];
     Model::new(FLOAT, &[1, 4], nodes, size(2, 20_000)).refused_at("If_y");
+}
+
+#[test]
+fn sizes_do_not_wrap_around() {
+    let half = 1i64 << 31;
+    let model = |op: &str, inputs: &str, dims: &[i64], first: &[i64]| {
+        let nodes = vec![
+            node("Add", "a b", "size", vec![]),
+            node(op, inputs, "large", vec![]),
+            node("ReduceSum", "large", "sum", vec![int("keepdims", 0)]),
+            node("Cast", "sum", "f", vec![int("to", 1)]),
+            node("Add", "x f", "y", vec![]),
+        ];
+        let second: Vec<i64> = first
+            .iter()
+            .map(|&v| if v == 0 { 0 } else { half + 5 })
+            .collect();
+        let constants = vec![
+            whole("a", I64, dims, first),
+            whole("b", I64, dims, &second),
+            floats("one", &[1], &[1.0]),
+            whole("zero", I64, &[], &[0]),
+            whole("down", I64, &[], &[-1]),
+            whole("by", I64, &[], &[1]),
+        ];
+        Model::new(FLOAT, &[1, 4], nodes, constants)
+    };
+    for (op, inputs) in [
+        ("ConstantOfShape", "size"),
+        ("Expand", "one size"),
+        ("Tile", "one size"),
+    ] {
+        model(op, inputs, &[1], &[half]).refused_at(&format!("{op}_large"));
+    }
+    model("Pad", "one size", &[2], &[0, half]).refused_at("Pad_large");
+    model("Range", "zero size by", &[], &[half]).refused_at("Range_large");
+    model("Range", "size zero down", &[], &[-half + 1_000_000_000]).refused_at("Range_large");
+}
+
+#[test]
+fn what_follows_from_constants_is_bounded_together() {
+    let mut nodes: Vec<NodeProto> = (0..24)
+        .flat_map(|i| {
+            let (large, sum) = (format!("large{i}"), format!("sum{i}"));
+            [
+                node("Expand", "one size", &large, vec![]),
+                node("ReduceSum", &large, &sum, vec![int("keepdims", 0)]),
+            ]
+        })
+        .collect();
+    let sums: Vec<String> = (0..24).map(|i| format!("sum{i}")).collect();
+    nodes.push(node("Sum", &sums.join(" "), "sum", vec![]));
+    nodes.push(node("Add", "x sum", "y", vec![]));
+    let size = 1 << 24;
+    let constants = vec![
+        floats("one", &[1], &[1.0]),
+        whole("size", I64, &[1], &[size]),
+    ];
+    let bytes = Model::new(FLOAT, &[1, 4], nodes, constants).bytes();
+    let options = ImportOptions {
+        max_elements: 1 << 24,
+        ..ImportOptions::default()
+    };
+    let result = Graph::import(&bytes, &options).map(|i| i.graph.nodes.len());
+    let bounded = |r: &str| r.contains("follow from constants");
+    assert!(
+        matches!(&result, Err(ImportError::Unsupported { reason, .. }) if bounded(reason)),
+        "{result:?}"
+    );
 }
 
 /// `loops` of 1,024 rounds, one after the other; shapes of their states are declared or not.

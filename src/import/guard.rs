@@ -5,7 +5,8 @@
 //! computed; a lie is an error, instead of memory that is not the shape's or of 2⁶⁴ steps, and so is a result that no memory
 //! would hold.
 
-use std::sync::LazyLock;
+use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
+use std::sync::{Arc, LazyLock};
 
 use tract_onnx::Onnx;
 use tract_onnx::pb::NodeProto;
@@ -28,6 +29,8 @@ enum Fits {
     Indices,
     /// The permutation is one.
     Permutation(bool),
+    /// Operands from this one on are sizes: tract counts in 32 bits here and in 64 there.
+    Sizes(usize),
     /// Any operand.
     Anything,
 }
@@ -64,6 +67,8 @@ impl Fits {
             | "LpPool"
             | "MaxPool"
             | "QLinearConv" => Fits::Dimensions(2),
+            "ConstantOfShape" | "Range" => Fits::Sizes(0),
+            "Expand" | "Pad" | "Resize" | "Tile" | "Upsample" => Fits::Sizes(1),
             _ => Fits::Anything,
         }
     }
@@ -81,8 +86,15 @@ impl Fits {
             }
             Fits::Indices => rank(inputs, 1).is_none_or(|r| r > 0),
             Fits::Permutation(is_one) => is_one,
+            Fits::Sizes(first) => {
+                let sizes = inputs.iter().skip(first).filter_map(|f| numbers(f));
+                sizes.flatten().all(|v| v.abs() < f64::from(i32::MAX))
+            }
             Fits::Anything => true,
         };
+        if matches!(self, Fits::Sizes(_)) {
+            ensure!(fits, "a size of 2^31 elements or more");
+        }
         ensure!(
             fits,
             "the operands do not have the dimensions that the operator needs"
@@ -116,12 +128,60 @@ fn terms(length: &TDim, left: usize) -> Option<usize> {
     }
 }
 
+/// The elements of a whole operand whose value is known.
+fn numbers(fact: &InferenceFact) -> Option<Vec<f64>> {
+    let value = fact.value.concretize()?;
+    if value.datum_type().is_float() || value.len() > 64 {
+        return None;
+    }
+    let whole = value.cast_to::<i64>().ok()?;
+    let whole = whole.try_as_plain_ram().ok()?;
+    let whole = whole.as_slice::<i64>().ok()?;
+    Some(whole.iter().map(|&v| v as f64).collect())
+}
+
+/// What is computed of constants.
+#[derive(Clone, Debug)]
+struct Bound {
+    /// Most elements of a result.
+    most: usize,
+    /// How many elements of results may still be computed while types are inferred.
+    left: Arc<AtomicUsize>,
+}
+
+impl Bound {
+    fn new(most: usize) -> Bound {
+        Bound {
+            most,
+            left: Arc::new(AtomicUsize::new(folded(most))),
+        }
+    }
+
+    fn check(&self, elements: usize, constant: bool) -> TractResult<()> {
+        let Bound { most, left } = self;
+        ensure!(
+            elements <= *most,
+            "a result of {elements} elements; the limit is {most}"
+        );
+        let spend = |left: usize| left.checked_sub(elements);
+        ensure!(
+            !constant || left.fetch_update(Relaxed, Relaxed, spend).is_ok(),
+            "too many elements that follow from constants; compute them before"
+        );
+        Ok(())
+    }
+}
+
+/// How many elements may follow from constants, where a tensor may have `most`.
+pub(super) fn folded(most: usize) -> usize {
+    most.saturating_mul(16).max(1 << 28)
+}
+
 #[derive(Clone, Debug)]
 struct Guard {
     op: Box<dyn InferenceOp>,
     fits: Fits,
-    /// Most elements of a result.
-    most: usize,
+    bound: Bound,
     /// `ε`, of a `BatchNormalization`.
     batch_norm: Option<f32>,
 }
@@ -168,15 +228,21 @@ impl InferenceOp for Guard {
         TVec<InferenceFact>,
     )> {
         self.fits.check(&inputs, &outputs)?;
+        let constant = inputs.iter().all(|f| f.value.is_concrete());
+        // tract's count goes by the size of a step, whichever its sign.
+        if let ("Range", true) = (&*self.op.name(), constant)
+            && let [Some(first), Some(end), Some(step)] =
+                &inputs.iter().map(|f| numbers(f)).collect::<Vec<_>>()[..]
+            && let ([first], [end], [step]) = (&first[..], &end[..], &step[..])
+        {
+            self.bound
+                .check(((end - first) / step).ceil() as usize, true)?;
+        }
         let facts = self.op.infer_facts(inputs, outputs, observed)?;
         for shape in facts.1.iter().filter_map(|f| f.shape.concretize()) {
             let lengths = shape.iter().map(|d| d.to_usize().unwrap_or(1));
-            let elements = lengths.fold(1usize, usize::saturating_mul);
-            ensure!(
-                elements <= self.most,
-                "a result of {elements} elements; the limit is {}",
-                self.most
-            );
+            self.bound
+                .check(lengths.fold(1, usize::saturating_mul), constant)?;
         }
         Ok(facts)
     }
@@ -265,8 +331,11 @@ fn batch_norm(
     Ok(tvec![wire("", Box::new(math::add()), &[scaled, bias])?])
 }
 
-/// Most elements of a result in the body of a loop.
-const MOST: usize = 1 << 26;
+/// In bodies of loops, whose results are computed when steps are.
+static BODIES: LazyLock<Bound> = LazyLock::new(|| Bound {
+    most: 1 << 26,
+    left: Arc::new(AtomicUsize::new(usize::MAX)),
+});
 
 /// Operators that tract looks for by their type, and that compute nothing at once.
 const BARE: &[&str] = &["Constant", "If", "Multinomial", "Scan"];
@@ -286,7 +355,7 @@ pub(super) fn onnx() -> Onnx {
             let guard = Guard {
                 op,
                 fits: Fits::of(node),
-                most: MOST,
+                bound: BODIES.clone(),
                 batch_norm: (node.op_type == "BatchNormalization")
                     .then_some(epsilon.map_or(1e-5, |a| a.f)),
             };
@@ -298,9 +367,10 @@ pub(super) fn onnx() -> Onnx {
 
 /// Bounds the results of a model's nodes.
 pub(super) fn bound(model: &mut InferenceModel, most: usize) {
+    let bound = Bound::new(most);
     for node in &mut model.nodes {
         if let Some(guard) = node.op.as_op_mut().downcast_mut::<Guard>() {
-            guard.most = most;
+            guard.bound = bound.clone();
         }
     }
 }

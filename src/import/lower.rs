@@ -189,6 +189,12 @@ impl Lowering<'_> {
             if !shape.contains(&0) {
                 self.bound("the number of elements", &shape)?;
             }
+            let elements = shape.iter().product::<usize>();
+            self.folding = self.folding.checked_sub(elements).ok_or_else(|| {
+                self.unsupported(
+                    "too many elements that follow from constants; compute them before",
+                )
+            })?;
             let results =
                 guarded(|| node.op.eval_out_of_plan(constants)).map_err(|e| self.unsupported(e))?;
             let results = results.ok_or_else(|| self.unsupported("depends on run-time state"))?;

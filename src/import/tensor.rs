@@ -86,6 +86,8 @@ pub(super) struct Lowering<'a> {
     pub(super) ties: Ties,
     /// Nodes that loops were unrolled to.
     pub(super) unrolled: usize,
+    /// How many elements may still be computed from constants.
+    pub(super) folding: usize,
 }
 
 /// Whether a function of truths (or of anything) is zero or one.
@@ -179,6 +181,7 @@ impl<'a> Lowering<'a> {
             truths: Vec::new(),
             ties: Ties::default(),
             unrolled: 0,
+            folding: super::guard::folded(options.max_elements),
         }
     }
 
