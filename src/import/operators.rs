@@ -276,7 +276,9 @@ pub(super) fn advice(domain: &str, name: &str) -> String {
     match find(domain, name).map(|o| o.support) {
         Some(Support::Refused { instead }) => format!("not supported: {instead}"),
         Some(Support::Built { limits: "", .. }) => "this use of it is not supported".into(),
-        Some(Support::Built { limits, .. }) => format!("this use of it is not supported: {limits}"),
+        Some(Support::Built { limits, .. }) => {
+            format!("this use of it is beyond what is supported: {limits}")
+        }
         None => "the operator is not known; express it in operators of ONNX, see docs/operators.md"
             .into(),
     }
