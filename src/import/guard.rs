@@ -235,8 +235,8 @@ impl InferenceOp for Guard {
                 &inputs.iter().map(|f| numbers(f)).collect::<Vec<_>>()[..]
             && let ([first], [end], [step]) = (&first[..], &end[..], &step[..])
         {
-            self.bound
-                .check(((end - first) / step).ceil() as usize, true)?;
+            let count = ((end - first) / step).abs().ceil();
+            self.bound.check(count as usize, true)?;
         }
         let facts = self.op.infer_facts(inputs, outputs, observed)?;
         for shape in facts.1.iter().filter_map(|f| f.shape.concretize()) {

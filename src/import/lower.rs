@@ -189,7 +189,7 @@ impl Lowering<'_> {
             if !shape.contains(&0) {
                 self.bound("the number of elements", &shape)?;
             }
-            let elements = shape.iter().product::<usize>();
+            let elements = shape.iter().fold(1usize, |p, &d| p.saturating_mul(d));
             self.folding = self.folding.checked_sub(elements).ok_or_else(|| {
                 self.unsupported(
                     "too many elements that follow from constants; compute them before",

@@ -112,6 +112,7 @@ fn sizes_do_not_wrap_around() {
     }
     model("Pad", "one size", &[2], &[0, half]).refused_at("Pad_large");
     model("Range", "zero size by", &[], &[half]).refused_at("Range_large");
+    model("Range", "zero size down", &[], &[half - 1_000_000_000]).refused_at("Range_large");
     model("Range", "size zero down", &[], &[-half + 1_000_000_000]).refused_at("Range_large");
 }
 
