@@ -8,7 +8,7 @@ mod settings;
 
 use criterion::{BatchSize, BenchmarkId, Criterion, criterion_group, criterion_main};
 use std::cell::LazyCell;
-use zkinfer::import::{ImportOptions, ReferenceModel};
+use zkinfer::onnx::{ImportOptions, ReferenceModel};
 use zkinfer::{Graph, QuantizeOptions, Secret};
 
 fn owner(c: &mut Criterion) {
@@ -36,7 +36,7 @@ fn owner(c: &mut Criterion) {
             let model = || case.model().clone();
             b.iter_batched(
                 model,
-                |model| model.commit(&mut zkinfer::rng()),
+                |model| Secret::commit(model, &mut zkinfer::rng()),
                 BatchSize::PerIteration,
             )
         });

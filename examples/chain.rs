@@ -8,17 +8,14 @@
 use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op};
 use zkinfer::interface::Interface;
 use zkinfer::{
-    CommitOptions, Expected, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility,
-    public_input, public_output, verifier,
+    CommitOptions, Expected, Limits, QuantizeOptions, Samples, Secret, Side, SideVisibility,
+    Visibility, public_input, public_output, verifier,
 };
 use zkinfer_circuits::program::View;
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let digits = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(
-        include_bytes!("../cli/assets/digits.npz"),
-        &digits.input_lens(),
-    )?;
+    let digits = Graph::from_onnx(include_bytes!("data/digits.onnx"))?;
+    let samples = Samples::from_npz(include_bytes!("data/digits.npz"), &digits.input_lens())?;
     let scores: Vec<Vec<Vec<f32>>> = samples
         .inputs
         .iter()
@@ -30,12 +27,20 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let options = CommitOptions::default().with_k(9);
     let first = digits.quantize(&samples.inputs, &QuantizeOptions::default())?;
     let (boundary, bits) = (first.outputs.clone(), first.program.range_bits);
-    let first = first.commit_with(&options.clone().with_name("digits"), &mut zkinfer::rng())?;
+    let first = Secret::commit_with(
+        first,
+        &options.clone().with_name("digits"),
+        &mut zkinfer::rng(),
+    )?;
     let chained = QuantizeOptions::default()
         .with_range_bits(bits)
         .with_inputs(boundary);
     let second = parity().quantize(&scores, &chained)?;
-    let second = second.commit_with(&options.with_name("even or odd"), &mut zkinfer::rng())?;
+    let second = Secret::commit_with(
+        second,
+        &options.with_name("even or odd"),
+        &mut zkinfer::rng(),
+    )?;
 
     // First prover.
     let run = first.infer(&samples.inputs[0])?;

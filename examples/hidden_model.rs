@@ -4,19 +4,16 @@
 //! `cargo run --release --example hidden_model`
 
 use zkinfer::{
-    Expected, Graph, Limits, QuantizeOptions, Rejection, Samples, Visibility, public_input,
+    Expected, Graph, Limits, QuantizeOptions, Rejection, Samples, Secret, Visibility, public_input,
     verifier,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(
-        include_bytes!("../cli/assets/digits.npz"),
-        &graph.input_lens(),
-    )?;
+    let graph = Graph::from_onnx(include_bytes!("data/digits.onnx"))?;
+    let samples = Samples::from_npz(include_bytes!("data/digits.npz"), &graph.input_lens())?;
     let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
-    let monday = model.clone().commit(&mut zkinfer::rng())?;
-    let tuesday = model.commit(&mut zkinfer::rng())?;
+    let monday = Secret::commit(model.clone(), &mut zkinfer::rng())?;
+    let tuesday = Secret::commit(model, &mut zkinfer::rng())?;
     println!(
         "the same weights, committed twice:\n  {}\n  {}",
         monday.card().digest(),

@@ -4,18 +4,15 @@
 //! `cargo run --release --example private_input`
 
 use zkinfer::{
-    Expected, Graph, Limits, QuantizeOptions, Samples, Side, SideVisibility, Visibility,
+    Expected, Graph, Limits, QuantizeOptions, Samples, Secret, Side, SideVisibility, Visibility,
     public_output, verifier,
 };
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-    let samples = Samples::from_npz(
-        include_bytes!("../cli/assets/digits.npz"),
-        &graph.input_lens(),
-    )?;
+    let graph = Graph::from_onnx(include_bytes!("data/digits.onnx"))?;
+    let samples = Samples::from_npz(include_bytes!("data/digits.npz"), &graph.input_lens())?;
     let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
-    let secret = model.commit(&mut zkinfer::rng())?;
+    let secret = Secret::commit(model, &mut zkinfer::rng())?;
     let run = secret.infer(&samples.inputs[1])?;
 
     let visibility = Visibility {

@@ -5,8 +5,8 @@
 use std::path::Path;
 use std::process::Command;
 use zkinfer::{
-    Card, Expected, Graph, Limits, Proof, QuantizeOptions, Samples, Visibility, public_input,
-    public_output, verifier,
+    Card, Expected, Graph, Limits, Proof, QuantizeOptions, Samples, Secret, Visibility,
+    public_input, public_output, verifier,
 };
 
 type Failure = Box<dyn std::error::Error>;
@@ -19,18 +19,14 @@ fn main() -> Result<(), Failure> {
 }
 
 fn samples() -> Result<Samples, Failure> {
-    Ok(Samples::from_npz(
-        include_bytes!("../cli/assets/digits.npz"),
-        &[64],
-    )?)
+    Ok(Samples::from_npz(include_bytes!("data/digits.npz"), &[64])?)
 }
 
 fn prove() -> Result<(), Failure> {
-    let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
+    let graph = Graph::from_onnx(include_bytes!("data/digits.onnx"))?;
     let samples = samples()?;
-    let secret = graph
-        .quantize(&samples.inputs, &QuantizeOptions::default())?
-        .commit(&mut zkinfer::rng())?;
+    let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
+    let secret = Secret::commit(model, &mut zkinfer::rng())?;
     let run = secret.infer(&samples.inputs[2])?;
     let proof = secret
         .prove(

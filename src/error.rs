@@ -1,10 +1,8 @@
 //! Errors of the owner's side.
 
-use crate::model::{InterfaceError, QuantizedModel};
-use crate::progress::Stopped;
-use crate::run::RunError;
 use thiserror::Error;
 use zkinfer_circuits::error::CardError;
+use zkinfer_model::progress::Stopped;
 
 /// Why a model cannot be committed to.
 #[derive(Debug, Error)]
@@ -95,35 +93,5 @@ impl From<zkinfer_engine::EngineError> for ProveError {
             zkinfer_engine::EngineError::Unlucky(_) => ProveError::Unlucky,
             other => ProveError::Internal(other),
         }
-    }
-}
-
-/// Why a model cannot be run on an input.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum InferError {
-    /// The input does not fit the model's interface.
-    #[error(transparent)]
-    Input(#[from] InterfaceError),
-    /// A value inside the model left its range.
-    #[error(
-        "layer {layer:?}: {source}. The input leads outside the calibrated range: calibrate with inputs like this one, or \
-         compile with more headroom"
-    )]
-    Run {
-        /// Name of the layer.
-        layer: String,
-        /// What happened.
-        source: RunError,
-    },
-}
-
-impl InferError {
-    pub(crate) fn new(model: &QuantizedModel, source: RunError) -> Self {
-        let layer = match &source {
-            RunError::Range { node, .. } => model.layer_name(*node).to_owned(),
-            _ => String::new(),
-        };
-        InferError::Run { layer, source }
     }
 }

@@ -5,7 +5,7 @@
 //! | model | [`Secret::to_bytes`], [`Secret::from_bytes`] | | yes |
 //! | card | [`Card::to_bytes`], [`Card::from_bytes`] | [`card_to_json`], [`card_from_json`] | |
 //! | proof | [`Proof::to_bytes`], [`Proof::from_bytes`] | [`proof_to_json`], [`proof_from_json`] | claims travel with it |
-//! | parameters | [`crate::params`] | | |
+//! | parameters | [`zkinfer_verifier::params`] | | |
 //!
 //! Binary files begin with magic bytes, kind and version and end with a checksum
 //! (see [`zkinfer_circuits::card::seal`]). Decoding never allocates more than a small multiple of the bytes that are
@@ -18,45 +18,29 @@
 //! [`Secret::to_bytes`]: crate::secret::Secret::to_bytes
 //! [`Secret::from_bytes`]: crate::secret::Secret::from_bytes
 
-mod json;
 mod model;
 
 use thiserror::Error;
 use zkinfer_circuits::error::DecodeError;
 
 use crate::error::CommitError;
-use crate::interface::CardInfoError;
-use crate::params::ParamsError;
+use zkinfer_interface::CardInfoError;
+use zkinfer_verifier::params::ParamsError;
 
-pub use json::{card_from_json, card_to_json, proof_from_json, proof_to_json};
+pub use zkinfer_verifier::json::{
+    FileError, card_from_json, card_to_json, proof_from_json, proof_to_json,
+};
 
-/// Why a file cannot be used.
+/// Why the owner's model file cannot be used.
 #[derive(Debug, Error)]
 #[non_exhaustive]
-pub enum FileError {
+pub enum ModelFileError {
     /// The bytes are not what they should be.
     #[error(transparent)]
     Decode(#[from] DecodeError),
     /// Not the JSON that it should be.
     #[error("not the expected JSON: {0}")]
     Json(#[from] serde_json::Error),
-    /// A field of JSON that should be base64 is not.
-    #[error("field {field:?} is not base64: {source}")]
-    Base64 {
-        /// Which field.
-        field: &'static str,
-        /// What is wrong.
-        source: base64::DecodeError,
-    },
-    /// A digest in JSON that is not 64 hexadecimal digits.
-    #[error("field {field:?} is not a digest: 64 hexadecimal digits")]
-    Digest {
-        /// Which field.
-        field: &'static str,
-    },
-    /// A digest in JSON is not that of the content.
-    #[error("the content does not have the stated digest: the file is damaged or was edited")]
-    Content,
     /// The description of inputs and outputs does not fit.
     #[error(transparent)]
     Interface(#[from] CardInfoError),

@@ -5,14 +5,14 @@
 //! kilobytes. What exactly is proven, how surely, and what each artifact reveals: `docs/protocol.md`.
 //!
 //! ```
-//! use zkinfer::{Card, Expected, Graph, Limits, Proof, QuantizeOptions, Visibility, verifier};
+//! use zkinfer::{Card, Expected, Graph, Limits, Proof, QuantizeOptions, Secret, Visibility, verifier};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
 //! // The owner: import, quantize, commit.
-//! let graph = Graph::from_onnx(include_bytes!("../cli/assets/digits.onnx"))?;
-//! let samples = zkinfer::Samples::from_npz(include_bytes!("../cli/assets/digits.npz"), &graph.input_lens())?;
+//! let graph = Graph::from_onnx(include_bytes!("../examples/data/digits.onnx"))?;
+//! let samples = zkinfer::Samples::from_npz(include_bytes!("../examples/data/digits.npz"), &graph.input_lens())?;
 //! let model = graph.quantize(&samples.inputs, &QuantizeOptions::default())?;
-//! let secret = model.commit(&mut zkinfer::rng())?;
+//! let secret = Secret::commit(model, &mut zkinfer::rng())?;
 //! let card = secret.card().to_bytes(); // published
 //!
 //! // The prover: run, prove.
@@ -33,44 +33,28 @@
 //!
 //! | stage | module | from → to |
 //! |---|---|---|
-//! | import | [`import`], [`graph`] | ONNX bytes → [`Graph`] of floats |
+//! | import | [`onnx`], [`graph`] | ONNX bytes → [`Graph`] of floats |
 //! | quantization | [`quantize`](mod@quantize), [`model`] | graph and samples → [`QuantizedModel`]: integer program, weights, scales |
 //! | reference run | [`run`] | the exact integer semantics |
 //! | planning | [`plan`] | program → `k` |
 //! | commitment, proof | [`secret`] | [`Secret`] → [`Card`], [`Proof`] |
 //! | progress, stopping | [`progress`] | |
-//! | verification | [`verifier`](mod@verifier), `zkinfer-circuits` | card, proof, expectations → verdict |
+//! | verification | [`verifier()`], `zkinfer-circuits` | card, proof, expectations → verdict |
 //! | files | [`files`], [`params`], [`data`], [`interface`] | models, cards, proofs, parameters, samples |
 
-pub mod data;
 pub mod error;
 pub mod files;
-pub mod graph;
-pub mod import;
-pub mod model;
-pub mod params;
 pub mod plan;
-pub mod progress;
 pub(crate) mod prove;
-pub mod quantize;
-pub mod run;
 pub mod secret;
-pub mod verifier;
 
-pub use data::Samples;
-pub use error::{CommitError, InferError, ProveError};
-pub use graph::Graph;
-pub use import::{ImportError, ImportOptions};
-pub use model::{QuantizedModel, TensorInterface};
-pub use progress::{Progress, Stage, Stopped};
+pub use error::{CommitError, ProveError};
 pub use prove::Timings;
 pub use prove::engine::Engine;
-pub use quantize::{QuantizeError, QuantizeOptions};
 pub use secret::{
     CommitOptions, MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility,
     Visibility, WeightVisibility, prove_many,
 };
-pub use verifier::{public_input, public_output, verifier};
 pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 pub use zkinfer_circuits::receipt::{Class, Receipt, Refusal};
@@ -81,6 +65,15 @@ pub use zkinfer_circuits::verify::{
 };
 /// Real numbers and the integers of statements.
 pub use zkinfer_interface as interface;
+#[cfg(feature = "onnx")]
+pub use zkinfer_model::onnx::{self, ImportError, ImportOptions};
+pub use zkinfer_model::{
+    Graph, InferError, Progress, QuantizeError, QuantizeOptions, QuantizedModel, Samples, Stage,
+    Stopped, TensorInterface, data, graph, model, progress, quantize, run,
+};
+pub use zkinfer_verifier::{
+    LoadError, StatementError, params, public_input, public_output, verifier,
+};
 
 /// The operating system's random generator, as the functions of this crate take it.
 ///

@@ -25,8 +25,6 @@ mod witness;
 pub(crate) mod zoo;
 
 use crate::error::ProveError;
-use crate::progress::{Progress, Stage, Stopped, tell};
-use crate::run::Trace;
 use engine::{Columns, Keys};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
@@ -41,6 +39,8 @@ use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Plan, Session, instances};
 use zkinfer_circuits::{C, F};
 use zkinfer_engine::{AnyGenerators, AnyProver};
+use zkinfer_model::progress::{Progress, Stage, Stopped, tell};
+use zkinfer_model::run::Trace;
 
 /// Wall time of each part of a proof.
 #[derive(Clone, Copy, Debug, Default, serde::Serialize)]

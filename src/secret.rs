@@ -4,12 +4,10 @@ mod commit;
 mod many;
 mod prove;
 
-use crate::error::{CommitError, InferError, ProveError};
-use crate::model::QuantizedModel;
+use crate::error::{CommitError, ProveError};
 use crate::prove::Timings;
 use crate::prove::engine::{Engine, Keys, generators};
 use crate::prove::fold::Matrix;
-use crate::run::Trace;
 use halo2_proofs::poly::commitment::Params;
 use ndarray::{Array1, ArrayD, ArrayViewD};
 use std::sync::{Arc, OnceLock};
@@ -18,6 +16,9 @@ use zkinfer_circuits::program::{Node, Program};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
+use zkinfer_model::error::InferError;
+use zkinfer_model::model::QuantizedModel;
+use zkinfer_model::run::Trace;
 
 pub use commit::{CommitOptions, WeightVisibility};
 pub use many::prove_many;

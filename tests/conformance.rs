@@ -12,8 +12,8 @@ use std::collections::BTreeMap;
 
 use conformance::{Case, Loaded, NotLoaded};
 use rayon::prelude::*;
-use zkinfer::import::ImportError;
-use zkinfer::import::operators::{self, Support};
+use zkinfer::onnx::ImportError;
+use zkinfer::onnx::operators::{self, Support};
 use zkinfer::quantize::QuantizeError;
 use zkinfer::{Graph, QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::ProgramLimits;

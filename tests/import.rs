@@ -12,7 +12,7 @@ use conformance::{Case, Loaded, NotLoaded};
 use corpus::{corpus, relative_error};
 use zkinfer::data::{DataError, Samples};
 use zkinfer::graph::{Graph, Op};
-use zkinfer::import::{ImportError, ImportOptions};
+use zkinfer::onnx::{ImportError, ImportOptions};
 
 const MODELS: &[&str] = &[
     "ladder/mlp_ladder_1k",

@@ -11,7 +11,7 @@ use models::{
 };
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use zkinfer::graph::Graph;
-use zkinfer::import::ImportError;
+use zkinfer::onnx::ImportError;
 use zkinfer::quantize::{QuantizeError, QuantizeOptions};
 
 const X: &[f32] = &[0.5, -1.0, 2.0, 1.5];

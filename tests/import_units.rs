@@ -11,7 +11,7 @@ mod refusals;
 
 use onnx::{Builder, int, ints};
 use zkinfer::graph::{Activation, Graph, Op};
-use zkinfer::import::{ImportError, ImportOptions};
+use zkinfer::onnx::{ImportError, ImportOptions};
 
 fn weights(n: usize) -> Vec<f32> {
     (0..n).map(|i| ((i * 29 % 17) as f32 - 8.0) / 8.0).collect()

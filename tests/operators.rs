@@ -10,7 +10,7 @@ use rand_chacha::ChaCha20Rng;
 use rand_core::{Rng, SeedableRng};
 use tract_onnx::pb::{AttributeProto, GraphProto, ModelProto, NodeProto, OperatorSetIdProto};
 use zkinfer::graph::{Activation, BinaryOp, Graph, GraphNode, Op, ScalarFn};
-use zkinfer::import::ImportOptions;
+use zkinfer::onnx::ImportOptions;
 use zkinfer::{QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::{Axis, ProgramLimits, View};
 

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 
 use zkinfer::graph::{Graph, Tie};
 use zkinfer::quantize::evaluate;
-use zkinfer::{Expected, Limits, QuantizeOptions, QuantizedModel, Visibility};
+use zkinfer::{Expected, Limits, QuantizeOptions, QuantizedModel, Secret, Visibility};
 use zkinfer::{public_input, verifier};
 use zkinfer_circuits::program::{Neurons, Node};
 
@@ -174,7 +174,7 @@ fn recurrences_are_proven() {
         let case = case(name);
         let model = quantized(&case);
         assert!(!families(&model).is_empty());
-        let secret = model.commit(&mut zkinfer::rng()).unwrap();
+        let secret = Secret::commit(model, &mut zkinfer::rng()).unwrap();
         let run = secret.infer(&case.inputs[0]).unwrap();
         let proven = secret
             .prove(&run, &Visibility::default(), b"steps", &mut zkinfer::rng())

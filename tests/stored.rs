@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
 use serde::Deserialize;
-use zkinfer::import::ImportOptions;
-use zkinfer::import::operators::{self, OPERATORS, Support};
+use zkinfer::onnx::ImportOptions;
+use zkinfer::onnx::operators::{self, OPERATORS, Support};
 use zkinfer::{Graph, QuantizeOptions};
 use zkinfer_circuits::program::ProgramLimits;
 
@@ -125,7 +125,7 @@ fn the_page_of_operators_is_current() {
     let committed = std::fs::read_to_string(path).unwrap();
     assert!(
         committed == operators::page(),
-        "docs/operators.md is not current: cargo run --release --example operators"
+        "docs/operators.md is not current: cargo xtask operators"
     );
     let names: Vec<_> = OPERATORS.iter().map(|o| (o.domain, o.name)).collect();
     assert!(names.is_sorted(), "sorted, each once");

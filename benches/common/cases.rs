@@ -43,7 +43,7 @@ pub struct Case {
 /// All of them.
 pub fn cases() -> Vec<Case> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let assets = root.join("cli/assets");
+    let assets = root.join("examples/data");
     let digits = Case::read(
         "digits",
         &assets.join("digits.onnx"),
@@ -109,9 +109,7 @@ impl Case {
     pub fn secret(&self) -> &Secret {
         self.secret.get_or_init(|| {
             let model = self.model().clone();
-            let secret = model
-                .commit(&mut zkinfer::rng())
-                .expect("the model has a plan");
+            let secret = Secret::commit(model, &mut zkinfer::rng()).expect("the model has a plan");
             secret.prepare().expect("keys can be derived");
             secret
         })

@@ -17,13 +17,13 @@ use zkinfer_circuits::error::{CardError, DecodeError};
 use zkinfer_circuits::program::ValueRef;
 use zkinfer_circuits::verify::Limits;
 
-use super::FileError;
+use super::ModelFileError;
 use crate::error::CommitError;
-use crate::interface::Interface;
-use crate::model::{Decoding, Layer, QuantizedModel, TensorInterface, WeightTensor};
-use crate::params;
-use crate::run::HintSolver;
 use crate::secret::Secret;
+use zkinfer_interface::Interface;
+use zkinfer_model::model::{Decoding, Layer, QuantizedModel, TensorInterface, WeightTensor};
+use zkinfer_model::run::HintSolver;
+use zkinfer_verifier::params;
 
 /// A value of the program: node and port.
 #[derive(Clone, Copy, Serialize, Deserialize)]
@@ -194,7 +194,7 @@ impl Secret {
     ///
     /// # Errors
     /// If a scale or range of the model is not a number, which none that was quantized has.
-    pub fn to_bytes(&self) -> Result<Vec<u8>, FileError> {
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelFileError> {
         let mut w = Writer::default();
         w.blob(&self.card().to_bytes());
         w.blob(&serde_json::to_vec(&Notes::of(self.model()))?);
@@ -212,7 +212,7 @@ impl Secret {
     /// # Errors
     /// A file that is damaged, of another kind or version, or whose parts do not belong together; never panics. That the
     /// weights are those of the card's commitment is not computed again: a file that was edited proves nothing.
-    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Secret, FileError> {
+    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Secret, ModelFileError> {
         let mut r = Reader::new(open(FileKind::Model, bytes, limit)?);
         let card = Card::from_bytes(r.blob()?, limit)?;
         let notes: Notes = serde_json::from_slice(r.blob()?)?;

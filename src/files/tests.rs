@@ -1,8 +1,5 @@
 use super::*;
-use crate::interface::Interface;
-use crate::model::{Decoding, Layer, QuantizedModel, TensorInterface};
 use crate::prove::zoo::zoo;
-use crate::run::HintSolver;
 use crate::secret::{Secret, SideVisibility, Visibility, WeightVisibility};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
@@ -12,6 +9,9 @@ use zkinfer_circuits::codec::{Reader, Writer};
 use zkinfer_circuits::error::CardError;
 use zkinfer_circuits::program::ValueRef;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_interface::Interface;
+use zkinfer_model::model::{Decoding, Layer, QuantizedModel, TensorInterface};
+use zkinfer_model::run::HintSolver;
 
 const K: u32 = 7;
 const LIMIT: usize = 1 << 20;
@@ -62,14 +62,14 @@ fn model() -> QuantizedModel {
 
 fn commit(model: QuantizedModel, weights: WeightVisibility) -> Secret {
     let info = model.interface("zoo").to_info().unwrap();
-    Secret::commit(
+    Secret::commit_at(
         model,
         K,
         info,
-        crate::params::load(K).unwrap(),
+        zkinfer_verifier::params::load(K).unwrap(),
         weights,
         &mut ChaCha20Rng::seed_from_u64(1),
-        &mut crate::progress::silent,
+        &mut zkinfer_model::progress::silent,
     )
     .unwrap()
 }
@@ -138,7 +138,7 @@ fn a_model_file_has_a_limit() {
     let bytes = SECRET.to_bytes().unwrap();
     let error = Secret::from_bytes(&bytes, bytes.len() - 1).unwrap_err();
     assert!(
-        matches!(error, FileError::Decode(DecodeError::TooLarge { .. })),
+        matches!(error, ModelFileError::Decode(DecodeError::TooLarge { .. })),
         "{error}"
     );
 }
@@ -251,7 +251,7 @@ fn a_model_cannot_ask_for_huge_parameters() {
         assert!(
             matches!(
                 error,
-                FileError::Model(CommitError::Plan(CardError::Limit { what: "k", .. }))
+                ModelFileError::Model(CommitError::Plan(CardError::Limit { what: "k", .. }))
             ),
             "{error}"
         );
@@ -268,11 +268,11 @@ fn parts_that_do_not_belong_together() {
         one.model().clone(),
         one.blinds().to_vec(),
         two.card().clone(),
-        crate::params::load(K).unwrap(),
+        zkinfer_verifier::params::load(K).unwrap(),
     );
     let error = Secret::from_bytes(&swapped.unwrap().to_bytes().unwrap(), LIMIT).unwrap_err();
     assert!(
-        matches!(error, FileError::Model(CommitError::Mismatch)),
+        matches!(error, ModelFileError::Model(CommitError::Mismatch)),
         "{error}"
     );
 }

@@ -6,8 +6,6 @@ mod tables;
 
 use super::zoo::{judged, params, secret_of, violated};
 use super::*;
-use crate::model::QuantizedModel;
-use crate::run::HintSolver;
 use crate::secret::{Proven, Secret, Visibility};
 use zkinfer_circuits::circuit::with_description;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
@@ -18,6 +16,8 @@ use zkinfer_circuits::program::{
 };
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+use zkinfer_model::model::QuantizedModel;
+use zkinfer_model::run::HintSolver;
 
 const BITS: u32 = 6;
 const K: u32 = 7;

@@ -2,7 +2,6 @@
 
 use super::zoo::{judged, judged_runs, params, products, recurrent, secret_of, violated};
 use super::*;
-use crate::model::QuantizedModel;
 use crate::secret::{Run, Secret, Visibility};
 use group::Group;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
@@ -11,6 +10,7 @@ use zkinfer_circuits::layout::Lane;
 use zkinfer_circuits::program::{FIRST_SLOT, Node, Program, Unit, Weights};
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verdict, Verifier};
+use zkinfer_model::model::QuantizedModel;
 
 const BITS: u32 = 6;
 

@@ -8,7 +8,7 @@ use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
 use zkinfer_engine::AnyGenerators;
 
-use crate::model::WeightTensor;
+use zkinfer_model::model::WeightTensor;
 
 /// The integer weights of one [`Group`], `[points][rows]`.
 #[derive(Clone, Debug)]

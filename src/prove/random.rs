@@ -3,8 +3,6 @@
 use super::engine::Engine;
 use super::zoo::{judged, params, violated};
 use super::*;
-use crate::model::{QuantizedModel, WeightTensor};
-use crate::run::run;
 use crate::secret::{Secret, Visibility, WeightVisibility};
 use halo2_proofs::dev::MockProver;
 use proptest::prelude::*;
@@ -15,6 +13,8 @@ use zkinfer_circuits::program::{
 };
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+use zkinfer_model::model::{QuantizedModel, WeightTensor};
+use zkinfer_model::run::run;
 
 const BITS: u32 = 6;
 
@@ -415,7 +415,7 @@ proptest! {
         let Ok(trace) = run(&model.program, &expanded, &model.weights, &[], std::slice::from_ref(&input)) else { return Ok(()) };
         let program = model.program.clone();
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        let secret = match Secret::commit(model, k, vec![], params(k), WeightVisibility::Hidden, &mut rng, &mut crate::progress::silent) {
+        let secret = match Secret::commit_at(model, k, vec![], params(k), WeightVisibility::Hidden, &mut rng, &mut zkinfer_model::progress::silent) {
             Ok(secret) => secret,
             Err(crate::error::CommitError::Plan(_)) => return Ok(()), // does not fit this k
             Err(e) => panic!("{e}"),

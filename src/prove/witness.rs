@@ -1,11 +1,11 @@
 //! Phase 1 of the witness: what every neuron's cells hold, and how often every table entry is looked up.
 
-use crate::run::Trace;
 use zkinfer_circuits::F;
 use zkinfer_circuits::gates::product_steps;
 use zkinfer_circuits::layout::{BankKind, Lane, Layout};
 use zkinfer_circuits::program::{Node, Program};
 use zkinfer_circuits::verify::Plan;
+use zkinfer_model::run::Trace;
 
 /// Cells of phase 1 as small integers, and the accumulators.
 #[derive(Clone, Debug)]

@@ -2,7 +2,6 @@
 
 use super::engine::{Engine, generators};
 use super::fold::Folder;
-use crate::model::{QuantizedModel, WeightTensor};
 use crate::secret::{Secret, WeightVisibility};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
@@ -20,6 +19,7 @@ use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Plan, Verdict, Verifier, verify_many,
 };
 use zkinfer_circuits::{C, F};
+use zkinfer_model::model::{QuantizedModel, WeightTensor};
 
 fn value(node: usize, port: u32) -> ValueRef {
     ValueRef {
@@ -509,14 +509,14 @@ pub(crate) fn secret(k: u32, seed: u64) -> Secret {
 
 pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
-    Secret::commit(
+    Secret::commit_at(
         model,
         k,
         vec![],
         params(k),
         WeightVisibility::Hidden,
         &mut rng,
-        &mut crate::progress::silent,
+        &mut zkinfer_model::progress::silent,
     )
     .unwrap()
 }

@@ -2,9 +2,7 @@
 
 use super::Secret;
 use crate::error::CommitError;
-use crate::model::QuantizedModel;
 use crate::plan::{self, PlanOptions};
-use crate::progress::{self, Progress, Stage, tell};
 use crate::prove::engine::{Engine, generators};
 use crate::prove::fold::{Folder, Matrix};
 use ff::Field;
@@ -15,6 +13,8 @@ use zkinfer_circuits::card::Card;
 use zkinfer_circuits::support::{self, SupportProof};
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
+use zkinfer_model::model::QuantizedModel;
+use zkinfer_model::progress::{self, Progress, Stage, tell};
 
 /// Part of a commitment's time before the support proof, about.
 const COMMIT_SHARE: f64 = 0.8;
@@ -64,51 +64,49 @@ impl CommitOptions {
     }
 }
 
-impl QuantizedModel {
-    /// Commits to the model with hidden weights: plans, draws blinds, computes the model commitment.
+impl Secret {
+    /// Commits to a model with hidden weights: plans, draws blinds, computes the model commitment.
     ///
     /// # Errors
     /// A model that fits no supported plan; see [`CommitError`].
-    pub fn commit(self, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
-        self.commit_with(&CommitOptions::default(), rng)
+    pub fn commit(model: QuantizedModel, rng: &mut impl CryptoRng) -> Result<Secret, CommitError> {
+        Secret::commit_with(model, &CommitOptions::default(), rng)
     }
 
-    /// Commits to the model.
+    /// Commits to a model.
     ///
     /// # Errors
     /// A model that fits no plan that `options` allow; see [`CommitError`].
     pub fn commit_with(
-        self,
+        model: QuantizedModel,
         options: &CommitOptions,
         rng: &mut impl CryptoRng,
     ) -> Result<Secret, CommitError> {
-        self.commit_with_progress(options, rng, &mut progress::silent)
+        Secret::commit_with_progress(model, options, rng, &mut progress::silent)
     }
 
-    /// [`QuantizedModel::commit_with`], with [progress] after every part of the commitment.
+    /// [`Secret::commit_with`], with [progress] after every part of the commitment.
     ///
     /// # Errors
-    /// As [`QuantizedModel::commit_with`], and [`CommitError::Stopped`].
+    /// As [`Secret::commit_with`], and [`CommitError::Stopped`].
     pub fn commit_with_progress(
-        self,
+        model: QuantizedModel,
         options: &CommitOptions,
         rng: &mut impl CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
         tell(progress, Stage::Commit, 0.0)?;
-        let k = plan::choose(&self.program, &options.plan)?.k;
-        let params = crate::params::load(k).map_err(|_| CommitError::Params)?;
-        let info = self
+        let k = plan::choose(&model.program, &options.plan)?.k;
+        let params = zkinfer_verifier::params::load(k).map_err(|_| CommitError::Params)?;
+        let info = model
             .interface(options.name.clone())
             .to_info()
             .map_err(|_| CommitError::Interface)?;
-        Secret::commit(self, k, info, params, options.weights, rng, progress)
+        Secret::commit_at(model, k, info, params, options.weights, rng, progress)
     }
-}
 
-impl Secret {
-    /// Commits to a model.
-    pub(crate) fn commit(
+    /// Commits to a model, laid out at `k`.
+    pub(crate) fn commit_at(
         model: QuantizedModel,
         k: u32,
         info: Vec<u8>,

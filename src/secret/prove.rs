@@ -4,7 +4,6 @@ use super::{
     MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility, Visibility,
 };
 use crate::error::ProveError;
-use crate::progress::{self, Progress, Stage};
 #[cfg(test)]
 use crate::prove::Deviation;
 use crate::prove::engine::generators;
@@ -17,6 +16,7 @@ use zkinfer_circuits::layout::Cell;
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::program::Node;
 use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
+use zkinfer_model::progress::{self, Progress, Stage};
 
 /// What is in every proof.
 struct Parts {

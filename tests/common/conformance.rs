@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use prost::Message;
 use tract_onnx::pb::{ModelProto, TensorProto};
 use zkinfer::graph::Graph;
-use zkinfer::import::ImportError;
+use zkinfer::onnx::ImportError;
 
 use crate::corpus::tensors;
 

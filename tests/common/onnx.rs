@@ -7,7 +7,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use zkinfer::graph::Graph;
-use zkinfer::import::{ImportOptions, ReferenceModel};
+use zkinfer::onnx::{ImportOptions, ReferenceModel};
 
 /// A model under construction; its input is `x`, its output the last node's result `y`.
 pub struct Builder {

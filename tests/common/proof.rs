@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use zkinfer::{
-    Card, CommitOptions, Expected, Limits, Proof, QuantizedModel, Rejection, Side, Visibility,
-    public_input, public_output, verifier,
+    Card, CommitOptions, Expected, Limits, Proof, QuantizedModel, Rejection, Secret, Side,
+    Visibility, public_input, public_output, verifier,
 };
 
 /// What a proof cost; not every test prints all of it.
@@ -30,9 +30,8 @@ pub fn prove_and_verify(
 ) -> Result<Cost, String> {
     let say = |step: &str, e: &dyn std::fmt::Display| format!("{step}: {e}");
     let options = CommitOptions::default().with_name(name);
-    let secret = model
-        .commit_with(&options, &mut zkinfer::rng())
-        .map_err(|e| say("commit", &e))?;
+    let secret =
+        Secret::commit_with(model, &options, &mut zkinfer::rng()).map_err(|e| say("commit", &e))?;
     let run = secret.infer(sample).map_err(|e| say("infer", &e))?;
     secret.prepare().map_err(|e| say("keys", &e))?;
     let start = Instant::now();

@@ -3,7 +3,7 @@
 use crate::models::{BOOL, FLOAT, I64, Model, body, floats, int, node, value, whole};
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 use zkinfer::graph::Graph;
-use zkinfer::import::{ImportError, ImportOptions};
+use zkinfer::onnx::{ImportError, ImportOptions};
 
 #[test]
 fn sizes_that_are_computed_are_bounded() {

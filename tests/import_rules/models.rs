@@ -7,7 +7,7 @@ use tract_onnx::pb::{
     TensorShapeProto, TypeProto, ValueInfoProto, type_proto,
 };
 use zkinfer::graph::Graph;
-use zkinfer::import::ImportError;
+use zkinfer::onnx::ImportError;
 
 pub const FLOAT: i32 = 1;
 pub const U8: i32 = 2;

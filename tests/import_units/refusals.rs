@@ -4,7 +4,7 @@ use crate::corpus::corpus;
 use crate::onnx::{Builder, int, ints, text};
 use crate::weights;
 use zkinfer::graph::{Graph, GraphError};
-use zkinfer::import::{ImportError, ImportOptions};
+use zkinfer::onnx::{ImportError, ImportOptions};
 
 #[test]
 fn errors_name_node_operator_and_opset() {

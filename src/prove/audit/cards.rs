@@ -227,7 +227,7 @@ fn card_that_overflows_the_stack() {
     }
     let mut model = model(vec![], nodes, 2, vec![]);
     model.weights = (2..1502)
-        .map(|node| crate::model::WeightTensor {
+        .map(|node| zkinfer_model::model::WeightTensor {
             node,
             term: 0,
             data: vec![0; 57],

@@ -292,14 +292,14 @@ fn other_card_context_or_claims() {
 #[test]
 fn every_byte_matters() {
     let mut rng = ChaCha20Rng::seed_from_u64(5);
-    let secret = Secret::commit(
+    let secret = Secret::commit_at(
         dense(6),
         6,
         vec![],
         params(6),
         WeightVisibility::Hidden,
         &mut rng,
-        &mut crate::progress::silent,
+        &mut zkinfer_model::progress::silent,
     )
     .unwrap();
     let verifier = verifier(&secret);
@@ -382,14 +382,14 @@ fn verifying_key_is_pinned() {
 fn public_weights_can_be_checked_against_the_card() {
     let commit = |model, seed| {
         let mut rng = ChaCha20Rng::seed_from_u64(seed);
-        Secret::commit(
+        Secret::commit_at(
             model,
             K,
             vec![],
             params(K),
             WeightVisibility::Public,
             &mut rng,
-            &mut crate::progress::silent,
+            &mut zkinfer_model::progress::silent,
         )
         .unwrap()
     };

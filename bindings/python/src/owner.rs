@@ -1,0 +1,541 @@
+//! The owner's side.
+
+use crate::arrays::{self, Form, Which};
+use crate::errors;
+use crate::files::{self, SECRET_BYTES, Source};
+use crate::published::{Card, Content, Opening, Proof, Tensor};
+use crate::work::{Teller, long};
+use numpy::{PyArray1, PyArrayDyn};
+use pyo3::exceptions::PyTypeError;
+use pyo3::prelude::*;
+use pyo3::types::{PyBytes, PySequence, PyType};
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::path::PathBuf;
+use std::sync::Arc;
+use zkinfer::data::Tensors;
+use zkinfer::interface::Interface;
+use zkinfer::quantize::{evaluate_with_progress, quantize_with_progress};
+use zkinfer::secret::CommitOptions;
+use zkinfer::{
+    Graph, ImportOptions, QuantizeOptions, QuantizedModel, Samples, SideVisibility, Visibility,
+    WeightVisibility,
+};
+
+/// Share of `compile` that goes into the import, about.
+const IMPORT: f64 = 0.1;
+
+/// Imports an ONNX model and quantizes it, with ranges from the calibration samples.
+///
+/// Args:
+///     model: Path or content of an ``.onnx`` file, or an ``onnx.ModelProto``.
+///     calibration: Typical inputs, a few dozen or more: an array with samples along its first axis, a list or dict of
+///         such arrays where the model has several inputs, or the path of an ``.npz``, ``.npy`` or ``.json`` file.
+///     bits: Bits of an activation, 4 to 14; 12 by default. More are more exact and may cost more.
+///     headroom: By how much inputs and activations may exceed what calibration saw; 0.3 is 30 %.
+///     per_channel: Scales of their own for every output channel of a linear layer.
+///     batch: Length of a dynamic first dimension.
+///     symbols: Lengths of named dynamic dimensions.
+///     inputs_from: Card of the model whose committed output is going to be this model's input.
+///     progress: Called with the name of a stage and the fraction of the work that is done. What it raises stops the
+///         work and is raised here.
+///
+/// Raises:
+///     ModelImportError: The model is not ONNX, or has an operator that is not supported.
+///     QuantizeError: The model cannot be quantized.
+///     InputError: Samples or options do not fit.
+///     OSError: A file cannot be read.
+#[pyfunction]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=1, symbols=None, inputs_from=None, progress=None))]
+#[allow(clippy::too_many_arguments)]
+pub fn compile(
+    py: Python<'_>,
+    model: &Bound<'_, PyAny>,
+    calibration: &Bound<'_, PyAny>,
+    bits: Option<u32>,
+    headroom: f64,
+    per_channel: bool,
+    batch: usize,
+    symbols: Option<BTreeMap<String, usize>>,
+    inputs_from: Option<&Card>,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Model> {
+    let import = ImportOptions {
+        batch,
+        symbols: symbols.unwrap_or_default(),
+        ..ImportOptions::default()
+    };
+    let mut options = QuantizeOptions::default()
+        .with_headroom(headroom)
+        .with_per_channel(per_channel);
+    options.range_bits = bits;
+    if let Some(card) = inputs_from {
+        options.inputs = card.interface(py)?.outputs;
+    }
+    let mut teller = Teller::new(progress);
+    let compiled = compile_with(py, model, calibration, &import, &options, &mut teller);
+    teller.outcome(compiled)
+}
+
+fn compile_with(
+    py: Python<'_>,
+    model: &Bound<'_, PyAny>,
+    calibration: &Bound<'_, PyAny>,
+    import: &ImportOptions,
+    options: &QuantizeOptions,
+    teller: &mut Teller,
+) -> PyResult<Model> {
+    let (bytes, name) = onnx(model, import.max_bytes)?;
+    if teller.tell("import", 0.0) == ControlFlow::Break(()) {
+        // What was raised is told instead of this.
+        return Err(errors::internal(py, "stopped"));
+    }
+    let import = long(py, || Graph::import(&bytes, import))?;
+    let import = import.map_err(|e| errors::import(py, &e))?;
+    drop(bytes);
+    let graph = import.graph;
+    let samples = calibration_samples(calibration, &graph)?;
+    let quantized = long(py, || {
+        let mut progress = teller.part(IMPORT, 1.0);
+        quantize_with_progress(&graph, &samples, options, &mut progress)
+    })?;
+    let dropped = import.dropped.into_iter();
+    Ok(Model {
+        model: quantized.map_err(|e| errors::quantize(py, &e))?,
+        graph,
+        name,
+        dropped: dropped.map(|d| (d.output, d.reason)).collect(),
+    })
+}
+
+/// The content of an ONNX file, and the name of the model.
+fn onnx(model: &Bound<'_, PyAny>, limit: usize) -> PyResult<(Vec<u8>, String)> {
+    let py = model.py();
+    if model.hasattr("SerializeToString")? {
+        let bytes = model.call_method0("SerializeToString")?;
+        return Ok((files::content(&bytes)?, String::new()));
+    }
+    match Source::of(model, "model")? {
+        Source::Bytes(bytes) => Ok((bytes, String::new())),
+        Source::Path(path) => {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let name = name.into_owned();
+            Ok((files::read_some(py, &path, limit)?, name))
+        }
+    }
+}
+
+fn calibration_samples(calibration: &Bound<'_, PyAny>, graph: &Graph) -> PyResult<Tensors> {
+    let py = calibration.py();
+    let Ok(path) = calibration.extract::<PathBuf>() else {
+        return arrays::samples(calibration, &input_forms(graph), Which::Input);
+    };
+    let lens = graph.input_lens();
+    let samples = py.detach(|| Samples::load(&path, &lens));
+    match samples {
+        Ok(samples) => Ok(samples.inputs),
+        Err(zkinfer::data::DataError::File { source, .. }) => Err(files::os_error(&path, &source)),
+        Err(error) => Err(errors::input(py, error)),
+    }
+}
+
+fn input_forms(graph: &Graph) -> Vec<Form> {
+    let nodes = graph.inputs.iter().filter_map(|&i| graph.nodes.get(i));
+    nodes
+        .map(|node| Form {
+            name: node.name.clone(),
+            shape: node.shape.clone(),
+        })
+        .collect()
+}
+
+/// A quantized model that nobody is committed to yet. Made by :func:`compile`.
+#[pyclass(module = "zkinfer", frozen)]
+pub struct Model {
+    graph: Graph,
+    model: QuantizedModel,
+    name: String,
+    dropped: Vec<(String, String)>,
+}
+
+#[pymethods]
+impl Model {
+    /// The inputs, in order.
+    #[getter]
+    fn inputs(&self) -> Vec<Tensor> {
+        Tensor::list(&self.model.inputs)
+    }
+
+    /// The outputs, in order.
+    #[getter]
+    fn outputs(&self) -> Vec<Tensor> {
+        Tensor::list(&self.model.outputs)
+    }
+
+    /// Bits of an activation.
+    #[getter]
+    fn bits(&self) -> u32 {
+        self.model.program.range_bits
+    }
+
+    /// Number of weights that a commitment covers.
+    #[getter]
+    fn weights(&self) -> u64 {
+        self.model.program.committed_weights()
+    }
+
+    /// Outputs of the ONNX model that cannot be proven and were left out, each with the reason.
+    #[getter]
+    fn dropped(&self) -> Vec<(String, String)> {
+        self.dropped.clone()
+    }
+
+    /// Runs the model as it was before quantization, on one input.
+    fn run_float<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+    ) -> PyResult<Vec<Bound<'py, PyArrayDyn<f32>>>> {
+        let x = arrays::sample(x, &input_forms(&self.graph), Which::Input)?;
+        let outputs = long(py, || {
+            let values = self.graph.run(&x)?;
+            Ok::<_, zkinfer::graph::GraphError>(self.graph.outputs_of(&values))
+        })?;
+        let outputs = outputs.map_err(|e| errors::input(py, e))?;
+        arrays::arrays(py, &outputs, &arrays::forms(&self.model.outputs))
+    }
+
+    /// Compares the quantized model with what it was before, on samples.
+    ///
+    /// Args:
+    ///     x: Samples, as :func:`compile` takes them.
+    ///     labels: The right class of every sample, if the model is a classifier.
+    ///     progress: As for :func:`compile`.
+    ///
+    /// Returns:
+    ///     A dict: ``top_class_agreement``, ``outputs`` and ``layers`` with their errors, ``out_of_range`` with the samples
+    ///     that cannot be proven, ``float_accuracy`` and ``integer_accuracy`` where there are labels.
+    #[pyo3(signature = (x, labels=None, *, progress=None))]
+    fn evaluate<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        labels: Option<Vec<usize>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyAny>> {
+        let samples = calibration_samples(x, &self.graph)?;
+        let labels = labels.unwrap_or_default();
+        if !labels.is_empty() && labels.len() != samples.len() {
+            let message = format!("{} samples, {} labels", samples.len(), labels.len());
+            return Err(errors::input(py, message));
+        }
+        let mut teller = Teller::new(progress);
+        let report = long(py, || {
+            let mut progress = teller.part(0.0, 1.0);
+            evaluate_with_progress(&self.graph, &self.model, &samples, &labels, &mut progress)
+        });
+        let report = report.and_then(|r| r.map_err(|e| errors::evaluate(py, &e)));
+        to_python(py, &teller.outcome(report)?)
+    }
+
+    /// Commits to the weights. Two commitments to the same model are different ones, unless the weights are public.
+    ///
+    /// Args:
+    ///     name: Name of the model, part of the card; by default the ONNX file's.
+    ///     public_weights: Commit without blinds: whoever has the weights can recompute the card.
+    ///     k: Logarithm of the number of rows, instead of what the planner finds best. Two models that are chained by a
+    ///         committed output need the same.
+    ///     progress: As for :func:`compile`.
+    ///
+    /// Raises:
+    ///     CommitError: The model fits no plan.
+    #[pyo3(signature = (name=None, *, public_weights=false, k=None, progress=None))]
+    fn commit(
+        &self,
+        py: Python<'_>,
+        name: Option<String>,
+        public_weights: bool,
+        k: Option<u32>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Secret> {
+        let weights = if public_weights {
+            WeightVisibility::Public
+        } else {
+            WeightVisibility::Hidden
+        };
+        let mut options = CommitOptions::default()
+            .with_name(name.unwrap_or_else(|| self.name.clone()))
+            .with_weights(weights);
+        options.plan.k = k;
+        let mut teller = Teller::new(progress);
+        let secret = long(py, || {
+            let mut progress = teller.part(0.0, 1.0);
+            let model = self.model.clone();
+            zkinfer::Secret::commit_with_progress(
+                model,
+                &options,
+                &mut zkinfer::rng(),
+                &mut progress,
+            )
+        });
+        let secret = secret.and_then(|s| s.map_err(|e| errors::commit(py, &e)));
+        Ok(Secret::new(teller.outcome(secret)?))
+    }
+
+    fn __repr__(&self) -> String {
+        format!(
+            "<Model {:?}, {} weights, {} bits>",
+            self.name,
+            self.weights(),
+            self.bits()
+        )
+    }
+}
+
+/// A value that is like JSON as Python objects.
+pub fn to_python<'py>(
+    py: Python<'py>,
+    value: &impl serde::Serialize,
+) -> PyResult<Bound<'py, PyAny>> {
+    let text = serde_json::to_string(value).map_err(|e| errors::internal(py, e))?;
+    PyModule::import(py, "json")?.call_method1("loads", (text,))
+}
+
+/// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with its owner.
+#[pyclass(module = "zkinfer", frozen)]
+pub struct Secret {
+    secret: Arc<zkinfer::Secret>,
+}
+
+impl Secret {
+    fn new(secret: zkinfer::Secret) -> Secret {
+        Secret {
+            secret: Arc::new(secret),
+        }
+    }
+
+    fn decode(py: Python<'_>, bytes: &[u8]) -> PyResult<Secret> {
+        let secret = long(py, || zkinfer::Secret::from_bytes(bytes, SECRET_BYTES))?;
+        Ok(Secret::new(secret.map_err(|e| errors::model_file(py, &e))?))
+    }
+
+    fn encode(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let bytes = long(py, || self.secret.to_bytes())?;
+        bytes.map_err(|e| errors::model_file(py, &e))
+    }
+
+    fn run(&self, py: Python<'_>, x: &[Vec<f32>]) -> PyResult<Run> {
+        let run = long(py, || self.secret.infer(x))?;
+        Ok(Run {
+            run: run.map_err(|e| errors::infer(py, &e))?,
+            forms: arrays::forms(&self.secret.model().outputs),
+        })
+    }
+
+    fn forms(&self) -> Vec<Form> {
+        arrays::forms(&self.secret.model().inputs)
+    }
+}
+
+#[pymethods]
+impl Secret {
+    /// What is published.
+    #[getter]
+    fn card(&self) -> Card {
+        Card(Arc::new(self.secret.card().clone()))
+    }
+
+    /// Runs the model on one input: the outputs, exactly as they can be proven.
+    ///
+    /// Args:
+    ///     x: An array, or a list or dict of arrays where the model has several inputs.
+    ///
+    /// Raises:
+    ///     InputError: The arrays do not fit the model's inputs.
+    ///     InferError: The input leads outside the range that the model was calibrated for.
+    fn infer(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<Run> {
+        let x = arrays::sample(x, &self.forms(), Which::Input)?;
+        self.run(py, &x)
+    }
+
+    /// Runs the model on every sample along the first axis; otherwise as :meth:`infer`.
+    fn infer_many(&self, py: Python<'_>, x: &Bound<'_, PyAny>) -> PyResult<Vec<Run>> {
+        let samples = arrays::samples(x, &self.forms(), Which::Input)?;
+        samples.iter().map(|x| self.run(py, x)).collect()
+    }
+
+    /// Proves a run, or a list of at most 256 runs in one proof.
+    ///
+    /// Args:
+    ///     run: What :meth:`infer` returned, or a list of such.
+    ///     input: ``"public"``: part of the statement. ``"committed"``: hidden behind a fresh commitment. An
+    ///         :class:`Opening`: hidden behind that commitment.
+    ///     output: The same for the output.
+    ///     attach_input: Whether public inputs travel with the proof; otherwise the verifier has to bring them.
+    ///         Outputs always travel.
+    ///     context: At most 4096 bytes that the proof is bound to: a nonce, a request's id.
+    ///     progress: As for :func:`compile`.
+    ///
+    /// Raises:
+    ///     ProveError: The run is another model's, an opening does not fit, the context is too long.
+    #[pyo3(signature = (run, *, input=None, output=None, attach_input=false, context=None, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn prove(
+        &self,
+        py: Python<'_>,
+        run: &Bound<'_, PyAny>,
+        input: Option<&Bound<'_, PyAny>>,
+        output: Option<&Bound<'_, PyAny>>,
+        attach_input: bool,
+        context: Option<&Bound<'_, PyAny>>,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Proof> {
+        let visibility = Visibility {
+            input: visibility(input, "input")?,
+            output: visibility(output, "output")?,
+            attach_input,
+        };
+        let context = context.map_or(Ok(Vec::new()), files::content)?;
+        let secret = &self.secret;
+        let mut teller = Teller::new(progress);
+        if let Ok(run) = run.cast::<Run>() {
+            let run = &run.get().run;
+            let proven = long(py, || {
+                let mut progress = teller.part(0.0, 1.0);
+                let rng = &mut zkinfer::rng();
+                secret.prove_with_progress(run, &visibility, &context, rng, &mut progress)
+            });
+            let proven = proven.and_then(|p| p.map_err(|e| errors::prove(py, &e)));
+            let proven = teller.outcome(proven)?;
+            return Ok(Proof {
+                content: Content::One(proven.proof),
+                openings: Some(vec![(proven.input, proven.output)]),
+            });
+        }
+        let runs = several(run)?;
+        let proven = long(py, || {
+            let mut progress = teller.part(0.0, 1.0);
+            let rng = &mut zkinfer::rng();
+            secret.prove_runs_with_progress(&runs, &visibility, &context, rng, &mut progress)
+        });
+        let proven = proven.and_then(|p| p.map_err(|e| errors::prove(py, &e)));
+        let proven = teller.outcome(proven)?;
+        Ok(Proof {
+            content: Content::Runs(proven.proof),
+            openings: Some(proven.openings),
+        })
+    }
+
+    /// Derives the proving key now instead of in the first proof.
+    fn prepare(&self, py: Python<'_>) -> PyResult<()> {
+        long(py, || self.secret.prepare())?.map_err(|e| errors::prove(py, &e))
+    }
+
+    /// The owner's file. It holds the weights and what opens the commitment to them: keep it secret.
+    fn to_bytes<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyBytes>> {
+        Ok(PyBytes::new(py, &self.encode(py)?))
+    }
+
+    /// Reads an owner's file's content.
+    #[classmethod]
+    fn from_bytes(
+        _class: &Bound<'_, PyType>,
+        py: Python<'_>,
+        data: &Bound<'_, PyAny>,
+    ) -> PyResult<Secret> {
+        Secret::decode(py, &files::content(data)?)
+    }
+
+    /// Writes the owner's file, readable to this user alone.
+    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
+        files::write_secret(py, &path, &self.encode(py)?)
+    }
+
+    /// Reads an owner's file.
+    #[classmethod]
+    fn load(_class: &Bound<'_, PyType>, py: Python<'_>, path: PathBuf) -> PyResult<Secret> {
+        Secret::decode(py, &files::read(py, &path, SECRET_BYTES)?)
+    }
+
+    fn __repr__(&self) -> String {
+        let name = Interface::from_card(self.secret.card()).map_or(String::new(), |i| i.name);
+        format!("<Secret {name:?}, {}>", self.secret.card().digest())
+    }
+}
+
+fn several(runs: &Bound<'_, PyAny>) -> PyResult<Vec<zkinfer::Run>> {
+    let wrong = |object: &Bound<'_, PyAny>| {
+        let found = files::type_name(object);
+        PyTypeError::new_err(format!(
+            "run: expected a Run or a list of them, found {found}"
+        ))
+    };
+    let list = runs.cast::<PySequence>().map_err(|_| wrong(runs))?;
+    let mut all = Vec::new();
+    for run in list.try_iter()? {
+        let run = run?;
+        let run = run.cast::<Run>().map_err(|_| wrong(&run))?;
+        all.push(run.get().run.clone());
+    }
+    Ok(all)
+}
+
+fn visibility(side: Option<&Bound<'_, PyAny>>, which: &str) -> PyResult<SideVisibility> {
+    let Some(side) = side else {
+        return Ok(SideVisibility::Public);
+    };
+    if let Ok(opening) = side.cast::<Opening>() {
+        return Ok(SideVisibility::Opened(opening.get().0.clone()));
+    }
+    match side.extract::<String>().as_deref() {
+        Ok("public") => Ok(SideVisibility::Public),
+        Ok("committed") => Ok(SideVisibility::Committed),
+        Ok(other) => Err(errors::input(
+            side.py(),
+            format!("{which}: expected \"public\", \"committed\" or an Opening, found {other:?}"),
+        )),
+        Err(_) => Err(PyTypeError::new_err(format!(
+            "{which}: expected \"public\", \"committed\" or an Opening, found {}",
+            files::type_name(side)
+        ))),
+    }
+}
+
+/// An exact run of a committed model on one input. Made by :meth:`Secret.infer`.
+#[pyclass(module = "zkinfer", frozen)]
+pub struct Run {
+    run: zkinfer::Run,
+    forms: Vec<Form>,
+}
+
+#[pymethods]
+impl Run {
+    /// The outputs, in order, in the model's shapes.
+    #[getter]
+    fn outputs<'py>(&self, py: Python<'py>) -> PyResult<Vec<Bound<'py, PyArrayDyn<f32>>>> {
+        arrays::arrays(py, self.run.outputs(), &self.forms)
+    }
+
+    /// The output, where there is one.
+    #[getter]
+    fn output<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
+        arrays::only(self.outputs(py)?, py, "output")
+    }
+
+    /// The input as the statement has it: integers, all tensors concatenated.
+    #[getter]
+    fn input_integers<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u16>> {
+        PyArray1::from_slice(py, self.run.input())
+    }
+
+    /// The output as the statement has it: integers, all tensors concatenated.
+    #[getter]
+    fn output_integers<'py>(&self, py: Python<'py>) -> Bound<'py, PyArray1<u16>> {
+        PyArray1::from_slice(py, self.run.output())
+    }
+
+    fn __repr__(&self) -> String {
+        let shapes: Vec<String> = self.forms.iter().map(|f| arrays::tuple(&f.shape)).collect();
+        format!("<Run with outputs of shape {}>", shapes.join(", "))
+    }
+}

@@ -1,0 +1,276 @@
+//! `zkinfer compile`.
+
+use crate::{files, ui};
+use anyhow::{Context as _, Result};
+use clap::Args;
+use serde_json::json;
+use std::path::PathBuf;
+use std::process::ExitCode;
+use zkinfer::Secret;
+use zkinfer::graph::Graph;
+use zkinfer::onnx::ImportOptions;
+use zkinfer::plan;
+use zkinfer::quantize::{
+    LayerReport, QuantizeOptions, Report, evaluate_with_progress, quantize_with_progress,
+};
+use zkinfer::secret::{CommitOptions, WeightVisibility};
+
+/// Largest number of calibration samples that the report runs.
+const REPORT_SAMPLES: usize = 500;
+
+/// Quantize an ONNX model and commit to its weights.
+///
+/// Writes NAME.model, which proves and has to stay secret, and NAME.card, which verifies and is published.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  zkinfer compile digits.onnx --calibration samples.npz -o digits
+  zkinfer compile speech.onnx --calibration input.json -o speech --bits 13 --headroom 0.5
+
+Calibration data: .npz with arrays x0, x1, ... (one per input, samples on the first axis; y0, ... and
+labels are used for the report if they are there), .npy, or JSON {\"input_data\": [[...]]}. Values far
+outside of what it shows cannot be proven later: give typical inputs, or more --headroom.")]
+pub struct Compile {
+    /// The model
+    #[arg(value_name = "MODEL.onnx")]
+    model: PathBuf,
+    /// Typical inputs: .npz, .npy or .json
+    #[arg(long, value_name = "DATA")]
+    calibration: PathBuf,
+    /// Writes NAME.model and NAME.card
+    #[arg(short, long, value_name = "NAME")]
+    output: PathBuf,
+    /// Bits of an activation, 4 to 14: more are more precise and cost more [default: 12, or what
+    /// the outputs need on the calibration data]
+    #[arg(long, value_name = "N")]
+    bits: Option<u32>,
+    /// By how much ranges exceed what calibration shows; 0.3 is 30 % [default: 0.3]
+    #[arg(long, value_name = "X")]
+    headroom: Option<f64>,
+    /// Length of a dynamic first dimension [default: 1]
+    #[arg(long, value_name = "N")]
+    batch: Option<usize>,
+    /// Length of a named dimension, such as sequence=32; may be given several times
+    #[arg(long, value_name = "NAME=N", value_parser = dimension)]
+    dim: Vec<(String, usize)>,
+    /// Logarithm of the number of rows, instead of what the planner finds best
+    #[arg(long, value_name = "K")]
+    k: Option<u32>,
+    /// Commit without blinds: whoever has the weights can recompute the card
+    #[arg(long)]
+    public_weights: bool,
+}
+
+/// `NAME=N`
+pub fn dimension(text: &str) -> Result<(String, usize), String> {
+    let wanted = || format!("{text:?} is not of the form NAME=N, with a whole number N above zero");
+    let (name, length) = text.split_once('=').ok_or_else(wanted)?;
+    let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;
+    Ok((name.to_string(), length))
+}
+
+impl Compile {
+    pub fn run(&self, as_json: bool) -> Result<ExitCode> {
+        let mut import = ImportOptions::default();
+        if let Some(batch) = self.batch {
+            import.batch = batch;
+        }
+        import.symbols.extend(self.dim.iter().cloned());
+        let bytes = files::read(&self.model, import.max_bytes)?;
+        let name = self
+            .model
+            .file_stem()
+            .map(|s| s.to_string_lossy().into_owned())
+            .unwrap_or_default();
+        let (graph, t_import) = ui::step("importing", || Graph::from_onnx_with(&bytes, &import));
+        let graph = graph.with_context(|| self.model.display().to_string())?;
+
+        let samples = files::samples(&self.calibration, &graph.input_lens())?;
+        let mut options = QuantizeOptions::default();
+        options.range_bits = self.bits;
+        if let Some(headroom) = self.headroom {
+            options.headroom = headroom;
+        }
+        let what = format!("quantizing with {} samples", samples.inputs.len());
+        let (model, t_quantize) = ui::watched(what, |progress| {
+            quantize_with_progress(&graph, &samples.inputs, &options, progress)
+        });
+        let model = model?;
+
+        let shown = samples.inputs.len().min(REPORT_SAMPLES);
+        let labels: Option<Vec<usize>> = samples
+            .labels
+            .as_ref()
+            .and_then(|l| l.iter().map(|&v| usize::try_from(v).ok()).collect());
+        let labels = labels.unwrap_or_default();
+        let what = format!("comparing with floats on {shown} samples");
+        let (report, t_report) = ui::watched(what, |progress| {
+            evaluate_with_progress(
+                &graph,
+                &model,
+                &samples.inputs[..shown],
+                labels.get(..shown).unwrap_or_default(),
+                progress,
+            )
+        });
+        let report = report?;
+
+        let weights = if self.public_weights {
+            WeightVisibility::Public
+        } else {
+            WeightVisibility::Hidden
+        };
+        let mut commit = CommitOptions::default()
+            .with_name(name)
+            .with_weights(weights);
+        commit.plan.k = self.k;
+        let choice = plan::choose(&model.program, &commit.plan)?;
+        let weights = model.program.committed_weights();
+        let bits = model.program.range_bits;
+        let what = format!("committing to {} weights", ui::count(weights));
+        let (secret, t_commit) = ui::watched(what, |progress| {
+            Secret::commit_with_progress(model, &commit, &mut zkinfer::rng(), progress)
+        });
+        let secret = secret?;
+
+        let (model_path, card_path) = (
+            files::with_suffix(&self.output, ".model"),
+            files::with_suffix(&self.output, ".card"),
+        );
+        let (model_bytes, card_bytes) = (secret.to_bytes()?, secret.card().to_bytes());
+        files::write_secret(&model_path, &model_bytes)?;
+        files::write(&card_path, &card_bytes)?;
+
+        let digest = secret.card().digest().to_string();
+        if as_json {
+            let candidates: Vec<_> = choice
+                .candidates
+                .iter()
+                .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms }))
+                .collect();
+            ui::json(&json!({
+                "status": "done",
+                "model": { "path": model_path.to_string_lossy(), "bytes": model_bytes.len() },
+                "card": { "path": card_path.to_string_lossy(), "bytes": card_bytes.len(), "digest": digest },
+                "bits": bits,
+                "weights": weights,
+                "weights_hidden": !self.public_weights,
+                "report": report,
+                "plan": { "k": choice.k, "candidates": candidates },
+                "seconds": {
+                    "import": t_import.as_secs_f64(),
+                    "quantize": t_quantize.as_secs_f64(),
+                    "report": t_report.as_secs_f64(),
+                    "commit": t_commit.as_secs_f64(),
+                },
+            }))?;
+            return Ok(ExitCode::SUCCESS);
+        }
+        print_report(&report, bits)?;
+        let paint = ui::stdout();
+        ui::line(&format!(
+            "\n{}\n{}",
+            paint.bold("Plan: the cheapest number of rows"),
+            choice.to_string().trim_end()
+        ))?;
+        ui::line(&format!("\n{}", paint.bold("Written")))?;
+        let hidden = if self.public_weights {
+            "open to guessing"
+        } else {
+            "hidden"
+        };
+        ui::line(&format!(
+            "  {}  {}, keep it secret: it proves",
+            model_path.display(),
+            ui::size(model_bytes.len())
+        ))?;
+        ui::line(&format!(
+            "  {}  {}, publish it: it verifies",
+            card_path.display(),
+            ui::size(card_bytes.len())
+        ))?;
+        ui::line(&format!(
+            "  {} weights, {hidden}; model {digest}",
+            ui::count(weights)
+        ))?;
+        let times = [
+            ("import", t_import),
+            ("quantize", t_quantize),
+            ("report", t_report),
+            ("commit", t_commit),
+        ];
+        let times: Vec<String> = times
+            .iter()
+            .map(|(what, t)| format!("{what} {}", ui::time(*t)))
+            .collect();
+        ui::line(&paint.dim(&format!("  {}", times.join(", "))))?;
+        Ok(ExitCode::SUCCESS)
+    }
+}
+
+/// Per layer and for the whole model.
+fn print_report(report: &Report, bits: u32) -> Result<()> {
+    let paint = ui::stdout();
+    ui::line(&paint.bold(&format!("Layers ({bits} bits)")))?;
+    ui::line(
+        &paint
+            .dim("  name                     unit           neurons    scale   range used  error"),
+    )?;
+    // Steps of a loop are one line.
+    for l in report.layers.iter().filter(|l| l.weights_of.is_none()) {
+        let steps: Vec<_> = report
+            .layers
+            .iter()
+            .filter(|s| s.node == l.node || s.weights_of == Some(l.node))
+            .collect();
+        let worst = |f: fn(&LayerReport) -> f64| steps.iter().map(|s| f(s)).fold(0.0, f64::max);
+        let times = match steps.len() {
+            1 => String::new(),
+            n => format!("  {n} steps"),
+        };
+        ui::line(&format!(
+            "  {:<24} {:<14} {:>7}  {:>9} {:>8.0} %  {:>6.3} %{times}",
+            ui::clip(&ui::plain(&l.name), 24),
+            ui::clip(&l.unit, 14),
+            l.neurons,
+            ui::real(l.scale_max),
+            100.0 * worst(|s| s.fill),
+            100.0 * worst(|s| s.relative_error),
+        ))?;
+    }
+    ui::line(&format!(
+        "\n{}",
+        paint.bold(&format!(
+            "Against the float model, {} samples",
+            report.samples
+        ))
+    ))?;
+    for o in &report.outputs {
+        ui::line(&format!(
+            "  output {}: mean error {} ({:.3} % of the range), largest {}",
+            ui::plain(&o.name),
+            ui::real(o.mean_error),
+            100.0 * o.relative_error,
+            ui::real(o.max_error),
+        ))?;
+    }
+    ui::line(&format!(
+        "  same top class on {:.1} %",
+        100.0 * report.top_class_agreement
+    ))?;
+    if let (Some(float), Some(integer)) = (report.float_accuracy, report.integer_accuracy) {
+        ui::line(&format!(
+            "  accuracy {:.2} % (floats: {:.2} %)",
+            100.0 * integer,
+            100.0 * float
+        ))?;
+    }
+    if let Some((sample, reason)) = report.out_of_range.first() {
+        let text = format!(
+            "  {} samples cannot be proven; the first is {sample}: {reason}",
+            report.out_of_range.len()
+        );
+        ui::line(&paint.red(&text))?;
+        ui::line("  use more --headroom")?;
+    }
+    Ok(())
+}

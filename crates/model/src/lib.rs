@@ -1,0 +1,31 @@
+//! Models of zkinfer, up to the point where proofs begin: what is imported, what it becomes in integers, and how the
+//! integers run. Whoever proves loads what this crate makes; nothing here knows of commitments or proofs.
+//!
+//! | stage | module | from → to |
+//! |---|---|---|
+//! | import | [`onnx`] (feature `onnx`), [`graph`] | ONNX bytes → [`Graph`] of floats |
+//! | samples | [`data`] | files → [`Samples`] |
+//! | quantization | [`quantize`](mod@quantize), [`model`] | graph and samples → [`QuantizedModel`]: integer program, weights, scales |
+//! | reference run | [`run`] | the exact integer semantics |
+
+// Functions of graphs that only the importer calls.
+#![cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports))]
+
+pub mod data;
+pub mod error;
+pub mod graph;
+pub mod model;
+#[cfg(feature = "onnx")]
+pub mod onnx;
+pub mod progress;
+pub mod quantize;
+pub mod run;
+
+pub use data::Samples;
+pub use error::InferError;
+pub use graph::Graph;
+pub use model::{QuantizedModel, TensorInterface};
+#[cfg(feature = "onnx")]
+pub use onnx::{ImportError, ImportOptions};
+pub use progress::{Progress, Stage, Stopped};
+pub use quantize::{QuantizeError, QuantizeOptions};

@@ -1,0 +1,145 @@
+//! The quantized model: the public [`Program`], the integer weights, and how reals become integers at its borders.
+
+use serde::{Deserialize, Serialize};
+use zkinfer_circuits::program::{Expanded, Program, ValueRef};
+
+pub use zkinfer_interface::{InterfaceError, TensorInterface};
+
+use crate::run::{HintSolver, RunError, Trace, run};
+use zkinfer_interface::Interface;
+
+/// The coefficients of one committed term of one node.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct WeightTensor {
+    /// Index of the node in [`Program::nodes`].
+    pub node: u32,
+    /// Index of the term in that node.
+    pub term: u32,
+    /// `[groups][outputs][inputs]`, row-major.
+    pub data: Vec<i32>,
+}
+
+/// What quantization did to one layer: one [`Node::Neurons`](zkinfer_circuits::program::Node::Neurons).
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Layer {
+    /// Index of the node in [`Program::nodes`].
+    pub node: u32,
+    /// Name of the operation in the float model.
+    pub name: String,
+    /// Index of the float node whose values these neurons represent, if they represent one.
+    pub graph_node: Option<usize>,
+    /// Smallest real step over the channels.
+    pub scale_min: f64,
+    /// Largest real step over the channels.
+    pub scale_max: f64,
+    /// Smallest accumulator value (as a real, before the activation) seen in calibration.
+    pub low: f64,
+    /// Largest accumulator value seen in calibration.
+    pub high: f64,
+}
+
+/// A real tensor as a combination of program values: `real[i] = offset[i] + Σ_planes scale[i] · value[i]`.
+///
+/// Scales and offsets have one entry for all elements or one per element.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Decoding {
+    /// Program values and their scales.
+    pub planes: Vec<(ValueRef, Vec<f64>)>,
+    /// Real offset.
+    pub offset: Vec<f64>,
+}
+
+/// A model over integers: everything that inference and proving need.
+#[derive(Clone, Debug)]
+pub struct QuantizedModel {
+    /// The public architecture.
+    pub program: Program,
+    /// The committed weights, in order of node and term.
+    pub weights: Vec<WeightTensor>,
+    /// How to compute the program's hints, in order of node.
+    pub hints: Vec<HintSolver>,
+    /// The model's inputs, in order.
+    pub inputs: Vec<TensorInterface>,
+    /// The model's outputs, in order of [`Program::outputs`].
+    pub outputs: Vec<TensorInterface>,
+    /// Where the neurons come from, in order of node.
+    pub layers: Vec<Layer>,
+    /// For reports: real values behind program values, by index into [`layers`](Self::layers).
+    pub decodings: Vec<(usize, Decoding)>,
+}
+
+impl QuantizedModel {
+    /// What the world is told about inputs and outputs.
+    pub fn interface(&self, name: impl Into<String>) -> Interface {
+        Interface {
+            name: name.into(),
+            inputs: self.inputs.clone(),
+            outputs: self.outputs.clone(),
+        }
+    }
+
+    /// Name of the operation that a program node implements, for messages.
+    pub fn layer_name(&self, node: u32) -> &str {
+        match self.layers.binary_search_by_key(&node, |l| l.node) {
+            Ok(i) => &self.layers[i].name,
+            Err(_) => "",
+        }
+    }
+
+    /// Integers for real inputs, `[input][element]`.
+    ///
+    /// # Errors
+    /// See [`TensorInterface::quantize`]; [`InterfaceError::Count`] for a missing or surplus input.
+    pub fn quantize_inputs(
+        &self,
+        inputs: &[Vec<f32>],
+        clamp: bool,
+    ) -> Result<Vec<Vec<u32>>, InterfaceError> {
+        if inputs.len() != self.inputs.len() {
+            return Err(InterfaceError::Count {
+                which: "input",
+                found: inputs.len(),
+                wanted: self.inputs.len(),
+            });
+        }
+        self.inputs
+            .iter()
+            .zip(inputs)
+            .map(|(t, x)| t.quantize(x, self.program.range_bits, clamp))
+            .collect()
+    }
+
+    /// The integer run of the program on integer inputs.
+    ///
+    /// # Errors
+    /// See [`run`].
+    pub fn run(&self, expanded: &Expanded, inputs: &[Vec<u32>]) -> Result<Trace, RunError> {
+        run(&self.program, expanded, &self.weights, &self.hints, inputs)
+    }
+
+    /// The real outputs of a run, `[output][element]`.
+    ///
+    /// # Errors
+    /// If the trace is not one of this model.
+    pub fn dequantize_outputs(
+        &self,
+        expanded: &Expanded,
+        trace: &Trace,
+    ) -> Result<Vec<Vec<f32>>, InterfaceError> {
+        let mut out = Vec::with_capacity(self.outputs.len());
+        for (tensor, &node) in self.outputs.iter().zip(&self.program.outputs) {
+            let first = expanded
+                .first_slot
+                .get(node as usize)
+                .map_or(usize::MAX, |&s| s as usize);
+            let range = first..first.saturating_add(tensor.len());
+            let slots = trace.slots.get(range).ok_or(InterfaceError::Length {
+                name: tensor.name.clone(),
+                found: 0,
+                wanted: tensor.len(),
+            })?;
+            out.push(tensor.dequantize(slots)?);
+        }
+        Ok(out)
+    }
+}

@@ -1,0 +1,248 @@
+//! `/v1/cards/{digest}`.
+
+use super::proofs::json;
+use super::{App, Shared, schema};
+use crate::body::{declared, read, unsupported};
+use crate::cache::{check, failed, unknown, verifier};
+use crate::lane::aside;
+use crate::problem::Problem;
+use axum::extract::rejection::PathRejection;
+use axum::extract::{Path, Request, State};
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde::Serialize;
+use std::sync::Arc;
+use utoipa::ToSchema;
+use zkinfer_circuits::card::FORMAT_VERSION;
+use zkinfer_circuits::transcript::Digest;
+use zkinfer_circuits::verify::Verifier;
+use zkinfer_interface::Interface;
+
+const BYTES: &str = "application/octet-stream";
+
+/// Add a card
+///
+/// The card is checked (format, architecture within the service's limits, support proof, digest) and kept; proofs of its
+/// model can be verified from then on, also after a restart. Cards are never changed or removed: sending one again does
+/// nothing.
+#[utoipa::path(
+    put,
+    path = "/v1/cards/{digest}",
+    tag = "cards",
+    params(("digest" = schema::Digest, Path, description = "The card's digest.")),
+    request_body(content = inline(schema::Bytes), content_type = "application/octet-stream",
+        description = "The card file."),
+    responses(
+        (status = 200, description = "There is such a card already.", body = CardDescription),
+        (status = 201, description = "The card is valid and kept.", body = CardDescription),
+        (status = 400, description = "`malformed_digest`; or what is wrong with the bytes: `not_zkinfer`, `wrong_kind`, \
+            `wrong_version`, `damaged`, `truncated`, `trailing_bytes`, `invalid_field`.",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 401, description = "`unauthorized`: whoever adds cards needs a token.",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 403, description = "`read_only`: nobody adds cards to this service.",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The card cannot be used: `card_program`, `card_layout`, `card_limit`, \
+            `card_points`, `card_support`, `card_key`; or it has another digest: `other_card`.",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 507, description = "`store_full`: no room for another card.",
+            body = Problem, content_type = "application/problem+json"),
+    ),
+    security((), ("token" = []))
+)]
+pub async fn put_card(
+    State(app): Shared,
+    digest: Result<Path<String>, PathRejection>,
+    request: Request,
+) -> Result<Response, Problem> {
+    let wanted = parse(digest)?;
+    permitted(&app, request.headers())?;
+    if declared(request.headers(), &[BYTES]) == Some(false) {
+        return Err(unsupported(BYTES));
+    }
+    let limit = app.config.limits.card_bytes;
+    let received = read(request, &app.memory, limit, app.config.body_timeout).await?;
+    let store = app.store.clone();
+    let (known, received) = aside(move || (store.card(&wanted), received)).await?;
+    if known.map_err(|e| failed(&e))?.as_deref() == Some(received.bytes.as_slice()) {
+        let verifier = verifier(&app, &wanted).await?;
+        return describe(StatusCode::OK, &verifier, received.bytes.len());
+    }
+    let shared = app.clone();
+    let checked = app
+        .cards
+        .run(move || add(&shared, Some(&wanted), &received.bytes));
+    let (verifier, size, new) = checked.await??;
+    let status = if new {
+        StatusCode::CREATED
+    } else {
+        StatusCode::OK
+    };
+    describe(status, &verifier, size)
+}
+
+/// Checks and keeps a card; whether it is new.
+pub fn add(
+    app: &App,
+    wanted: Option<&Digest>,
+    bytes: &[u8],
+) -> Result<(Arc<Verifier>, usize, bool), Problem> {
+    let verifier = check(bytes, &app.config.limits).map_err(|e| Problem::refused(&e))?;
+    let digest = verifier.digest();
+    if wanted.is_some_and(|wanted| *wanted != digest) {
+        return Err(Problem::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "other_card",
+            format!("the card's digest is {digest}"),
+        ));
+    }
+    let new = app.store.insert_card(&digest, bytes);
+    let new = new.map_err(|e| failed(&e))?;
+    let verifier = Arc::new(verifier);
+    app.cache.keep(&verifier);
+    if new {
+        tracing::info!(card = %digest, bytes = bytes.len(), "a card was added");
+    }
+    Ok((verifier, bytes.len(), new))
+}
+
+/// Get a card
+///
+/// The file; or, if `Accept` asks for `application/json`, what is in it: sizes, names, shapes and scales.
+#[utoipa::path(
+    get,
+    path = "/v1/cards/{digest}",
+    tag = "cards",
+    params(("digest" = schema::Digest, Path, description = "The card's digest.")),
+    responses(
+        (status = 200, description = "The card.",
+            content((inline(schema::Bytes) = "application/octet-stream"), (CardDescription = "application/json"))),
+        (status = 400, description = "`malformed_digest`.", body = Problem, content_type = "application/problem+json"),
+        (status = 404, description = "`unknown_card`.", body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The card is beyond the service's limits by now: `card_limit`.",
+            body = Problem, content_type = "application/problem+json"),
+    )
+)]
+pub async fn card(
+    State(app): Shared,
+    digest: Result<Path<String>, PathRejection>,
+    headers: HeaderMap,
+) -> Result<Response, Problem> {
+    let digest = parse(digest)?;
+    let store = app.store.clone();
+    let bytes = aside(move || store.card(&digest)).await?;
+    let bytes = bytes.map_err(|e| failed(&e))?;
+    let bytes = bytes.ok_or_else(|| unknown(&digest))?;
+    let mut response = if wants_json(&headers) {
+        let size = bytes.len();
+        drop(bytes);
+        let verifier = verifier(&app, &digest).await?;
+        describe(StatusCode::OK, &verifier, size)?
+    } else {
+        ([(header::CONTENT_TYPE, BYTES)], bytes).into_response()
+    };
+    let headers = response.headers_mut();
+    headers.insert(header::VARY, HeaderValue::from_static("accept"));
+    headers.insert(
+        header::CACHE_CONTROL,
+        HeaderValue::from_static("public, max-age=86400"),
+    );
+    Ok(response)
+}
+
+fn wants_json(headers: &HeaderMap) -> bool {
+    let accept = headers.get_all(header::ACCEPT).iter();
+    let mut ranges = accept
+        .filter_map(|v| v.to_str().ok())
+        .flat_map(|v| v.split(','));
+    ranges.any(|range| {
+        let essence = range.split(';').next().unwrap_or_default().trim();
+        essence.eq_ignore_ascii_case("application/json")
+    })
+}
+
+/// The digest in a path.
+fn parse(path: Result<Path<String>, PathRejection>) -> Result<Digest, Problem> {
+    use serde::Deserialize;
+    use serde::de::value::{Error, StrDeserializer};
+    let malformed =
+        |reason: String| Problem::new(StatusCode::BAD_REQUEST, "malformed_digest", reason);
+    let Path(digest) = path.map_err(|e| malformed(e.body_text()))?;
+    Digest::deserialize(StrDeserializer::<Error>::new(&digest))
+        .map_err(|e| malformed(e.to_string()))
+}
+
+/// Whether the sender may add cards.
+fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+    if app.config.read_only {
+        return Err(Problem::new(
+            StatusCode::FORBIDDEN,
+            "read_only",
+            "cards of this service are chosen by its operator",
+        ));
+    }
+    let Some(token) = &app.config.token else {
+        return Ok(());
+    };
+    let given = headers
+        .get(header::AUTHORIZATION)
+        .and_then(|v| v.to_str().ok());
+    let given = given.and_then(|v| v.split_once(' '));
+    let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
+    // Hashes, so that the time of the comparison says nothing about the token.
+    let hash = |text: &str| blake2b_simd::blake2b(text.trim().as_bytes());
+    match given {
+        Some((_, given)) if hash(given) == hash(token) => Ok(()),
+        _ => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "whoever adds cards needs a token: Authorization: Bearer TOKEN",
+        )),
+    }
+}
+
+/// What is in a card.
+#[derive(Debug, Serialize, ToSchema)]
+pub struct CardDescription {
+    /// Its digest.
+    #[schema(value_type = schema::Digest)]
+    digest: Digest,
+    /// Version of the format.
+    format_version: u16,
+    /// Length of the file.
+    bytes: usize,
+    /// Logarithm of the number of rows.
+    k: u32,
+    /// Integers of a statement have this many bits.
+    range_bits: u32,
+    /// Advice columns of the circuit.
+    columns: usize,
+    /// Points of the model commitment.
+    points: usize,
+    /// Integers of an input.
+    inputs: usize,
+    /// Integers of an output.
+    outputs: usize,
+    /// Names, shapes and scales; null if the card has none that fit.
+    #[schema(value_type = Option<schema::Interface>)]
+    interface: Option<Interface>,
+}
+
+fn describe(status: StatusCode, verifier: &Verifier, bytes: usize) -> Result<Response, Problem> {
+    let (card, plan) = (verifier.card(), verifier.plan());
+    json(
+        status,
+        &CardDescription {
+            digest: verifier.digest(),
+            format_version: FORMAT_VERSION,
+            bytes,
+            k: card.k,
+            range_bits: card.program.range_bits,
+            columns: plan.layout.columns.advice(),
+            points: card.points.len(),
+            inputs: card.program.input_len(),
+            outputs: card.program.output_len(),
+            interface: Interface::from_card(card).ok(),
+        },
+    )
+}

@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# Measures anew what docs/bench holds, on a machine with nothing else to do, and puts the report together.
+#
+#   xtask/report.sh [models] [sweeps] [ezkl] [page]      # all of them if none is named; CORPUS is the folder of the models
+#
+# models: five models, about five minutes. sweeps: five families, about half an hour. ezkl: the first model by EZKL, where
+# target/peers has it (peers/README.md). page: report.html and report.md from the files.
+set -euo pipefail
+cd "$(dirname "$0")/.."
+corpus=${CORPUS:-../shared/corpus/models}
+zkinfer=target/release/zkinfer
+models=(ladder/mlp_ladder_100k trained/lenet5_mnist ladder/resnet8_cifar trained/lstm_vol_sp500 classical/rf_breast_cancer)
+families=(mlp width depth cnn tokens)
+parts=("$@")
+[ $# -gt 0 ] || parts=(models sweeps ezkl page)
+cargo build --release --locked --quiet
+
+for part in "${parts[@]}"; do
+  case $part in
+    models)
+      for model in "${models[@]}"; do
+        "$zkinfer" bench "$corpus/$model/network.onnx" --calibration "$corpus/$model/samples.npz" --seconds 1 -o "docs/bench/$(basename "$model").json"
+      done
+      ;;
+    sweeps)
+      for family in "${families[@]}"; do
+        # Ten million parameters in layers of 64 are 2,400 layers.
+        most=10000000; [ "$family" != depth ] || most=1000000
+        "$zkinfer" bench --sweep "$family" --seconds 1 --max-parameters "$most" --max-activations 100000 -o "docs/bench/sweep-$family.json"
+      done
+      ;;
+    ezkl)
+      target/peers/bin/python peers/ezkl.py "$corpus/${models[0]}" --json docs/bench/ezkl.json
+      ;;
+    page)
+      from=()
+      for model in "${models[@]}"; do from+=(--from "docs/bench/$(basename "$model").json"); done
+      for family in "${families[@]}"; do from+=(--from "docs/bench/sweep-$family.json"); done
+      "$zkinfer" bench "${from[@]}" --peers docs/bench/ezkl.json --peers peers/quoted.json \
+        --title 'What a proof costs: five models and five families' -o docs/bench/report.html -o docs/bench/report.md
+      ;;
+    *)
+      echo "no part $part: models, sweeps, ezkl, page" >&2
+      exit 2
+      ;;
+  esac
+done
