@@ -26,8 +26,14 @@ fn folder() -> PathBuf {
 }
 
 fn stored() -> BTreeMap<String, Vec<Sample>> {
-    let text = std::fs::read_to_string(folder().join("expected.json")).expect("stored outputs");
-    serde_json::from_str(&text).expect("JSON")
+    let files = std::fs::read_dir(folder()).expect("the folder");
+    let paths = files.map(|f| f.expect("a file").path());
+    let texts = paths.filter(|p| p.extension().is_some_and(|e| e == "json"));
+    let read = |path| std::fs::read_to_string(path).expect("stored outputs");
+    let models = |text: String| -> BTreeMap<String, Vec<Sample>> {
+        serde_json::from_str(&text).expect("JSON")
+    };
+    texts.map(read).flat_map(models).collect()
 }
 
 /// Largest distance of two lists of tensors, over the largest magnitude of each tensor.

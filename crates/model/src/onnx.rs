@@ -11,10 +11,12 @@
 //! tract is not written for hostile files and has panics on malformed ones; all calls into it are inside one
 //! `catch_unwind` each (a build with `panic = "abort"` loses that protection). External data files are never opened.
 
+mod dispatch;
 mod guard;
 mod layout;
 mod linear;
 mod lower;
+mod names;
 pub mod operators;
 mod pointwise;
 mod pool;

@@ -14,6 +14,8 @@ use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceNode};
 use tract_onnx::tract_hir::internal::*;
 
+use super::operators::{self, Needs};
+
 static TRACT: LazyLock<Onnx> = LazyLock::new(tract_onnx::onnx);
 
 /// What the operator relies on.
@@ -43,33 +45,21 @@ impl Fits {
     fn of(node: &NodeProto) -> Fits {
         let attribute = |name: &str| node.attribute.iter().find(|a| a.name == name);
         let axis = || attribute("axis").map_or(-1, |a| a.i);
-        match node.op_type.as_str() {
-            "LayerNormalization" | "RMSNormalization" | "SimplifiedLayerNormalization" => {
-                Fits::Axis(axis())
-            }
-            "OneHot" => Fits::NewAxis(axis()),
-            "GatherND" => Fits::Indices,
-            "Transpose" => {
+        let Some(operator) = operators::of(node) else {
+            return Fits::Anything;
+        };
+        match (operator.needs, operator.sized_by) {
+            (Needs::Axis, _) => Fits::Axis(axis()),
+            (Needs::NewAxis, _) => Fits::NewAxis(axis()),
+            (Needs::Indices, _) => Fits::Indices,
+            (Needs::Permutation, _) => {
                 let mut perm = attribute("perm").map_or(Vec::new(), |a| a.ints.clone());
                 perm.sort_unstable();
                 Fits::Permutation(perm.iter().zip(0..).all(|(a, b)| *a == b))
             }
-            "AveragePool"
-            | "BatchNormalization"
-            | "Conv"
-            | "ConvInteger"
-            | "ConvTranspose"
-            | "GlobalAveragePool"
-            | "GlobalLpPool"
-            | "GlobalMaxPool"
-            | "InstanceNormalization"
-            | "LRN"
-            | "LpPool"
-            | "MaxPool"
-            | "QLinearConv" => Fits::Dimensions(2),
-            "ConstantOfShape" | "Range" => Fits::Sizes(0),
-            "Expand" | "Pad" | "Resize" | "Tile" | "Upsample" => Fits::Sizes(1),
-            _ => Fits::Anything,
+            (Needs::Dimensions(least), _) => Fits::Dimensions(least),
+            (Needs::Nothing, Some(first)) => Fits::Sizes(first),
+            (Needs::Nothing, None) => Fits::Anything,
         }
     }
 
@@ -337,14 +327,12 @@ static BODIES: LazyLock<Bound> = LazyLock::new(|| Bound {
     left: Arc::new(AtomicUsize::new(usize::MAX)),
 });
 
-/// Operators that tract looks for by their type, and that compute nothing at once.
-const BARE: &[&str] = &["Constant", "If", "Multinomial", "Scan"];
-
 /// tract with its guards.
 pub(super) fn onnx() -> Onnx {
     let mut onnx = TRACT.clone();
     for (op, builder) in &mut onnx.op_register.0 {
-        if BARE.contains(&op.as_str()) {
+        // tract looks for these by their type, and they compute nothing at once.
+        if operators::find("", op).is_some_and(|o| o.bare) {
             continue;
         }
         *builder = |context, node| {

@@ -2,7 +2,9 @@
 
 use tract_onnx::prelude::{DatumType, Tensor};
 use tract_onnx::tract_core::internal::AxisOp;
-use tract_onnx::tract_core::ops::array::{Gather, Pad, PadMode, Slice, StridedSlice, TypedConcat};
+use tract_onnx::tract_core::ops::array::{
+    Gather, MultiBroadcastTo, Pad, PadMode, Slice, StridedSlice, Tile, TypedConcat,
+};
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::ImportError;
@@ -277,7 +279,18 @@ impl Lowering<'_> {
         self.permuted(&y, &back)
     }
 
-    pub(super) fn tile(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+    pub(super) fn broadcast_to(
+        &mut self,
+        _: &MultiBroadcastTo,
+        call: &Call,
+    ) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let mut shape = vec![1; call.shape.len().saturating_sub(x.shape.len())];
+        shape.extend(&x.shape);
+        self.broadcast(&x.reshaped(&shape), &call.shape)
+    }
+
+    pub(super) fn tile(&mut self, _: &Tile, call: &Call) -> Result<Lazy, ImportError> {
         let x = self.first(call)?;
         let dims = x.dims();
         if dims.len() != call.shape.len() || dims.iter().zip(&call.shape).any(|(d, s)| s % d != 0) {

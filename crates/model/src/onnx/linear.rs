@@ -243,6 +243,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn conv(&mut self, op: &Conv, call: &Call) -> Result<Lazy, ImportError> {
+        self.reals(call)?;
         if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
             return Err(self.unsupported("a quantized convolution"));
         }
@@ -311,6 +312,7 @@ impl Lowering<'_> {
     /// `j = p + (r + before − d·u)/s` if `s` divides. So each phase `r` is a convolution with the taps of its residue class;
     /// all phases read the same few inputs around `p` (with zero weights where a tap is not theirs).
     pub(super) fn deconv(&mut self, op: &Deconv, call: &Call) -> Result<Lazy, ImportError> {
+        self.reals(call)?;
         if op.kernel_format != KernelFormat::OIHW {
             return Err(self.unsupported("the kernel's layout"));
         }

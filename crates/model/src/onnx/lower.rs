@@ -4,20 +4,10 @@ use std::collections::HashMap;
 
 use tract_onnx::prelude::tract_itertools::Itertools;
 use tract_onnx::prelude::{DatumType, OutletId, TypedModel};
-use tract_onnx::tract_core::internal::{AxisOp, IntoArcTensor, IntoTValue, TypedNode};
-use tract_onnx::tract_core::ops::array::{
-    Gather, MultiBroadcastTo, OneHot, Pad, Slice, StridedSlice, Tile, Topk, TypedConcat,
-};
-use tract_onnx::tract_core::ops::binary::TypedBinOp;
+use tract_onnx::tract_core::internal::{IntoArcTensor, IntoTValue, TypedNode};
 use tract_onnx::tract_core::ops::cast::Cast;
-use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, MaxPool, SumPool};
-use tract_onnx::tract_core::ops::downsample::Downsample;
-use tract_onnx::tract_core::ops::einsum::EinSum;
-use tract_onnx::tract_core::ops::element_wise::ElementWiseOp;
 use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::konst::Const;
-use tract_onnx::tract_core::ops::logic::Iff;
-use tract_onnx::tract_core::ops::nn::{Reduce, Softmax};
 use tract_onnx::tract_core::ops::source::TypedSource;
 
 use super::proto::{Model, Origin, guarded};
@@ -219,11 +209,8 @@ impl Lowering<'_> {
             types,
             shape,
         };
-        if let Some(op) = node.op_as::<Topk>() {
-            return self.top_k(op, &call);
-        }
-        if let Some(results) = self.several(&call)? {
-            return Ok(results);
+        if let Some(results) = self.several(&call) {
+            return results;
         }
         let result = self.node(&call)?;
         if result.shape != call.shape {
@@ -262,94 +249,6 @@ fn constants(inputs: &[Value]) -> Option<tract_onnx::prelude::TVec<tract_onnx::p
 }
 
 impl Lowering<'_> {
-    /// Lowers one node that has at least one operand which is not constant.
-    fn node(&mut self, call: &Call) -> Result<Lazy, ImportError> {
-        let node = call.node;
-        if let Some(op) = node.op_as::<ElementWiseOp>() {
-            return self.unary(op, call);
-        }
-        if let Some(op) = node.op_as::<TypedBinOp>() {
-            return self.binary(op, call);
-        }
-        if node.op_is::<Iff>() {
-            return self.select(call);
-        }
-        if let Some(op) = node.op_as::<Cast>() {
-            return self.cast(op, call);
-        }
-        if node.op_is::<Identity>() {
-            return self.first(call);
-        }
-        if node.op.name() == "Dropout" {
-            return self.dropout(call);
-        }
-        if let Some(op) = node.op_as::<AxisOp>() {
-            return self.axis_op(op, call);
-        }
-        if let Some(op) = node.op_as::<Slice>() {
-            return self.slice(op, call);
-        }
-        if let Some(op) = node.op_as::<StridedSlice>() {
-            return self.strided_slice(op, call);
-        }
-        if let Some(op) = node.op_as::<Downsample>() {
-            return self.downsample(op, call);
-        }
-        if let Some(op) = node.op_as::<Pad>() {
-            return self.pad(op, call);
-        }
-        if let Some(op) = node.op_as::<TypedConcat>() {
-            return self.concat(op, call);
-        }
-        if node.op_is::<MultiBroadcastTo>() {
-            let x = self.first(call)?;
-            let mut shape = x.shape.clone();
-            shape.splice(
-                0..0,
-                std::iter::repeat_n(1, call.shape.len().saturating_sub(x.shape.len())),
-            );
-            return self.broadcast(&x.reshaped(&shape), &call.shape);
-        }
-        if node.op_is::<Tile>() {
-            return self.tile(call);
-        }
-        if let Some(op) = node.op_as::<Gather>() {
-            return self.gather(op, call);
-        }
-        if let Some(op) = node.op_as::<EinSum>() {
-            return self.einsum(op, call);
-        }
-        if let Some(op) = node.op_as::<Conv>() {
-            self.reals(call)?;
-            return self.conv(op, call);
-        }
-        if let Some(op) = node.op_as::<Deconv>() {
-            self.reals(call)?;
-            return self.deconv(op, call);
-        }
-        if let Some(op) = node.op_as::<MaxPool>() {
-            return self.max_pool(op, call);
-        }
-        if let Some(op) = node.op_as::<SumPool>() {
-            self.reals(call)?;
-            return self.sum_pool(op, call);
-        }
-        if let Some(op) = node.op_as::<Reduce>() {
-            return self.reduce(op, call);
-        }
-        if let Some(op) = node.op_as::<Softmax>() {
-            self.reals(call)?;
-            return self.softmax(op, call);
-        }
-        if let Some(op) = node.op_as::<OneHot>() {
-            return self.one_hot(op, call);
-        }
-        if let Some(result) = self.probe(call)? {
-            return Ok(result);
-        }
-        Err(self.origin.refused())
-    }
-
     /// The first operand.
     pub(super) fn first(&mut self, call: &Call) -> Result<Lazy, ImportError> {
         match call.inputs.first() {
@@ -358,8 +257,12 @@ impl Lowering<'_> {
         }
     }
 
+    pub(super) fn identity(&mut self, _: &Identity, call: &Call) -> Result<Lazy, ImportError> {
+        self.first(call)
+    }
+
     /// Operands must be floats: integer arithmetic rounds and wraps.
-    fn reals(&self, call: &Call) -> Result<(), ImportError> {
+    pub(super) fn reals(&self, call: &Call) -> Result<(), ImportError> {
         match call.types.iter().find(|t| !is_real(**t)) {
             Some(t) => Err(self.unsupported(format!("operands of type {t:?} are not supported"))),
             None => Ok(()),
@@ -367,7 +270,7 @@ impl Lowering<'_> {
     }
 
     /// At inference a dropout is the identity. Its last operand may switch training on.
-    fn dropout(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+    pub(super) fn dropout(&mut self, call: &Call) -> Result<Lazy, ImportError> {
         for at in 1..call.inputs.len() {
             let is_mode = call.types.get(at) == Some(&DatumType::Bool);
             let off = call
@@ -380,7 +283,7 @@ impl Lowering<'_> {
         self.first(call)
     }
 
-    fn cast(&mut self, op: &Cast, call: &Call) -> Result<Lazy, ImportError> {
+    pub(super) fn cast(&mut self, op: &Cast, call: &Call) -> Result<Lazy, ImportError> {
         let from = call.types.first().copied().unwrap_or(DatumType::F32);
         let x = self.first(call)?;
         if op.to == DatumType::String || from == DatumType::String {

@@ -8,6 +8,7 @@ use tract_onnx::tract_core::ops::nn::{GeluApproximate, LeakyRelu};
 
 use super::ImportError;
 use super::lower::Call;
+use super::names::{Binary, binary_of, unary_of};
 use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
 use super::view::Builder;
 use crate::graph::{BinaryOp, Op, ScalarFn, ScalarOp};
@@ -26,20 +27,6 @@ pub(super) fn saturated(v: f32) -> f32 {
     } else {
         v
     }
-}
-
-/// A binary operator of tract.
-#[derive(Clone, Copy)]
-enum Binary {
-    Arithmetic(BinaryOp),
-    /// The quotient of integers, towards zero.
-    Quotient,
-    /// `a − b > 0`, or with the flag its negation.
-    Greater(bool),
-    /// `|a − b| > 0`, or with the flag its negation.
-    Differs(bool),
-    /// `a + b` is more than this, for two truths.
-    Truth(f64),
 }
 
 impl Binary {
@@ -104,72 +91,6 @@ fn bounds(t: DatumType) -> Option<(f64, f64)> {
         DatumType::U32 | DatumType::U64 => (0.0, f64::INFINITY),
         DatumType::I8 => (-128.0, 127.0),
         DatumType::I16 => (-32_768.0, 32_767.0),
-        _ => return None,
-    })
-}
-
-/// The operator and whether its operands are swapped.
-fn binary_of(name: &str) -> Option<(Binary, bool)> {
-    let arithmetic = |op| Some((Binary::Arithmetic(op), false));
-    match name {
-        "Add" => arithmetic(BinaryOp::Add),
-        "Sub" => arithmetic(BinaryOp::Sub),
-        "SubF" => Some((Binary::Arithmetic(BinaryOp::Sub), true)),
-        "Mul" => arithmetic(BinaryOp::Mul),
-        "Div" => arithmetic(BinaryOp::Div),
-        "Min" => arithmetic(BinaryOp::Min),
-        "Max" => arithmetic(BinaryOp::Max),
-        "Pow" => arithmetic(BinaryOp::Pow),
-        "Rem" => arithmetic(BinaryOp::Rem),
-        "BitAnd" => arithmetic(BinaryOp::BitAnd),
-        "BitOr" => arithmetic(BinaryOp::BitOr),
-        "BitXor" => arithmetic(BinaryOp::BitXor),
-        "ShiftLeft" => arithmetic(BinaryOp::ShiftLeft),
-        "ShiftRight" => arithmetic(BinaryOp::ShiftRight),
-        "CompGT" | "GT" => Some((Binary::Greater(false), false)),
-        "CompLT" | "LT" => Some((Binary::Greater(false), true)),
-        "CompGTE" | "GTE" => Some((Binary::Greater(true), true)),
-        "CompLTE" | "LTE" => Some((Binary::Greater(true), false)),
-        "And" => Some((Binary::Truth(1.5), false)),
-        "Or" => Some((Binary::Truth(0.5), false)),
-        "Xor" => Some((Binary::Differs(false), false)),
-        "CompNE" | "NE" => Some((Binary::Differs(false), false)),
-        "CompEq" | "Eq" => Some((Binary::Differs(true), false)),
-        _ => None,
-    }
-}
-
-fn unary_of(name: &str) -> Option<ScalarOp> {
-    Some(match name {
-        "Sigmoid" => ScalarOp::Sigmoid,
-        "Tanh" => ScalarOp::Tanh,
-        "Exp" => ScalarOp::Exp,
-        "Ln" => ScalarOp::Ln,
-        "Sqrt" => ScalarOp::Sqrt,
-        "Rsqrt" => ScalarOp::Rsqrt,
-        "Recip" => ScalarOp::Recip,
-        "Erf" => ScalarOp::Erf,
-        "Abs" => ScalarOp::Abs,
-        "Neg" => ScalarOp::Neg,
-        "Square" => ScalarOp::Square,
-        "Floor" => ScalarOp::Floor,
-        "Ceil" => ScalarOp::Ceil,
-        "RoundHalfToEven" => ScalarOp::Round,
-        "Sign" => ScalarOp::Sign,
-        "Sin" => ScalarOp::Sin,
-        "Cos" => ScalarOp::Cos,
-        "Tan" => ScalarOp::Tan,
-        "Asin" => ScalarOp::Asin,
-        "Acos" => ScalarOp::Acos,
-        "Atan" => ScalarOp::Atan,
-        "Sinh" => ScalarOp::Sinh,
-        "Cosh" => ScalarOp::Cosh,
-        "Asinh" => ScalarOp::Asinh,
-        "Acosh" => ScalarOp::Acosh,
-        "Atanh" => ScalarOp::Atanh,
-        "HardSwish" => ScalarOp::HardSwish,
-        "Silu" => ScalarOp::Silu,
-        "GeluExact" => ScalarOp::Gelu,
         _ => return None,
     })
 }

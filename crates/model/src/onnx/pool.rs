@@ -88,6 +88,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn sum_pool(&mut self, op: &SumPool, call: &Call) -> Result<Lazy, ImportError> {
+        self.reals(call)?;
         let x = self.first(call)?;
         let w = self.windows(&op.pool_spec, &x.shape)?;
         let view = pool_view(&x.dims(), &w);
@@ -212,6 +213,7 @@ impl Lowering<'_> {
     }
 
     pub(super) fn softmax(&mut self, op: &Softmax, call: &Call) -> Result<Lazy, ImportError> {
+        self.reals(call)?;
         if op.quant_output_dt.is_some() {
             return Err(self.unsupported("a softmax of quantized numbers"));
         }

@@ -11,6 +11,7 @@ use tract_onnx::tract_core::ops::array::{GatherElements, OneHot};
 
 use super::ImportError;
 use super::lower::Call;
+use super::names::LINEAR;
 use super::proto::guarded;
 use super::tensor::{Lazy, Lowering, Value};
 use super::view::Builder;
@@ -18,28 +19,6 @@ use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
 use crate::quantize::wiring::fit_view;
 use zkinfer_circuits::program::{Axis, View};
 
-/// tract's names of operators that are linear in the operand at this place.
-const LINEAR: &[(&str, usize)] = &[
-    ("GatherElements", 0),
-    ("GatherNd", 0),
-    ("ScatterElements", 0),
-    ("ScatterElements", 2),
-    ("ScatterNd", 0),
-    ("ScatterNd", 2),
-    ("Trilu", 0),
-    ("CumSum", 0),
-    ("Resize", 0),
-    ("OnnxResize", 0),
-    ("NearestUpsample", 0),
-    ("Compress", 0),
-    ("DynSlice", 0),
-    ("DynTile", 0),
-    ("Reverse", 0),
-    ("GridSample", 0),
-    ("Tile", 0),
-    ("Gather", 0),
-    ("GatherNdDyn", 0),
-];
 /// Largest operand whose elements are counted exactly in floats.
 const MAX_ELEMENTS: usize = 1 << 20;
 /// Largest matrix that is read off column by column, in elements.
@@ -50,11 +29,6 @@ const MAX_PIECES: usize = 2048;
 impl Lowering<'_> {
     /// The result of an operator that is linear in its one free operand, if this is one.
     pub(super) fn probe(&mut self, call: &Call) -> Result<Option<Lazy>, ImportError> {
-        if let Some(op) = call.node.op_as::<GatherElements>()
-            && let Some(y) = self.gather_elements(op.axis, call)?
-        {
-            return Ok(Some(y));
-        }
         let name = call.node.op.name();
         let free: Vec<usize> = (0..call.inputs.len())
             .filter(|&i| call.tensor(i).is_some())
@@ -286,9 +260,10 @@ impl Lowering<'_> {
     /// Elements along an axis chosen by an activation, for every place by its own index: `Σ_r [index = r]·data_r`.
     pub(super) fn gather_elements(
         &mut self,
-        axis: usize,
+        op: &GatherElements,
         call: &Call,
     ) -> Result<Option<Lazy>, ImportError> {
+        let axis = op.axis;
         let Some(index) = call.tensor(1).cloned() else {
             return Ok(None);
         };

@@ -12,57 +12,6 @@ use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 use super::operators;
 use super::{ImportError, ImportOptions};
 
-/// Operators that tract has and that are refused: in the file, or where a rewrite left them.
-const REFUSED: &[&str] = &[
-    "If",
-    "Loop",
-    "LSTM",
-    "GRU",
-    "RNN",
-    "SequenceMap",
-    "QuantizeLinear",
-    "DequantizeLinear",
-    "DynamicQuantizeLinear",
-    "QLinearConv",
-    "QLinearMatMul",
-    "ConvInteger",
-    "MatMulInteger",
-    "LpPool",
-    "RandomNormal",
-    "RandomNormalLike",
-    "RandomUniform",
-    "RandomUniformLike",
-    "Multinomial",
-    "Bernoulli",
-];
-
-/// Operators of ONNX-ML that are written out, or refused.
-const REWRITTEN: &[&str] = &[
-    "TreeEnsembleClassifier",
-    "TreeEnsembleRegressor",
-    "TreeEnsemble",
-    "Scaler",
-    "Binarizer",
-    "Imputer",
-    "FeatureVectorizer",
-    "OneHotEncoder",
-    "LabelEncoder",
-    "SVMRegressor",
-    "SVMClassifier",
-];
-
-/// Operators whose result's size is the value of an operand, and the first such operand.
-const SIZED_BY_VALUE: &[(&str, usize)] = &[
-    ("ConstantOfShape", 0),
-    ("Range", 0),
-    ("Expand", 1),
-    ("Tile", 1),
-    ("OneHot", 1),
-    ("Pad", 1),
-    ("Resize", 1),
-    ("Upsample", 1),
-];
-
 /// Where in the file a node came from.
 #[derive(Clone, Debug)]
 pub(super) struct Origin {
@@ -197,7 +146,6 @@ impl Model {
             });
         }
         check_operators(graph, &opsets)?;
-        repair(graph);
         super::rewrite::repair(graph, version.unwrap_or(13));
         let mut texts = Vec::new();
         if purpose == Purpose::Lower {
@@ -305,51 +253,6 @@ fn limit(name: &str, what: &'static str, found: u64, limit: usize) -> Result<(),
     }
 }
 
-/// Rewrites what tract 0.23 computes differently from ONNX: its Celu forgets to multiply by alpha, so
-/// `celu(x) = alpha · elu(x / alpha)` is written out.
-fn repair(graph: &mut GraphProto) {
-    let mut nodes = Vec::with_capacity(graph.node.len());
-    for node in std::mem::take(&mut graph.node) {
-        let alpha = node
-            .attribute
-            .iter()
-            .find(|a| a.name == "alpha")
-            .map_or(1.0, |a| a.f);
-        let (Some(x), Some(y)) = (node.input.first(), node.output.first()) else {
-            nodes.push(node);
-            continue;
-        };
-        if node.op_type != "Celu" || !node.domain.is_empty() || alpha == 1.0 {
-            nodes.push(node);
-            continue;
-        }
-        // The suffixes are those of tract's own expansions, so that errors still name the ONNX node.
-        let name = tract_name(&node);
-        let (constant, small, elu) = (
-            format!("{name}.alpha"),
-            format!("{name}.small"),
-            format!("{name}.elu"),
-        );
-        graph.initializer.push(TensorProto {
-            name: constant.clone(),
-            data_type: 1,
-            float_data: vec![alpha],
-            ..TensorProto::default()
-        });
-        let step = |suffix: &str, op: &str, input: &[&String], output: &String| NodeProto {
-            name: format!("{name}.{suffix}"),
-            op_type: op.into(),
-            input: input.iter().map(|s| (*s).clone()).collect(),
-            output: vec![output.clone()],
-            ..NodeProto::default()
-        };
-        nodes.push(step("div", "Div", &[x, &constant], &small));
-        nodes.push(step("core", "Elu", &[&small], &elu));
-        nodes.push(step("mul", "Mul", &[&elu, &constant], y));
-    }
-    graph.node = nodes;
-}
-
 /// The operator set of a node; empty for ONNX's own.
 fn domain(node: &NodeProto) -> &str {
     match node.domain.as_str() {
@@ -380,21 +283,11 @@ fn distinct_nodes(graph: &mut GraphProto) {
 /// Refuses operators that are not known. The rewrites and tract go by an operator's name alone: another domain's operator
 /// of the same name may be anything.
 fn check_operators(graph: &GraphProto, opsets: &HashMap<String, i64>) -> Result<(), ImportError> {
-    let built = |domain: &str, name: &str| {
-        operators::find(domain, name)
-            .is_some_and(|o| matches!(o.support, operators::Support::Built { .. }))
-    };
     for node in &graph.node {
-        let name = node.op_type.as_str();
-        let known = match domain(node) {
-            // ONNX Runtime writes some of its own as ONNX's.
-            "" => operators::find("", name).is_some() || built("com.microsoft", name),
-            // Also here; what is left of them is refused later.
-            "com.microsoft" if matches!(name, "QuantizeLinear" | "DequantizeLinear") => true,
-            domain => built(domain, name),
-        };
-        if !known {
-            let advice = operators::advice(domain(node), name);
+        // What ONNX refuses may follow from constants, and is refused later if it does not.
+        let known = |o: &operators::Operator| o.is_built() || o.domain.is_empty();
+        if !operators::of(node).is_some_and(known) {
+            let advice = operators::advice(domain(node), &node.op_type);
             return Err(Origin::of(node, opsets).unsupported(advice));
         }
         for body in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
@@ -442,8 +335,8 @@ fn check(
     let mut origins: HashMap<String, Origin> = HashMap::new();
     for node in &graph.node {
         let origin = Origin::of(node, opsets);
-        let refused = REFUSED.contains(&node.op_type.as_str())
-            || node.domain == "ai.onnx.ml" && REWRITTEN.contains(&node.op_type.as_str());
+        let operator = operators::of(node);
+        let refused = operator.is_some_and(|o| !o.route.is_left_to_tract());
         // Weights that are stored as integers fold to floats; not those with scales by blocks, which tract does not know.
         let blocks = node
             .attribute
@@ -473,11 +366,11 @@ fn check(
                 }
             }
         }
-        if let Some((_, first)) = SIZED_BY_VALUE.iter().find(|(op, _)| *op == node.op_type) {
+        if let Some(first) = operator.and_then(|o| o.sized_by) {
             for tensor in node
                 .input
                 .iter()
-                .skip(*first)
+                .skip(first)
                 .filter_map(|i| values.get(i.as_str()))
             {
                 limit(

@@ -80,25 +80,30 @@ fn dependent(model: &TypedModel, sources: impl Iterator<Item = usize>) -> Vec<bo
 }
 
 impl Lowering<'_> {
-    /// Operators with several results.
-    pub(super) fn several(&mut self, call: &Call) -> Result<Option<Vec<Value>>, ImportError> {
-        let node = call.node;
-        if let Some(op) = node.op_as::<Scan>() {
-            return self.unrolled(call, |l| l.scan(op, call)).map(Some);
-        }
-        if let Some(op) = node.op_as::<LstmEpilogue>() {
-            let (gates, state) = (self.at(call, 0)?, self.at(call, 1)?);
-            return self.lstm_step(&gates, &state, op.hidden).map(Some);
-        }
-        if let Some(op) = node.op_as::<GruEpilogue>() {
-            let (x, r, h) = (self.at(call, 0)?, self.at(call, 1)?, self.at(call, 2)?);
-            let h = self.gru_step(&x, &r, &h, op.hidden)?;
-            return Ok(Some(vec![Value::Tensor(h)]));
-        }
-        if let Some(op) = node.op_as::<GruSeq>() {
-            return self.unrolled(call, |l| l.gru(op, call)).map(Some);
-        }
-        Ok(None)
+    pub(super) fn scan(&mut self, op: &Scan, call: &Call) -> Result<Vec<Value>, ImportError> {
+        self.unrolled(call, |l| l.steps_of_scan(op, call))
+    }
+
+    pub(super) fn gru(&mut self, op: &GruSeq, call: &Call) -> Result<Vec<Value>, ImportError> {
+        self.unrolled(call, |l| l.steps_of_gru(op, call))
+    }
+
+    pub(super) fn lstm_epilogue(
+        &mut self,
+        op: &LstmEpilogue,
+        call: &Call,
+    ) -> Result<Vec<Value>, ImportError> {
+        let (gates, state) = (self.at(call, 0)?, self.at(call, 1)?);
+        self.lstm_step(&gates, &state, op.hidden)
+    }
+
+    pub(super) fn gru_epilogue(
+        &mut self,
+        op: &GruEpilogue,
+        call: &Call,
+    ) -> Result<Vec<Value>, ImportError> {
+        let (x, r, h) = (self.at(call, 0)?, self.at(call, 1)?, self.at(call, 2)?);
+        Ok(vec![Value::Tensor(self.gru_step(&x, &r, &h, op.hidden)?)])
     }
 
     /// Lowers a loop, whose steps are tied.
@@ -175,7 +180,7 @@ impl Lowering<'_> {
         }
     }
 
-    fn scan(&mut self, op: &Scan, call: &Call) -> Result<Vec<Value>, ImportError> {
+    fn steps_of_scan(&mut self, op: &Scan, call: &Call) -> Result<Vec<Value>, ImportError> {
         if op.skip != 0 {
             return Err(self.unsupported("a scan that skips steps"));
         }
@@ -337,7 +342,7 @@ impl Lowering<'_> {
     }
 
     /// A whole sequence: operands X `[batch, steps, in]` (or its projection), W, R, bias and the first state `[batch, 1, hidden]`.
-    fn gru(&mut self, op: &GruSeq, call: &Call) -> Result<Vec<Value>, ImportError> {
+    fn steps_of_gru(&mut self, op: &GruSeq, call: &Call) -> Result<Vec<Value>, ImportError> {
         let x = self.at(call, 0)?;
         let (&[batch, steps, _], hidden) = (x.shape.as_slice(), op.hidden) else {
             return Err(self.unsupported("a sequence of another rank"));

@@ -1,27 +1,28 @@
 //! Operators written out in plainer ones before the model is typed: quantized operators in floats, decision trees as
 //! comparisons and matrix products, scalers.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-mod contrib;
+pub(super) mod contrib;
 mod counters;
 mod inline;
-mod integers;
+pub(super) mod integers;
 mod loops;
-mod ml;
-mod pools;
-mod recurrent;
+pub(super) mod ml;
+pub(super) mod pools;
+pub(super) mod recurrent;
 mod stored;
 mod traversal;
-mod trees;
+pub(super) mod trees;
 
+use super::operators;
 pub(super) use inline::inline;
 
 /// A constant's elements and shape.
 #[derive(Clone, Debug)]
-struct Known {
+pub(super) struct Known {
     values: Vec<f64>,
     dims: Vec<i64>,
     data_type: i32,
@@ -88,7 +89,7 @@ fn known(tensor: &TensorProto) -> Option<Known> {
 }
 
 /// New nodes and constants in place of one node.
-struct Writer<'a> {
+pub(super) struct Writer<'a> {
     name: String,
     count: usize,
     /// Version of the ONNX operator set.
@@ -235,13 +236,6 @@ fn text(node: &NodeProto, name: &str) -> String {
         .unwrap_or_default()
 }
 
-/// A truth that no value of a proof has: all are finite.
-fn never(node: &NodeProto, w: &mut Writer) -> Option<()> {
-    let x = w.cast(node.input.first()?);
-    w.node("Less", &[&x, &x], node.output.first()?, Vec::new());
-    Some(())
-}
-
 /// Takes the graph's nodes one after another: where `write` answers `Some`, what it wrote stands in the node's place,
 /// elsewhere the node stays. The constants that it wrote join the graph's.
 fn each_node(
@@ -269,24 +263,35 @@ fn each_node(
 /// Outputs of the graph that are texts and cannot be kept, by name.
 pub(super) type Texts = Vec<String>;
 
+/// What is known of the graph whose nodes are written out.
+#[derive(Default)]
+pub(super) struct Facts {
+    /// Constants by name.
+    known: HashMap<String, Known>,
+    /// `DynamicQuantizeLinear`s that can be left out, by the names of their integers.
+    left_out: HashSet<String>,
+    texts: Texts,
+}
+
 /// Writes out what tract would compute differently from ONNX, or not at all.
 pub(super) fn repair(graph: &mut GraphProto, opset: i64) {
     stored::drop_casts(graph);
     stored::whole_casts(graph);
     stored::sequences(graph, opset);
+    let mut facts = Facts::default();
     each_node(graph, opset, |node, writer| {
-        let cells = matches!(node.op_type.as_str(), "LSTM" | "GRU" | "RNN");
-        if !cells || recurrent::is_plain(node) {
-            return None;
-        }
-        recurrent::rewrite(node, writer)
+        operators::of(node)?.repair?(node, writer, &mut facts)
     });
 }
 
 /// Rewrites what can be; nodes that cannot stay as they are and are refused later.
 pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
     traversal::rewrite(graph, opset);
-    let mut stored: HashMap<String, Known> = HashMap::new();
+    let mut facts = Facts {
+        left_out: integers::left_out(graph),
+        ..Facts::default()
+    };
+    let stored = &mut facts.known;
     for tensor in &graph.initializer {
         stored.extend(known(tensor).map(|k| (tensor.name.clone(), k)));
     }
@@ -296,32 +301,13 @@ pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) -> Texts {
             stored.insert(name.clone(), k);
         }
     }
-    let left_out = integers::left_out(graph);
-    let mut texts = Vec::new();
     each_node(graph, opset, |node, writer| {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             rewrite(body, opset);
         }
-        match node.op_type.as_str() {
-            _ if node.domain == "com.microsoft" => contrib::rewrite(node, writer, &stored),
-            "QuantizeLinear"
-            | "DequantizeLinear"
-            | "QLinearConv"
-            | "QLinearMatMul"
-            | "ConvInteger"
-            | "MatMulInteger"
-            | "DynamicQuantizeLinear"
-            | "Pad" => integers::rewrite(node, writer, &mut stored, &left_out),
-            "TreeEnsembleClassifier" | "TreeEnsembleRegressor" | "TreeEnsemble" => {
-                trees::rewrite(node, writer, &mut texts)
-            }
-            "IsNaN" | "IsInf" => never(node, writer),
-            "LpPool" => pools::lp_pool(node, writer),
-            "ReduceLogSumExp" => pools::log_sum_exp(node, writer),
-            "LSTM" | "GRU" | "RNN" => recurrent::rewrite(node, writer),
-            _ => ml::rewrite(node, writer, &mut texts),
-        }
+        operators::of(node)?.route.write()?(node, writer, &mut facts)
     });
+    let mut texts = facts.texts;
     let total = graph.output.len();
     texts.retain(|t| graph.output.iter().any(|o| o.name == *t));
     if texts.len() < total {

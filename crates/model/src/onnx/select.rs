@@ -2,6 +2,7 @@
 
 use tract_onnx::prelude::Tensor;
 use tract_onnx::tract_core::ops::array::Topk;
+use tract_onnx::tract_core::ops::logic::Iff;
 
 use super::ImportError;
 use super::lower::Call;
@@ -16,7 +17,7 @@ const MAX_LIST: usize = 1024;
 
 impl Lowering<'_> {
     /// `condition ? then : otherwise`, all functions of one tensor.
-    pub(super) fn select(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+    pub(super) fn select(&mut self, _: &Iff, call: &Call) -> Result<Lazy, ImportError> {
         let [condition, then, otherwise] = call.inputs.as_slice() else {
             return Err(self.unsupported("needs three operands"));
         };

@@ -2,7 +2,9 @@
 
 use std::fmt::Write;
 
-use super::{Construction, OPERATORS, Operator, Support};
+use super::construction::Construction;
+use super::entry::{Operator, Support};
+use super::list::OPERATORS;
 
 /// What stands before and between the tables.
 const HEAD: &str = include_str!("head.md");

@@ -1,11 +1,9 @@
 //! Operators that ONNX Runtime writes into models it quantizes or optimizes (domain `com.microsoft`), in ONNX's own.
 
-use std::collections::HashMap;
-
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-use super::integers::{Grid, dequantize, grid, limits, quantize};
-use super::{Known, Writer, attribute, int, recurrent, text};
+use super::integers::{Operands, dequantize};
+use super::{Facts, Writer, attribute, int, recurrent, text};
 
 /// Attributes of pooling that ONNX has, too.
 const POOLING: &[&str] = &[
@@ -17,42 +15,11 @@ const POOLING: &[&str] = &[
     "strides",
 ];
 
-/// A node's operands and what is known of them.
-struct Operands<'n> {
-    node: &'n NodeProto,
-    known: &'n HashMap<String, Known>,
-}
-
 impl<'n> Operands<'n> {
-    fn name(&self, i: usize) -> Option<&'n String> {
-        self.node.input.get(i).filter(|n| !n.is_empty())
-    }
-
-    fn known(&self, i: usize) -> Option<&'n Known> {
-        self.known.get(self.name(i)?)
-    }
-
-    /// Scale and zero point at two places, of an operand of this rank and axis if they are lists.
-    fn grid(&self, scale: usize, zero: usize, shape: Option<(usize, usize)>) -> Option<Grid> {
-        let zero = match self.name(zero) {
-            Some(_) => Some(self.known(zero)?),
-            None => None,
-        };
-        grid(self.known(scale)?, zero, shape)
-    }
-
-    /// The operand at `at`, whose scale and zero point follow it, in floats.
-    fn real(&self, w: &mut Writer, at: usize) -> Option<String> {
-        let grid = self.grid(at + 1, at + 2, None)?;
-        Some(dequantize(w, self.name(at)?, &grid))
-    }
-
-    /// Writes the result on the grid at `scale`, `zero`.
-    fn result(&self, w: &mut Writer, x: &str, scale: usize, zero: usize) -> Option<()> {
-        let range = limits(self.known(zero).map_or(2, |z| z.data_type))?;
-        let grid = self.grid(scale, zero, None)?;
-        quantize(w, x, self.node.output.first()?, &grid, range);
-        Some(())
+    fn of(node: &'n NodeProto, facts: &'n Facts) -> Option<Self> {
+        let last = attribute(node, "channels_last").is_some_and(|a| a.i != 0);
+        let known = &facts.known;
+        (!last).then_some(Operands { node, known })
     }
 
     fn attributes(&self, names: &[&str]) -> Vec<AttributeProto> {
@@ -63,98 +30,93 @@ impl<'n> Operands<'n> {
     }
 }
 
-pub(super) fn rewrite(
-    node: &NodeProto,
-    w: &mut Writer,
-    known: &HashMap<String, Known>,
-) -> Option<()> {
-    let of = Operands { node, known };
-    let y = node.output.first()?;
-    let last = attribute(node, "channels_last").is_some_and(|a| a.i != 0);
-    if last {
-        return None;
-    }
-    match node.op_type.as_str() {
-        op @ ("QLinearAdd" | "QLinearMul") => {
-            let (a, b) = (of.real(w, 0)?, of.real(w, 3)?);
-            let result = w.op(op.strip_prefix("QLinear")?, &[&a, &b]);
-            of.result(w, &result, 6, 7)
-        }
-        "QLinearWhere" => {
-            let (a, b) = (of.real(w, 1)?, of.real(w, 4)?);
-            let result = w.op("Where", &[of.name(0)?, &a, &b]);
-            of.result(w, &result, 7, 8)
-        }
-        op @ ("QLinearSigmoid"
-        | "QLinearLeakyRelu"
-        | "QLinearAveragePool"
-        | "QLinearGlobalAveragePool"
-        | "QLinearSoftmax"
-        | "QLinearReduceMean") => {
-            let x = of.real(w, 0)?;
-            let attributes = match op {
-                "QLinearLeakyRelu" => of.attributes(&["alpha"]),
-                "QLinearAveragePool" => of.attributes(POOLING),
-                "QLinearSoftmax" => {
-                    // Its default is not ONNX's, and it has a version of its own: up to 12 all axes from `axis` on are one.
-                    let axis = attribute(node, "axis").map_or(-1, |a| a.i);
-                    let version = attribute(node, "opset").map_or(w.opset, |a| a.i);
-                    if axis != -1 && (version < 13) != (w.opset < 13) {
-                        return None;
-                    }
-                    vec![int("axis", axis)]
-                }
-                "QLinearReduceMean" if w.opset < 18 => of.attributes(&["axes", "keepdims"]),
-                "QLinearReduceMean" => return None,
-                _ => Vec::new(),
-            };
-            let result = w.op_with(op.strip_prefix("QLinear")?, &[&x], attributes);
-            of.result(w, &result, 3, 4)
-        }
-        "QLinearConcat" => {
-            let parts = (2..node.input.len()).step_by(3);
-            let parts: Vec<String> = parts.map(|at| of.real(w, at)).collect::<Option<_>>()?;
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            let result = w.op_with("Concat", &parts, of.attributes(&["axis"]));
-            of.result(w, &result, 0, 1)
-        }
-        "QGemm" => gemm(&of, w),
-        "FusedMatMul" => matmul(&of, w),
-        "DynamicQuantizeLSTM" => lstm(&of, w),
-        "SkipLayerNormalization" | "SkipSimplifiedLayerNormalization"
-            if attribute(node, "epsilon").is_none() =>
-        {
-            // tract's default is another one.
-            let mut node = node.clone();
-            node.attribute.push(AttributeProto {
-                name: "epsilon".into(),
-                r#type: 1,
-                f: 1e-12,
-                ..AttributeProto::default()
-            });
-            w.nodes.push(node);
-            Some(())
-        }
-        "Gelu" | "BiasGelu" | "FastGelu" | "QuickGelu" => gelu(&of, w),
-        op @ ("FusedConv" | "FusedGemm") => {
-            let kept = node.attribute.iter();
-            let kept = kept.filter(|a| !a.name.starts_with("activation"));
-            let operands: Vec<&str> = node.input.iter().map(String::as_str).collect();
-            if op == "FusedConv" && operands.len() > 3 {
+/// `QLinearAdd`, `QLinearMul`.
+pub(in crate::onnx) fn binary(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
+    let (a, b) = (of.real(w, 0, None)?, of.real(w, 3, None)?);
+    let result = w.op(node.op_type.strip_prefix("QLinear")?, &[&a, &b]);
+    of.result(w, &result, 6, 7)
+}
+
+pub(in crate::onnx) fn choice(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
+    let (a, b) = (of.real(w, 1, None)?, of.real(w, 4, None)?);
+    let result = w.op("Where", &[of.name(0)?, &a, &b]);
+    of.result(w, &result, 7, 8)
+}
+
+/// `QLinearSigmoid` and others of one tensor.
+pub(in crate::onnx) fn unary(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
+    let op = node.op_type.strip_prefix("QLinear")?;
+    let x = of.real(w, 0, None)?;
+    let attributes = match op {
+        "LeakyRelu" => of.attributes(&["alpha"]),
+        "AveragePool" => of.attributes(POOLING),
+        "Softmax" => {
+            // Its default is not ONNX's, and it has a version of its own: up to 12 all axes from `axis` on are one.
+            let axis = attribute(node, "axis").map_or(-1, |a| a.i);
+            let version = attribute(node, "opset").map_or(w.opset, |a| a.i);
+            if axis != -1 && (version < 13) != (w.opset < 13) {
                 return None;
             }
-            let sum = w.op_with(&op["Fused".len()..], &operands, kept.cloned().collect());
-            activation(&of, w, &sum, y)
+            vec![int("axis", axis)]
         }
-        _ => None,
+        "ReduceMean" if w.opset < 18 => of.attributes(&["axes", "keepdims"]),
+        "ReduceMean" => return None,
+        _ => Vec::new(),
+    };
+    let result = w.op_with(op, &[&x], attributes);
+    of.result(w, &result, 3, 4)
+}
+
+pub(in crate::onnx) fn concat(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
+    let parts = (2..node.input.len()).step_by(3);
+    let parts: Vec<String> = parts
+        .map(|at| of.real(w, at, None))
+        .collect::<Option<_>>()?;
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    let result = w.op_with("Concat", &parts, of.attributes(&["axis"]));
+    of.result(w, &result, 0, 1)
+}
+
+/// Of `SkipLayerNormalization`, tract's default for `epsilon` is another one.
+pub(in crate::onnx) fn skip(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    if attribute(node, "epsilon").is_some() {
+        return None;
     }
+    let mut node = node.clone();
+    node.attribute.push(AttributeProto {
+        name: "epsilon".into(),
+        r#type: 1,
+        f: 1e-12,
+        ..AttributeProto::default()
+    });
+    w.nodes.push(node);
+    Some(())
+}
+
+/// `FusedConv`, `FusedGemm`: a linear map and an activation.
+pub(in crate::onnx) fn fused(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
+    let op = node.op_type.strip_prefix("Fused")?;
+    let kept = node.attribute.iter();
+    let kept = kept.filter(|a| !a.name.starts_with("activation"));
+    let operands: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    if op == "Conv" && operands.len() > 3 {
+        return None;
+    }
+    let sum = w.op_with(op, &operands, kept.cloned().collect());
+    activation(&of, w, &sum, node.output.first()?)
 }
 
 /// `y = a·B + c` with the bias on the grid of the products; without a scale of its own the result is real.
-fn gemm(of: &Operands, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn gemm(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
     let turned = attribute(of.node, "transB").is_some_and(|a| a.i != 0);
     let alpha = attribute(of.node, "alpha").map_or(1.0, |a| a.f);
-    let a = of.real(w, 0)?;
+    let a = of.real(w, 0, None)?;
     let b = of.grid(4, 5, Some((2, usize::from(!turned))))?;
     let b = dequantize(w, of.name(3)?, &b);
     let mut operands = vec![a, b];
@@ -189,7 +151,8 @@ fn gemm(of: &Operands, w: &mut Writer) -> Option<()> {
 
 /// An LSTM whose weights are stored as integers, transposed: `[directions][inputs][4·hidden]`. The rounding of its activations,
 /// by a scale that depends on the sample, is left out.
-fn lstm(of: &Operands, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn lstm(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
     let mut weights = Vec::new();
     for (at, scale) in [(1, 8), (2, 10)] {
         let rank = of.known(at)?.dims.len();
@@ -219,11 +182,12 @@ fn lstm(of: &Operands, w: &mut Writer) -> Option<()> {
         attribute: of.node.attribute.clone(),
         ..NodeProto::default()
     };
-    recurrent::rewrite(&node, w)
+    recurrent::rewrite(&node, w, facts)
 }
 
 /// `x·Φ(x)`, exactly, by the hyperbolic tangent, or by a logistic function; after adding a bias.
-fn gelu(of: &Operands, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn gelu(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
     let (mut x, y) = (of.name(0)?.clone(), of.node.output.first()?);
     if let Some(bias) = of.name(1) {
         x = w.op("Add", &[&x, bias]);
@@ -299,7 +263,8 @@ fn activation(of: &Operands, w: &mut Writer, x: &str, y: &str) -> Option<()> {
 }
 
 /// `alpha·A·B`, either transposed.
-fn matmul(of: &Operands, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn matmul(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let of = Operands::of(node, facts)?;
     let set = |name: &str| attribute(of.node, name).is_some_and(|a| a.i != 0);
     // The dimensions before the last two may stand between them.
     let operand = |batch: bool, [a, b]: [char; 2]| match batch {

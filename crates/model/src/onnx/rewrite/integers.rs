@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::{Known, Writer, attribute};
+use super::{Facts, Known, Writer, attribute};
 
 /// Least and greatest number of an integer type.
 pub(super) fn limits(data_type: i32) -> Option<(f32, f32)> {
@@ -191,147 +191,198 @@ pub(super) fn left_out(graph: &GraphProto) -> HashSet<String> {
     idle.filter_map(|n| n.output.first().cloned()).collect()
 }
 
-pub(super) fn rewrite(
+/// A node's operands and what is known of them.
+pub(super) struct Operands<'n> {
+    pub(super) node: &'n NodeProto,
+    pub(super) known: &'n HashMap<String, Known>,
+}
+
+impl<'n> Operands<'n> {
+    pub(super) fn name(&self, i: usize) -> Option<&'n String> {
+        self.node.input.get(i).filter(|n| !n.is_empty())
+    }
+
+    pub(super) fn known(&self, i: usize) -> Option<&'n Known> {
+        self.known.get(self.name(i)?)
+    }
+
+    /// Scale and zero point at two places, of an operand of this rank and axis if they are lists. A zero point that is given
+    /// has to be known.
+    pub(super) fn grid(
+        &self,
+        scale: usize,
+        zero: usize,
+        shape: Option<(usize, usize)>,
+    ) -> Option<Grid> {
+        let zero = match self.name(zero) {
+            Some(_) => Some(self.known(zero)?),
+            None => None,
+        };
+        grid(self.known(scale)?, zero, shape)
+    }
+
+    /// The operand at `at`, whose scale and zero point follow it, in floats.
+    pub(super) fn real(
+        &self,
+        w: &mut Writer,
+        at: usize,
+        shape: Option<(usize, usize)>,
+    ) -> Option<String> {
+        let grid = self.grid(at + 1, at + 2, shape)?;
+        Some(dequantize(w, self.name(at)?, &grid))
+    }
+
+    /// Writes the result on the grid at `scale`, `zero`.
+    pub(super) fn result(&self, w: &mut Writer, x: &str, scale: usize, zero: usize) -> Option<()> {
+        let range = limits(self.known(zero).map_or(2, |z| z.data_type))?;
+        let grid = self.grid(scale, zero, None)?;
+        quantize(w, x, self.node.output.first()?, &grid, range);
+        Some(())
+    }
+
+    /// Whether scales are by blocks, which is not supported.
+    fn by_blocks(&self) -> bool {
+        attribute(self.node, "block_size").is_some_and(|a| a.i != 0)
+    }
+}
+
+pub(in crate::onnx) fn quantize_linear(
     node: &NodeProto,
     w: &mut Writer,
-    known: &mut HashMap<String, Known>,
-    left_out: &HashSet<String>,
+    facts: &mut Facts,
 ) -> Option<()> {
-    // Scales by blocks.
-    if attribute(node, "block_size").is_some_and(|a| a.i != 0) {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    if of.by_blocks() {
         return None;
     }
-    let y = node.output.first()?.clone();
-    let input = |i: usize| node.input.get(i).filter(|n| !n.is_empty());
-    let get =
-        |known: &HashMap<String, Known>, i: usize| input(i).and_then(|n| known.get(n)).cloned();
-    // A zero point that is given has to be known.
-    let zero = |known: &HashMap<String, Known>, i: usize| match input(i) {
-        None => Some(None),
-        Some(name) => known.get(name).cloned().map(Some),
+    let given = attribute(node, "output_dtype").map_or(0, |a| a.i);
+    let given = if given == 0 {
+        2
+    } else {
+        i32::try_from(given).ok()?
     };
+    let range = limits(of.known(2).map_or(given, |z| z.data_type))?;
+    let grid = of.grid(1, 2, None)?;
+    quantize(w, of.name(0)?, node.output.first()?, &grid, range);
+    Some(())
+}
+
+pub(in crate::onnx) fn dequantize_linear(
+    node: &NodeProto,
+    w: &mut Writer,
+    facts: &mut Facts,
+) -> Option<()> {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    if of.by_blocks() {
+        return None;
+    }
     let axis = attribute(node, "axis").map_or(1, |a| a.i);
-    match node.op_type.as_str() {
-        "QuantizeLinear" => {
-            let (scale, zero) = (get(known, 1)?, zero(known, 2)?);
-            let given = attribute(node, "output_dtype").map_or(0, |a| a.i);
-            let given = if given == 0 {
-                2
-            } else {
-                i32::try_from(given).ok()?
-            };
-            let range = limits(zero.as_ref().map_or(given, |z| z.data_type))?;
-            let grid = grid(&scale, zero.as_ref(), None)?;
-            quantize(w, input(0)?, &y, &grid, range);
+    let shape = of.known(0).map(|x| {
+        let rank = x.dims.len();
+        let from = if axis < 0 { rank as i64 } else { 0 };
+        (rank, (axis + from) as usize)
+    });
+    let x = of.real(w, 0, shape)?;
+    w.identity(&x, node.output.first()?)
+}
+
+/// Quantized tensors are floats from here on; what they are padded with has to be, too.
+pub(in crate::onnx) fn pad(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    let value = of.known(2).filter(|v| limits(v.data_type).is_some())?;
+    let value = w.floats(value.values.iter().map(|&v| v as f32).collect(), &[]);
+    let mut operands = vec![w.cast(of.name(0)?), of.name(1)?.clone(), value];
+    operands.extend(of.name(3).cloned());
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    let y = node.output.first()?;
+    w.node("Pad", &operands, y, node.attribute.clone());
+    Some(())
+}
+
+pub(in crate::onnx) fn conv(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    let (x_scale, scales) = (&of.known(1)?.values, &of.known(4)?.values);
+    let rank = of.known(3)?.dims.len();
+    let mut operands = vec![of.real(w, 0, None)?, of.real(w, 3, Some((rank, 0)))?];
+    if of.name(8).is_some() {
+        let bias = of.known(8)?;
+        let step = |i: usize| scales[if scales.len() == 1 { 0 } else { i }];
+        if scales.len() != 1 && scales.len() != bias.values.len() {
+            return None;
         }
-        "DequantizeLinear" => {
-            let (scale, zero) = (get(known, 1)?, zero(known, 2)?);
-            let shape = get(known, 0).map(|x| {
-                let rank = x.dims.len();
-                (
-                    rank,
-                    if axis < 0 {
-                        (axis + rank as i64) as usize
-                    } else {
-                        axis as usize
-                    },
-                )
-            });
-            let grid = grid(&scale, zero.as_ref(), shape)?;
-            let x = dequantize(w, input(0)?, &grid);
-            w.node("Identity", &[&x], &y, Vec::new());
-        }
-        // Quantized tensors are floats from here on; what they are padded with has to be, too.
-        "Pad" => {
-            let value = get(known, 2).filter(|v| limits(v.data_type).is_some())?;
-            let value = w.floats(value.values.iter().map(|&v| v as f32).collect(), &[]);
-            let mut operands = vec![w.cast(input(0)?), input(1)?.clone(), value];
-            operands.extend(input(3).cloned());
-            let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
-            w.node("Pad", &operands, &y, node.attribute.clone());
-        }
-        "QLinearConv" => {
-            let weights = get(known, 3)?;
-            let rank = weights.dims.len();
-            let (xs, ws, ys) = (get(known, 1)?, get(known, 4)?, get(known, 6)?);
-            let (xz, wz, yz) = (zero(known, 2)?, zero(known, 5)?, zero(known, 7)?);
-            let range = limits(yz.as_ref().map_or(2, |z| z.data_type))?;
-            let x = dequantize(w, input(0)?, &grid(&xs, xz.as_ref(), None)?);
-            let k = dequantize(w, input(3)?, &grid(&ws, wz.as_ref(), Some((rank, 0)))?);
-            let mut operands = vec![x, k];
-            if input(8).is_some() {
-                let bias = get(known, 8)?;
-                let step = |i: usize| ws.values[if ws.values.len() == 1 { 0 } else { i }];
-                if ws.values.len() != 1 && ws.values.len() != bias.values.len() {
+        let values = bias.values.iter().enumerate();
+        let values: Vec<f32> = values
+            .map(|(i, b)| (b * x_scale[0] * step(i)) as f32)
+            .collect();
+        let len = values.len();
+        operands.push(w.floats(values, &[len]));
+    }
+    let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
+    let sum = w.op_with("Conv", &operands, node.attribute.clone());
+    of.result(w, &sum, 6, 7)
+}
+
+pub(in crate::onnx) fn matmul(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    let columns = of
+        .known(3)
+        .map(|b| (b.dims.len(), b.dims.len().wrapping_sub(1)));
+    let (a, b) = (of.real(w, 0, None)?, of.real(w, 3, columns)?);
+    let product = w.op("MatMul", &[&a, &b]);
+    of.result(w, &product, 6, 7)
+}
+
+/// `ConvInteger` and `MatMulInteger`.
+pub(in crate::onnx) fn product(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let known = &facts.known;
+    let of = Operands { node, known };
+    let mut operands = Vec::new();
+    for i in 0..2 {
+        let mut x = w.cast(of.name(i)?);
+        if let Some(name) = of.name(2 + i) {
+            let zero = of.known(2 + i)?;
+            if zero.values.iter().any(|&z| z != 0.0) {
+                if zero.values.len() > 1 {
                     return None;
                 }
-                let values = bias.values.iter().enumerate();
-                let values: Vec<f32> = values
-                    .map(|(i, b)| (b * xs.values[0] * step(i)) as f32)
-                    .collect();
-                let len = values.len();
-                operands.push(w.floats(values, &[len]));
-            }
-            let operands: Vec<&str> = operands.iter().map(String::as_str).collect();
-            let sum = w.op_with("Conv", &operands, node.attribute.clone());
-            quantize(w, &sum, &y, &grid(&ys, yz.as_ref(), None)?, range);
-        }
-        "QLinearMatMul" => {
-            let (sa, sb, sy) = (get(known, 1)?, get(known, 4)?, get(known, 6)?);
-            let (za, zb, zy) = (zero(known, 2)?, zero(known, 5)?, zero(known, 7)?);
-            let range = limits(zy.as_ref().map_or(2, |z| z.data_type))?;
-            let rank = get(known, 3).map(|b| (b.dims.len(), b.dims.len().wrapping_sub(1)));
-            let a = dequantize(w, input(0)?, &grid(&sa, za.as_ref(), None)?);
-            let b = dequantize(w, input(3)?, &grid(&sb, zb.as_ref(), rank)?);
-            let product = w.op("MatMul", &[&a, &b]);
-            quantize(w, &product, &y, &grid(&sy, zy.as_ref(), None)?, range);
-        }
-        "ConvInteger" | "MatMulInteger" => {
-            let mut operands = Vec::new();
-            for i in 0..2 {
-                let mut x = w.cast(input(i)?);
-                if let Some(name) = input(2 + i) {
-                    let zero = get(known, 2 + i)?;
-                    if zero.values.iter().any(|&z| z != 0.0) {
-                        if zero.values.len() > 1 {
-                            return None;
-                        }
-                        let zero = w.cast(name);
-                        x = w.op("Sub", &[&x, &zero]);
-                    }
-                }
-                operands.push(x);
-            }
-            let (op, attributes) = match node.op_type.as_str() {
-                "ConvInteger" => ("Conv", node.attribute.clone()),
-                _ => ("MatMul", Vec::new()),
-            };
-            w.node(op, &[&operands[0], &operands[1]], &y, attributes);
-        }
-        "DynamicQuantizeLinear" => {
-            // Eight bits with a scale that depends on the sample: left out, which is nearer to the model before it was
-            // quantized.
-            let [_, scale, zero] = node.output.as_slice() else {
-                return None;
-            };
-            if !left_out.contains(&y) {
-                return None;
-            }
-            w.node("Identity", &[input(0)?], &y, Vec::new());
-            for (name, value) in [(scale, 1.0), (zero, 0.0)] {
-                let constant = w.floats(vec![value], &[]);
-                w.node("Identity", &[&constant], name, Vec::new());
-                known.insert(
-                    name.clone(),
-                    Known {
-                        values: vec![f64::from(value)],
-                        dims: Vec::new(),
-                        data_type: 1,
-                    },
-                );
+                let zero = w.cast(name);
+                x = w.op("Sub", &[&x, &zero]);
             }
         }
-        _ => return None,
+        operands.push(x);
+    }
+    let (op, attributes) = match node.op_type.as_str() {
+        "ConvInteger" => ("Conv", node.attribute.clone()),
+        _ => ("MatMul", Vec::new()),
+    };
+    let y = node.output.first()?;
+    w.node(op, &[&operands[0], &operands[1]], y, attributes);
+    Some(())
+}
+
+/// Eight bits with a scale that depends on the sample: left out, which is nearer to the model before it was quantized.
+pub(in crate::onnx) fn dynamic(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let [y, scale, zero] = node.output.as_slice() else {
+        return None;
+    };
+    if !facts.left_out.contains(y) {
+        return None;
+    }
+    w.identity(node.input.first()?, y)?;
+    for (name, value) in [(scale, 1.0), (zero, 0.0)] {
+        let constant = w.floats(vec![value], &[]);
+        w.identity(&constant, name)?;
+        let known = Known {
+            values: vec![f64::from(value)],
+            dims: Vec::new(),
+            data_type: 1,
+        };
+        facts.known.insert(name.clone(), known);
     }
     Some(())
 }

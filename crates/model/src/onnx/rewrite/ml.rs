@@ -3,7 +3,7 @@
 
 use tract_onnx::pb::{NodeProto, TensorProto};
 
-use super::{Texts, Writer, attribute, int, text};
+use super::{Facts, Writer, attribute, int, text};
 
 /// Up to this many keys a mapping is one function of its argument; beyond, an indicator per key.
 const KEYS: usize = 16;
@@ -18,30 +18,27 @@ fn integers<'n>(node: &'n NodeProto, name: &str) -> &'n [i64] {
     attribute(node, name).map_or(&[], |a| a.ints.as_slice())
 }
 
-/// Rewrites a node; `None` if this use of it is not supported.
-pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
-    match node.op_type.as_str() {
-        "Scaler" => scaler(node, w),
-        "ArrayFeatureExtractor" => features(node, w),
-        "ZipMap" => w.identity(node.input.first()?, node.output.first()?),
-        "Binarizer" => binarizer(node, w),
-        "Imputer" => imputer(node, w),
-        "FeatureVectorizer" => {
-            let parts: Vec<String> = node.input.iter().map(|x| w.cast(x)).collect();
-            let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
-            w.node("Concat", &parts, node.output.first()?, vec![int("axis", 1)]);
-            Some(())
-        }
-        "OneHotEncoder" => one_hot(node, w),
-        "LabelEncoder" => labels(node, w, texts),
-        "SVMRegressor" => regressor(node, w),
-        "SVMClassifier" => classifier(node, w, texts),
-        _ => None,
-    }
+/// A truth that no value of a proof has: all are finite.
+pub(in crate::onnx) fn never(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    let x = w.cast(node.input.first()?);
+    w.node("Less", &[&x, &x], node.output.first()?, Vec::new());
+    Some(())
+}
+
+/// The values of a map, without its keys.
+pub(in crate::onnx) fn values(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    w.identity(node.input.first()?, node.output.first()?)
+}
+
+pub(in crate::onnx) fn concat(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    let parts: Vec<String> = node.input.iter().map(|x| w.cast(x)).collect();
+    let parts: Vec<&str> = parts.iter().map(String::as_str).collect();
+    w.node("Concat", &parts, node.output.first()?, vec![int("axis", 1)]);
+    Some(())
 }
 
 /// `(x − offset) · scale`
-fn scaler(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn scaler(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let (x, y) = (node.input.first()?, node.output.first()?);
     let (offset, scale) = (floats(node, "offset"), floats(node, "scale"));
     let mut at = w.cast(x);
@@ -56,7 +53,7 @@ fn scaler(node: &NodeProto, w: &mut Writer) -> Option<()> {
 }
 
 /// Elements of the last axis.
-fn features(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn features(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let ([x, indices], y) = (node.input.as_slice(), node.output.first()?) else {
         return None;
     };
@@ -67,7 +64,7 @@ fn features(node: &NodeProto, w: &mut Writer) -> Option<()> {
     Some(())
 }
 
-fn binarizer(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn binarizer(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let threshold = attribute(node, "threshold").map_or(0.0, |a| a.f);
     let x = w.cast(node.input.first()?);
     let threshold = w.floats(vec![threshold], &[]);
@@ -78,7 +75,7 @@ fn binarizer(node: &NodeProto, w: &mut Writer) -> Option<()> {
 
 /// What is not there is replaced, feature by feature: where it is written as a number, by a comparison; where it is written as
 /// NaN or infinity, by nothing, because these are no values of a proof.
-fn imputer(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn imputer(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
     let whole = integers(node, "imputed_value_int64s");
     let (imputed, missing) = if whole.is_empty() {
@@ -103,7 +100,7 @@ fn imputer(node: &NodeProto, w: &mut Writer) -> Option<()> {
 }
 
 /// One indicator per category.
-fn one_hot(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn one_hot(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let categories = integers(node, "cats_int64s");
     let zeros = attribute(node, "zeros").is_none_or(|a| a.i != 0);
     if categories.is_empty() || categories.len() > MOST || !zeros {
@@ -131,7 +128,7 @@ fn tensor_values(tensor: &TensorProto) -> Option<Vec<f32>> {
 }
 
 /// Keys to values, numbers both; where values are texts the output is left out.
-fn labels(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
+pub(in crate::onnx) fn labels(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
     let list = |kind: &str| {
         let whole = integers(node, &format!("{kind}_int64s"));
         if !whole.is_empty() {
@@ -149,7 +146,7 @@ fn labels(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
     let Some(values) = list("values") else {
         // Names of classes.
         let named = attribute(node, "values_strings").is_some_and(|a| !a.strings.is_empty());
-        named.then(|| texts.push(y.clone()))?;
+        named.then(|| facts.texts.push(y.clone()))?;
         return w.identity(node.input.first()?, y);
     };
     let default = attribute(node, "default_float").map(|a| a.f);
@@ -255,7 +252,7 @@ fn transformed(node: &NodeProto, w: &mut Writer, x: String) -> Option<String> {
     })
 }
 
-fn regressor(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn regressor(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let x = w.cast(node.input.first()?);
     let coefficients = floats(node, "coefficients");
     let count = usize::try_from(attribute(node, "n_supports").map_or(0, |a| a.i)).ok()?;
@@ -286,7 +283,11 @@ fn regressor(node: &NodeProto, w: &mut Writer) -> Option<()> {
 
 /// Pairs of classes, each with a vote, as libsvm has it; or one linear function per class. Probabilities of two classes are a
 /// sigmoid of the score (Platt scaling); those of more are the limit of an iteration and are not supported.
-fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
+pub(in crate::onnx) fn classifier(
+    node: &NodeProto,
+    w: &mut Writer,
+    facts: &mut Facts,
+) -> Option<()> {
     let x = w.cast(node.input.first()?);
     let coefficients = floats(node, "coefficients");
     let rho = floats(node, "rho");
@@ -373,5 +374,5 @@ fn classifier(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()>
         }
     };
     w.identity(&scores, y);
-    w.label(&votes, ids, label, texts)
+    w.label(&votes, ids, label, &mut facts.texts)
 }

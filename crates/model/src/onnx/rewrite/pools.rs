@@ -1,11 +1,11 @@
-//! Pooling, reductions and normalization written out in averages, sums and maxima.
+//! Pooling, reductions, normalization and activations written out in averages, sums and maxima.
 
 use tract_onnx::pb::NodeProto;
 
-use super::{Writer, attribute, int};
+use super::{Facts, Writer, attribute, int};
 
 /// `m + ln Σ exp(x − m)` with the maximum `m`: exponentials of any size then share one scale.
-pub(super) fn log_sum_exp(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn log_sum_exp(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
     let operands = |x: &str| -> Vec<String> {
         let rest = node.input.iter().skip(1).cloned();
@@ -31,7 +31,7 @@ pub(super) fn log_sum_exp(node: &NodeProto, w: &mut Writer) -> Option<()> {
 }
 
 /// `(Σ |x|^p)^(1/p)` over windows: an average times the window's size.
-pub(super) fn lp_pool(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn lp_pool(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let (x, y) = (node.input.first()?, node.output.first()?);
     let kernel = &attribute(node, "kernel_shape")?.ints;
     let size = kernel.iter().try_fold(1i64, |p, &k| p.checked_mul(k));
@@ -66,5 +66,19 @@ pub(super) fn lp_pool(node: &NodeProto, w: &mut Writer) -> Option<()> {
     }
     let root = w.floats(vec![1.0 / p as f32], &[]);
     w.node("Pow", &[&sum, &root], y, Vec::new());
+    Some(())
+}
+
+/// `alpha · elu(x / alpha)`: the Celu of tract 0.23 forgets to multiply by alpha.
+pub(in crate::onnx) fn celu(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    let alpha = attribute(node, "alpha").map_or(1.0, |a| a.f);
+    let (x, y) = (node.input.first()?, node.output.first()?);
+    if alpha == 1.0 {
+        return None;
+    }
+    let alpha = w.floats(vec![alpha], &[]);
+    let small = w.op("Div", &[x, &alpha]);
+    let elu = w.op("Elu", &[&small]);
+    w.node("Mul", &[&elu, &alpha], y, Vec::new());
     Some(())
 }

@@ -19,7 +19,7 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
 };
 
-use super::{Writer, attribute, int, text};
+use super::{Facts, Writer, attribute, int, text};
 
 /// ONNX's numbers of element types.
 const FLOAT: i32 = 1;
@@ -214,7 +214,7 @@ struct Operands {
 }
 
 /// Whether tract does what ONNX says.
-pub(super) fn is_plain(node: &NodeProto) -> bool {
+fn is_plain(node: &NodeProto) -> bool {
     let named = |name: &str| attribute(node, name).is_some();
     let lengths = node.input.get(4).is_some_and(|i| !i.is_empty());
     let reverse = text(node, "direction") == "reverse";
@@ -223,8 +223,16 @@ pub(super) fn is_plain(node: &NodeProto) -> bool {
     !(named("activations") || lengths || reverse || clip || forget)
 }
 
+/// Writes a recurrent operator out where tract would not do what ONNX says.
+pub(in crate::onnx) fn repair(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    if is_plain(node) {
+        return None;
+    }
+    rewrite(node, w, facts)
+}
+
 /// Writes a recurrent operator out.
-pub(super) fn rewrite(node: &NodeProto, w: &mut Writer) -> Option<()> {
+pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
     let cell = Cell::of(node)?;
     let input = |i: usize| node.input.get(i).filter(|s| !s.is_empty()).cloned();
     let output = |i: usize| node.output.get(i).filter(|s| !s.is_empty()).cloned();

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-use super::{Texts, Writer, attribute, int, text};
+use super::{Facts, Writer, attribute, int, text};
 
 /// Branches times leaves of one block of trees: larger ensembles are cut into blocks.
 const BLOCK: usize = 1 << 16;
@@ -314,7 +314,7 @@ fn named(node: &NodeProto, name: &str, names: &[&str], default: i64) -> Option<S
         .map(|s| (*s).into())
 }
 
-pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Option<()> {
+pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
     let classifier = node.op_type == "TreeEnsembleClassifier";
     let x = w.cast(node.input.first()?);
     let ids: Vec<i64> = attribute(node, "classlabels_int64s")
@@ -427,5 +427,5 @@ pub(super) fn rewrite(node: &NodeProto, w: &mut Writer, texts: &mut Texts) -> Op
         return Some(());
     }
     w.node("Identity", &[&scores], node.output.get(1)?, Vec::new());
-    w.label(&scores, &ids, node.output.first()?, texts)
+    w.label(&scores, &ids, node.output.first()?, &mut facts.texts)
 }
