@@ -12,17 +12,18 @@
 //! `catch_unwind` each (a build with `panic = "abort"` loses that protection). External data files are never opened.
 
 mod dispatch;
+mod file;
 mod guard;
 mod layout;
 mod linear;
 mod lower;
 mod names;
 pub mod operators;
+mod passes;
 mod pointwise;
 mod pool;
 mod probe;
 mod product;
-mod proto;
 mod recurrent;
 mod reference;
 mod rewrite;
@@ -181,7 +182,7 @@ impl Graph {
     /// # Errors
     /// As [`Graph::from_onnx_with`].
     pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Import, ImportError> {
-        let model = proto::Model::read(bytes, options, proto::Purpose::Lower)?;
+        let model = passes::read(bytes, options, passes::Purpose::Lower)?;
         let typed = model.typed()?;
         let (mut graph, mut dropped) = lower::lower(&model, &typed, options)?;
         let text = |output: &String| DroppedOutput {

@@ -5,6 +5,7 @@
 //! computed; a lie is an error, instead of memory that is not the shape's or of 2⁶⁴ steps, and so is a result that no memory
 //! would hold.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
@@ -15,6 +16,24 @@ use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, Infer
 use tract_onnx::tract_hir::internal::*;
 
 use super::operators::{self, Needs};
+
+/// Runs tract code, which may panic on malformed models.
+pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
+    match catch_unwind(AssertUnwindSafe(f)) {
+        Ok(Ok(value)) => Ok(value),
+        Ok(Err(error)) => Err(format!("{error:#}")),
+        Err(panic) => {
+            let text = panic
+                .downcast_ref::<String>()
+                .map(String::as_str)
+                .or(panic.downcast_ref::<&str>().copied());
+            Err(format!(
+                "internal error of the ONNX reader: {}",
+                text.unwrap_or("unknown")
+            ))
+        }
+    }
+}
 
 static TRACT: LazyLock<Onnx> = LazyLock::new(tract_onnx::onnx);
 

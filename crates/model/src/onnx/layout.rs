@@ -8,9 +8,9 @@ use tract_onnx::tract_core::ops::array::{
 use tract_onnx::tract_core::ops::downsample::Downsample;
 
 use super::ImportError;
+use super::guard::guarded;
 use super::linear::volume;
 use super::lower::Call;
-use super::proto::guarded;
 use super::tensor::{Lazy, Lowering};
 use super::view::Builder;
 use crate::graph::{BinaryOp, Op, ScalarFn};

@@ -5,8 +5,8 @@ use tract_onnx::tract_core::ops::cnn::{Conv, Deconv, KernelFormat, PoolSpec};
 use tract_onnx::tract_core::ops::einsum::EinSum;
 
 use super::ImportError;
+use super::guard::guarded;
 use super::lower::Call;
-use super::proto::guarded;
 use super::tensor::{Lazy, Lowering};
 use super::view::Builder;
 use crate::graph::{Linear, Op};

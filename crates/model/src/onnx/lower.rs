@@ -10,7 +10,9 @@ use tract_onnx::tract_core::ops::identity::Identity;
 use tract_onnx::tract_core::ops::konst::Const;
 use tract_onnx::tract_core::ops::source::TypedSource;
 
-use super::proto::{Model, Origin, guarded};
+use super::file::model::Model;
+use super::file::origin::Origin;
+use super::guard::guarded;
 use super::tensor::{Lazy, Lowering, Value};
 use super::{DroppedOutput, ImportError, ImportOptions};
 use crate::graph::{BinaryOp, Graph, Op, ScalarFn, ScalarOp};

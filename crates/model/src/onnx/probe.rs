@@ -10,9 +10,9 @@ use tract_onnx::tract_core::internal::{IntoTValue, bail};
 use tract_onnx::tract_core::ops::array::{GatherElements, OneHot};
 
 use super::ImportError;
+use super::guard::guarded;
 use super::lower::Call;
 use super::names::LINEAR;
-use super::proto::guarded;
 use super::tensor::{Lazy, Lowering, Value};
 use super::view::Builder;
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};

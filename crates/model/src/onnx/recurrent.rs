@@ -14,8 +14,8 @@ use tract_onnx::tract_core::ops::lstm_cell::LstmEpilogue;
 use tract_onnx::tract_core::ops::scan::{InputMapping, Scan, ScanInfo};
 
 use super::ImportError;
+use super::guard::guarded;
 use super::lower::Call;
-use super::proto::guarded;
 use super::tensor::{Lazy, Lowering, Value};
 use super::view::Builder;
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use tract_onnx::prelude::{DatumType, IntoRunnable, Tensor, TypedRunnableModel, tvec};
 
-use super::proto::{Model, Purpose, guarded};
+use super::guard::guarded;
+use super::passes::{self, Purpose};
 use super::{ImportError, ImportOptions};
 
 /// The ONNX model as tract runs it: the float reference of tests and reports, independent of the lowering.
@@ -20,7 +21,7 @@ impl ReferenceModel {
     /// As [`Graph::from_onnx_with`](crate::graph::Graph::from_onnx_with), except that operators the importer cannot lower
     /// are fine as long as tract has them.
     pub fn from_onnx(bytes: &[u8], options: &ImportOptions) -> Result<ReferenceModel, ImportError> {
-        let typed = Model::read(bytes, options, Purpose::Run)?.typed()?;
+        let typed = passes::read(bytes, options, Purpose::Run)?.typed()?;
         let failed = |reason| ImportError::Inference { reason };
         let facts = guarded(|| {
             let facts = typed.input_outlets()?.iter().map(|&o| {

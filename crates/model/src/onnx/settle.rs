@@ -4,14 +4,11 @@
 use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, ModelProto, NodeProto, TensorProto, ValueInfoProto};
-use tract_onnx::prelude::DatumType;
-
-use super::proto::{Model, Purpose};
-use super::{ImportError, ImportOptions};
+use tract_onnx::prelude::{DatumType, TypedModel};
 
 /// Most answers that are worked out, and most rounds: a choice may depend on another.
 const MOST: usize = 64;
-const ROUNDS: usize = 4;
+pub(super) const ROUNDS: usize = 4;
 
 /// The inputs of a node that decide what is computed, not with which values.
 fn deciding(node: &NodeProto) -> impl Iterator<Item = &String> {
@@ -27,90 +24,81 @@ fn nested(node: &NodeProto) -> bool {
     node.attribute.iter().any(|a| a.g.is_some())
 }
 
-/// Makes constants of what decides, and calls `inline`, which writes out what is decided, until nothing changes.
-pub(super) fn settle(
-    proto: &mut ModelProto,
-    options: &ImportOptions,
-    inline: impl Fn(&mut ModelProto),
-) {
-    inline(proto);
-    for _ in 0..ROUNDS {
-        let answers = proto
-            .graph
-            .as_ref()
-            .and_then(|graph| answers(proto, graph, options).ok())
-            .unwrap_or_default();
-        let Some(graph) = proto.graph.as_mut().filter(|_| !answers.is_empty()) else {
-            return;
-        };
-        for (name, mut tensor) in answers {
-            tensor.name = format!("{name}.settled");
-            for node in graph.node.iter_mut().filter(|n| nested(n)) {
-                let count = deciding(node).count();
-                for input in node.input.iter_mut().take(count).filter(|i| **i == name) {
-                    input.clone_from(&tensor.name);
-                }
+/// What decides, and the part of the model that it follows from.
+pub(super) struct Question {
+    names: Vec<String>,
+    pub(super) part: ModelProto,
+}
+
+impl Question {
+    /// What can be worked out now, if there is anything.
+    pub(super) fn of(proto: &ModelProto) -> Option<Question> {
+        let graph = proto.graph.as_ref()?;
+        let producers: HashMap<&str, usize> = (graph.node.iter().enumerate())
+            .flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i)))
+            .collect();
+        let asked = graph.node.iter().filter(|n| nested(n)).flat_map(deciding);
+        let mut open = HashSet::new();
+        let mut names: Vec<String> = Vec::new();
+        for name in asked {
+            let made = producers.get(name.as_str());
+            let made = made.map(|&i| graph.node[i].op_type.as_str());
+            if made.is_none_or(|op| op == "Constant") || names.contains(name) {
+                continue;
             }
-            graph.initializer.push(tensor);
+            if let Some(nodes) = ancestors(graph, &producers, name)
+                && names.len() < MOST
+            {
+                open.extend(nodes);
+                names.push(name.clone());
+            }
         }
-        inline(proto);
+        if names.is_empty() {
+            return None;
+        }
+        let nodes = graph.node.iter().enumerate();
+        let nodes = nodes.filter(|(i, _)| open.contains(i));
+        let outputs = names.iter().map(|n| ValueInfoProto {
+            name: n.clone(),
+            ..ValueInfoProto::default()
+        });
+        let part = GraphProto {
+            node: nodes.map(|(_, n)| n.clone()).collect(),
+            output: outputs.collect(),
+            ..graph.clone()
+        };
+        let part = ModelProto {
+            graph: Some(part),
+            ..proto.clone()
+        };
+        Some(Question { names, part })
+    }
+
+    /// What the typed part says, by name.
+    pub(super) fn answers(&self, typed: &TypedModel) -> Vec<(String, TensorProto)> {
+        let constant = |i: usize| {
+            let fact = typed.outlet_fact(*typed.outputs.get(i)?).ok()?;
+            stored(fact.konst.as_ref()?)
+        };
+        let answers = self.names.iter().enumerate();
+        answers
+            .filter_map(|(i, n)| Some((n.clone(), constant(i)?)))
+            .collect()
     }
 }
 
-/// What can be worked out now, by name.
-fn answers(
-    proto: &ModelProto,
-    graph: &GraphProto,
-    options: &ImportOptions,
-) -> Result<Vec<(String, TensorProto)>, ImportError> {
-    let producers: HashMap<&str, usize> = (graph.node.iter().enumerate())
-        .flat_map(|(i, n)| n.output.iter().map(move |o| (o.as_str(), i)))
-        .collect();
-    let asked = graph.node.iter().filter(|n| nested(n)).flat_map(deciding);
-    let asked: Vec<&str> = asked.map(String::as_str).collect();
-    let mut open = HashSet::new();
-    let mut names = Vec::new();
-    for name in asked {
-        let made = producers.get(name).map(|&i| graph.node[i].op_type.as_str());
-        if made.is_none_or(|op| op == "Constant") || names.contains(&name) {
-            continue;
+/// Makes constants of what decides.
+pub(super) fn settle(graph: &mut GraphProto, answers: Vec<(String, TensorProto)>) {
+    for (name, mut tensor) in answers {
+        tensor.name = format!("{name}.settled");
+        for node in graph.node.iter_mut().filter(|n| nested(n)) {
+            let count = deciding(node).count();
+            for input in node.input.iter_mut().take(count).filter(|i| **i == name) {
+                input.clone_from(&tensor.name);
+            }
         }
-        if let Some(nodes) = ancestors(graph, &producers, name)
-            && names.len() < MOST
-        {
-            open.extend(nodes);
-            names.push(name);
-        }
+        graph.initializer.push(tensor);
     }
-    if names.is_empty() {
-        return Ok(Vec::new());
-    }
-    let nodes = graph.node.iter().enumerate();
-    let part = ModelProto {
-        graph: Some(GraphProto {
-            node: nodes
-                .filter(|(i, _)| open.contains(i))
-                .map(|(_, n)| n.clone())
-                .collect(),
-            output: (names.iter())
-                .map(|n| ValueInfoProto {
-                    name: (*n).into(),
-                    ..ValueInfoProto::default()
-                })
-                .collect(),
-            ..graph.clone()
-        }),
-        ..proto.clone()
-    };
-    let typed = Model::prepare(part, options, Purpose::Run)?.typed()?;
-    let constant = |i: usize| {
-        let fact = typed.outlet_fact(*typed.outputs.get(i)?).ok()?;
-        stored(fact.konst.as_ref()?)
-    };
-    let answers = names.iter().enumerate();
-    Ok(answers
-        .filter_map(|(i, n)| Some(((*n).to_string(), constant(i)?)))
-        .collect())
 }
 
 /// The nodes behind a value, unless there is a choice or a loop among them.

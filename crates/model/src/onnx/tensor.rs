@@ -6,7 +6,7 @@ use std::sync::Arc;
 use tract_onnx::prelude::Tensor;
 use zkinfer_circuits::program::View;
 
-use super::proto::Origin;
+use super::file::origin::Origin;
 use super::tie::Ties;
 use super::view::{self, Builder};
 use super::{ImportError, ImportOptions};
@@ -467,7 +467,7 @@ impl<'a> Lowering<'a> {
     /// A constant's elements as floats, infinities and all.
     pub(super) fn any_floats(&self, tensor: &Tensor) -> Result<Vec<f32>, ImportError> {
         self.bound("the number of elements", tensor.shape())?;
-        let cast = super::proto::guarded(|| {
+        let cast = super::guard::guarded(|| {
             Ok(tensor
                 .cast_to::<f32>()?
                 .try_as_plain_ram()?

@@ -3,7 +3,7 @@
 use tract_onnx::pb::NodeProto;
 
 use super::construction::Construction;
-use crate::onnx::rewrite::{Facts, Writer};
+use crate::onnx::rewrite::writer::{Facts, Writer};
 
 /// An operator.
 #[derive(Clone, Copy, Debug)]

@@ -3,7 +3,8 @@
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::integers::{Operands, dequantize};
-use super::{Facts, Writer, attribute, int, recurrent, text};
+use super::recurrent;
+use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Attributes of pooling that ONNX has, too.
 const POOLING: &[&str] = &[
@@ -168,7 +169,7 @@ pub(in crate::onnx) fn lstm(node: &NodeProto, w: &mut Writer, facts: &mut Facts)
         weights.push(w.op_with(
             "Transpose",
             &[&real],
-            vec![super::ints("perm", vec![0, 2, 1])],
+            vec![super::writer::ints("perm", vec![0, 2, 1])],
         ));
     }
     let mut input = of.node.input.clone();

@@ -6,7 +6,8 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
-use super::{Known, attribute, decode, int, loops, name_of};
+use super::loops;
+use super::writer::{Known, attribute, decode, int, name_of};
 
 /// Most nodes that one scalar depends on.
 const DEEP: usize = 64;

@@ -7,7 +7,8 @@ use tract_onnx::pb::{
     AttributeProto, FunctionProto, GraphProto, ModelProto, NodeProto, TensorProto,
 };
 
-use super::{Known, Writer, attribute, counters, decode, int, loops};
+use super::writer::{Known, Writer, attribute, decode, int};
+use super::{counters, loops};
 
 /// How deep functions and bodies may be nested.
 const DEPTH: usize = 16;
@@ -45,7 +46,7 @@ pub(in crate::onnx) fn inline(model: &mut ModelProto, opset: i64, limit: usize) 
     }
     let mut known: HashMap<String, Known> = HashMap::new();
     for tensor in &graph.initializer {
-        known.extend(super::known(tensor).map(|k| (tensor.name.clone(), k)));
+        known.extend(super::writer::known(tensor).map(|k| (tensor.name.clone(), k)));
     }
     let mut inliner = Inliner {
         functions: &functions,
@@ -69,7 +70,7 @@ pub(in crate::onnx) fn inline(model: &mut ModelProto, opset: i64, limit: usize) 
                 }
             }
             let mut writer = Writer {
-                name: super::name_of(&node),
+                name: super::writer::name_of(&node),
                 count: 0,
                 opset,
                 nodes: Vec::new(),
@@ -116,7 +117,7 @@ impl Inliner<'_> {
             if node.op_type == "Constant"
                 && let Some(k) = attribute(&node, "value")
                     .and_then(|a| a.t.as_ref())
-                    .and_then(super::known)
+                    .and_then(super::writer::known)
                 && let Some(name) = node.output.first()
             {
                 known.insert(name.clone(), k);
@@ -208,7 +209,7 @@ impl Inliner<'_> {
                 names.insert(formal.clone(), actual.clone());
             }
         }
-        let prefix = super::name_of(node);
+        let prefix = super::writer::name_of(node);
         let mut nodes = self.copy(&prefix, &function.node, &mut names)?;
         for inner in &mut nodes {
             for attribute in &mut inner.attribute {
@@ -259,7 +260,7 @@ impl Inliner<'_> {
             "else_branch"
         };
         let graph = attribute(node, branch)?.g.as_ref()?;
-        let prefix = super::name_of(node);
+        let prefix = super::writer::name_of(node);
         let mut names = HashMap::new();
         let mut nodes = self.body(&prefix, graph, &mut names)?;
         let results = graph.output.iter().zip(&node.output).enumerate();
@@ -298,7 +299,7 @@ impl Inliner<'_> {
         if !lasting(graph) {
             return None;
         }
-        let prefix = super::name_of(node);
+        let prefix = super::writer::name_of(node);
         let mut current: Vec<String> = node.input[2..].to_vec();
         let mut scanned: Vec<Vec<String>> = vec![Vec::new(); graph.output.len() - 1 - states];
         let mut nodes = Vec::new();
@@ -371,7 +372,7 @@ impl Inliner<'_> {
                     ..NodeProto::default()
                 };
                 if self.opset < 13 {
-                    node.attribute = vec![super::ints("axes", vec![0])];
+                    node.attribute = vec![super::writer::ints("axes", vec![0])];
                 } else {
                     node.input.push(axes.clone());
                 }

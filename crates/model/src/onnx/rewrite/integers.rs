@@ -4,7 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::{Facts, Known, Writer, attribute};
+use super::writer::{Facts, Known, Writer, attribute};
 
 /// Least and greatest number of an integer type.
 pub(super) fn limits(data_type: i32) -> Option<(f32, f32)> {
@@ -177,7 +177,7 @@ impl<'g> Readers<'g> {
 }
 
 /// `DynamicQuantizeLinear`s that can be left out, by the names of their integers.
-pub(super) fn left_out(graph: &GraphProto) -> HashSet<String> {
+pub(in crate::onnx) fn left_out(graph: &GraphProto) -> HashSet<String> {
     let dynamic = |n: &&NodeProto| n.op_type == "DynamicQuantizeLinear";
     if !graph.node.iter().any(|n| dynamic(&n)) {
         return HashSet::new();

@@ -7,7 +7,7 @@ use tract_onnx::pb::tensor_shape_proto::dimension;
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto, ValueInfoProto, type_proto};
 
 use super::recurrent::{body, ints};
-use super::{Writer, attribute, int};
+use super::writer::{Writer, attribute, int};
 
 /// Whole numbers and truth values that are constants of a graph, by name.
 pub(super) type Scalars = HashMap<String, i64>;

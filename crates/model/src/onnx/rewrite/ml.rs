@@ -3,7 +3,7 @@
 
 use tract_onnx::pb::{NodeProto, TensorProto};
 
-use super::{Facts, Writer, attribute, int, text};
+use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Up to this many keys a mapping is one function of its argument; beyond, an indicator per key.
 const KEYS: usize = 16;
@@ -124,7 +124,7 @@ fn indicators(w: &mut Writer, x: &str, keys: &[f32]) -> String {
 }
 
 fn tensor_values(tensor: &TensorProto) -> Option<Vec<f32>> {
-    super::decode(tensor).map(|k| k.values.iter().map(|&v| v as f32).collect())
+    super::writer::decode(tensor).map(|k| k.values.iter().map(|&v| v as f32).collect())
 }
 
 /// Keys to values, numbers both; where values are texts the output is left out.

@@ -2,7 +2,7 @@
 
 use tract_onnx::pb::NodeProto;
 
-use super::{Facts, Writer, attribute, int};
+use super::writer::{Facts, Writer, attribute, int};
 
 /// `m + ln Σ exp(x − m)` with the maximum `m`: exponentials of any size then share one scale.
 pub(in crate::onnx) fn log_sum_exp(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {

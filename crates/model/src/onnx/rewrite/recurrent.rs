@@ -19,7 +19,7 @@ use tract_onnx::pb::{
     AttributeProto, GraphProto, NodeProto, TensorProto, TypeProto, ValueInfoProto, type_proto,
 };
 
-use super::{Facts, Writer, attribute, int, text};
+use super::writer::{Facts, Writer, attribute, int, text};
 
 /// ONNX's numbers of element types.
 const FLOAT: i32 = 1;

@@ -5,12 +5,12 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-use super::{Writer, attribute, each_node, ints, name_of};
+use super::writer::{Writer, attribute, each_node, ints, name_of};
 
 /// Stored 64-bit integers of the graph, by name, and whether each is a single number without a dimension.
 fn integers(graph: &GraphProto) -> HashMap<String, (Vec<i64>, bool)> {
     let whole = |tensor| {
-        let known = super::known(tensor).filter(|k| k.data_type == 7)?;
+        let known = super::writer::known(tensor).filter(|k| k.data_type == 7)?;
         let values = known.values.iter().map(|&v| v as i64).collect();
         Some((values, known.dims.is_empty()))
     };
@@ -32,7 +32,7 @@ fn integers(graph: &GraphProto) -> HashMap<String, (Vec<i64>, bool)> {
 
 /// A cast of 64-bit integers to themselves is nothing; tract makes symbolic dimensions of them, and then no longer knows the
 /// largest integer for "up to the end".
-pub(super) fn drop_casts(graph: &mut GraphProto) {
+pub(in crate::onnx) fn drop_casts(graph: &mut GraphProto) {
     let stored = integers(graph);
     for node in &mut graph.node {
         let same = node.op_type == "Cast" && attribute(node, "to").is_some_and(|a| a.i == 7);
@@ -45,7 +45,7 @@ pub(super) fn drop_casts(graph: &mut GraphProto) {
 
 /// tract makes dimensions of what is cast to 64-bit integers, and divides those like real numbers. A cast to the type of
 /// another integer is one to integers.
-pub(super) fn whole_casts(graph: &mut GraphProto) {
+pub(in crate::onnx) fn whole_casts(graph: &mut GraphProto) {
     for node in &mut graph.node {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             whole_casts(body);
@@ -67,7 +67,7 @@ pub(super) fn whole_casts(graph: &mut GraphProto) {
 }
 
 /// `SplitToSequence` that is read by `SequenceAt` with stored positions: slices. Others stay, and are refused.
-pub(super) fn sequences(graph: &mut GraphProto, opset: i64) {
+pub(in crate::onnx) fn sequences(graph: &mut GraphProto, opset: i64) {
     let stored = integers(graph);
     let lists: HashMap<String, NodeProto> = graph
         .node

@@ -6,7 +6,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{GraphProto, NodeProto};
 
-use super::{Writer, attribute, decode, int, name_of};
+use super::writer::{Writer, attribute, decode, int, name_of};
 
 const COMPARISONS: &[&str] = &["Less", "LessOrEqual", "Greater", "GreaterOrEqual"];
 
@@ -103,7 +103,17 @@ fn axis(node: &NodeProto) -> i64 {
     attribute(node, "axis").map_or(0, |a| a.i)
 }
 
-pub(super) fn rewrite(graph: &mut GraphProto, opset: i64) {
+/// Rewrites the levels of trees in a graph and in the graphs inside its nodes.
+pub(in crate::onnx) fn rewrite(graph: &mut GraphProto, opset: i64) {
+    levels(graph, opset);
+    for attribute in graph.node.iter_mut().flat_map(|n| &mut n.attribute) {
+        if let Some(body) = &mut attribute.g {
+            rewrite(body, opset);
+        }
+    }
+}
+
+fn levels(graph: &mut GraphProto, opset: i64) {
     let mut levels: HashMap<usize, (Vec<NodeProto>, Vec<tract_onnx::pb::TensorProto>)> =
         HashMap::new();
     // All levels of a forest ask the same.

@@ -9,7 +9,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
-use super::{Facts, Writer, attribute, int, text};
+use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Branches times leaves of one block of trees: larger ensembles are cut into blocks.
 const BLOCK: usize = 1 << 16;
@@ -171,7 +171,7 @@ fn trees(node: &NodeProto, kind: &str, targets: usize) -> Option<Vec<Tree>> {
 /// All trees of a `TreeEnsemble` (version 5 of ONNX-ML).
 fn ensemble(node: &NodeProto, targets: usize) -> Option<Vec<Tree>> {
     let values = |name: &str| -> Option<Vec<f64>> {
-        Some(super::decode(attribute(node, name)?.t.as_ref()?)?.values)
+        Some(super::writer::decode(attribute(node, name)?.t.as_ref()?)?.values)
     };
     let (feature, modes) = (ints(node, "nodes_featureids")?, values("nodes_modes")?);
     let splits = values("nodes_splits")?;
