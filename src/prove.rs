@@ -6,23 +6,13 @@
 //! Several runs share a proof: challenges are drawn after phase 1 of all of them, so that folded weights, free
 //! coefficients and challenge columns are the same for all, and there is one opening.
 
-#[cfg(test)]
-mod audit;
-#[cfg(test)]
-mod cheats;
 pub(crate) mod engine;
-#[cfg(test)]
-mod equal;
-#[cfg(test)]
-mod families;
 pub(crate) mod fold;
-#[cfg(test)]
-mod random;
 mod sums;
+#[cfg(test)]
+pub(crate) mod tests;
 mod upstream;
 mod witness;
-#[cfg(test)]
-pub(crate) mod zoo;
 
 use crate::error::ProveError;
 use engine::{Columns, Keys};

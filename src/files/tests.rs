@@ -1,5 +1,5 @@
 use super::*;
-use crate::prove::zoo::zoo;
+use crate::prove::tests::zoo::zoo;
 use crate::secret::{Secret, SideVisibility, Visibility, WeightVisibility};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;

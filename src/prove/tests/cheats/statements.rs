@@ -2,7 +2,7 @@
 //! proof or the decoder catches.
 
 use super::*;
-use crate::prove::zoo::supported;
+use crate::prove::tests::zoo::supported;
 use group::Curve;
 
 // --- challenges -------------------------------------------------------------------------------------------------------

@@ -1,0 +1,19 @@
+//! What shows that the prover is right and that the verifier believes no lie.
+//!
+//! | module | what |
+//! |---|---|
+//! | `zoo` | small models with every kind of unit and wiring, and a check of all gates over a filled table |
+//! | `cheats` | a lie for every gate that only it catches |
+//! | `audit` | forgeries that reviews tried against the whole protocol |
+//! | `families` | products of activations, and weights that several nodes share |
+//! | `equal` | all engines make the same bytes, of one run and of several |
+//! | `random` | random networks: circuit, integer run and upstream agree |
+
+mod audit;
+mod cheats;
+mod equal;
+mod families;
+mod random;
+pub(crate) mod zoo;
+
+use super::*;
