@@ -221,6 +221,7 @@ struct Row {
 /// `ZKINFER_REASONS=1` prints why cases are unsupported, `ZKINFER_NO_PROOF=1` leaves the proofs
 /// out, `ZKINFER_LAYERS=1` prints where a case that fails goes wrong.
 #[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
 fn operators_are_quantized_and_proven() {
     let Some(root) = corpus::corpus("conformance") else {
         return;

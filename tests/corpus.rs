@@ -190,6 +190,7 @@ fn two_classes(
 
 /// `ZKINFER_MODELS=group/name,…` proves other models than the required ones.
 #[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
 fn required_models_are_proven_and_verified() {
     let Some(root) = corpus::corpus("models") else {
         return;

@@ -130,6 +130,7 @@ const LEVELS: f64 = 0.1;
 
 /// All models of the corpus: the listed ones must be imported, and whatever is imported must be right.
 #[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
 fn corpus_models_match_stored_outputs() {
     let Some(root) = corpus("models") else { return };
     let mut names = Vec::new();
@@ -209,6 +210,7 @@ const REQUIRED: &[&str] = &[
 ];
 
 #[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
 fn conformance_cases() {
     let Some(root) = corpus("conformance") else {
         return;

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # Measures anew what docs/bench holds, on a machine with nothing else to do, and puts the report together.
 #
-#   xtask/report.sh [models] [sweeps] [ezkl] [page]      # all of them if none is named; CORPUS is the folder of the models
+#   xtask/report.sh [models] [sweeps] [ezkl] [page]      # all of them if none is named; ZKINFER_CORPUS: docs/corpus.md
 #
 # models: five models, about five minutes. sweeps: five families, about half an hour. ezkl: the first model by EZKL, where
 # target/peers has it (peers/README.md). page: report.html and report.md from the files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
-corpus=${CORPUS:-../shared/corpus/models}
+corpus=${ZKINFER_CORPUS:?names the corpus, see docs/corpus.md}/models
 zkinfer=target/release/zkinfer
 models=(ladder/mlp_ladder_100k trained/lenet5_mnist ladder/resnet8_cifar trained/lstm_vol_sp500 classical/rf_breast_cancer)
 families=(mlp width depth cnn tokens)

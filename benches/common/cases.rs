@@ -13,7 +13,7 @@ use zkinfer::{
     Timings, Verifier, Visibility, verifier,
 };
 
-/// In the corpus, which may lie beside the repository: convolutions with pooling, a recurrent network, a forest.
+/// In the corpus, which `ZKINFER_CORPUS` names (docs/corpus.md): convolutions with pooling, a recurrent network, a forest.
 const CORPUS: [&str; 3] = [
     "trained/lenet5_mnist",
     "trained/lstm_vol_sp500",
@@ -54,8 +54,13 @@ pub fn cases() -> Vec<Case> {
         Case::made("mlp-784-128-10", models::mlp(&[784, 128, 10])),
         Case::made("cnn-16x16-8-8", models::cnn(16, &[1, 8, 8])),
     ];
+    let corpus = std::env::var_os("ZKINFER_CORPUS").filter(|root| root != "none");
     for path in CORPUS {
-        let folder = root.join("../shared/corpus/models").join(path);
+        let Some(corpus) = &corpus else {
+            eprintln!("*****\nNOT MEASURED: {path}: ZKINFER_CORPUS names no corpus\n*****");
+            continue;
+        };
+        let folder = Path::new(corpus).join("models").join(path);
         let name = path.rsplit('/').next().unwrap_or(path);
         let files = (folder.join("network.onnx"), folder.join("samples.npz"));
         match Case::read(name, &files.0, &files.1) {

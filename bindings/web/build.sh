@@ -20,6 +20,6 @@ cargo run --quiet --release --locked --manifest-path $root/Cargo.toml -p zkinfer
 
 node_modules/.bin/tsc -p verifier
 node_modules/.bin/tsc -p page
-cp verifier/package.json verifier/README.md $root/LICENSE dist/verifier/
+cp verifier/package.json verifier/README.md $root/LICENSE{,-APACHE,-MIT} dist/verifier/
 cp page/index.html page/style.css page/icon.svg dist/
 cp $root/tests/fixtures/{digits.card,digits_0.proof,cnn.card,cnn_1.proof} dist/demo/

@@ -52,6 +52,7 @@ fn corpus_report(path: &Path, bits: u32) -> Result<(QuantizedModel, Report), Str
 }
 
 #[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
 fn corpus_models() {
     let Some(models) = corpus("models") else {
         return;

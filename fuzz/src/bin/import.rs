@@ -7,7 +7,7 @@
 //!
 //! A process of its own imports the files, so that an abort, an overflow of the stack or an endless loop is found as well;
 //! this one watches it, and reports the seed and number of the execution that did not end well (and goes on). Without
-//! folders the seeds are `tests/fixtures/onnx` and, where it is there, all of `../shared/corpus`.
+//! folders the seeds are `tests/fixtures/onnx` and, if `ZKINFER_CORPUS` names one, all of the corpus (`docs/corpus.md`).
 
 #[path = "../../../tests/common/mutate.rs"]
 mod mutate;
@@ -71,8 +71,8 @@ fn seeds(places: &[String]) -> Result<Vec<PathBuf>, Failure> {
     let mut open: Vec<PathBuf> = places.iter().map(PathBuf::from).collect();
     if open.is_empty() {
         open.push(root.join("tests/fixtures/onnx"));
-        open.push(root.join("../shared/corpus"));
-        open.retain(|p| p.exists());
+        let corpus = std::env::var_os("ZKINFER_CORPUS").filter(|root| root != "none");
+        open.extend(corpus.map(PathBuf::from));
     }
     let mut files = Vec::new();
     while let Some(at) = open.pop() {

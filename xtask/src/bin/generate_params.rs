@@ -1,4 +1,4 @@
-//! Writes the parameters that are shipped with the crate into `src/params/`; a test compares them.
+//! Writes the parameters that are shipped with the crate into `crates/verifier/src/params/`; a test compares them.
 //!
 //! ```text
 //! cargo xtask generate_params
@@ -10,7 +10,8 @@ use zkinfer_circuits::C;
 use zkinfer_circuits::layout::MIN_K;
 
 fn main() -> std::io::Result<()> {
-    let dir = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../src/params");
+    let dir =
+        std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../crates/verifier/src/params");
     let mut total = 0;
     let mut save = |name: &str, bytes: &[u8]| {
         total += bytes.len();

@@ -114,7 +114,7 @@ against the *stored* outputs of ONNX Runtime; sample 0 is proven with the defaul
 public) and verified from nothing but the card's and the proof's bytes. This page is written by
 
 ```text
-cargo xtask survey -- ../shared/corpus/models --prove --write docs/models.md
+cargo xtask survey -- $ZKINFER_CORPUS/models --prove --write docs/models.md
 ```
 
 * *metric*: what the corpus states for the model, of the stored float outputs and of the integers; within half a point where it
