@@ -9,7 +9,7 @@
 //! this one watches it, and reports the seed and number of the execution that did not end well (and goes on). Without
 //! folders the seeds are `tests/fixtures/onnx` and, if `ZKINFER_CORPUS` names one, all of the corpus (`docs/corpus.md`).
 
-#[path = "../../../tests/common/mutate.rs"]
+#[path = "../shared/mutate_onnx.rs"]
 mod mutate;
 
 use rand_chacha::ChaCha20Rng;

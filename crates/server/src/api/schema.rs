@@ -1,4 +1,4 @@
-//! Descriptions of types that are defined elsewhere. `tests/openapi.rs` compares them with what is sent.
+//! Descriptions of types that are defined elsewhere. `tests/service/openapi.rs` compares them with what is sent.
 
 #![allow(dead_code, reason = "only described, never made")]
 

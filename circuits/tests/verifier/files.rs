@@ -1,0 +1,302 @@
+//! The verifier on stored files: decoding, verdicts, receipts, limits.
+
+use crate::common::{bytes, context, params, proof, runs, verifier};
+use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
+use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
+use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal};
+use zkinfer_circuits::statement::{Claim, Side};
+use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+
+const CARDS: [&str; 2] = ["digits", "cnn"];
+const PROOFS: [(&str, &str); 6] = [
+    ("digits", "0"),
+    ("digits", "1"),
+    ("digits", "digest"),
+    ("digits", "hidden"),
+    ("cnn", "0"),
+    ("cnn", "1"),
+];
+
+fn input(proof: &Proof) -> Side {
+    match &proof.input {
+        Claim::Values(values) => Side::Public(values.clone()),
+        other => panic!("{other:?} carries no values"),
+    }
+}
+
+#[test]
+fn stored_files_decode_and_encode_to_the_same_bytes() {
+    for name in CARDS {
+        let bytes = bytes(&format!("{name}.card"));
+        assert_eq!(FileKind::of(&bytes), Ok(FileKind::Card));
+        assert_eq!(
+            Card::from_bytes(&bytes, bytes.len()).unwrap().to_bytes(),
+            bytes
+        );
+    }
+    for (name, which) in PROOFS {
+        let bytes = bytes(&format!("{name}_{which}.proof"));
+        assert_eq!(
+            Proof::from_bytes(&bytes, bytes.len()).unwrap().to_bytes(),
+            bytes
+        );
+    }
+    for name in CARDS {
+        let bytes = bytes(&format!("{name}_3.runs"));
+        assert_eq!(
+            MultiProof::from_bytes(&bytes, bytes.len())
+                .unwrap()
+                .to_bytes(),
+            bytes
+        );
+    }
+}
+
+/// Cards and proofs that were published stay valid: the digest of a card is its identity.
+#[test]
+fn stored_files_keep_their_identity() {
+    let digests = CARDS.map(|name| verifier(name).digest().to_string());
+    assert_eq!(
+        digests,
+        [
+            "89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d",
+            "ffaf274ea09db9f32846f28b8cb20b7cff6ac57046cd1a9e2e1e8e5c3b64a311"
+        ]
+    );
+}
+
+#[test]
+fn stored_proofs_verify() {
+    for name in CARDS {
+        let verifier = verifier(name);
+        for (_, which) in PROOFS.iter().filter(|(n, _)| n == &name) {
+            let mut expected = context(name);
+            if *which == "digest" {
+                expected.input = Some(input(&proof("digits", "1")));
+            }
+            let proof = proof(name, which);
+            let verdict = verifier.verify(&expected, &proof).unwrap();
+            assert_eq!(verdict.card, verifier.digest());
+            assert!(proof.output.is(&verdict.output) && proof.input.is(&verdict.input));
+        }
+        let verdicts = verifier
+            .verify_runs(&vec![context(name); 3], &runs(name))
+            .unwrap();
+        assert_eq!(verdicts.len(), 3);
+    }
+}
+
+#[test]
+fn receipts_tell_reasons_apart() {
+    let verifier = verifier("digits");
+    let file = bytes("digits_0.proof");
+    let check = |expected: &[Expected], bytes: &[u8]| {
+        let receipt = verifier.receipt(expected, bytes);
+        let json = serde_json::to_string(&receipt).unwrap();
+        assert_eq!(
+            serde_json::from_str::<Receipt>(&json).unwrap(),
+            receipt,
+            "{json}"
+        );
+        match receipt.result {
+            Outcome::Accepted { runs, .. } => Ok(runs.len()),
+            Outcome::Rejected { class, code, .. } => Err((class, code.into_owned())),
+        }
+    };
+    let refused = |class, code: &str| Err((class, code.to_string()));
+    let expected = [context("digits")];
+    assert_eq!(check(&expected, &file), Ok(1));
+    assert_eq!(check(&expected, &bytes("digits_3.runs")), Ok(3));
+    assert_eq!(
+        check(&expected, &[]),
+        refused(Class::Malformed, "truncated")
+    );
+    assert_eq!(
+        check(&expected, &file[1..]),
+        refused(Class::Malformed, "not_zkinfer")
+    );
+    assert_eq!(
+        check(&expected, &bytes("digits.card")),
+        refused(Class::Malformed, "wrong_kind")
+    );
+    let mut other = file.clone();
+    other[8] = 2;
+    assert_eq!(
+        check(&expected, &other),
+        refused(Class::WrongVersion, "wrong_version")
+    );
+    let mut other = file.clone();
+    other[100] ^= 1;
+    assert_eq!(
+        check(&expected, &other),
+        refused(Class::Malformed, "damaged")
+    );
+    assert_eq!(
+        check(&expected, &bytes("cnn_0.proof")),
+        refused(Class::UnknownModel, "unknown_model")
+    );
+    assert_eq!(
+        check(&[context("other")], &file),
+        refused(Class::StatementMismatch, "other_context")
+    );
+    let other = Expected {
+        input: Some(input(&proof("digits", "1"))),
+        ..context("digits")
+    };
+    assert_eq!(
+        check(&[other], &file),
+        refused(Class::StatementMismatch, "other_input")
+    );
+    assert_eq!(
+        check(&expected, &bytes("digits_digest.proof")),
+        refused(Class::StatementMismatch, "input_needed")
+    );
+    let two = [context("digits"), context("digits")];
+    assert_eq!(
+        check(&two, &file),
+        refused(Class::StatementMismatch, "other_runs")
+    );
+    let mut forged = proof("digits", "0");
+    if let Claim::Values(values) = &mut forged.output {
+        values[0] ^= 1;
+    }
+    assert_eq!(
+        check(&expected, &forged.to_bytes()),
+        refused(Class::InvalidProof, "invalid_link")
+    );
+    let mut forged = proof("digits", "0");
+    let scalar = forged.halo2.len() - 32;
+    forged.halo2[scalar] ^= 1;
+    assert_eq!(
+        check(&expected, &forged.to_bytes()),
+        refused(Class::InvalidProof, "invalid_computation")
+    );
+}
+
+#[test]
+fn receipts_are_stable() {
+    let receipt = verifier("digits").receipt(&[context("digits")], b"");
+    let expected = r#"{"receipt_version":1,"format_version":1,"card":"89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
+    assert_eq!(serde_json::to_string(&receipt).unwrap(), expected);
+    for bad in ["\"00\"", "\"", "12", &format!("\"{}\"", "G".repeat(64))] {
+        assert!(serde_json::from_str::<zkinfer_circuits::transcript::Digest>(bad).is_err());
+    }
+}
+
+/// Every limit refuses what it is about, with an error of its own.
+#[test]
+fn limits_bind() {
+    let file = bytes("digits.card");
+    let card = Card::from_bytes(&file, file.len()).unwrap();
+    let too_large = DecodeError::TooLarge {
+        bytes: file.len(),
+        limit: file.len() - 1,
+    };
+    assert_eq!(Card::from_bytes(&file, file.len() - 1), Err(too_large));
+    let refused = |change: &dyn Fn(&mut Limits)| {
+        let mut limits = Limits::default();
+        change(&mut limits);
+        Verifier::new(card.clone(), params(card.k), &limits).err()
+    };
+    assert!(refused(&|_| {}).is_none());
+    let k = refused(&|l| l.k = card.k - 1);
+    assert!(
+        matches!(k, Some(CardError::Limit { what: "k", .. })),
+        "{k:?}"
+    );
+    let columns = refused(&|l| l.columns = 25);
+    assert!(
+        matches!(
+            columns,
+            Some(CardError::Limit {
+                what: "columns",
+                value: 26,
+                limit: 25
+            })
+        ),
+        "{columns:?}"
+    );
+    let points = refused(&|l| l.points = 41);
+    assert!(
+        matches!(
+            points,
+            Some(CardError::Limit {
+                value: 42,
+                limit: 41,
+                ..
+            })
+        ),
+        "{points:?}"
+    );
+
+    let of_program: [&dyn Fn(&mut Limits); 3] = [
+        &|l| l.program.nodes = card.program.nodes.len() - 1,
+        &|l| l.program.elements = 1 << 5,
+        &|l| l.program.slots = 1 << 5,
+    ];
+    for change in of_program {
+        let found = refused(change);
+        assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
+    }
+    let mut with_table = card.clone();
+    with_table.program.tables.push(vec![0; 1 << 12]);
+    let mut limits = Limits::default();
+    limits.program.tables = 0;
+    let found = Verifier::new(with_table, params(card.k), &limits).err();
+    assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
+
+    let proof = proof("digits", "0");
+    let mut limits = Limits::default();
+    limits.proof_bytes = proof.halo2.len() - 1;
+    limits.runs = 2;
+    let verifier = Verifier::new(card.clone(), params(card.k), &limits).unwrap();
+    let malformed = |what| Err(Rejection::Malformed { what });
+    let found = verifier.verify(&context("digits"), &proof).map(drop);
+    assert_eq!(found, malformed("proof is longer than the limit"));
+    let found = verifier.verify_runs(&vec![context("digits"); 3], &runs("digits"));
+    assert_eq!(
+        found.map(drop),
+        malformed("proof has more runs than the limit")
+    );
+    let found = verifier.verify_bytes(&[context("digits")], &bytes("digits_0.proof"));
+    assert!(matches!(
+        found,
+        Err(Refusal::Decode(DecodeError::TooLarge { .. }))
+    ));
+    // One expectation for all runs, of which there are too many: not the caller's mistake.
+    let mut limits = Limits::default();
+    limits.runs = 2;
+    let verifier = Verifier::new(card.clone(), params(card.k), &limits).unwrap();
+    let found = verifier.verify_bytes(&[context("digits")], &bytes("digits_3.runs"));
+    let what = "proof has more runs than the limit";
+    assert_eq!(found, Err(Refusal::Proof(Rejection::Malformed { what })));
+}
+
+/// The table of stored examples in `docs/formats.md` is what the circuits have.
+#[test]
+fn documented_lengths_are_right() {
+    let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
+    let docs = std::fs::read_to_string(docs).unwrap();
+    for name in CARDS {
+        let row = docs.lines().find_map(|line| {
+            let rest = line.strip_prefix(&format!("| `{name}.card` |"))?;
+            let numbers = rest.split('|').map(|n| n.trim().parse().ok());
+            Some(numbers.flatten().collect::<Vec<usize>>())
+        });
+        let verifier = verifier(name);
+        let [a, i, q, f, h, s] = row.unwrap()[..] else {
+            panic!("six numbers")
+        };
+        let plan = verifier.plan();
+        assert_eq!(a, plan.description.advice);
+        assert_eq!(f, plan.description.fixed);
+        let k = verifier.card().k as usize;
+        for runs in [1, 2, 3] {
+            let elements = runs * (a + i + q) + 1 + h + f + 1 + 1 + s + 1 + 2 * k + 2;
+            assert_eq!(verifier.halo2_len(runs), 32 * elements, "{name}");
+        }
+        assert_eq!(proof(name, "0").halo2.len(), verifier.halo2_len(1));
+        assert_eq!(runs(name).halo2.len(), verifier.halo2_len(3));
+        assert_eq!(i, plan.description.instance);
+    }
+}

@@ -1,0 +1,7 @@
+//! The binary, as a user calls it.
+
+mod dir;
+
+mod bench;
+mod flow;
+mod runs;

@@ -1,0 +1,10 @@
+//! The service over its socket.
+
+mod common;
+
+mod cards;
+mod hostile;
+mod openapi;
+mod operation;
+mod vectors;
+mod verify;

@@ -1,0 +1,15 @@
+//! Models from ONNX to a verified proof, as a user of the crate sees them. One program, since linking takes longer than most
+//! of these tests.
+
+mod common;
+
+mod conformance;
+mod corpus;
+mod import;
+mod import_rules;
+mod import_units;
+mod operators;
+mod precision;
+mod quantize;
+mod recurrent;
+mod stored;

@@ -1,0 +1,148 @@
+//! Precision where one table, or the default number of bits, is too coarse.
+
+use crate::common::proof;
+use zkinfer::graph::{Activation, BinaryOp, Graph, GraphNode, Op, ScalarFn, ScalarOp};
+use zkinfer::quantize::{QuantizeOptions, evaluate};
+
+/// Reproducible numbers in [-1, 1).
+struct Numbers(u64);
+
+impl Numbers {
+    fn next(&mut self) -> f32 {
+        self.0 = self
+            .0
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        ((self.0 >> 40) as f32 / (1u64 << 24) as f32) * 2.0 - 1.0
+    }
+}
+
+fn node(name: &str, op: Op, inputs: &[usize], shape: &[usize]) -> GraphNode {
+    GraphNode {
+        name: name.into(),
+        op,
+        inputs: inputs.to_vec(),
+        shape: shape.to_vec(),
+        tie: None,
+    }
+}
+
+fn scalar(f: ScalarFn) -> Op {
+    Op::Activation(Activation::Scalar(f))
+}
+
+fn of_x(op: ScalarOp) -> ScalarFn {
+    ScalarFn::Apply(op, Box::new(ScalarFn::X))
+}
+
+const FEATURES: usize = 16;
+
+/// `exp(−2·Σ x²)` of sixteen features.
+fn kernel() -> Graph {
+    let doubled = ScalarFn::Combine(
+        BinaryOp::Mul,
+        Box::new(ScalarFn::X),
+        Box::new(ScalarFn::Const(-2.0)),
+    );
+    let decay = ScalarFn::Apply(ScalarOp::Exp, Box::new(doubled));
+    let nodes = vec![
+        node("x", Op::Input, &[], &[1, FEATURES]),
+        node(
+            "squares",
+            scalar(of_x(ScalarOp::Square)),
+            &[0],
+            &[1, FEATURES],
+        ),
+        node("sum", Op::Sum { group: FEATURES }, &[1], &[1, 1]),
+        node("kernel", scalar(decay), &[2], &[1, 1]),
+    ];
+    Graph {
+        nodes,
+        inputs: vec![0],
+        outputs: vec![3],
+    }
+}
+
+/// Samples of very different norms.
+fn spread_samples() -> Vec<Vec<Vec<f32>>> {
+    let mut numbers = Numbers(7);
+    let sample = |i: usize| {
+        let size = 0.15f32 * 1.05f32.powi(i as i32);
+        vec![(0..FEATURES).map(|_| numbers.next() * size).collect()]
+    };
+    (0..48).map(sample).collect()
+}
+
+#[test]
+fn steep_functions_have_two_tables() {
+    let (graph, samples) = (kernel(), spread_samples());
+    let options = QuantizeOptions::default().with_range_bits(12);
+    let model = graph.quantize(&samples, &options).unwrap();
+    // Squares, and the exponential below and above its knee.
+    assert_eq!(model.program.tables.len(), 3);
+    let report = evaluate(&graph, &model, &samples, &[]).unwrap();
+    assert_eq!(report.out_of_range, []);
+    assert!(
+        report.outputs[0].relative_error < 0.002,
+        "{:?}",
+        report.outputs
+    );
+    // Where the function is steepest, too.
+    assert!(
+        report.outputs[0].max_error < 0.015 * report.outputs[0].range,
+        "{:?}",
+        report.outputs
+    );
+    let cost = proof::prove_and_verify(model, "kernel", &samples[0]).unwrap();
+    assert!(cost.proof_bytes > 0);
+}
+
+/// `tanh(x + d) − tanh(x)`: its values are much smaller than what they are the difference of.
+fn difference(d: f64) -> Graph {
+    let sum = ScalarFn::Combine(
+        BinaryOp::Add,
+        Box::new(ScalarFn::X),
+        Box::new(ScalarFn::Const(d)),
+    );
+    let shifted = ScalarFn::Apply(ScalarOp::Tanh, Box::new(sum));
+    let negated = Op::Affine {
+        scale: vec![-1.0],
+        shift: vec![0.0],
+    };
+    let nodes = vec![
+        node("x", Op::Input, &[], &[1, 8]),
+        node("first", scalar(shifted), &[0], &[1, 8]),
+        node("second", scalar(of_x(ScalarOp::Tanh)), &[0], &[1, 8]),
+        node("negated", negated, &[2], &[1, 8]),
+        node("difference", Op::Add, &[1, 3], &[1, 8]),
+    ];
+    Graph {
+        nodes,
+        inputs: vec![0],
+        outputs: vec![4],
+    }
+}
+
+#[test]
+fn bits_follow_the_error_of_the_outputs() {
+    let mut numbers = Numbers(3);
+    let mut sample = || vec![(0..8).map(|_| 1.5 * numbers.next()).collect::<Vec<f32>>()];
+    let samples: Vec<_> = (0..32).map(|_| sample()).collect();
+    let quantized = |graph: &Graph, options: &QuantizeOptions| {
+        let model = graph.quantize(&samples, options).unwrap();
+        let report = evaluate(graph, &model, &samples, &[]).unwrap();
+        assert_eq!(report.out_of_range, []);
+        (model.program.range_bits, report.outputs[0].relative_error)
+    };
+    let automatic = QuantizeOptions::default();
+    let (bits, error) = quantized(&difference(2.0), &automatic);
+    assert_eq!(bits, 12);
+    assert!(error < 0.002, "{error}");
+    let (bits, error) = quantized(&difference(0.05), &automatic);
+    let (_, coarse) = quantized(&difference(0.05), &automatic.clone().with_range_bits(12));
+    assert!(bits > 12);
+    assert!(error < 0.6 * coarse, "{error} against {coarse}");
+    // What is asked for is what is taken.
+    let (bits, _) = quantized(&difference(0.05), &automatic.with_range_bits(11));
+    assert_eq!(bits, 11);
+}
