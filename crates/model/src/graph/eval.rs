@@ -2,6 +2,7 @@
 
 use thiserror::Error;
 use zkinfer_circuits::error::ProgramError;
+use zkinfer_circuits::program::View;
 
 use super::{Activation, Graph, GraphNode, Linear, MatMul, Op};
 
@@ -75,189 +76,23 @@ impl Graph {
         }
         let mut values: Vec<Vec<f32>> = Vec::with_capacity(self.nodes.len());
         for (index, node) in self.nodes.iter().enumerate() {
-            let fail = |reason| GraphError::Node {
-                node: index,
-                name: node.name.clone(),
-                reason,
+            let operands = node.inputs.iter().map(|&i| values.get(i));
+            let operands = operands
+                .map(|v| v.map(Vec::as_slice))
+                .collect::<Option<_>>();
+            let mut call = Call {
+                index,
+                node,
+                operands: Vec::new(),
             };
-            let view_fail = |source| GraphError::View {
-                node: index,
-                name: node.name.clone(),
-                source,
-            };
-            let operands = node
-                .inputs
-                .iter()
-                .map(|&i| values.get(i).map(Vec::as_slice))
-                .collect::<Option<Vec<_>>>();
-            let operands =
-                operands.ok_or_else(|| fail("reads a node that does not come before it"))?;
-            let operand = || {
-                operands
-                    .first()
-                    .copied()
-                    .ok_or_else(|| fail("has no operand"))
-            };
+            call.operands =
+                operands.ok_or_else(|| call.fail("reads a node that does not come before it"))?;
             let value = match &node.op {
-                Op::Input => {
-                    let at = self
-                        .inputs
-                        .iter()
-                        .position(|&i| i == index)
-                        .ok_or_else(|| fail("is not listed as an input"))?;
-                    let given = inputs[at].as_ref();
-                    if given.len() != node.len() {
-                        let name = node.name.clone();
-                        return Err(GraphError::InputLength {
-                            index: at,
-                            name,
-                            expected: node.len(),
-                            found: given.len(),
-                        });
-                    }
-                    given.to_vec()
-                }
-                Op::Constant(value) => value.clone(),
-                Op::View(view) => {
-                    let x = operand()?;
-                    let indices = view.indices(x.len()).map_err(view_fail)?;
-                    indices.iter().map(|i| i.map_or(0.0, |i| x[i])).collect()
-                }
-                Op::Concat => operands.concat(),
-                Op::Linear(linear) => {
-                    let x = operand()?;
-                    let indices = linear.patches.indices(x.len()).map_err(view_fail)?;
-                    linear
-                        .run(x, &indices)
-                        .ok_or_else(|| fail("weights, bias or patches have the wrong size"))?
-                }
-                Op::Affine { scale, shift } => {
-                    let x = operand()?;
-                    let fits = |v: &[f32]| v.len() == 1 || v.len() == x.len();
-                    if !fits(scale) || !fits(shift) {
-                        return Err(fail("scale or shift has the wrong size"));
-                    }
-                    let pick = |v: &[f32], i: usize| if v.len() == 1 { v[0] } else { v[i] };
-                    x.iter()
-                        .enumerate()
-                        .map(|(i, &x)| pick(scale, i) * x + pick(shift, i))
-                        .collect()
-                }
-                Op::Add => {
-                    let mut sum = operand()?.to_vec();
-                    for other in &operands[1..] {
-                        if other.len() != sum.len() {
-                            return Err(fail("operands differ in length"));
-                        }
-                        sum.iter_mut().zip(*other).for_each(|(s, &o)| *s += o);
-                    }
-                    sum
-                }
-                Op::Activation(activation) => activation
-                    .run(operand()?)
-                    .ok_or_else(|| fail("slopes have the wrong size"))?,
-                Op::Max { windows, window } => {
-                    let x = operand()?;
-                    let indices = windows.indices(x.len()).map_err(view_fail)?;
-                    if *window == 0 || indices.len() % *window != 0 {
-                        return Err(fail("the window does not divide the view"));
-                    }
-                    let max = |w: &[Option<usize>]| {
-                        w.iter()
-                            .flatten()
-                            .fold(f32::NEG_INFINITY, |m, &i| m.max(x[i]))
-                    };
-                    indices.chunks_exact(*window).map(max).collect()
-                }
-                Op::Sum { group } => {
-                    let x = operand()?;
-                    if *group == 0 || x.len() % *group != 0 {
-                        return Err(fail("the group does not divide the operand"));
-                    }
-                    x.chunks_exact(*group)
-                        .map(|c| c.iter().map(|&v| f64::from(v)).sum::<f64>() as f32)
-                        .collect()
-                }
-                Op::Product { left, right, group } => {
-                    let [a, b] = operands[..] else {
-                        return Err(fail("needs two operands"));
-                    };
-                    let left = left.indices(a.len()).map_err(view_fail)?;
-                    let right = right.indices(b.len()).map_err(view_fail)?;
-                    if *group == 0 || left.len() != right.len() || left.len() % *group != 0 {
-                        return Err(fail("the operands' views do not fit together"));
-                    }
-                    let read = |v: &[f32], i: Option<usize>| i.map_or(0.0, |i| f64::from(v[i]));
-                    let dot = |(l, r): (&[Option<usize>], &[Option<usize>])| {
-                        let products = l.iter().zip(r).map(|(&i, &j)| read(a, i) * read(b, j));
-                        products.sum::<f64>() as f32
-                    };
-                    left.chunks_exact(*group)
-                        .zip(right.chunks_exact(*group))
-                        .map(dot)
-                        .collect()
-                }
-                Op::MatMul(product) => {
-                    let [a, b] = operands[..] else {
-                        return Err(fail("needs two operands"));
-                    };
-                    let left = product.left.indices(a.len()).map_err(view_fail)?;
-                    let right = product.right.indices(b.len()).map_err(view_fail)?;
-                    product
-                        .run((a, &left), (b, &right))
-                        .ok_or_else(|| fail("the operands' views do not fit together"))?
-                }
-                Op::ArgMax { len } => {
-                    let x = operand()?;
-                    if *len == 0 || x.len() % *len != 0 {
-                        return Err(fail("the length does not divide the operand"));
-                    }
-                    x.chunks_exact(*len)
-                        .map(|c| {
-                            let first = |best: usize, (i, v): (usize, &f32)| {
-                                if *v > c[best] { i } else { best }
-                            };
-                            c.iter().enumerate().fold(0, first) as f32
-                        })
-                        .collect()
-                }
-                Op::TopK { len, count } => {
-                    let x = operand()?;
-                    if *len == 0 || x.len() % *len != 0 || count > len {
-                        return Err(fail("the length does not divide the operand"));
-                    }
-                    let mut hot = vec![0.0; x.len() * *count];
-                    for (run, hot) in x.chunks_exact(*len).zip(hot.chunks_exact_mut(len * count)) {
-                        let mut order: Vec<usize> = (0..*len).collect();
-                        order.sort_by(|&a, &b| run[b].total_cmp(&run[a]));
-                        for (rank, &i) in order.iter().take(*count).enumerate() {
-                            hot[rank * len + i] = 1.0;
-                        }
-                    }
-                    hot
-                }
-                Op::Gate => {
-                    let [truth, x] = operands[..] else {
-                        return Err(fail("needs two operands"));
-                    };
-                    if truth.len() != x.len() {
-                        return Err(fail("operands differ in length"));
-                    }
-                    let one = |(t, x): (&f32, &f32)| if *t > 0.5 { *x } else { 0.0 };
-                    truth.iter().zip(x).map(one).collect()
-                }
-                Op::Softmax { len } => {
-                    let x = operand()?;
-                    if *len == 0 || x.len() % *len != 0 {
-                        return Err(fail("the length does not divide the operand"));
-                    }
-                    x.chunks_exact(*len).flat_map(softmax).collect()
-                }
+                Op::Input => call.given(&self.inputs, inputs)?,
+                op => call.run(op)?,
             };
             if value.len() != node.len() {
-                return Err(fail(
-                    "the result does not have the size of the node's shape",
-                ));
+                return Err(call.fail("the result does not have the size of the node's shape"));
             }
             values.push(value);
         }
@@ -273,6 +108,235 @@ impl Graph {
     }
 }
 
+/// A node and the values that it reads.
+struct Call<'a> {
+    index: usize,
+    node: &'a GraphNode,
+    operands: Vec<&'a [f32]>,
+}
+
+impl<'a> Call<'a> {
+    fn fail(&self, reason: &'static str) -> GraphError {
+        GraphError::Node {
+            node: self.index,
+            name: self.node.name.clone(),
+            reason,
+        }
+    }
+
+    fn operand(&self) -> Result<&'a [f32], GraphError> {
+        let first = self.operands.first().copied();
+        first.ok_or_else(|| self.fail("has no operand"))
+    }
+
+    fn two_operands(&self) -> Result<[&'a [f32]; 2], GraphError> {
+        let operands = self.operands.as_slice().try_into();
+        operands.map_err(|_| self.fail("needs two operands"))
+    }
+
+    /// The operand in runs of `len` elements.
+    fn runs(
+        &self,
+        len: usize,
+        reason: &'static str,
+    ) -> Result<std::slice::ChunksExact<'a, f32>, GraphError> {
+        let x = self.operand()?;
+        if len == 0 || !x.len().is_multiple_of(len) {
+            return Err(self.fail(reason));
+        }
+        Ok(x.chunks_exact(len))
+    }
+
+    /// What a view reads of an operand.
+    fn indices(&self, view: &View, of: &[f32]) -> Result<Vec<Option<usize>>, GraphError> {
+        view.indices(of.len()).map_err(|source| GraphError::View {
+            node: self.index,
+            name: self.node.name.clone(),
+            source,
+        })
+    }
+
+    /// The value of an operation other than an input.
+    fn run(&self, op: &Op) -> Result<Vec<f32>, GraphError> {
+        match op {
+            Op::Input => Err(self.fail("is an input inside the graph")),
+            Op::Constant(value) => Ok(value.clone()),
+            Op::View(view) => self.view(view),
+            Op::Concat => Ok(self.operands.concat()),
+            Op::Linear(linear) => self.linear(linear),
+            Op::Affine { scale, shift } => self.affine(scale, shift),
+            Op::Add => self.add(),
+            Op::Activation(activation) => activation
+                .run(self.operand()?)
+                .ok_or_else(|| self.fail("slopes have the wrong size")),
+            Op::Max { windows, window } => self.max(windows, *window),
+            Op::Sum { group } => {
+                let groups = self.runs(*group, "the group does not divide the operand")?;
+                let sum = |c: &[f32]| c.iter().map(|&v| f64::from(v)).sum::<f64>() as f32;
+                Ok(groups.map(sum).collect())
+            }
+            Op::Product { left, right, group } => self.product(left, right, *group),
+            Op::MatMul(product) => self.matmul(product),
+            Op::ArgMax { len } => Ok(self.rows(*len)?.map(first_of_the_largest).collect()),
+            Op::TopK { len, count } => self.top_k(*len, *count),
+            Op::Gate => self.gate(),
+            Op::Softmax { len } => Ok(self.rows(*len)?.flat_map(softmax).collect()),
+        }
+    }
+
+    /// What the caller gave for an input.
+    fn given<T: AsRef<[f32]>>(
+        &self,
+        order: &[usize],
+        inputs: &[T],
+    ) -> Result<Vec<f32>, GraphError> {
+        let at = order.iter().position(|&i| i == self.index);
+        let at = at.ok_or_else(|| self.fail("is not listed as an input"))?;
+        let given = inputs[at].as_ref();
+        if given.len() != self.node.len() {
+            return Err(GraphError::InputLength {
+                index: at,
+                name: self.node.name.clone(),
+                expected: self.node.len(),
+                found: given.len(),
+            });
+        }
+        Ok(given.to_vec())
+    }
+
+    fn rows(&self, len: usize) -> Result<std::slice::ChunksExact<'a, f32>, GraphError> {
+        self.runs(len, "the length does not divide the operand")
+    }
+
+    fn view(&self, view: &View) -> Result<Vec<f32>, GraphError> {
+        let x = self.operand()?;
+        let indices = self.indices(view, x)?;
+        Ok(indices.iter().map(|i| i.map_or(0.0, |i| x[i])).collect())
+    }
+
+    fn linear(&self, linear: &Linear) -> Result<Vec<f32>, GraphError> {
+        let x = self.operand()?;
+        let indices = self.indices(&linear.patches, x)?;
+        let result = linear.run(x, &indices);
+        result.ok_or_else(|| self.fail("weights, bias or patches have the wrong size"))
+    }
+
+    fn affine(&self, scale: &[f32], shift: &[f32]) -> Result<Vec<f32>, GraphError> {
+        let x = self.operand()?;
+        if [scale, shift]
+            .iter()
+            .any(|v| v.len() != 1 && v.len() != x.len())
+        {
+            return Err(self.fail("scale or shift has the wrong size"));
+        }
+        let elements = x.iter().enumerate();
+        Ok(elements
+            .map(|(i, &x)| element(scale, i) * x + element(shift, i))
+            .collect())
+    }
+
+    fn add(&self) -> Result<Vec<f32>, GraphError> {
+        let mut sum = self.operand()?.to_vec();
+        for other in &self.operands[1..] {
+            if other.len() != sum.len() {
+                return Err(self.fail("operands differ in length"));
+            }
+            sum.iter_mut().zip(*other).for_each(|(s, &o)| *s += o);
+        }
+        Ok(sum)
+    }
+
+    fn max(&self, windows: &View, window: usize) -> Result<Vec<f32>, GraphError> {
+        let x = self.operand()?;
+        let indices = self.indices(windows, x)?;
+        if window == 0 || !indices.len().is_multiple_of(window) {
+            return Err(self.fail("the window does not divide the view"));
+        }
+        let windows = indices.chunks_exact(window);
+        Ok(windows
+            .map(|w| {
+                let inside = w.iter().flatten();
+                inside.fold(f32::NEG_INFINITY, |m, &i| m.max(x[i]))
+            })
+            .collect())
+    }
+
+    fn product(&self, left: &View, right: &View, group: usize) -> Result<Vec<f32>, GraphError> {
+        let [a, b] = self.two_operands()?;
+        let (left, right) = (self.indices(left, a)?, self.indices(right, b)?);
+        if group == 0 || left.len() != right.len() || !left.len().is_multiple_of(group) {
+            return Err(self.fail("the operands' views do not fit together"));
+        }
+        let groups = left.chunks_exact(group).zip(right.chunks_exact(group));
+        Ok(groups
+            .map(|(l, r)| {
+                let pairs = l.iter().zip(r);
+                let products = pairs.map(|(&i, &j)| padded(a, i) * padded(b, j));
+                products.sum::<f64>() as f32
+            })
+            .collect())
+    }
+
+    fn matmul(&self, product: &MatMul) -> Result<Vec<f32>, GraphError> {
+        let [a, b] = self.two_operands()?;
+        let left = self.indices(&product.left, a)?;
+        let right = self.indices(&product.right, b)?;
+        let result = product.run((a, &left), (b, &right));
+        result.ok_or_else(|| self.fail("the operands' views do not fit together"))
+    }
+
+    /// An indicator per place and element.
+    fn top_k(&self, len: usize, count: usize) -> Result<Vec<f32>, GraphError> {
+        let rows = self.rows(len)?;
+        if count > len {
+            return Err(self.fail("the length does not divide the operand"));
+        }
+        let mut hot = vec![0.0; self.operand()?.len() * count];
+        for (row, hot) in rows.zip(hot.chunks_exact_mut((len * count).max(1))) {
+            let mut order: Vec<usize> = (0..len).collect();
+            order.sort_by(|&a, &b| row[b].total_cmp(&row[a]));
+            for (rank, &i) in order.iter().take(count).enumerate() {
+                hot[rank * len + i] = 1.0;
+            }
+        }
+        Ok(hot)
+    }
+
+    fn gate(&self) -> Result<Vec<f32>, GraphError> {
+        let [truth, x] = self.two_operands()?;
+        if truth.len() != x.len() {
+            return Err(self.fail("operands differ in length"));
+        }
+        let pairs = truth.iter().zip(x);
+        Ok(pairs
+            .map(|(t, x)| if *t > 0.5 { *x } else { 0.0 })
+            .collect())
+    }
+}
+
+/// An element of a list, or its only one.
+fn element(values: &[f32], i: usize) -> f32 {
+    if values.len() == 1 {
+        values[0]
+    } else {
+        values[i]
+    }
+}
+
+fn padded(values: &[f32], i: Option<usize>) -> f64 {
+    i.map_or(0.0, |i| f64::from(values[i]))
+}
+
+fn first_of_the_largest(row: &[f32]) -> f32 {
+    let mut best = 0;
+    for (i, v) in row.iter().enumerate() {
+        if *v > row[best] {
+            best = i;
+        }
+    }
+    best as f32
+}
+
 fn softmax(x: &[f32]) -> Vec<f32> {
     let max = x.iter().fold(f32::NEG_INFINITY, |m, &v| m.max(v));
     let exp: Vec<f64> = x.iter().map(|&v| f64::from(v - max).exp()).collect();
@@ -286,19 +350,12 @@ impl Activation {
         Some(match self {
             Activation::Relu => x.iter().map(|v| v.max(0.0)).collect(),
             Activation::LeakyRelu(slopes) => {
-                let slope = |i: usize| {
-                    if slopes.len() == 1 {
-                        slopes[0]
-                    } else {
-                        slopes[i]
-                    }
-                };
                 if slopes.len() != 1 && slopes.len() != x.len() {
                     return None;
                 }
                 x.iter()
                     .enumerate()
-                    .map(|(i, &v)| if v > 0.0 { v } else { slope(i) * v })
+                    .map(|(i, &v)| if v > 0.0 { v } else { element(slopes, i) * v })
                     .collect()
             }
             Activation::Clip { low, high } => x.iter().map(|v| v.max(*low).min(*high)).collect(),
