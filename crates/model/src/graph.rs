@@ -6,6 +6,7 @@
 mod eval;
 mod passes;
 mod scalar;
+pub(crate) mod view;
 
 use zkinfer_circuits::program::View;
 

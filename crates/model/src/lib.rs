@@ -20,6 +20,7 @@ pub mod onnx;
 pub mod progress;
 pub mod quantize;
 pub mod run;
+mod weights;
 
 pub use data::Samples;
 pub use error::InferError;

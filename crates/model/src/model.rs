@@ -3,21 +3,11 @@
 use serde::{Deserialize, Serialize};
 use zkinfer_circuits::program::{Expanded, Program, ValueRef};
 
+pub use crate::weights::WeightTensor;
 pub use zkinfer_interface::{InterfaceError, TensorInterface};
 
 use crate::run::{HintSolver, RunError, Trace, run};
 use zkinfer_interface::Interface;
-
-/// The coefficients of one committed term of one node.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct WeightTensor {
-    /// Index of the node in [`Program::nodes`].
-    pub node: u32,
-    /// Index of the term in that node.
-    pub term: u32,
-    /// `[groups][outputs][inputs]`, row-major.
-    pub data: Vec<i32>,
-}
 
 /// What quantization did to one layer: one [`Node::Neurons`](zkinfer_circuits::program::Node::Neurons).
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]

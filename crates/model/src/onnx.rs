@@ -31,7 +31,6 @@ mod select;
 mod settle;
 mod tensor;
 mod tie;
-mod view;
 
 use std::collections::BTreeMap;
 

@@ -21,7 +21,6 @@ mod softmax;
 mod stats;
 mod step;
 mod value;
-pub(crate) mod wiring;
 
 pub use error::QuantizeError;
 pub use report::{

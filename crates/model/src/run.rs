@@ -21,7 +21,7 @@ use zkinfer_circuits::program::{
     Expanded, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, Wires,
 };
 
-use crate::model::WeightTensor;
+use crate::weights::WeightTensor;
 
 mod linear;
 

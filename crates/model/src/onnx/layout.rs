@@ -12,7 +12,7 @@ use super::guard::guarded;
 use super::linear::volume;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{BinaryOp, Op, ScalarFn};
 
 /// Most pieces an irregular gather is cut into.

@@ -8,7 +8,7 @@ use super::ImportError;
 use super::guard::guarded;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{Linear, Op};
 
 /// An index of an Einsum: its length, the operand's dimensions it runs along, its stride in the weights, its place in the

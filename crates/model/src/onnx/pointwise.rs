@@ -10,7 +10,7 @@ use super::ImportError;
 use super::lower::Call;
 use super::names::{Binary, binary_of, unary_of};
 use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{BinaryOp, Op, ScalarFn, ScalarOp};
 
 /// Most different exponents that are computed for all elements.

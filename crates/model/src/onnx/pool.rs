@@ -8,7 +8,7 @@ use super::ImportError;
 use super::linear::Windows;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{NodeId, Op, ScalarFn, ScalarOp};
 
 /// Most factors of a product along axes.

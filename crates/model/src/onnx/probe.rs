@@ -14,9 +14,8 @@ use super::guard::guarded;
 use super::lower::Call;
 use super::names::LINEAR;
 use super::tensor::{Lazy, Lowering, Value};
-use super::view::Builder;
+use crate::graph::view::{Builder, fit_view};
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
-use crate::quantize::wiring::fit_view;
 use zkinfer_circuits::program::{Axis, View};
 
 /// Largest operand whose elements are counted exactly in floats.

@@ -6,7 +6,7 @@ use zkinfer_circuits::program::{Axis, View};
 use super::ImportError;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{MatMul, Op, ScalarOp};
 
 /// Most products of activations of one operator: each is a neuron or two.

@@ -17,7 +17,7 @@ use super::ImportError;
 use super::guard::guarded;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering, Value};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
 use zkinfer_circuits::program::View;
 

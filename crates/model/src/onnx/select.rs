@@ -8,7 +8,7 @@ use super::ImportError;
 use super::lower::Call;
 use super::pointwise::{saturated, spread};
 use super::tensor::{Lazy, Lowering, MAX_EXPRESSION, Value};
-use super::view::Builder;
+use crate::graph::view::Builder;
 use crate::graph::{Activation, BinaryOp, Op, ScalarFn};
 
 /// Most elements that [`Topk`] picks, and most that it picks from.

@@ -8,8 +8,8 @@ use zkinfer_circuits::program::View;
 
 use super::file::origin::Origin;
 use super::tie::Ties;
-use super::view::{self, Builder};
 use super::{ImportError, ImportOptions};
+use crate::graph::view::{self, Builder};
 use crate::graph::{Activation, BinaryOp, Graph, GraphNode, NodeId, Op, ScalarFn, ScalarOp, Shape};
 
 /// Most loops or axes a view may have.

@@ -8,8 +8,8 @@ use zkinfer_circuits::program::{
 
 use super::QuantizeError;
 use super::value::{ANY, Acc, AccTerm, Act, Plane};
-use super::wiring::{fit_view, is_identity};
 use crate::graph::Tie;
+use crate::graph::view::{fit_view, in_order};
 use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
 use crate::run::HintSolver;
 
@@ -164,7 +164,7 @@ impl Network {
 
     /// Elements of a value of `source_len` in any order: by one view, or by as many as there are runs that one can read.
     pub fn picked(&mut self, source: ValueRef, source_len: usize, indices: &[usize]) -> ValueRef {
-        if is_identity(indices, source_len) {
+        if in_order(indices, source_len) {
             return source;
         }
         if let Some(view) = fit_view(indices, source_len) {

@@ -4,8 +4,8 @@ use zkinfer_circuits::program::{Axis, View};
 
 use super::{Acc, AccTerm, Act, Lowering, Value, common};
 use crate::graph::NodeId;
+use crate::graph::view::fit_view;
 use crate::quantize::QuantizeError;
-use crate::quantize::wiring::fit_view;
 
 /// Beyond this many outputs per group a residual is requantized instead of joined with a diagonal matrix.
 const DIAGONAL: usize = 1024;

@@ -4,8 +4,8 @@ use zkinfer_circuits::program::{Node, ValueRef, View};
 
 use super::{ANY, Act, Lowering, Plane, Post, Value, common};
 use crate::graph::NodeId;
+use crate::graph::view::{fit_view, in_order};
 use crate::quantize::QuantizeError;
-use crate::quantize::wiring::{fit_view, is_identity};
 
 impl Lowering<'_> {
     pub(super) fn view(
@@ -21,7 +21,7 @@ impl Lowering<'_> {
         };
         let indices = self.indices(id, view, len)?;
         let whole: Option<Vec<usize>> = indices.iter().copied().collect();
-        if whole.as_ref().is_some_and(|w| is_identity(w, len)) {
+        if whole.as_ref().is_some_and(|w| in_order(w, len)) {
             return Ok(value);
         }
         let act = match (value, whole) {
@@ -30,7 +30,7 @@ impl Lowering<'_> {
                 if let Some(part) = super::narrow::narrow(&acc, &map) {
                     return Ok(Value::Acc(part));
                 }
-                acc.post = if is_identity(&map, acc.len()) {
+                acc.post = if in_order(&map, acc.len()) {
                     None
                 } else {
                     let mut views = acc.post.take().map_or_else(Vec::new, |p| p.views);

@@ -4,8 +4,8 @@ use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View,
 
 use super::{Acc, Act, Lowering, Plane, Post, Value, common};
 use crate::graph::NodeId;
+use crate::graph::view::{fit_view, in_order, pick_positions};
 use crate::quantize::QuantizeError;
-use crate::quantize::wiring::{fit_view, is_identity, pick_positions};
 
 /// Most candidates that one unit compares.
 const WINDOW: usize = 64;
@@ -174,7 +174,7 @@ impl Lowering<'_> {
             .into_iter()
             .map(|(c, j)| c * out.positions + j)
             .collect();
-        out.post = if is_identity(&map, channels * out.positions) {
+        out.post = if in_order(&map, channels * out.positions) {
             None
         } else {
             let view = fit_view(&map, channels * out.positions)?;

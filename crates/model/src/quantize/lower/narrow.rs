@@ -2,8 +2,8 @@
 //! (a step of a sequence) gets a linear map of these alone, which needs no unit in between.
 
 use super::{Acc, AccTerm, Lowering, Post};
+use crate::graph::view::{fit_view, in_order, pick_positions};
 use crate::graph::{NodeId, Op};
-use crate::quantize::wiring::{fit_view, is_identity, pick_positions};
 
 /// Which outputs of every group and which positions a view of an accumulator reads.
 struct Part {
@@ -106,7 +106,7 @@ pub(super) fn narrow(acc: &Acc, map: &[usize]) -> Option<Acc> {
         .for_each(|(new, old)| number[old] = new);
     let map: Vec<usize> = map.iter().map(|&i| number[i]).collect();
     let len = rows.len() * positions.len();
-    let post = if is_identity(&map, len) {
+    let post = if in_order(&map, len) {
         None
     } else {
         let views = vec![fit_view(&map, len)?];

@@ -1,4 +1,5 @@
-//! Composition of affine index maps.
+//! Affine index maps, seen from the two ends at which models are made: views are composed while a model is imported, and found
+//! for sequences of indices while it is quantized.
 //!
 //! A reshape does not change the row-major order, so it is no map at all; transposes, slices, pads, broadcasts, patches
 //! and windows are [`View`]s whose axes are the operand's dimensions. `b` after `a` is one view again if every index that
@@ -335,111 +336,143 @@ impl Builder {
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use proptest::prelude::*;
-
-    fn table(view: &View) -> Vec<Option<usize>> {
-        let len = view.axes.iter().map(|a| a.extent as usize).product();
-        view.indices(len).expect("a valid view")
-    }
-
-    fn check(a: &View, dims: &[usize], b: &View) -> bool {
-        let (ta, tb) = (table(a), table(b));
-        let want: Vec<_> = tb.iter().map(|i| i.and_then(|i| ta[i])).collect();
-        match compose(a, dims, b) {
-            Some(c) => {
-                assert_eq!(table(&c), want, "{a:?} {b:?} {c:?}");
-                true
-            }
-            None => false,
-        }
-    }
-
-    #[test]
-    fn transpose_then_patches_compose() {
-        // NHWC seen as NCHW, then 3x3 patches with padding 1.
-        let nchw = Builder::new(&[6, 5, 2])
-            .walk(2, &[(2, 1)])
-            .walk(6, &[(0, 1)])
-            .walk(5, &[(1, 1)])
-            .build();
-        let patches = Builder::new(&[2, 6, 5]).offset(1, -1).offset(2, -1);
-        let patches = patches
-            .walk(6, &[(1, 1)])
-            .walk(5, &[(2, 1)])
-            .walk(2, &[(0, 1)])
-            .walk(3, &[(1, 1)])
-            .walk(3, &[(2, 1)]);
-        assert!(check(&nchw, &[2, 6, 5], &patches.build()));
-    }
-
-    #[test]
-    fn flattened_transpose_splits_loops() {
-        // [4,3] transposed to [3,4], flattened to 12, read in order and backwards.
-        let a = Builder::new(&[4, 3])
-            .walk(3, &[(1, 1)])
-            .walk(4, &[(0, 1)])
-            .build();
-        assert!(check(
-            &a,
-            &[12],
-            &Builder::new(&[12]).walk(12, &[(0, 1)]).build()
-        ));
-        assert!(check(
-            &a,
-            &[12],
-            &Builder::new(&[12])
-                .offset(0, 11)
-                .walk(12, &[(0, -1)])
-                .build()
-        ));
-        // [3,4] does not split into [2,6]: no affine map, and no wrong one either.
-        let b = Builder::new(&[2, 6]).walk(6, &[(1, 1)]).walk(2, &[(0, 1)]);
-        check(&a, &[2, 6], &b.build());
-        assert!(is_identity(
-            &Builder::new(&[4, 3])
-                .walk(4, &[(0, 1)])
-                .walk(3, &[(1, 1)])
-                .build(),
-            12
-        ));
-        assert!(!is_identity(&a, 12));
-    }
-
-    proptest! {
-        #[test]
-        fn composition_is_exact(
-            d in prop::array::uniform3(1usize..5),
-            order in Just([0usize, 1, 2]).prop_shuffle(),
-            merge in 0usize..3,
-            offset in prop::array::uniform3(-2i64..3),
-            stride in prop::array::uniform3(-2i64..3),
-            len in prop::array::uniform3(1usize..5),
-        ) {
-            let mut a = Builder::new(&d);
-            for &o in &order {
-                a = a.walk(d[o], &[(o, 1)]);
-            }
-            let a = a.build();
-            let p: Vec<usize> = order.iter().map(|&o| d[o]).collect();
-            let dims = match merge {
-                0 => p,
-                1 => vec![p[0] * p[1], p[2]],
-                _ => vec![p[0], p[1] * p[2]],
-            };
-            let mut b = Builder::new(&dims);
-            for k in 0..dims.len() {
-                b = b.offset(k, offset[k]).walk(len[k], &[(k, stride[k])]);
-            }
-            check(&a, &dims, &b.build());
-            // A plain permutation always composes.
-            let mut b = Builder::new(&dims);
-            for k in (0..dims.len()).rev() {
-                b = b.walk(dims[k], &[(k, 1)]);
-            }
-            prop_assert!(check(&a, &dims, &b.build()));
-        }
-    }
+/// An affine description of a sequence of points: `point[dim] = base[dim] + Σ_l strides[dim][l] · counter_l`.
+struct Fit {
+    base: Vec<i64>,
+    loops: Vec<u32>,
+    /// `[dim][loop]`.
+    strides: Vec<Vec<i64>>,
 }
+
+/// Nested loops that visit the points (`dims` numbers each) in order, if there are such.
+fn fit(points: &[i64], dims: usize) -> Option<Fit> {
+    if dims == 0 || points.is_empty() || !points.len().is_multiple_of(dims) {
+        return None;
+    }
+    let mut heads: Vec<&[i64]> = points.chunks(dims).collect();
+    let base = heads[0].to_vec();
+    // Innermost loop first.
+    let mut found: Vec<(u32, Vec<i64>)> = Vec::new();
+    while heads.len() > 1 {
+        let n = heads.len();
+        let stride: Vec<i64> = heads[1].iter().zip(heads[0]).map(|(a, b)| a - b).collect();
+        let step =
+            |a: &[i64], b: &[i64]| a.iter().zip(b).zip(&stride).all(|((a, b), s)| a - b == *s);
+        let run = 1 + heads.windows(2).take_while(|w| step(w[1], w[0])).count();
+        let whole = |len: usize| {
+            n.is_multiple_of(len)
+                && heads
+                    .chunks(len)
+                    .all(|c| c.windows(2).all(|w| step(w[1], w[0])))
+        };
+        let len = (2..=run.min(n)).rev().find(|&len| whole(len))?;
+        found.push((u32::try_from(len).ok()?, stride));
+        heads = heads.into_iter().step_by(len).collect();
+        if found.len() > 12 {
+            return None;
+        }
+    }
+    if found.is_empty() {
+        found.push((1, vec![0; dims]));
+    }
+    found.reverse();
+    let loops = found.iter().map(|f| f.0).collect();
+    let strides = (0..dims)
+        .map(|d| found.iter().map(|f| f.1[d]).collect())
+        .collect();
+    Some(Fit {
+        base,
+        loops,
+        strides,
+    })
+}
+
+/// A view of a flat array of `extent` elements that reads `indices` in order.
+pub(crate) fn fit_view(indices: &[usize], extent: usize) -> Option<View> {
+    let points: Vec<i64> = indices.iter().map(|&i| i as i64).collect();
+    let mut f = fit(&points, 1)?;
+    let axis = Axis {
+        extent: u32::try_from(extent).ok()?,
+        offset: *f.base.first()?,
+        strides: f.strides.pop()?,
+    };
+    Some(View {
+        loops: f.loops,
+        axes: vec![axis],
+    })
+}
+
+/// Splits a view's loops into groups, positions and inputs: the indices where positions and inputs begin.
+fn split(view: &View, groups: usize, positions: usize) -> Option<(usize, usize)> {
+    let boundary = |from: usize, want: usize| {
+        let mut product = 1usize;
+        for at in from..=view.loops.len() {
+            if product == want {
+                return Some(at);
+            }
+            product = product.checked_mul(*view.loops.get(at)? as usize)?;
+        }
+        None
+    };
+    let a = boundary(0, groups)?;
+    Some((a, boundary(a, positions)?))
+}
+
+/// The patches view with its positions replaced by the positions `picked`, in order.
+pub(crate) fn pick_positions(
+    view: &View,
+    groups: usize,
+    positions: usize,
+    picked: &[usize],
+) -> Option<View> {
+    let (a, b) = split(view, groups, positions)?;
+    let radix = &view.loops[a..b];
+    let dims = radix.len().max(1);
+    let mut digits = Vec::with_capacity(picked.len() * dims);
+    for &p in picked {
+        let at = digits.len();
+        digits.resize(at + dims, 0);
+        let mut rest = p;
+        for (d, &r) in radix.iter().enumerate().rev() {
+            digits[at + d] = (rest % r as usize) as i64;
+            rest /= r as usize;
+        }
+    }
+    let f = fit(&digits, dims)?;
+    let mut loops = view.loops[..a].to_vec();
+    loops.extend(&f.loops);
+    loops.extend(&view.loops[b..]);
+    if loops.len() > 16 {
+        return None;
+    }
+    let axes = view.axes.iter().map(|axis| {
+        let old = &axis.strides[a..b];
+        let combine = |new: usize| {
+            old.iter()
+                .enumerate()
+                .map(|(d, s)| s * f.strides[d][new])
+                .sum::<i64>()
+        };
+        let mut strides = axis.strides[..a].to_vec();
+        strides.extend((0..f.loops.len()).map(combine));
+        strides.extend(&axis.strides[b..]);
+        let offset = axis.offset + old.iter().zip(&f.base).map(|(s, b)| s * b).sum::<i64>();
+        Axis {
+            extent: axis.extent,
+            offset,
+            strides,
+        }
+    });
+    Some(View {
+        loops,
+        axes: axes.collect(),
+    })
+}
+
+/// Whether these are the indices of all `len` elements in order.
+pub(crate) fn in_order(indices: &[usize], len: usize) -> bool {
+    indices.len() == len && indices.iter().enumerate().all(|(i, &j)| i == j)
+}
+
+#[cfg(test)]
+mod tests;
