@@ -3,10 +3,12 @@
 
 pub(super) mod contrib;
 mod counters;
+pub(super) mod grids;
 pub(super) mod inline;
 pub(super) mod integers;
 mod loops;
 pub(super) mod ml;
+pub(super) mod norms;
 pub(super) mod pools;
 pub(super) mod recurrent;
 pub(super) mod stored;

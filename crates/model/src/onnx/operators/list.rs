@@ -2,7 +2,7 @@
 
 use super::construction::Construction::{self, *};
 use super::entry::{Needs, Operator, Support};
-use crate::onnx::rewrite::{contrib, integers, ml, pools, recurrent, trees};
+use crate::onnx::rewrite::{contrib, grids, integers, ml, norms, pools, recurrent, trees};
 
 /// An operator that can be imported: by tract, unless the entry names another route.
 const fn built(
@@ -44,7 +44,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "Acos", 7, Table, ""),
     built("", "Acosh", 9, Table, ""),
     built("", "Add", 1, Linear, "no sums and products of 8 or 16 bits that may wrap around"),
-    refused("", "AffineGrid", 20, "compute the grid beforehand, as a constant"),
+    built("", "AffineGrid", 20, Matrix, "size constant").rewrite(grids::affine),
     built("", "And", 1, Logic, ""),
     built("", "ArgMax", 1, Index, "fewer than 2^T elements"),
     built("", "ArgMin", 1, Index, "fewer than 2^T elements"),
@@ -67,7 +67,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "CastLike", 15, Table, "numbers and truths; towards integers by rounding towards zero, without wrapping"),
     refused("", "CausalConvWithState", 27, "export for an older operator set, which writes it out"),
     built("", "Ceil", 1, Table, ""),
-    built("", "Celu", 12, Table, "").repair(pools::celu),
+    built("", "Celu", 12, Table, "").repair(norms::celu),
     refused("", "CenterCropPad", 18, "use Slice and Pad with constant amounts"),
     built("", "Clip", 1, Clamp, ""),
     refused("", "Col2Im", 18, "use ConvTranspose with constant weights"),
@@ -124,7 +124,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "InstanceNormalization", 1, Norm, "").needs(Needs::Dimensions(2)),
     built("", "IsInf", 10, Comparison, "no: values of a proof are finite, and calibration refuses others").prefer(ml::never),
     built("", "IsNaN", 9, Comparison, "no: values of a proof are finite, and calibration refuses others").prefer(ml::never),
-    refused("", "LRN", 1, "write it out: x / (bias + alpha/size · Σ x²)^beta, the sum as a 1×1 convolution with a band of ones").needs(Needs::Dimensions(2)),
+    built("", "LRN", 1, Norm, "an odd number of channels").rewrite(norms::lrn).needs(Needs::Dimensions(2)),
     built("", "LSTM", 1, Recurrence, "at most 1,024 steps; lengths of sequences constant").rewrite(recurrent::rewrite).repair(recurrent::repair),
     built("", "LayerNormalization", 17, Norm, "").needs(Needs::Axis),
     built("", "LeakyRelu", 1, Clamp, ""),

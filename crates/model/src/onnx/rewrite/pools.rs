@@ -1,4 +1,4 @@
-//! Pooling, reductions, normalization and activations written out in averages, sums and maxima.
+//! Pooling, reductions and normalization written out in averages, sums and maxima.
 
 use tract_onnx::pb::NodeProto;
 
@@ -66,19 +66,5 @@ pub(in crate::onnx) fn lp_pool(node: &NodeProto, w: &mut Writer, _: &mut Facts) 
     }
     let root = w.floats(vec![1.0 / p as f32], &[]);
     w.node("Pow", &[&sum, &root], y, Vec::new());
-    Some(())
-}
-
-/// `alpha · elu(x / alpha)`: the Celu of tract 0.23 forgets to multiply by alpha.
-pub(in crate::onnx) fn celu(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
-    let alpha = attribute(node, "alpha").map_or(1.0, |a| a.f);
-    let (x, y) = (node.input.first()?, node.output.first()?);
-    if alpha == 1.0 {
-        return None;
-    }
-    let alpha = w.floats(vec![alpha], &[]);
-    let small = w.op("Div", &[x, &alpha]);
-    let elu = w.op("Elu", &[&small]);
-    w.node("Mul", &[&elu, &alpha], y, Vec::new());
     Some(())
 }
