@@ -1,12 +1,15 @@
 //! Quantization and proofs of ONNX's single-operator cases.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use crate::common::conformance::{self, Case, Loaded, NotLoaded};
 use crate::common::{corpus, proof};
+use prost::Message;
 use rayon::prelude::*;
+use tract_onnx::pb::{GraphProto, ModelProto};
 use zkinfer::onnx::ImportError;
-use zkinfer::onnx::operators::{self, Support};
+use zkinfer::onnx::operators::{self, OPERATORS, Operator, Support};
 use zkinfer::quantize::QuantizeError;
 use zkinfer::{Graph, QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::ProgramLimits;
@@ -290,4 +293,53 @@ fn operators_are_quantized_and_proven() {
         let all = passed + sum(|r| r.unsupported);
         assert!(passed * 100 >= all * 85, "{passed} of {all} cases pass");
     }
+}
+
+/// Operators of a graph and of the graphs inside its nodes, as the index writes them.
+fn operators_of(graph: &GraphProto, seen: &mut BTreeSet<String>) {
+    for node in &graph.node {
+        // ONNX Runtime writes some of its own as ONNX's.
+        let foreign = node.domain.is_empty() && operators::find("", &node.op_type).is_none();
+        let domain = if foreign {
+            "com.microsoft"
+        } else {
+            &node.domain
+        };
+        seen.insert(match domain {
+            "" | "ai.onnx" => node.op_type.clone(),
+            domain => format!("{domain}.{}", node.op_type),
+        });
+        for body in node.attribute.iter().filter_map(|a| a.g.as_ref()) {
+            operators_of(body, seen);
+        }
+    }
+}
+
+#[test]
+#[ignore = "reads the corpus, see docs/corpus.md"]
+fn every_operator_that_is_built_has_a_case() {
+    let Some(root) = corpus::corpus("conformance") else {
+        return;
+    };
+    let cases = conformance::cases(&root).into_iter();
+    let mut seen: BTreeSet<String> = cases.flat_map(|c| c.ops).collect();
+    for folder in ["onnx", "recurrent"] {
+        let folder = Path::new(env!("CARGO_MANIFEST_DIR"))
+            .join("tests/fixtures")
+            .join(folder);
+        for file in std::fs::read_dir(folder).unwrap() {
+            let path = file.unwrap().path();
+            if path.extension().is_some_and(|e| e == "onnx") {
+                let model = ModelProto::decode(&*std::fs::read(path).unwrap()).unwrap();
+                operators_of(&model.graph.unwrap_or_default(), &mut seen);
+            }
+        }
+    }
+    let name = |o: &Operator| match o.domain {
+        "" => o.name.to_string(),
+        domain => format!("{domain}.{}", o.name),
+    };
+    let built = OPERATORS.iter().filter(|o| o.is_built()).map(name);
+    let missing: Vec<String> = built.filter(|o| !seen.contains(o)).collect();
+    assert!(missing.is_empty(), "without a case: {missing:?}");
 }
