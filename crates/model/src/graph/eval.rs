@@ -130,7 +130,7 @@ impl<'a> Call<'a> {
     }
 
     fn two_operands(&self) -> Result<[&'a [f32]; 2], GraphError> {
-        let operands = self.operands.as_slice().try_into();
+        let operands = <[&[f32]; 2]>::try_from(self.operands.as_slice());
         operands.map_err(|_| self.fail("needs two operands"))
     }
 

@@ -180,10 +180,8 @@ impl Lowering<'_> {
         }
     }
 
-    fn steps_of_scan(&mut self, op: &Scan, call: &Call) -> Result<Vec<Value>, ImportError> {
-        if op.skip != 0 {
-            return Err(self.unsupported("a scan that skips steps"));
-        }
+    /// How many steps a scan has, if they are not too many.
+    fn count_steps(&mut self, op: &Scan, call: &Call) -> Result<usize, ImportError> {
         let length = |v: &Value, axis: usize| match v {
             Value::Constant(t) => t.shape().get(axis).copied(),
             Value::Tensor(x) => x.shape.get(axis).copied(),
@@ -210,6 +208,16 @@ impl Lowering<'_> {
                 "loops of more than {MAX_UNROLLED} operations together"
             )));
         }
+        Ok(steps)
+    }
+
+    /// What the states of a scan are before its first step.
+    fn first_states(
+        &mut self,
+        op: &Scan,
+        call: &Call,
+        steps: usize,
+    ) -> Result<Vec<Value>, ImportError> {
         let mut states = Vec::new();
         for (value, varies) in varying_states(op, call) {
             let first = if varies && steps > 1 {
@@ -227,6 +235,15 @@ impl Lowering<'_> {
             };
             states.push(first);
         }
+        Ok(states)
+    }
+
+    fn steps_of_scan(&mut self, op: &Scan, call: &Call) -> Result<Vec<Value>, ImportError> {
+        if op.skip != 0 {
+            return Err(self.unsupported("a scan that skips steps"));
+        }
+        let steps = self.count_steps(op, call)?;
+        let mut states = self.first_states(op, call, steps)?;
         let mut scanned: Vec<Vec<Lazy>> = vec![Vec::new(); op.output_mapping.len()];
         let mut results: Vec<Option<Value>> = Vec::new();
         let mut place = |slot: usize, value: Value| {

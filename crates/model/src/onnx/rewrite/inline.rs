@@ -303,13 +303,6 @@ impl Inliner<'_> {
         let mut current: Vec<String> = node.input[2..].to_vec();
         let mut scanned: Vec<Vec<String>> = vec![Vec::new(); graph.output.len() - 1 - states];
         let mut nodes = Vec::new();
-        let constant = |name: &str, data_type, int64_data, int32_data| TensorProto {
-            name: name.into(),
-            data_type,
-            int64_data,
-            int32_data,
-            ..TensorProto::default()
-        };
         let truth = format!("{prefix}.true");
         self.constants
             .push(constant(&truth, 9, Vec::new(), vec![1]));
@@ -348,46 +341,68 @@ impl Inliner<'_> {
                 nodes.push(identity(x, y, format!("{prefix}.out{i}")));
                 continue;
             }
-            // [step][…]
-            let parts = scanned.get(i - states)?;
-            let mut stacked = Vec::with_capacity(parts.len());
-            let axes = format!("{prefix}.axes");
-            if !self.constants.iter().any(|t| t.name == axes) {
-                let tensor = constant(&axes, 7, vec![0], Vec::new());
-                self.constants.push(TensorProto {
-                    dims: vec![1],
-                    ..tensor
-                });
-            }
-            for part in parts {
-                self.room = self.room.checked_sub(1)?;
-                self.count += 1;
-                let name = format!("{prefix}.{}", self.count);
-                stacked.push(name.clone());
-                let mut node = NodeProto {
-                    name: name.clone(),
-                    op_type: "Unsqueeze".into(),
-                    input: vec![part.clone()],
-                    output: vec![name],
-                    ..NodeProto::default()
-                };
-                if self.opset < 13 {
-                    node.attribute = vec![super::writer::ints("axes", vec![0])];
-                } else {
-                    node.input.push(axes.clone());
-                }
-                nodes.push(node);
-            }
-            nodes.push(NodeProto {
-                name: format!("{prefix}.stack{i}"),
-                op_type: "Concat".into(),
-                input: stacked,
-                output: vec![y.clone()],
-                attribute: vec![int("axis", 0)],
-                ..NodeProto::default()
-            });
+            self.stacked(&prefix, i, scanned.get(i - states)?, y, &mut nodes)?;
         }
         Some(nodes)
+    }
+
+    /// What result `i` of a loop is made of, step by step, as one tensor `[step][…]`.
+    fn stacked(
+        &mut self,
+        prefix: &str,
+        i: usize,
+        parts: &[String],
+        y: &str,
+        nodes: &mut Vec<NodeProto>,
+    ) -> Option<()> {
+        let mut stacked = Vec::with_capacity(parts.len());
+        let axes = format!("{prefix}.axes");
+        if !self.constants.iter().any(|t| t.name == axes) {
+            let tensor = constant(&axes, 7, vec![0], Vec::new());
+            self.constants.push(TensorProto {
+                dims: vec![1],
+                ..tensor
+            });
+        }
+        for part in parts {
+            self.room = self.room.checked_sub(1)?;
+            self.count += 1;
+            let name = format!("{prefix}.{}", self.count);
+            stacked.push(name.clone());
+            let mut node = NodeProto {
+                name: name.clone(),
+                op_type: "Unsqueeze".into(),
+                input: vec![part.clone()],
+                output: vec![name],
+                ..NodeProto::default()
+            };
+            if self.opset < 13 {
+                node.attribute = vec![super::writer::ints("axes", vec![0])];
+            } else {
+                node.input.push(axes.clone());
+            }
+            nodes.push(node);
+        }
+        nodes.push(NodeProto {
+            name: format!("{prefix}.stack{i}"),
+            op_type: "Concat".into(),
+            input: stacked,
+            output: vec![y.into()],
+            attribute: vec![int("axis", 0)],
+            ..NodeProto::default()
+        });
+        Some(())
+    }
+}
+
+/// A stored tensor of one type's numbers.
+fn constant(name: &str, data_type: i32, int64_data: Vec<i64>, int32_data: Vec<i32>) -> TensorProto {
+    TensorProto {
+        name: name.into(),
+        data_type,
+        int64_data,
+        int32_data,
+        ..TensorProto::default()
     }
 }
 
