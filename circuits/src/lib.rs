@@ -30,7 +30,7 @@
 //! let mut limits = Limits::default();
 //! limits.k = 12;
 //! limits.proof_bytes = 1 << 16;
-//! let card = Card::from_bytes(&std::fs::read("../tests/fixtures/digits.card")?, limits.card_bytes)?;
+//! let card = Card::from_bytes(&std::fs::read("examples/data/digits.card")?, limits.card_bytes)?;
 //! limits.allow_k(card.k)?;
 //! let params = Arc::new(Params::new(card.k));
 //! let verifier = Verifier::new(card, params, &limits)?;
@@ -39,7 +39,7 @@
 //!
 //! // For each proof: what is left out of the expectation is taken from the proof and reported.
 //! let expected = Expected { context: b"digits".to_vec(), ..Expected::default() };
-//! let file = std::fs::read("../tests/fixtures/digits_0.proof")?;
+//! let file = std::fs::read("examples/data/digits_0.proof")?;
 //! match verifier.verify_bytes(&[expected.clone()], &file) {
 //!     Ok(verdicts) => println!("{:?} gives {:?}", verdicts[0].input, verdicts[0].output),
 //!     Err(refusal) => println!("{:?}, {}: {refusal}", refusal.class(), refusal.code()),
@@ -78,3 +78,8 @@ pub mod verify;
 pub type F = pasta_curves::Fp;
 /// The curve of all commitments: Vesta.
 pub type C = pasta_curves::EqAffine;
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

@@ -504,7 +504,7 @@ mod tests {
     use halo2_proofs::poly::commitment::Params;
 
     fn verifier(name: &str) -> Verifier {
-        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../tests/fixtures");
+        let folder = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
         let bytes = std::fs::read(folder.join(name)).unwrap();
         let card = Card::from_bytes(&bytes, bytes.len()).unwrap();
         let params = Arc::new(Params::new(card.k));

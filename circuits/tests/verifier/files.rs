@@ -272,6 +272,21 @@ fn limits_bind() {
     assert_eq!(found, Err(Refusal::Proof(Rejection::Malformed { what })));
 }
 
+/// The crate's documentation and unit tests read copies, so that they work outside the repository as well.
+#[test]
+fn copies_in_the_package_are_the_fixtures() {
+    let data = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/data");
+    let files: Vec<_> = std::fs::read_dir(data).unwrap().flatten().collect();
+    assert!(files.len() >= 3);
+    for file in files {
+        let name = file.file_name().into_string().unwrap();
+        assert!(
+            std::fs::read(file.path()).unwrap() == bytes(&name),
+            "{name}"
+        );
+    }
+}
+
 /// The table of stored examples in `docs/formats.md` is what the circuits have.
 #[test]
 fn documented_lengths_are_right() {

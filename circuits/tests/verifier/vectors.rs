@@ -1,6 +1,6 @@
 //! The vectors of `tests/fixtures/rejections.json`, which every interface of the project runs.
 
-use crate::common::{bytes, params};
+use crate::common::{bytes, params, proof};
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
@@ -164,7 +164,7 @@ fn expectations_are_json() {
         assert!(read(&text).is_err(), "{text}");
     }
     // Commitments, too, are read as they were written.
-    let Claim::Committed(points) = common::proof("digits", "hidden").input else {
+    let Claim::Committed(points) = proof("digits", "hidden").input else {
         panic!("the input is committed");
     };
     let side = Side::Committed(points);

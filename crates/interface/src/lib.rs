@@ -288,3 +288,8 @@ fn check_side(
     }
     Ok(())
 }
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

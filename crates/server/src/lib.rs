@@ -45,3 +45,8 @@ pub use ask::read_request;
 pub use config::Config;
 pub use serve::{Server, StartError, stop_signal};
 pub use store::StoreError;
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;

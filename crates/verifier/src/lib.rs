@@ -10,3 +10,8 @@ pub mod params;
 
 pub use load::{LoadError, verifier};
 pub use zkinfer_interface::{StatementError, public_input, public_output};
+
+/// The example of the README.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
