@@ -58,7 +58,7 @@ pub enum ProveError {
     #[error("this machine cannot run the {engine} engine: choose auto")]
     Engine {
         /// What was chosen.
-        engine: crate::prove::engine::Engine,
+        engine: crate::engine::Engine,
     },
     /// Nothing to prove, or too much for one proof.
     #[error("one proof covers 1 to {limit} runs, not {runs}")]

@@ -1,13 +1,11 @@
 //! The generators behind halo2's parameters, which keeps them to itself: read once from their serialized form.
 
 use crate::error::EngineError;
-use crate::{C, F, opening};
+use crate::{C, F};
 use ff::Field;
 use group::{Curve, GroupEncoding};
 use halo2_proofs::poly::commitment::Params;
-use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
 use pasta_curves::Eq;
-use rand_core::Rng;
 use rayon::prelude::*;
 use zkinfer_kernels::curve::PointOf;
 use zkinfer_kernels::msm::{At, Bases, Job, Part, Scalars, msm_parallel};
@@ -107,27 +105,6 @@ impl<B: Backend> Generators<B> {
     /// Commitment to a polynomial given by its `2^k` coefficients.
     pub fn commit(&self, poly: &[F], blind: F) -> C {
         self.commit_polys(&[poly.to_vec()], &[blind])[0]
-    }
-
-    /// Opens the commitment to `poly` (coefficients) with `blind` at `x`, as upstream's `poly::commitment::create_proof`
-    /// does, with the same draws.
-    ///
-    /// # Errors
-    /// If `poly` has not `2^k` coefficients; with negligible probability [`EngineError::Unlucky`].
-    pub fn open<E: EncodedChallenge<C>, T: TranscriptWrite<C, E>>(
-        &self,
-        poly: Vec<F>,
-        blind: F,
-        x: F,
-        rng: &mut impl Rng,
-        transcript: &mut T,
-    ) -> Result<(), EngineError> {
-        if poly.len() != 1 << self.k {
-            return Err(EngineError::Witness {
-                what: "a polynomial of another size",
-            });
-        }
-        opening::prove(self, poly, blind, x, rng, transcript)
     }
 
     /// The backend.

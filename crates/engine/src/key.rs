@@ -4,7 +4,7 @@ use crate::error::EngineError;
 use crate::gates::{GateProgram, lower};
 use crate::generators::Generators;
 use crate::permutation::Permutation;
-use crate::poly::Poly;
+use crate::poly::{Poly, coefficients};
 use crate::shape::Shape;
 use crate::{C, F};
 use ff::{Field, WithSmallOrderMulGroup};
@@ -13,8 +13,8 @@ use rayon::prelude::*;
 use std::sync::Arc;
 use zkinfer_circuits::expr::AnyColumn;
 use zkinfer_circuits::gates::Description;
-use zkinfer_kernels::fft::{Domain, Evaluate, Interpolate, load_values};
-use zkinfer_kernels::vector::{Backend, Vector};
+use zkinfer_kernels::fft::{Domain, Evaluate, Interpolate};
+use zkinfer_kernels::vector::Backend;
 
 /// A proving key.
 pub struct Key<B: Backend> {
@@ -105,28 +105,4 @@ impl<B: Backend> Key<B> {
     pub(crate) fn backend(&self) -> B {
         self.generators.backend
     }
-}
-
-/// The polynomial through `values`.
-pub(crate) fn coefficients<B: Backend>(
-    backend: B,
-    interpolate: &Interpolate<B>,
-    values: &[F],
-) -> Poly<B> {
-    coefficients_with(backend, interpolate, values, &mut Vec::new())
-}
-
-/// The same with a buffer to reuse.
-pub(crate) fn coefficients_with<B: Backend>(
-    backend: B,
-    interpolate: &Interpolate<B>,
-    values: &[F],
-    lanes: &mut Poly<B>,
-) -> Poly<B> {
-    let vectors = values.len() / B::Scalar::LANES;
-    lanes.resize(vectors, B::Scalar::zero());
-    load_values(backend, values, lanes);
-    let mut poly = vec![B::Scalar::zero(); vectors];
-    interpolate.run(lanes, &mut poly);
-    poly
 }

@@ -22,11 +22,13 @@ mod key;
 mod multiopen;
 mod opening;
 mod permutation;
+mod points;
 mod poly;
 mod prover;
 mod quotient;
 mod shape;
 mod stages;
+mod witness;
 
 pub use any::{AnyGenerators, AnyKey, AnyProver, has_ifma};
 pub use draws::Draws;

@@ -5,8 +5,8 @@
 
 use crate::error::EngineError;
 use crate::key::Key;
+use crate::points::Points;
 use crate::poly::{Poly, combine, dot, powers};
-use crate::prover::Points;
 use crate::stages::{Clock, Stages};
 use crate::{C, F, opening};
 use ff::Field;

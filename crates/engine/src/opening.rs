@@ -36,6 +36,29 @@ fn evaluate(poly: &[F], x: F) -> F {
     poly.iter().rev().fold(F::ZERO, |sum, c| sum * x + c)
 }
 
+impl<B: Backend> Generators<B> {
+    /// Opens the commitment to `poly` (coefficients) with `blind` at `x`, as upstream's `poly::commitment::create_proof`
+    /// does, with the same draws.
+    ///
+    /// # Errors
+    /// If `poly` has not `2^k` coefficients; with negligible probability [`EngineError::Unlucky`].
+    pub fn open<E: EncodedChallenge<C>, T: TranscriptWrite<C, E>>(
+        &self,
+        poly: Vec<F>,
+        blind: F,
+        x: F,
+        rng: &mut impl Rng,
+        transcript: &mut T,
+    ) -> Result<(), EngineError> {
+        if poly.len() != 1 << self.k() {
+            return Err(EngineError::Witness {
+                what: "a polynomial of another size",
+            });
+        }
+        prove(self, poly, blind, x, rng, transcript)
+    }
+}
+
 pub(crate) fn prove<B: Backend, E: EncodedChallenge<C>, T: TranscriptWrite<C, E>>(
     generators: &Generators<B>,
     poly: Vec<F>,

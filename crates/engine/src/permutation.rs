@@ -5,8 +5,7 @@
 
 use crate::error::EngineError;
 use crate::generators::Generators;
-use crate::key::coefficients;
-use crate::poly::Poly;
+use crate::poly::{Poly, coefficients};
 use crate::shape::Shape;
 use crate::{C, F};
 use ff::{BatchInvert, Field, PrimeField};

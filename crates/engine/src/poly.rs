@@ -2,6 +2,7 @@
 
 use crate::F;
 use ff::Field;
+use zkinfer_kernels::fft::{Interpolate, load_values};
 use zkinfer_kernels::vector::{Backend, Kernel, Vector};
 
 /// Coefficients, contiguous, bound 2.
@@ -116,4 +117,28 @@ pub(crate) fn scale<B: Backend>(backend: B, a: &mut [B::Scalar], b: &[B::Scalar]
         }
     }
     backend.run(Scale(a, b));
+}
+
+/// The polynomial through `values`.
+pub(crate) fn coefficients<B: Backend>(
+    backend: B,
+    interpolate: &Interpolate<B>,
+    values: &[F],
+) -> Poly<B> {
+    coefficients_with(backend, interpolate, values, &mut Vec::new())
+}
+
+/// The same with a buffer to reuse.
+pub(crate) fn coefficients_with<B: Backend>(
+    backend: B,
+    interpolate: &Interpolate<B>,
+    values: &[F],
+    lanes: &mut Poly<B>,
+) -> Poly<B> {
+    let vectors = values.len() / B::Scalar::LANES;
+    lanes.resize(vectors, B::Scalar::zero());
+    load_values(backend, values, lanes);
+    let mut poly = vec![B::Scalar::zero(); vectors];
+    interpolate.run(lanes, &mut poly);
+    poly
 }

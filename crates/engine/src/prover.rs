@@ -1,13 +1,14 @@
 //! One proof, in phases.
 
-use crate::draws::{Draws, wipe};
+use crate::draws::Draws;
 use crate::error::EngineError;
-use crate::key::{Key, coefficients, coefficients_with};
+use crate::key::Key;
 use crate::multiopen::{self, Query};
-use crate::permutation::Product;
-use crate::poly::{Poly, combine, dot, powers};
+use crate::points::Points;
+use crate::poly::{Poly, coefficients, coefficients_with, combine, dot};
 use crate::quotient;
 use crate::stages::{Clock, Stages};
+use crate::witness::Witness;
 use crate::{C, F};
 use ff::Field;
 use halo2_proofs::transcript::{EncodedChallenge, TranscriptWrite};
@@ -17,28 +18,6 @@ use std::sync::Arc;
 use zkinfer_circuits::expr::AnyColumn;
 use zkinfer_kernels::fft::{load, store};
 use zkinfer_kernels::vector::{Backend, Vector};
-
-/// One run of the circuit in a proof. Repeated columns share their polynomials.
-pub(crate) struct Witness<B: Backend> {
-    pub advice: Vec<Arc<Poly<B>>>,
-    /// Values of the columns whose cells may be copied.
-    pub values: Vec<Option<Vec<F>>>,
-    pub commitments: Vec<C>,
-    /// Running products of the permutation argument.
-    pub products: Vec<Product<B>>,
-    pub draws: Draws,
-}
-
-/// Polynomials that nobody else holds, and values.
-impl<B: Backend> Drop for Witness<B> {
-    fn drop(&mut self) {
-        for poly in self.advice.iter_mut().filter_map(Arc::get_mut) {
-            poly.fill(B::Scalar::zero());
-            std::hint::black_box(poly);
-        }
-        self.values.iter_mut().flatten().for_each(|v| wipe(v));
-    }
-}
 
 /// A proof in the making.
 ///
@@ -266,7 +245,7 @@ impl<'k, B: Backend, R: Rng> Prover<'k, B, R> {
             (&h, h_blind),
             (&random_poly, random_blind),
         );
-        let points = Points::new(key, x, &queries);
+        let points = Points::new(key, x, queries.iter().map(|q| q.rotation));
         let mut evaluated: Vec<&Query<'_, B>> =
             queries.iter().filter(|q| q.order.0 != UNSENT).collect();
         evaluated.sort_by_key(|q| q.order);
@@ -438,40 +417,4 @@ fn queries<'a, B: Backend>(
     push(first, quotient.0, quotient.1, 0, UNSENT, 0);
     push(first + 1, random.0, random.1, 0, RANDOM, 0);
     queries
-}
-
-/// The points at which polynomials are opened, `x·ω^rotation`, in order of their first query.
-pub(crate) struct Points<B: Backend> {
-    points: Vec<(i32, F, Poly<B>)>,
-}
-
-impl<B: Backend> Points<B> {
-    fn new(key: &Key<B>, x: F, queries: &[Query<'_, B>]) -> Self {
-        let mut points: Vec<(i32, F, Poly<B>)> = Vec::new();
-        let n = key.domain.n();
-        for query in queries {
-            if !points.iter().any(|p| p.0 == query.rotation) {
-                let power = i64::from(query.rotation).rem_euclid(n as i64) as u64;
-                let point = x * key.domain.omega().pow_vartime([power]);
-                let vectors = key.domain.vectors::<B>();
-                points.push((query.rotation, point, powers(key.backend(), point, vectors)));
-            }
-        }
-        Points { points }
-    }
-
-    /// Position among the points.
-    pub fn index(&self, rotation: i32) -> usize {
-        let found = self.points.iter().position(|p| p.0 == rotation);
-        found.expect("the points were made from the same queries")
-    }
-
-    /// The point with this index.
-    pub fn point(&self, index: usize) -> F {
-        self.points[index].1
-    }
-
-    fn powers(&self, rotation: i32) -> &Poly<B> {
-        &self.points[self.index(rotation)].2
-    }
 }

@@ -7,8 +7,8 @@
 use crate::F;
 use crate::key::Key;
 use crate::poly::{Poly, combine, horner, powers, scale};
-use crate::prover::Witness;
 use crate::stages::{Clock, Stages};
+use crate::witness::Witness;
 use ff::Field;
 use rayon::prelude::*;
 use std::sync::Arc;
