@@ -6,10 +6,9 @@
 //! `cargo run --release --example chain`
 
 use zkinfer::graph::{Activation, Graph, GraphNode, Linear, Op};
-use zkinfer::interface::Interface;
 use zkinfer::{
     CommitOptions, Expected, Limits, QuantizeOptions, Samples, Secret, Side, SideVisibility,
-    Visibility, public_input, public_output, verifier,
+    Visibility, public_input, public_output, verifier, verify_chain,
 };
 use zkinfer_circuits::program::View;
 
@@ -68,36 +67,25 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         verifier(first.card().clone(), &Limits::default())?,
         verifier(second.card().clone(), &Limits::default())?,
     );
-    // The second card has to read the boundary as the first one writes it: the same cells, the same scales.
-    let (written, read) = (
-        Interface::from_card(a.card())?.outputs,
-        Interface::from_card(b.card())?.inputs,
-    );
-    if !a.plan().feeds(b.plan())
-        || !written
-            .iter()
-            .zip(&read)
-            .all(|(w, r)| w.scale == r.scale && w.zero_point == r.zero_point)
-    {
-        return Err("these two models do not fit together".into());
-    }
+    // One call: both proofs, the same commitment in the same places, the same scales.
     let input = Some(public_input(a.card(), &samples.inputs[0])?);
-    a.verify(
-        &Expected {
+    let (first, second) = (
+        Expected {
             input,
             output: Some(boundary.clone()),
             context: b"job 1".to_vec(),
         },
-        &proven_first.proof,
-    )?;
-    let verdict = b.verify(
-        &Expected {
+        Expected {
             input: Some(boundary),
             output: None,
             context: b"job 1".to_vec(),
         },
-        &proven_second.proof,
-    )?;
+    );
+    let verdicts = verify_chain(&[
+        (&a, &first, &proven_first.proof),
+        (&b, &second, &proven_second.proof),
+    ])?;
+    let verdict = &verdicts[1];
     let answer = public_output(b.card(), &verdict.output)?.unwrap_or_default();
     println!(
         "both proofs hold; evidence for even and for odd: {:.2?}",

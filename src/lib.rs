@@ -42,15 +42,16 @@
 //! | verification | [`verifier()`], `zkinfer-circuits` | card, proof, expectations → verdict |
 //! | files | [`files`], [`params`], [`data`], [`interface`] | models, cards, proofs, parameters, samples |
 
+mod engine;
 pub mod error;
 pub mod files;
 pub mod plan;
 pub(crate) mod prove;
 pub mod secret;
 
+pub use engine::Engine;
 pub use error::{CommitError, ProveError};
 pub use prove::Timings;
-pub use prove::engine::Engine;
 pub use secret::{
     CommitOptions, MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility,
     Visibility, WeightVisibility, prove_many,
@@ -72,7 +73,8 @@ pub use zkinfer_model::{
     Stopped, TensorInterface, data, graph, model, progress, quantize, run,
 };
 pub use zkinfer_verifier::{
-    LoadError, StatementError, params, public_input, public_output, verifier,
+    ChainError, LoadError, StatementError, params, public_input, public_output, verifier,
+    verify_chain,
 };
 
 /// The operating system's random generator, as the functions of this crate take it.

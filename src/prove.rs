@@ -69,6 +69,8 @@ pub(crate) trait Deviation {
     /// All columns so far of one run: after phase 1, after the folded weights and activations, the free coefficients, and the
     /// running sums (1 to 4).
     fn columns(&mut self, _plan: &Plan, _phase: u8, _columns: &mut [Vec<F>]) {}
+    /// What weighs the folded activations.
+    fn eta(&mut self, _eta: Option<F>) {}
     /// The challenges of phase 2, if they are not taken from the transcript.
     fn challenges(&mut self, _challenges: &mut zkinfer_circuits::fold::Challenges) {}
     /// The instance, as the circuit is proven for it.
@@ -181,21 +183,10 @@ impl Prover<'_> {
         let mut clock = Clock(Instant::now());
         hooks.tell(Stage::Witness)?;
 
-        let mut phases1 = Vec::with_capacity(tasks.len());
-        let mut filled = Vec::with_capacity(tasks.len());
-        for task in tasks {
-            let mut phase1 = witness::Phase1::new(plan, task.trace);
-            hooks.deviation.cells(plan, &mut phase1);
-            phase1.count_lookups(plan);
-            hooks.deviation.multiplicities(plan, &mut phase1);
-            let mut columns = phase1.columns(plan);
-            hooks.deviation.columns(plan, 1, &mut columns);
-            phases1.push(phase1);
-            filled.push(columns);
-        }
+        let (phases1, mut filled) = self.witness(tasks, &mut hooks);
         clock.lap(&mut timings.witness);
         let phase1 = 0..layout.columns.phase1();
-        let commitments = commit_runs(proof.as_mut(), repeated, &filled, phase1)?;
+        let commitments = commit_runs(plan, proof.as_mut(), repeated, &filled, phase1)?;
         clock.lap(&mut timings.phase1);
         hooks.tell(Stage::Fold)?;
 
@@ -213,11 +204,12 @@ impl Prover<'_> {
         }
         clock.lap(&mut timings.fold);
         let folded = layout.columns.phase1()..layout.columns.phase1() + layout.columns.folded();
-        let commitments = commit_runs(proof.as_mut(), repeated, &filled, folded.clone())?;
+        let commitments = commit_runs(plan, proof.as_mut(), repeated, &filled, folded.clone())?;
         clock.lap(&mut timings.phase2);
         let eta = session
             .eta(layout, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
+        hooks.deviation.eta(eta);
         hooks.tell(Stage::Sums)?;
 
         for columns in &mut filled {
@@ -227,7 +219,7 @@ impl Prover<'_> {
         }
         clock.lap(&mut timings.fold);
         let free = folded.end..folded.end + layout.columns.free;
-        let commitments = commit_runs(proof.as_mut(), repeated, &filled, free.clone())?;
+        let commitments = commit_runs(plan, proof.as_mut(), repeated, &filled, free.clone())?;
         clock.lap(&mut timings.phase2);
         let late = session
             .late(layout, eta, &commitments)
@@ -236,22 +228,20 @@ impl Prover<'_> {
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         hooks.deviation.instances(plan, &mut instances);
         let inverses = sums::table_inverses(plan, &challenges);
+        let known = sums::Late {
+            inverses: &inverses,
+            challenges: &challenges,
+            late: &late,
+            kappa,
+            beta: &beta,
+        };
         for (columns, phase1) in filled.iter_mut().zip(&phases1) {
-            let sums = sums::phase3(
-                plan,
-                &inverses,
-                phase1,
-                columns,
-                &challenges,
-                &late,
-                kappa,
-                &beta,
-            );
-            columns.extend(sums);
+            columns.extend(sums::phase3(plan, &known, phase1, columns));
             hooks.deviation.columns(plan, 4, columns);
             hooks.deviation.filled(plan, columns, &instances);
         }
         commit_runs(
+            plan,
             proof.as_mut(),
             repeated,
             &filled,
@@ -269,6 +259,25 @@ impl Prover<'_> {
         clock.lap(&mut timings.link);
         hooks.tell(Stage::Done)?;
         Ok((halo2, link, timings))
+    }
+
+    /// Phase 1 of every run, as small integers and as columns.
+    fn witness(
+        &self,
+        tasks: &[Task<'_>],
+        hooks: &mut Hooks<'_>,
+    ) -> (Vec<witness::Phase1>, Vec<Vec<Vec<F>>>) {
+        let plan = self.plan;
+        let of_task = |task: &Task<'_>| {
+            let mut phase1 = witness::Phase1::new(plan, task.trace);
+            hooks.deviation.cells(plan, &mut phase1);
+            phase1.count_lookups(plan);
+            hooks.deviation.multiplicities(plan, &mut phase1);
+            let mut columns = phase1.columns(plan);
+            hooks.deviation.columns(plan, 1, &mut columns);
+            (phase1, columns)
+        };
+        tasks.iter().map(of_task).unzip()
     }
 
     /// Columns filled up with zeros to the active rows and the row behind.
@@ -359,14 +368,16 @@ impl Prover<'_> {
     }
 }
 
-/// Commits to columns of all runs and returns the commitments that the transcript absorbs; later runs repeat what is the
-/// same for all.
+/// Commits to columns of all runs and returns the commitments that the transcript absorbs: later runs' own. They repeat
+/// what is `repeated`.
 fn commit_runs(
+    plan: &Plan,
     proof: &mut dyn Columns,
     repeated: &[bool],
     runs: &[Vec<Vec<F>>],
     range: Range<usize>,
 ) -> Result<Vec<C>, ProveError> {
+    let same_in_all = plan.repeated_columns();
     let mut commitments = Vec::new();
     for (run, columns) in runs.iter().enumerate() {
         let mut at = range.start;
@@ -376,7 +387,9 @@ fn commit_runs(
             if run > 0 && same[0] {
                 proof.repeat(run, part.len())?;
             } else {
-                commitments.extend(proof.commit(run, &columns[part])?);
+                let absorbed = |(column, _): &(usize, C)| run == 0 || !same_in_all[*column];
+                let own = part.clone().zip(proof.commit(run, &columns[part])?);
+                commitments.extend(own.filter(absorbed).map(|(_, point)| point));
             }
         }
     }

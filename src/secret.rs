@@ -258,6 +258,11 @@ impl Secret {
     }
 
     #[cfg(test)]
+    pub(crate) fn params(&self) -> &Arc<Params<C>> {
+        &self.params
+    }
+
+    #[cfg(test)]
     pub(crate) fn matrices(&self) -> &[Matrix] {
         &self.matrices
     }

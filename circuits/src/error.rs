@@ -51,6 +51,12 @@ pub enum LayoutError {
         /// Rows that there are.
         rows: usize,
     },
+    /// Layout and gates do not agree on something that soundness rests on: a mistake in this build, whatever the program.
+    #[error("the layout breaks a convention that soundness rests on: {what}")]
+    Convention {
+        /// What should be.
+        what: &'static str,
+    },
     /// More lanes than one table can carry.
     #[error("{lanes} lanes at k = {k} are more than one table can carry; use a larger k")]
     TooWide {

@@ -104,7 +104,7 @@ pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
                     let Some((table, first)) = b.table else {
                         continue;
                     };
-                    let rows = (first..first + committed_inputs(n))
+                    let rows = (first..first + n.committed_inputs())
                         .map(|r| r as u32)
                         .collect();
                     let column = layout.table_column(table);
@@ -121,17 +121,6 @@ pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
         }
     }
     groups
-}
-
-/// Inputs per output with committed weights.
-pub fn committed_inputs(n: &Neurons) -> usize {
-    let committed = n.terms.iter().filter(|t| t.weights == Weights::Committed);
-    committed.map(|t| t.inputs as usize).sum()
-}
-
-/// Inputs per output whose coefficients are activations.
-pub fn value_inputs(n: &Neurons) -> usize {
-    n.operands().map(|(t, _, _)| t.inputs as usize).sum()
 }
 
 /// Coefficients that follow from the first challenges.

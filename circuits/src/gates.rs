@@ -33,13 +33,14 @@
 //! powers of `η` ([`crate::fold`]).
 
 use crate::expr::{AnyColumn, Expr};
-use crate::layout::{BankKind, Lane, Layout};
-use crate::program::{Program, Unit};
+use crate::layout::lookups::{FIXED_TABLES, pack_lookups, pack_tables, zero_test};
+use crate::layout::{BankKind, Lane, LaneWeights, Layout};
+use crate::program::Program;
 
-/// Most factors in a product under the selector.
-const FACTORS: usize = 4;
-/// Degree available to the denominators of one running sum of the lookup argument.
-const LOOKUP_DEGREE: usize = 3;
+mod queries;
+
+pub use crate::layout::lookups::{Lookup, TableColumn, product_steps};
+pub(crate) use queries::queries;
 
 /// A named polynomial that must vanish on every row.
 #[derive(Clone, Debug)]
@@ -73,32 +74,6 @@ pub struct Sums {
     pub coefficients: Option<usize>,
 }
 
-/// One looked-up value per row.
-#[derive(Clone, Debug)]
-pub struct Lookup {
-    /// `0` is the range table, `1 + i` function table `i`.
-    pub tag: usize,
-    /// Advice columns whose sum is the argument.
-    pub argument: Vec<usize>,
-    /// Advice column of the function's value.
-    pub value: Option<usize>,
-}
-
-/// One column of a table: `last` consecutive entries.
-#[derive(Clone, Debug)]
-pub struct TableColumn {
-    /// See [`Lookup::tag`].
-    pub tag: usize,
-    /// Which piece of the table.
-    pub piece: usize,
-    /// Advice column of the multiplicities.
-    pub multiplicity: usize,
-    /// Fixed column of the arguments.
-    pub argument: usize,
-    /// Fixed column of `f`, for functions.
-    pub value: Option<usize>,
-}
-
 /// Columns and gates.
 #[derive(Clone, Debug)]
 pub struct Description {
@@ -126,155 +101,6 @@ pub const ACTIVE: usize = 0;
 pub const FIRST: usize = 1;
 /// Fixed column: 1 on row `last`.
 pub const LAST: usize = 2;
-const FIXED_TABLES: usize = 3;
-
-/// Number of partial products that a unit's zero test needs.
-pub fn product_cells(unit: &Unit) -> usize {
-    product_plan(zero_factors(unit)).len()
-}
-
-/// Factors of the zero test of a maximum: one of the candidates' `below` is zero, or `x` is if zero takes part.
-fn zero_factors(unit: &Unit) -> usize {
-    if unit.has_below() {
-        unit.window as usize + usize::from(unit.low)
-    } else {
-        0
-    }
-}
-
-/// The partial products of a lane: cell, and the cells that are multiplied, in order.
-pub fn product_steps(lane: &Lane) -> Vec<(usize, Vec<usize>)> {
-    let BankKind::Unit { unit, .. } = &lane.kind else {
-        return Vec::new();
-    };
-    let mut factors = zero_test(lane, unit);
-    let mut steps = Vec::new();
-    for (&merged, &cell) in product_plan(factors.len()).iter().zip(&lane.products) {
-        let rest = factors.split_off(merged);
-        steps.push((cell, std::mem::replace(&mut factors, rest)));
-        factors.push(cell);
-    }
-    steps
-}
-
-/// Cells of which one is zero: max(0 if low, v_0, v_1, …) = x is at least each of them because `below` is in range, and
-/// equal to one of them.
-fn zero_test(lane: &Lane, unit: &Unit) -> Vec<usize> {
-    let mut factors = lane.below.clone();
-    if unit.low {
-        factors.push(lane.x);
-    }
-    factors
-}
-
-/// Number of factors that go into each partial product so that at most [`FACTORS`] remain at the end.
-fn product_plan(factors: usize) -> Vec<usize> {
-    let mut excess = factors.saturating_sub(FACTORS);
-    let mut plan = Vec::new();
-    while excess > 0 {
-        let merged = excess.min(FACTORS - 1);
-        plan.push(merged + 1);
-        excess -= merged;
-    }
-    plan
-}
-
-/// What a lane looks up.
-fn lane_lookups(lane: &Lane) -> Vec<Lookup> {
-    let range = |argument: Vec<usize>| Lookup {
-        tag: 0,
-        argument,
-        value: None,
-    };
-    let BankKind::Unit { unit, .. } = &lane.kind else {
-        return vec![range(vec![lane.x])];
-    };
-    let mut lookups: Vec<Lookup> = lane.rem.iter().map(|&c| range(vec![c])).collect();
-    for (&table, &column) in unit.tables.iter().zip(&lane.tables) {
-        lookups.push(Lookup {
-            tag: 1 + table as usize,
-            argument: vec![lane.x],
-            value: Some(column),
-        });
-    }
-    // Where gates force all but one of several cells to be zero, their sum is looked up once.
-    match (lane.above, unit.window) {
-        (Some(above), _) => {
-            // below ≠ 0 only where x = 0, above ≠ 0 only where x = 2^T − 1.
-            let mut outside = lane.below.clone();
-            outside.push(above);
-            lookups.push(range(outside));
-            if lane.tables.is_empty() {
-                lookups.push(range(vec![lane.x]));
-            }
-        }
-        (None, 1) if unit.low && lane.tables.is_empty() => {
-            lookups.push(range(vec![lane.x, lane.below[0]]))
-        } // x·below = 0
-        (None, _) => {
-            lookups.extend(lane.below.iter().map(|&c| range(vec![c])));
-            if lane.tables.is_empty() {
-                lookups.push(range(vec![lane.x]));
-            }
-        }
-    }
-    lookups
-}
-
-/// Distributes items with a degree (2 for functions, 1 for ranges) over running sums.
-fn pack<T>(functions: Vec<T>, ranges: Vec<T>) -> Vec<Vec<T>> {
-    let mut ranges = ranges.into_iter().peekable();
-    let mut sums: Vec<Vec<T>> = Vec::new();
-    for f in functions {
-        let mut sum = vec![f];
-        sum.extend(ranges.next());
-        sums.push(sum);
-    }
-    while ranges.peek().is_some() {
-        sums.push(ranges.by_ref().take(LOOKUP_DEGREE).collect());
-    }
-    sums
-}
-
-fn pack_lookups(lanes: &[Lane]) -> Vec<Vec<Lookup>> {
-    let (functions, ranges) = lanes
-        .iter()
-        .flat_map(lane_lookups)
-        .partition(|l| l.value.is_some());
-    pack(functions, ranges)
-}
-
-/// Number of running sums for all lookups of these lanes.
-pub fn lookup_sums(lanes: &[Lane]) -> usize {
-    pack_lookups(lanes).len()
-}
-
-fn pack_tables(
-    table_columns: usize,
-    functions: usize,
-    first_multiplicity: usize,
-) -> Vec<Vec<TableColumn>> {
-    let column = |tag: usize, piece: usize| TableColumn {
-        tag,
-        piece,
-        multiplicity: first_multiplicity + tag * table_columns + piece,
-        argument: FIXED_TABLES + piece,
-        value: (tag > 0).then_some(FIXED_TABLES + tag * table_columns + piece),
-    };
-    let functions = (1..=functions)
-        .flat_map(|tag| (0..table_columns).map(move |p| (tag, p)))
-        .map(|(t, p)| column(t, p))
-        .collect();
-    pack(
-        functions,
-        (0..table_columns).map(|p| column(0, p)).collect(),
-    )
-}
-
-/// Number of running sums for all table columns.
-pub fn table_sums(table_columns: usize, functions: usize) -> usize {
-    pack_tables(table_columns, functions, 0).len()
-}
 
 fn number_sums(layout: &Layout) -> Sums {
     let c = &layout.columns;
@@ -306,7 +132,12 @@ fn number_sums(layout: &Layout) -> Sums {
 
 /// Columns and gates of a layout.
 pub fn describe(layout: &Layout) -> Description {
-    let sums = number_sums(layout);
+    describe_with(layout, number_sums(layout))
+}
+
+/// Columns and gates of a layout with these running sums. Tests leave something out.
+#[doc(hidden)]
+pub fn describe_with(layout: &Layout, sums: Sums) -> Description {
     let constants: Vec<usize> = [sums.alpha]
         .into_iter()
         .chain(sums.theta)
@@ -460,24 +291,37 @@ fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     );
 }
 
-fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
-    let active = || Expr::fixed(ACTIVE);
-    let first = || Expr::fixed(FIRST);
-    let monomial = |constants: &[usize], exponents: &[usize]| {
-        let factors = constants
-            .iter()
-            .zip(exponents)
-            .flat_map(|(&c, &e)| std::iter::repeat_n(c, e));
-        factors.map(Expr::advice).reduce(|a, b| a * b)
-    };
-    let weighed = |weight: Option<Expr>, value: Expr| match weight {
+/// The product of constants to the powers of a lane; `None`: one.
+fn monomial(constants: &[usize], exponents: &[usize]) -> Option<Expr> {
+    let factors = constants.iter().zip(exponents);
+    let factors = factors.flat_map(|(&c, &e)| std::iter::repeat_n(c, e));
+    factors.map(Expr::advice).reduce(|a, b| a * b)
+}
+
+fn weighed(weight: Option<Expr>, value: Expr) -> Expr {
+    match weight {
         Some(weight) => weight * value,
         None => value,
-    };
-    let power = |constants: &[usize], step: usize| {
-        Expr::product((0..step).map(|_| Expr::advice(constants[0])))
-    };
+    }
+}
 
+/// What a Horner sum is multiplied by from row to row.
+fn power(constants: &[usize], step: usize) -> Expr {
+    Expr::product((0..step).map(|_| Expr::advice(constants[0])))
+}
+
+fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
+    accumulator_gates(layout, sums, gate);
+    product_gates(layout, sums, kappa, gate);
+    let mut difference = Expr::advice(sums.products) - Expr::advice(sums.accumulators);
+    if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
+        coefficient_gates(layout, sums, h, weights, gate);
+        difference = difference + Expr::advice(sums.e_constants[0]) * Expr::advice(h);
+    }
+    gate("fold: sums agree".into(), Expr::fixed(LAST) * difference);
+}
+
+fn accumulator_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let mut terms = Vec::new();
     for lane in &layout.lanes {
         for (w, &rem) in lane.rem.iter().enumerate() {
@@ -489,13 +333,8 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
                 v = v + Expr::advice(above);
             }
             let y = v.shifted(layout.range_bits) + Expr::advice(rem);
-            terms.push(weighed(
-                monomial(
-                    &sums.y_constants,
-                    &layout.y_weights.exponents[lane.first_candidate + w],
-                ),
-                y,
-            ));
+            let exponents = &layout.y_weights.exponents[lane.first_candidate + w];
+            terms.push(weighed(monomial(&sums.y_constants, exponents), y));
         }
     }
     let c = sums.accumulators;
@@ -503,13 +342,16 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
         power(&sums.y_constants, layout.y_weights.step) * Expr::advice(c) + Expr::sum(terms);
     gate(
         "fold: accumulators".into(),
-        active() * (Expr::next(c) - horner),
+        Expr::fixed(ACTIVE) * (Expr::next(c) - horner),
     );
     gate(
         "fold: accumulators start at zero".into(),
-        first() * Expr::advice(c),
+        Expr::fixed(FIRST) * Expr::advice(c),
     );
+}
 
+fn product_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
+    let first = || Expr::fixed(FIRST);
     let g = sums.products;
     let mut terms = Vec::new();
     for port in &layout.ports {
@@ -533,7 +375,7 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
     }
     gate(
         "fold: products".into(),
-        active() * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)),
+        Expr::fixed(ACTIVE) * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)),
     );
     let start = if sums.coefficients.is_some() {
         Expr::advice(g) + Expr::instance(kappa)
@@ -541,31 +383,29 @@ fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(
         Expr::advice(g)
     };
     gate("fold: products start at -kappa".into(), first() * start);
+}
 
-    let mut difference = Expr::advice(g) - Expr::advice(c);
-    if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
-        let terms = layout
-            .ports
-            .iter()
-            .filter_map(|p| p.free)
-            .map(|(column, number)| {
-                weighed(
-                    monomial(&sums.e_constants, &weights.exponents[number]),
-                    Expr::advice(column),
-                )
-            });
-        let horner = power(&sums.e_constants, weights.step) * Expr::advice(h) + Expr::sum(terms);
-        gate(
-            "fold: coefficients".into(),
-            active() * (Expr::next(h) - horner),
-        );
-        gate(
-            "fold: coefficients start at zero".into(),
-            first() * Expr::advice(h),
-        );
-        difference = difference + Expr::advice(sums.e_constants[0]) * Expr::advice(h);
-    }
-    gate("fold: sums agree".into(), Expr::fixed(LAST) * difference);
+fn coefficient_gates(
+    layout: &Layout,
+    sums: &Sums,
+    h: usize,
+    weights: &LaneWeights,
+    gate: &mut impl FnMut(String, Expr),
+) {
+    let free = layout.ports.iter().filter_map(|p| p.free);
+    let terms = free.map(|(column, number)| {
+        let weight = monomial(&sums.e_constants, &weights.exponents[number]);
+        weighed(weight, Expr::advice(column))
+    });
+    let horner = power(&sums.e_constants, weights.step) * Expr::advice(h) + Expr::sum(terms);
+    gate(
+        "fold: coefficients".into(),
+        Expr::fixed(ACTIVE) * (Expr::next(h) - horner),
+    );
+    gate(
+        "fold: coefficients start at zero".into(),
+        Expr::fixed(FIRST) * Expr::advice(h),
+    );
 }
 
 /// The denominator of the pair `(x, value)` in the lookup argument, looked up in function table number `function`.

@@ -15,6 +15,7 @@
 //! `f(d'_i) ≤ g(d_i)` for every step by (2), so `−a ≤ Σ f(d'_i) ≤ Σ g(d_i) ≤ b`, against (3). Digits in `[0, 2^T)` are unique. The
 //! argument needs nothing of `R_i`, so its weights may be secret.
 
+use crate::checks::{Check, holds, is_off};
 use crate::error::ProgramError;
 use crate::program::{Expanded, Neurons, Node, ONE, Program, Term, Unit, Weights, ZERO};
 use std::collections::BTreeMap;
@@ -82,7 +83,9 @@ fn pin(
         let one = steps
             .iter()
             .all(|&s| digits.get(s as usize) == Some(&(lo, hi)));
-        if one && lo != hi && above.get(&steps).is_some_and(|b| a + b < 0) {
+        let one = holds(Check::HintOne, one);
+        let gap = |b: &i128| holds(Check::HintGap, a + b < 0);
+        if one && lo != hi && above.get(&steps).is_some_and(gap) {
             for slot in [lo, hi] {
                 if let Some(p) = slot
                     .checked_sub(hints.start)
@@ -134,12 +137,13 @@ fn digits(
         } else {
             wires.slots.iter().all(|&s| s < hints.start)
         };
-        if !fits {
+        if !holds(Check::HintReads, fits) {
             return None;
         }
     }
     let before = |value| expanded.value(value).slots.iter().all(|&s| s < hints.start);
-    if !n.operands().all(|(_, value, _)| before(value)) {
+    let operands = n.operands().all(|(_, value, _)| before(value));
+    if !holds(Check::HintOperands, operands) {
         return None;
     }
     Some(
@@ -155,7 +159,9 @@ fn digits(
 /// Condition 2.
 fn falling(f: &[u16], g: &[u16]) -> bool {
     let next = f.iter().skip(1).chain(f.last());
-    f.windows(2).all(|pair| pair[1] <= pair[0]) && g.iter().zip(next).all(|(g, f)| g >= f)
+    let falls = f.windows(2).all(|pair| pair[1] <= pair[0]);
+    let follows = g.iter().zip(next).all(|(g, f)| g >= f);
+    holds(Check::HintFalls, falls) && holds(Check::HintFollows, follows)
 }
 
 /// Steps (ascending, with repetitions) and constant of every accumulator, if `m` sums `sign` times the slots in `port` and
@@ -194,9 +200,12 @@ fn sums(
             }
         }
     }
-    result
-        .iter_mut()
-        .for_each(|(steps, _)| steps.sort_unstable());
+    for (steps, _) in &mut result {
+        steps.sort_unstable();
+        if is_off(Check::HintRepeats) {
+            steps.dedup();
+        }
+    }
     result.retain(|(steps, _)| !steps.is_empty());
     Some(result)
 }

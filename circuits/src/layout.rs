@@ -29,6 +29,7 @@ use std::collections::BTreeMap;
 use std::ops::Range;
 
 mod build;
+pub(crate) mod lookups;
 mod place;
 mod weights;
 

@@ -8,6 +8,7 @@
 //! | [`program`] | what is proven: the integer program and its semantics |
 //! | [`layout`] | where every cell goes |
 //! | [`expr`], [`gates`], [`circuit`] | the constraints, and the halo2 circuit made from them |
+//! | [`conventions`] | what layout and gates have to agree on, checked when a plan is made |
 //! | [`hints`] | values of the prover's choice are pinned down |
 //! | [`fold`] | public coefficients of the fold argument |
 //! | [`link`] | columns hold what published commitments hold |
@@ -16,6 +17,7 @@
 //! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
 //! | [`params`] | the generators, as files with pinned digests |
 //! | [`receipt`] | machine-readable results |
+//! | [`checks`] | what soundness rests on, by name: tests show that nothing of it can be left out |
 //!
 //! Verifying a proof file that somebody sent, for a model that is known by its digest:
 //!
@@ -56,8 +58,10 @@
 //! Real numbers become the integers of an expectation, and back, by the crate `zkinfer-interface`.
 
 pub mod card;
+pub mod checks;
 pub mod circuit;
 pub mod codec;
+pub mod conventions;
 pub mod error;
 pub mod expr;
 pub mod fold;

@@ -8,6 +8,7 @@
 //! Lie caught: folded weights of another model, inputs or outputs other than the stated ones. Soundness error
 //! `(columns + 1)/|F|`, under the discrete logarithm assumption; zero-knowledge: the responses are uniform.
 
+use crate::checks::{Check, drawn};
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::layout::BLINDING_ROWS;
@@ -62,7 +63,7 @@ pub fn prove(
     rng: &mut impl CryptoRng,
 ) -> Result<LinkProof, IdentityPoint> {
     let first = (1usize << params.k()) - BLINDING_ROWS;
-    let mu = transcript.challenge();
+    let mu = drawn(Check::LinkMu, transcript.challenge(), F::ONE);
     let mut witness = Excess {
         rows: [F::ZERO; BLINDING_ROWS],
         blind: F::ZERO,
@@ -129,7 +130,7 @@ pub fn equation(
     proof: &LinkProof,
 ) -> Result<Equation, IdentityPoint> {
     let first = (1usize << k) - BLINDING_ROWS;
-    let mu = transcript.challenge();
+    let mu = drawn(Check::LinkMu, transcript.challenge(), F::ONE);
     transcript.point(proof.commitment)?;
     let c = transcript.challenge();
     let mut equation = Equation {

@@ -171,6 +171,18 @@ impl Neurons {
         })
     }
 
+    /// Inputs per output with committed weights.
+    pub fn committed_inputs(&self) -> usize {
+        let committed = self.terms.iter();
+        let committed = committed.filter(|t| t.weights == Weights::Committed);
+        committed.map(|t| t.inputs as usize).sum()
+    }
+
+    /// Inputs per output whose coefficients are activations.
+    pub fn value_inputs(&self) -> usize {
+        self.operands().map(|(t, _, _)| t.inputs as usize).sum()
+    }
+
     /// The activations that are coefficients: term and its left operand.
     pub fn operands(&self) -> impl Iterator<Item = (&Term, ValueRef, i64)> {
         self.terms.iter().filter_map(|t| match t.weights {

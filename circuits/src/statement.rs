@@ -5,6 +5,7 @@
 //! challenge.
 
 use crate::C;
+use crate::checks::{Check, drawn};
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::transcript::Digest;
@@ -127,12 +128,13 @@ pub(crate) fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
 /// Digest of a whole statement: runs of a card's model, each with its input and output, and the context.
 pub fn statement_digest(card: &Digest, runs: &[(Side, Side)], context: &[u8]) -> Digest {
     let mut w = Writer::default();
-    w.bytes.extend_from_slice(&card.0);
+    w.bytes
+        .extend_from_slice(drawn(Check::BoundCard, &card.0[..], &[]));
     w.len(runs.len());
     for (input, output) in runs {
         w.bytes.extend_from_slice(&input.digest().0);
         w.bytes.extend_from_slice(&output.digest().0);
     }
-    w.blob(context);
+    w.blob(drawn(Check::BoundContext, context, &[]));
     Digest::of("zkinfer-stmt", &w.bytes)
 }

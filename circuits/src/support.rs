@@ -8,6 +8,7 @@
 //! Lie caught: a weight outside the architecture. Soundness error `(points + groups + 1)/|F|` per group;
 //! zero-knowledge: the responses are uniform. It is checked once per card.
 
+use crate::checks::{Check, drawn, holds};
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::fold::Group;
@@ -64,7 +65,7 @@ pub fn prove(
 ) -> Result<SupportProof, IdentityPoint> {
     let mut transcript = Transcript::new("zkinfer support");
     transcript.bytes(&card.0);
-    let gamma = transcript.challenge();
+    let gamma = drawn(Check::SupportGamma, transcript.challenge(), F::ONE);
     let mut masks = Vec::with_capacity(groups.len());
     for group in groups {
         let mask: Vec<F> = (0..=group.rows.len())
@@ -108,7 +109,7 @@ pub fn verify(
     }
     let mut transcript = Transcript::new("zkinfer support");
     transcript.bytes(&card.0);
-    let gamma = transcript.challenge();
+    let gamma = drawn(Check::SupportGamma, transcript.challenge(), F::ONE);
     if proof
         .groups
         .iter()
@@ -122,7 +123,7 @@ pub fn verify(
         .iter()
         .flat_map(|(_, responses)| responses)
         .for_each(|s| transcript.scalar(*s));
-    let delta = transcript.challenge();
+    let delta = drawn(Check::SupportDelta, transcript.challenge(), F::ONE);
 
     // Σ_g δ^g · (Σ_rows s·L + s_W·W − K_g − c·Σ_o γ^o·C_o) = 0, with one multi-scalar multiplication on each side.
     let mut column = vec![F::ZERO; layout.rows()];
@@ -150,7 +151,8 @@ pub fn verify(
     }
     let domain = EvaluationDomain::new(1, params.k());
     let left = params.commit_lagrange(&domain.lagrange_from_vec(column), Blind(blind));
-    left == halo2_proofs::arithmetic::best_multiexp::<C>(&scalars, &bases)
+    let right = halo2_proofs::arithmetic::best_multiexp::<C>(&scalars, &bases);
+    holds(Check::Support, left == right)
 }
 
 impl SupportProof {

@@ -12,8 +12,11 @@
 //! | `commitments` | commitments to instance columns |
 //! | `generators` | sums of multiples of points |
 //! | [`batch`] | many proofs at once |
+//! | `chain` | proofs of which one's output is the next one's input |
+//! | `reference` | the same verdicts by upstream's verifier alone |
 
 pub mod batch;
+mod chain;
 mod commitments;
 mod equations;
 mod generators;
@@ -21,17 +24,21 @@ mod limits;
 mod plan;
 mod queries;
 mod reading;
+mod reference;
 mod session;
 mod stand_ins;
 
 pub use batch::{BatchOptions, Candidate, verify_many};
+pub use chain::{ChainError, Misfit, verify_chain};
 pub use limits::Limits;
 pub use plan::Plan;
 pub use session::{Session, instances};
 
 use crate::C;
 use crate::card::{Card, MultiProof, Proof};
+use crate::checks::{Check, drawn, holds};
 use crate::error::{CardError, Rejection};
+use crate::link::LinkProof;
 use crate::statement::{Claim, MAX_CONTEXT, Side};
 use crate::support;
 use crate::transcript::Digest;
@@ -63,6 +70,14 @@ pub struct Verdict {
     pub output: Side,
     /// The context.
     pub context: Vec<u8>,
+}
+
+/// What a proof is checked for, and its parts: sides of the runs as the caller expects or the proof claims them.
+struct Statement<'p> {
+    runs: Vec<(Side, Side)>,
+    context: &'p [u8],
+    halo2: &'p [u8],
+    link: &'p LinkProof,
 }
 
 /// A checked card with its verifying key.
@@ -224,11 +239,7 @@ impl Verifier {
         proof: &'p Proof,
         apart: bool,
     ) -> Result<((Side, Side), &'p [u8], Equations<'_>), Rejection> {
-        self.meets(&proof.card, &expected.context, &proof.context)?;
-        let runs = [self.run(
-            (expected.input.as_ref(), &proof.input),
-            (expected.output.as_ref(), &proof.output),
-        )?];
+        let runs = [self.one_run(expected, proof)?];
         let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
         let [run] = runs;
         Ok((run, &proof.context, equations))
@@ -241,33 +252,70 @@ impl Verifier {
         proof: &MultiProof,
         apart: bool,
     ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
-        if proof.runs.len() > self.limits.runs {
-            return Err(Rejection::Malformed {
-                what: "proof has more runs than the limit",
-            });
-        }
-        if expected.len() != proof.runs.len() || expected.is_empty() {
-            return Err(Rejection::Runs {
-                found: proof.runs.len(),
-                expected: expected.len(),
-            });
-        }
-        for expected in expected {
-            self.meets(&proof.card, &expected.context, &proof.context)?;
-        }
-        let runs: Result<Vec<(Side, Side)>, Rejection> = expected
-            .iter()
-            .zip(&proof.runs)
-            .map(|(e, (input, output))| {
-                self.run((e.input.as_ref(), input), (e.output.as_ref(), output))
-            })
-            .collect();
-        let runs = runs?;
+        let runs = self.several_runs(expected, proof)?;
         let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
         let verdicts = runs
             .into_iter()
             .map(|run| self.verdict(run, &proof.context));
         Ok((verdicts.collect(), equations))
+    }
+
+    /// What a proof is checked for.
+    fn statement<'p>(&self, candidate: &'p Candidate) -> Result<Statement<'p>, Rejection> {
+        Ok(match candidate {
+            Candidate::One(expected, proof) => Statement {
+                runs: vec![self.one_run(expected, proof)?],
+                context: &proof.context,
+                halo2: &proof.halo2,
+                link: &proof.link,
+            },
+            Candidate::Runs(expected, proof) => Statement {
+                runs: self.several_runs(expected, proof)?,
+                context: &proof.context,
+                halo2: &proof.halo2,
+                link: &proof.link,
+            },
+        })
+    }
+
+    /// Sides of the run of a proof of one.
+    fn one_run(&self, expected: &Expected, proof: &Proof) -> Result<(Side, Side), Rejection> {
+        self.meets(&proof.card, &expected.context, &proof.context)?;
+        self.run(
+            (expected.input.as_ref(), &proof.input),
+            (expected.output.as_ref(), &proof.output),
+        )
+    }
+
+    /// Sides of the runs of a proof of several.
+    fn several_runs(
+        &self,
+        expected: &[Expected],
+        proof: &MultiProof,
+    ) -> Result<Vec<(Side, Side)>, Rejection> {
+        if proof.runs.len() > self.limits.runs {
+            return Err(Rejection::Malformed {
+                what: "proof has more runs than the limit",
+            });
+        }
+        let same = expected.len() == proof.runs.len();
+        if !holds(Check::RunCount, same) || expected.is_empty() {
+            return Err(Rejection::Runs {
+                found: proof.runs.len(),
+                expected: expected.len(),
+            });
+        }
+        let compared = drawn(Check::LaterContexts, expected.len(), 1);
+        for expected in &expected[..compared] {
+            self.meets(&proof.card, &expected.context, &proof.context)?;
+        }
+        expected
+            .iter()
+            .zip(&proof.runs)
+            .map(|(e, (input, output))| {
+                self.run((e.input.as_ref(), input), (e.output.as_ref(), output))
+            })
+            .collect()
     }
 
     fn verdict(&self, (input, output): (Side, Side), context: &[u8]) -> Verdict {
@@ -281,7 +329,7 @@ impl Verifier {
 
     /// Whether a proof is for this card and context.
     fn meets(&self, card: &Digest, expected: &[u8], context: &[u8]) -> Result<(), Rejection> {
-        if *card != self.digest {
+        if !holds(Check::CardDigest, *card == self.digest) {
             return Err(Rejection::Model {
                 proof: *card,
                 card: self.digest,
@@ -292,7 +340,7 @@ impl Verifier {
                 what: "context is longer than 4096 bytes",
             });
         }
-        if context != expected {
+        if !holds(Check::Context, context == expected) {
             return Err(Rejection::Context);
         }
         Ok(())
@@ -328,7 +376,7 @@ impl Verifier {
         };
         match &side {
             Side::Public(values) => {
-                if values.len() != len {
+                if !holds(Check::SideLength, values.len() == len) {
                     return Err(Rejection::Length {
                         which,
                         found: values.len(),
@@ -351,7 +399,7 @@ impl Verifier {
                 } else {
                     self.plan.layout.output_lanes().count()
                 };
-                if points.len() != lanes {
+                if !holds(Check::SideLength, points.len() == lanes) {
                     return Err(Rejection::Length {
                         which,
                         found: points.len(),

@@ -5,7 +5,8 @@ use ff::{BatchInvert, Field};
 use rayon::prelude::*;
 use zkinfer_circuits::F;
 use zkinfer_circuits::fold::{Challenges, LateChallenges, small};
-use zkinfer_circuits::gates::function_entry;
+use zkinfer_circuits::gates::{Lookup, TableColumn, function_entry};
+use zkinfer_circuits::layout::LaneWeights;
 use zkinfer_circuits::verify::Plan;
 
 /// `1/(α + entry)` for every entry of every table: the range table, then the functions'.
@@ -32,151 +33,159 @@ pub(crate) fn table_inverses(plan: &Plan, challenges: &Challenges) -> Vec<Vec<F>
         .collect()
 }
 
-/// Fills the columns behind phase 2. `columns` holds phases 1 and 2; `inverses` are [`table_inverses`]; `kappa` and `beta`
-/// as in the instance.
-#[allow(clippy::too_many_arguments)] // one call; a struct would only rename them
+/// What is known when the last columns are filled: challenges, and what follows from them.
+pub(crate) struct Late<'a> {
+    /// [`table_inverses`].
+    pub inverses: &'a [Vec<F>],
+    pub challenges: &'a Challenges,
+    pub late: &'a LateChallenges,
+    /// As in the instance.
+    pub kappa: F,
+    /// As in the instance.
+    pub beta: &'a [Vec<F>],
+}
+
+impl Late<'_> {
+    /// What the constant columns hold, in order.
+    fn constants(&self) -> impl Iterator<Item = F> {
+        let constants = [self.challenges.alpha].into_iter();
+        constants
+            .chain(self.challenges.theta)
+            .chain(self.challenges.y.iter().copied())
+            .chain(self.late.e.iter().copied())
+    }
+}
+
+/// Fills the columns behind phase 2. `columns` holds phases 1 and 2.
 pub(crate) fn phase3(
     plan: &Plan,
-    inverses: &[Vec<F>],
+    late: &Late<'_>,
     phase1: &Phase1,
     columns: &[Vec<F>],
-    challenges: &Challenges,
-    late: &LateChallenges,
-    kappa: F,
-    beta: &[Vec<F>],
 ) -> Vec<Vec<F>> {
     let layout = &plan.layout;
     let sums = &plan.description.sums;
     let rows = layout.last + 1;
     let first = layout.columns.phase1() + layout.columns.phase2();
     let mut out = vec![vec![F::ZERO; rows]; layout.columns.advice() - first];
-
-    let constants = [challenges.alpha].into_iter().chain(challenges.theta);
-    let constants = constants
-        .chain(challenges.y.iter().copied())
-        .chain(late.e.iter().copied());
-    for (column, value) in out.iter_mut().zip(constants) {
+    for (column, value) in out.iter_mut().zip(late.constants()) {
         column.fill(value);
     }
-
-    let theta = challenges.theta.unwrap_or(F::ZERO);
-    let running = |column: &mut Vec<F>, term: &dyn Fn(usize) -> F| {
-        for row in 0..layout.last {
-            column[row + 1] = column[row] + term(row);
-        }
-    };
     for (column, lookups) in &sums.lookups {
-        running(&mut out[column - first], &|row| {
-            lookups
-                .iter()
-                .map(|l| {
-                    let argument: u32 = l.argument.iter().map(|&c| phase1.cells[c][row]).sum();
-                    let value = l.value.map(|c| phase1.cells[c][row]);
-                    let function = l.tag.checked_sub(1).map(|f| &plan.program.tables[f]);
-                    let entry = function
-                        .and_then(|f| f.get(argument as usize))
-                        .map(|&v| u32::from(v));
-                    match inverses[l.tag].get(argument as usize) {
-                        Some(inverse) if value == entry => *inverse,
-                        // Not in the table, which an honest run never looks up: the sums will not agree.
-                        _ => {
-                            let argument = u64::from(argument);
-                            let denominator = match (l.tag.checked_sub(1), value) {
-                                (Some(f), Some(v)) => function_entry(
-                                    challenges.alpha,
-                                    theta,
-                                    f,
-                                    argument,
-                                    u64::from(v),
-                                ),
-                                _ => challenges.alpha + F::from(argument),
-                            };
-                            denominator.invert().unwrap_or(F::ZERO)
-                        }
-                    }
-                })
-                .sum()
-        });
+        let term = |row| {
+            let fraction = |l| looked_up(plan, late, phase1, l, row);
+            lookups.iter().map(fraction).sum()
+        };
+        running(&mut out[column - first], F::ONE, term);
     }
     for (column, tables) in &sums.tables {
-        running(&mut out[column - first], &|row| {
-            tables
-                .iter()
-                .map(|t| match phase1.cells[t.multiplicity][row] {
-                    0 => F::ZERO,
-                    m => F::from(u64::from(m)) * inverses[t.tag][t.piece * layout.last + row],
-                })
-                .sum()
-        });
+        let term = |row| {
+            let fraction = |t: &TableColumn| match phase1.cells[t.multiplicity][row] {
+                0 => F::ZERO,
+                m => F::from(u64::from(m)) * late.inverses[t.tag][t.piece * layout.last + row],
+            };
+            tables.iter().map(fraction).sum()
+        };
+        running(&mut out[column - first], F::ONE, term);
     }
-
-    let monomial = |constants: &[F], exponents: &[usize]| -> F {
-        constants
-            .iter()
-            .zip(exponents)
-            .map(|(c, &e)| c.pow_vartime([e as u64]))
-            .product()
-    };
-    let weights: Vec<F> = layout
-        .y_weights
-        .exponents
-        .iter()
-        .map(|e| monomial(&challenges.y, e))
-        .collect();
-    let step = challenges
-        .y
-        .first()
-        .map_or(F::ONE, |c| c.pow_vartime([layout.y_weights.step as u64]));
     let column = &mut out[sums.accumulators - first];
-    for row in 0..layout.last {
-        let terms = phase1
-            .accumulators
-            .iter()
-            .zip(&weights)
-            .filter(|(y, _)| y[row] != 0);
-        column[row + 1] = column[row] * step + terms.map(|(y, w)| small(y[row]) * w).sum::<F>();
-    }
-
+    accumulators(plan, &late.challenges.y, phase1, column);
     let column = &mut out[sums.products - first];
-    column[0] = -kappa;
-    for row in 0..layout.last {
-        let mut sum = column[row];
-        for port in &layout.ports {
-            let folds = port.direct.into_iter().chain(port.free.map(|(c, _)| c));
-            let fold: F = folds.map(|c| columns[c][row]).sum();
-            if !bool::from(fold.is_zero()) {
-                let one = if row == 0 && port.holds_one {
-                    F::ONE
-                } else {
-                    F::ZERO
-                };
-                sum += (columns[port.column][row] + one) * fold;
-            }
-        }
-        for (column, beta) in columns[layout.table_column(0)..].iter().zip(beta) {
-            if let Some(b) = beta.get(row) {
-                sum -= column[row] * b;
-            }
-        }
-        column[row + 1] = sum;
-    }
-
-    if let (Some(h), Some(e_weights)) = (sums.coefficients, &layout.e_weights) {
-        let weights: Vec<F> = e_weights
-            .exponents
-            .iter()
-            .map(|e| monomial(&late.e, e))
-            .collect();
-        let step = late.e[0].pow_vartime([e_weights.step as u64]);
-        let column = &mut out[h - first];
-        for row in 0..layout.last {
-            let terms = layout
-                .ports
-                .iter()
-                .filter_map(|p| p.free)
-                .map(|(c, number)| columns[c][row] * weights[number]);
-            column[row + 1] = column[row] * step + terms.sum::<F>();
-        }
+    column[0] = -late.kappa;
+    running(column, F::ONE, |row| {
+        products(plan, late.beta, columns, row)
+    });
+    if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
+        coefficients(plan, weights, &late.late.e, columns, &mut out[h - first]);
     }
     out
+}
+
+/// Fills a running sum: every row is `factor` times the one before, and its term.
+fn running(column: &mut [F], factor: F, term: impl Fn(usize) -> F) {
+    for row in 0..column.len() - 1 {
+        column[row + 1] = column[row] * factor + term(row);
+    }
+}
+
+/// The fraction of one look-up in a row.
+fn looked_up(plan: &Plan, late: &Late<'_>, phase1: &Phase1, lookup: &Lookup, row: usize) -> F {
+    let argument = lookup.argument.iter().map(|&c| phase1.cells[c][row]);
+    let argument: u32 = argument.sum();
+    let value = lookup.value.map(|c| phase1.cells[c][row]);
+    let function = lookup.tag.checked_sub(1).map(|f| &plan.program.tables[f]);
+    let entry = function
+        .and_then(|f| f.get(argument as usize))
+        .map(|&v| u32::from(v));
+    match late.inverses[lookup.tag].get(argument as usize) {
+        Some(inverse) if value == entry => *inverse,
+        // Not in the table, which an honest run never looks up: the sums will not agree.
+        _ => {
+            let argument = u64::from(argument);
+            let (alpha, theta) = (late.challenges.alpha, late.challenges.theta);
+            let denominator = match (lookup.tag.checked_sub(1), value) {
+                (Some(f), Some(v)) => {
+                    let theta = theta.unwrap_or(F::ZERO);
+                    function_entry(alpha, theta, f, argument, u64::from(v))
+                }
+                _ => alpha + F::from(argument),
+            };
+            denominator.invert().unwrap_or(F::ZERO)
+        }
+    }
+}
+
+/// The weights of lanes in a running sum, and its factor from row to row.
+fn lane_weights(weights: &LaneWeights, constants: &[F]) -> (Vec<F>, F) {
+    let monomial = |exponents: &Vec<usize>| -> F {
+        let powers = constants.iter().zip(exponents);
+        powers.map(|(c, &e)| c.pow_vartime([e as u64])).product()
+    };
+    let first = constants.first();
+    let step = first.map_or(F::ONE, |c| c.pow_vartime([weights.step as u64]));
+    (weights.exponents.iter().map(monomial).collect(), step)
+}
+
+fn accumulators(plan: &Plan, constants: &[F], phase1: &Phase1, column: &mut [F]) {
+    let (weights, step) = lane_weights(&plan.layout.y_weights, constants);
+    running(column, step, |row| {
+        let terms = phase1.accumulators.iter().zip(&weights);
+        let terms = terms.filter(|(y, _)| y[row] != 0);
+        terms.map(|(y, w)| small(y[row]) * w).sum()
+    });
+}
+
+/// What the products' sum gains in a row.
+fn products(plan: &Plan, beta: &[Vec<F>], columns: &[Vec<F>], row: usize) -> F {
+    let layout = &plan.layout;
+    let mut sum = F::ZERO;
+    for port in &layout.ports {
+        let folds = port.direct.into_iter().chain(port.free.map(|(c, _)| c));
+        let fold: F = folds.map(|c| columns[c][row]).sum();
+        if !bool::from(fold.is_zero()) {
+            let one = F::from(u64::from(row == 0 && port.holds_one));
+            sum += (columns[port.column][row] + one) * fold;
+        }
+    }
+    for (column, beta) in columns[layout.table_column(0)..].iter().zip(beta) {
+        if let Some(b) = beta.get(row) {
+            sum -= column[row] * b;
+        }
+    }
+    sum
+}
+
+fn coefficients(
+    plan: &Plan,
+    weights: &LaneWeights,
+    constants: &[F],
+    columns: &[Vec<F>],
+    column: &mut [F],
+) {
+    let (weights, step) = lane_weights(weights, constants);
+    running(column, step, |row| {
+        let free = plan.layout.ports.iter().filter_map(|p| p.free);
+        free.map(|(c, number)| columns[c][row] * weights[number])
+            .sum()
+    });
 }

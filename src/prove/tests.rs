@@ -5,14 +5,20 @@
 //! | `zoo` | small models with every kind of unit and wiring, and a check of all gates over a filled table |
 //! | `cheats` | a lie for every gate that only it catches |
 //! | `audit` | forgeries that reviews tried against the whole protocol |
+//! | `constraints` | every constraint of every kind of lane, switched off: what catches it |
+//! | `lies` | a lie for every check of the verifier |
+//! | `mutations` | nothing of both can be left out; the tables of docs/protocol.md |
 //! | `families` | products of activations, and weights that several nodes share |
 //! | `equal` | all engines make the same bytes, of one run and of several |
 //! | `random` | random networks: circuit, integer run and upstream agree |
 
 mod audit;
 mod cheats;
+mod constraints;
 mod equal;
 mod families;
+mod lies;
+mod mutations;
 mod random;
 pub(crate) mod zoo;
 

@@ -177,6 +177,40 @@ impl Secret {
         )
     }
 
+    /// Proves runs for a statement of one's choice, whatever they yield.
+    #[cfg(test)]
+    pub(crate) fn prove_statement(
+        &self,
+        runs: &[Run],
+        sides: &[(Side, Side)],
+        context: &[u8],
+        deviation: &mut dyn Deviation,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(Vec<u8>, LinkProof), ProveError> {
+        let layout = &self.plan.layout;
+        let tasks = runs.iter().map(|run| Task {
+            trace: &run.trace,
+            sides: SideBlinds {
+                input: vec![F::ZERO; layout.input_lanes().count()],
+                output: vec![F::ZERO; layout.output_lanes().count()],
+            },
+        });
+        let tasks: Vec<Task<'_>> = tasks.collect();
+        let prover = Prover {
+            plan: &self.plan,
+            params: &self.params,
+            keys: self.keys()?,
+            generators: &generators(self.engine, &self.params)?,
+            matrices: &self.matrices,
+            blinds: &self.blinds,
+        };
+        let statement = statement_digest(&self.digest, sides, context);
+        let mut silent = progress::silent;
+        let hooks = Hooks::new(deviation, &mut silent);
+        let (halo2, link, _) = prover.prove(&tasks, &statement, hooks, rng)?;
+        Ok((halo2, link))
+    }
+
     fn prove_several(
         &self,
         runs: &[Run],

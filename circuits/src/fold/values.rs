@@ -1,7 +1,8 @@
 //! Coefficients that are activations.
 
-use super::{Coefficients, value_inputs};
+use super::Coefficients;
 use crate::F;
+use crate::checks::{Check, drawn};
 use crate::layout::{Block, Fold};
 use crate::program::{Neurons, Node, ZERO};
 use ff::Field;
@@ -32,7 +33,7 @@ impl Coefficients<'_> {
         let eta = eta.unwrap_or(F::ZERO);
         let mut power = F::ONE;
         let mut next = || {
-            power *= eta;
+            power = drawn(Check::EtaPowers, power * eta, eta);
             power
         };
         let rows = self.layout.value_rows.iter();
@@ -48,7 +49,7 @@ impl Coefficients<'_> {
         weights: &[Vec<F>],
         mut visit: impl FnMut(u32, (usize, usize), F),
     ) {
-        if value_inputs(n) == 0 {
+        if n.value_inputs() == 0 {
             return;
         }
         for block in blocks {

@@ -1,5 +1,6 @@
 //! From a program to its layout: lanes and ports, cells of the nodes, what is folded where, numbers of the columns.
 
+use super::lookups::{lookup_sums, product_cells, table_sums};
 use super::place::{BankBuilder, Placed, deal_out, families, family_positions, place_channels};
 use super::{
     BLINDING_ROWS, BankKind, Cell, Columns, Direct, Fold, Lane, LaneWeights, Layout, MAX_K, MIN_K,
@@ -8,6 +9,100 @@ use super::{
 use crate::error::LayoutError;
 use crate::program::{Expanded, Neurons, Node, ONE, Program, Weights, ZERO};
 use std::collections::BTreeMap;
+
+/// Lanes, bank by bank, with their columns and ports.
+struct Numbered {
+    lanes: Vec<Lane>,
+    ports: Vec<Port>,
+    /// Number of the first lane of every bank.
+    first_lane: BTreeMap<BankKind, usize>,
+    columns: usize,
+    candidates: usize,
+}
+
+impl Numbered {
+    fn new(banks: &BTreeMap<BankKind, BankBuilder>) -> Numbered {
+        let mut numbered = Numbered {
+            lanes: Vec::new(),
+            ports: Vec::new(),
+            first_lane: BTreeMap::new(),
+            columns: 0,
+            candidates: 0,
+        };
+        for (kind, bank) in banks {
+            let first = numbered.lanes.len();
+            numbered.first_lane.insert(kind.clone(), first);
+            bank.lanes.iter().for_each(|_| numbered.add(kind));
+        }
+        numbered
+    }
+
+    fn add(&mut self, kind: &BankKind) {
+        let first_port = self.ports.len();
+        let lane = Lane::new(kind, &mut self.columns, &mut self.candidates, first_port);
+        let number = self.lanes.len();
+        let mut port = |column: usize, holds_one: bool| {
+            self.ports.push(Port {
+                lane: number,
+                column,
+                holds_one,
+                direct: None,
+                free: None,
+            });
+        };
+        port(lane.x, *kind != BankKind::Hint);
+        if let BankKind::Unit { unit, .. } = kind {
+            if unit.exposes_below() {
+                port(lane.below[0], false);
+            }
+            for &column in &lane.tables {
+                port(column, false);
+            }
+        }
+        self.lanes.push(lane);
+    }
+}
+
+/// The first lane is an input lane: banks are ordered by kind.
+const INPUT_PORT: u32 = 0;
+
+/// Ports that need columns of folded weights beside them (`S`), or free coefficients (`E`).
+struct Wanted {
+    direct: Vec<bool>,
+    free: Vec<bool>,
+    any_free: bool,
+}
+
+/// What a node reads directly.
+#[derive(Default)]
+struct Reads {
+    /// Rows by port.
+    rows: BTreeMap<u32, Vec<u32>>,
+    /// Whether it reads the constant one.
+    one: bool,
+}
+
+impl Reads {
+    /// The support of a direct node; the constant one stands at a port that it reads, if one can carry it.
+    fn into_fold(mut self, ports: &[Port], fold: &mut Direct, wanted: &mut Wanted) {
+        let can_carry = |p: &u32| ports[*p as usize].holds_one;
+        fold.one = self
+            .rows
+            .keys()
+            .copied()
+            .find(can_carry)
+            .unwrap_or(INPUT_PORT);
+        if self.one {
+            wanted.direct[fold.one as usize] = true;
+            self.rows.entry(fold.one).or_default().push(0);
+        }
+        for rows in self.rows.values_mut() {
+            rows.sort_unstable();
+            rows.dedup();
+        }
+        fold.ports = self.rows;
+    }
+}
 
 impl Layout {
     /// Places a program.
@@ -67,38 +162,13 @@ impl Layout {
         }
         deal_out(program, &mut placed);
 
-        // Number lanes, columns and ports.
-        let mut lanes = Vec::new();
-        let mut ports = Vec::new();
-        let mut first_lane = BTreeMap::new();
-        let mut next_column = 0;
-        let mut candidates = 0;
-        for (kind, bank) in &banks {
-            first_lane.insert(kind.clone(), lanes.len());
-            for _ in &bank.lanes {
-                let lane = Lane::new(kind, &mut next_column, &mut candidates, ports.len());
-                let mut port = |column: usize, holds_one: bool| {
-                    ports.push(Port {
-                        lane: lanes.len(),
-                        column,
-                        holds_one,
-                        direct: None,
-                        free: None,
-                    });
-                };
-                port(lane.x, *kind != BankKind::Hint);
-                if let BankKind::Unit { unit, .. } = kind {
-                    if unit.exposes_below() {
-                        port(lane.below[0], false);
-                    }
-                    for &column in &lane.tables {
-                        port(column, false);
-                    }
-                }
-                lanes.push(lane);
-            }
-        }
-
+        let Numbered {
+            lanes,
+            ports,
+            first_lane,
+            columns: next_column,
+            candidates,
+        } = Numbered::new(&banks);
         let mut layout = Layout {
             k,
             range_bits: program.range_bits,
@@ -185,107 +255,98 @@ impl Layout {
 
     /// Decides which ports need `S` and `E` columns and gives every block its rows in a `T` column.
     fn choose_folds(&mut self, program: &Program, expanded: &Expanded) -> Result<(), LayoutError> {
-        // The first lane is an input lane: banks are ordered by kind.
-        const INPUT_PORT: u32 = 0;
-        let mut direct = vec![false; self.ports.len()];
-        let mut free = vec![false; self.ports.len()];
-        let mut any_free = false;
+        let mut wanted = Wanted {
+            direct: vec![false; self.ports.len()],
+            free: vec![false; self.ports.len()],
+            any_free: false,
+        };
         for (index, node) in program.nodes.iter().enumerate() {
             let Node::Neurons(n) = node else { continue };
-            let mut reads: BTreeMap<u32, Vec<u32>> = BTreeMap::new();
-            let mut reads_one = false;
-            let committed = crate::fold::committed_inputs(n);
-            let values = crate::fold::value_inputs(n);
-            for (_, value, _) in n.operands() {
-                let slots = expanded.value(value).slots.iter();
-                slots
-                    .filter(|&&s| s != ZERO && s != ONE)
-                    .for_each(|&s| free[self.slots[s as usize].port as usize] = true);
-            }
-            let is_direct = matches!(
-                self.placements[index],
-                Some(Placement {
-                    fold: Some(Fold::Direct(_)),
-                    ..
-                })
-            );
-            for term in &n.terms {
-                let directly = is_direct && term.weights == Weights::Committed;
-                any_free |= !directly;
-                for &slot in &expanded.value(term.patches).slots {
-                    match slot {
-                        ZERO => {}
-                        ONE => reads_one |= directly,
-                        _ => {
-                            let cell = self.slots[slot as usize];
-                            if directly {
-                                direct[cell.port as usize] = true;
-                                reads.entry(cell.port).or_default().push(cell.row);
-                            } else {
-                                free[cell.port as usize] = true;
-                            }
+            let placement = self.placements[index].as_ref();
+            let is_direct = placement.is_some_and(|p| matches!(p.fold, Some(Fold::Direct(_))));
+            let reads = self.reads(n, expanded, is_direct, &mut wanted);
+            let fold = self.placements[index].as_mut();
+            match fold.and_then(|p| p.fold.as_mut()) {
+                Some(Fold::Direct(fold)) => reads.into_fold(&self.ports, fold, &mut wanted),
+                Some(Fold::Table(blocks)) => {
+                    let (k, last) = (self.k, self.last);
+                    let room = |columns: &mut Vec<usize>, need: usize| {
+                        if need > last {
+                            return Err(LayoutError::TooSmall {
+                                k,
+                                node: index,
+                                need,
+                                rows: last,
+                            });
                         }
-                    }
-                }
-            }
-            match &mut self.placements[index] {
-                Some(Placement {
-                    fold: Some(Fold::Direct(fold)),
-                    ..
-                }) => {
-                    fold.one = reads
-                        .keys()
-                        .copied()
-                        .find(|&p| self.ports[p as usize].holds_one)
-                        .unwrap_or(INPUT_PORT);
-                    if reads_one {
-                        direct[fold.one as usize] = true;
-                        reads.entry(fold.one).or_default().push(0);
-                    }
-                    for rows in reads.values_mut() {
-                        rows.sort_unstable();
-                        rows.dedup();
-                    }
-                    fold.ports = reads;
-                }
-                Some(Placement {
-                    fold: Some(Fold::Table(blocks)),
-                    ..
-                }) => {
+                        Ok((need > 0).then(|| take_rows(columns, need, last)))
+                    };
                     for block in blocks {
-                        let room = |columns: &mut Vec<usize>, need: usize| {
-                            if need > self.last {
-                                return Err(LayoutError::TooSmall {
-                                    k: self.k,
-                                    node: index,
-                                    need,
-                                    rows: self.last,
-                                });
-                            }
-                            Ok((need > 0).then(|| take_rows(columns, need, self.last)))
-                        };
-                        block.table = room(&mut self.table_rows, committed)?;
-                        block.values = room(&mut self.value_rows, values)?;
+                        block.table = room(&mut self.table_rows, n.committed_inputs())?;
+                        block.values = room(&mut self.value_rows, n.value_inputs())?;
                     }
                 }
-                _ => {}
+                None => {}
             }
         }
-        if any_free {
+        self.number_folds(wanted)
+    }
+
+    /// What a node reads directly; notes which ports it reads in which way.
+    fn reads(
+        &self,
+        n: &Neurons,
+        expanded: &Expanded,
+        is_direct: bool,
+        wanted: &mut Wanted,
+    ) -> Reads {
+        let mut reads = Reads::default();
+        for (_, value, _) in n.operands() {
+            let slots = expanded.value(value).slots.iter();
+            for &slot in slots.filter(|&&s| s != ZERO && s != ONE) {
+                wanted.free[self.slots[slot as usize].port as usize] = true;
+            }
+        }
+        for term in &n.terms {
+            let directly = is_direct && term.weights == Weights::Committed;
+            wanted.any_free |= !directly;
+            for &slot in &expanded.value(term.patches).slots {
+                let cell = match slot {
+                    ZERO => continue,
+                    ONE => {
+                        reads.one |= directly;
+                        continue;
+                    }
+                    _ => self.slots[slot as usize],
+                };
+                if directly {
+                    wanted.direct[cell.port as usize] = true;
+                    reads.rows.entry(cell.port).or_default().push(cell.row);
+                } else {
+                    wanted.free[cell.port as usize] = true;
+                }
+            }
+        }
+        reads
+    }
+
+    /// Numbers the `S` and `E` columns of the ports that want them.
+    fn number_folds(&mut self, mut wanted: Wanted) -> Result<(), LayoutError> {
+        if wanted.any_free {
             let one = (0..self.ports.len())
-                .find(|&p| free[p] && self.ports[p].holds_one)
+                .find(|&p| wanted.free[p] && self.ports[p].holds_one)
                 .unwrap_or(INPUT_PORT as usize);
-            free[one] = true;
+            wanted.free[one] = true;
             self.free_one = Some(one as u32);
         }
         let mut s = self.columns.lanes; // offset fixed in number_columns
         let mut e = 0;
         for (p, port) in self.ports.iter_mut().enumerate() {
-            if direct[p] {
+            if wanted.direct[p] {
                 port.direct = Some(s);
                 s += 1;
             }
-            if free[p] {
+            if wanted.free[p] {
                 port.free = Some((0, e));
                 e += 1;
             }
@@ -308,8 +369,7 @@ impl Layout {
         c.multiplicities = self.table_columns * (1 + self.functions);
         let e_constants = self.e_weights.as_ref().map_or(0, |w| w.constants);
         c.constants = 1 + usize::from(self.functions > 0) + self.y_weights.constants + e_constants;
-        c.sums = crate::gates::lookup_sums(&self.lanes)
-            + crate::gates::table_sums(self.table_columns, self.functions);
+        c.sums = lookup_sums(&self.lanes) + table_sums(self.table_columns, self.functions);
         c.folds = 2 + usize::from(c.free > 0);
         let direct = c.multiplicities;
         let free = c.phase1() + c.folded();
@@ -362,9 +422,7 @@ impl Lane {
             if unit.high {
                 lane.above = Some(column());
             }
-            lane.products = (0..crate::gates::product_cells(unit))
-                .map(|_| column())
-                .collect();
+            lane.products = (0..product_cells(unit)).map(|_| column()).collect();
             lane.tables = unit.tables.iter().map(|_| column()).collect();
         }
         lane

@@ -4,6 +4,7 @@ use super::{
     Expanded, FIRST_SLOT, MAX_RANGE_BITS, MIN_RANGE_BITS, Neurons, Node, ONE, Program,
     ProgramLimits, Term, ValueRef, Weights, Wires, ZERO,
 };
+use crate::checks::{Check, holds};
 use crate::error::ProgramError;
 
 impl Program {
@@ -163,10 +164,9 @@ impl Program {
             });
         }
         let range = self.range() as usize;
-        if self
-            .tables
-            .iter()
-            .any(|t| t.len() != range || t.iter().any(|&v| usize::from(v) >= range))
+        let in_range = |t: &Vec<u16>| t.iter().all(|&v| usize::from(v) < range);
+        if self.tables.iter().any(|t| t.len() != range)
+            || !holds(Check::TableRange, self.tables.iter().all(in_range))
         {
             return Err(ProgramError::Header {
                 reason: "a table is not a map of [0, 2^T) to itself",
@@ -179,14 +179,14 @@ impl Program {
         }
         for (i, &output) in self.outputs.iter().enumerate() {
             match self.nodes.get(output as usize) {
-                Some(Node::Neurons(n)) if n.unit.tables.is_empty() => {}
+                Some(Node::Neurons(n)) if holds(Check::OutputPlain, n.unit.tables.is_empty()) => {}
                 _ => {
                     return Err(ProgramError::Header {
                         reason: "an output is not a node of neurons without tables",
                     });
                 }
             }
-            if self.outputs[..i].contains(&output) {
+            if !holds(Check::OutputOnce, !self.outputs[..i].contains(&output)) {
                 return Err(ProgramError::Header {
                     reason: "an output is listed twice",
                 });
@@ -211,7 +211,8 @@ impl Program {
         if unit.window == 0 || unit.window > 64 {
             return Err(fail("window outside 1..=64"));
         }
-        if unit.window > 1 && (unit.high || !unit.tables.is_empty()) {
+        let alone = unit.window == 1 || (!unit.high && unit.tables.is_empty());
+        if !holds(Check::MaximumAlone, alone) {
             return Err(fail(
                 "a maximum cannot be combined with an upper clamp or a table",
             ));
@@ -274,14 +275,15 @@ impl Program {
                     _ => false,
                 }
         };
-        if (n.groups, n.outputs, &n.unit) != (first.groups, first.outputs, &first.unit)
-            || n.terms.len() != first.terms.len()
-            || !n.terms.iter().zip(&first.terms).all(same)
-        {
+        let alike = (n.groups, n.outputs, &n.unit) == (first.groups, first.outputs, &first.unit)
+            && n.terms.len() == first.terms.len()
+            && n.terms.iter().zip(&first.terms).all(same);
+        if !holds(Check::FamilyShape, alike) {
             return Err(fail("shares weights with a node of another shape"));
         }
         let is_output = |node: u32| self.outputs.contains(&node);
-        if is_output(leader) || is_output(index as u32) {
+        let inner = !is_output(leader) && !is_output(index as u32);
+        if !holds(Check::FamilyOutput, inner) {
             return Err(fail("shares weights and is an output"));
         }
         Ok(())

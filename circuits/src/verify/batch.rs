@@ -14,6 +14,7 @@
 use super::equations::{Equations, Sum, weight};
 use super::{Expected, Verdict, Verifier};
 use crate::card::{MultiProof, Proof};
+use crate::checks::{Check, drawn};
 use crate::error::Rejection;
 use crate::parallel;
 use crate::transcript::Digest;
@@ -155,9 +156,10 @@ fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection
             verdicts
         }));
     }
-    let seed = Digest::of("zkinfer-batch", &bytes);
+    let seed = Digest::of("zkinfer-batch", drawn(Check::BatchSeed, &bytes, &[]));
     let open = parallel::map_into(open, |(index, mut equations)| {
-        equations.scale(weight(&seed, 2 * index), weight(&seed, 2 * index + 1));
+        let (circuit, link) = (weight(&seed, 2 * index), weight(&seed, 2 * index + 1));
+        equations.scale(circuit, drawn(Check::BatchWeights, link, circuit));
         (index, equations)
     });
     let (whole, broken): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, e)| e.is_complete());

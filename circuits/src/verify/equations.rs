@@ -9,6 +9,7 @@ use super::generators;
 use super::reading::{Decoded, ProofReader};
 use super::stand_ins::Own;
 use super::{Session, Verifier, instances};
+use crate::checks::{Check, drawn, holds};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
 use crate::layout::Cell;
@@ -105,7 +106,8 @@ impl Verifier {
         let columns = &layout.columns;
         let advice = runs.len() * columns.advice();
         // Before anything is done for it: what is checked below costs in proportion to the length.
-        if halo2.len() != self.halo2_len(runs.len()) {
+        let length = halo2.len() == self.halo2_len(runs.len());
+        if !holds(Check::ProofLength, length) {
             return Err(malformed("a proof of this card has another length"));
         }
         // Behind the advice columns come upstream's random polynomial and the pieces of the quotient.
@@ -120,7 +122,10 @@ impl Verifier {
         let free = folded.end..folded.end + columns.free;
         let repeated = self.plan.repeated_columns();
         let same = |i: usize| of_runs.iter().all(|run| run[i] == of_runs[0][i]);
-        if !(folded.start..free.end).all(|i| !repeated[i] || same(i)) {
+        let repeat = |mut columns: Range<usize>| columns.all(|i| !repeated[i] || same(i));
+        if !holds(Check::LaterWeights, repeat(folded.clone()))
+            || !holds(Check::LaterCoefficients, repeat(free.clone()))
+        {
             return Err(malformed("runs have different fold columns"));
         }
         let absorbed = |range: &Range<usize>| -> Vec<C> {
@@ -164,7 +169,9 @@ impl Verifier {
         let circuit = verify_proof(&self.params, key, strategy, &of_all, &mut reader);
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
-            (Ok(_), _) if reader.left() > 0 => Err(malformed("bytes behind the end of the proof")),
+            (Ok(_), _) if !holds(Check::ProofLength, reader.left() == 0) => {
+                Err(malformed("bytes behind the end of the proof"))
+            }
             // The last scalars are the folded coefficient and its blind.
             (Ok((sum, u)), _) => {
                 let own = stand_ins.map(|s| s.own(runs.len(), reader.record, &instances));
@@ -193,7 +200,7 @@ impl Verifier {
 
     /// Commitments and targets of all linked columns: the [sides](super::Plan::side_lanes) of every run, then the
     /// [folds](super::Plan::fold_columns).
-    fn targets(
+    pub(super) fn targets(
         &self,
         coefficients: &Coefficients<'_>,
         runs: &[(Side, Side)],
@@ -259,7 +266,8 @@ fn digest(statement: &Digest, halo2: &[u8], link: &LinkProof) -> Digest {
     for scalar in link.rows.iter().chain([&link.blind]) {
         bytes.extend_from_slice(scalar.to_repr().as_ref());
     }
-    bytes.extend_from_slice(halo2);
+    bytes.truncate(drawn(Check::WeightLink, bytes.len(), statement.0.len()));
+    bytes.extend_from_slice(drawn(Check::WeightProof, halo2, &[]));
     Digest::of("zkinfer-proof", &bytes)
 }
 
@@ -295,6 +303,8 @@ impl<'a> Equations<'a> {
 
     /// Multiplies both sums by weights of their own.
     pub fn scale(&mut self, circuit: F, link: F) {
+        let circuit = drawn(Check::Circuit, circuit, F::ZERO);
+        let link = drawn(Check::Link, link, F::ZERO);
         if let Ok(opening) = &mut self.circuit {
             opening.scale(circuit);
         }
@@ -324,7 +334,7 @@ impl<'a> Equations<'a> {
     pub fn hold(mut self) -> Result<(), Rejection> {
         if self.is_complete() {
             let digest = self.digest;
-            self.scale(F::ONE, weight(&digest, 0));
+            self.scale(F::ONE, drawn(Check::Weight, weight(&digest, 0), F::ONE));
             let mut sum = Sum::new(self.verifier);
             sum.add(&self);
             if sum.vanishes() {

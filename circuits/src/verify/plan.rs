@@ -1,7 +1,9 @@
 //! What follows from a program and `k` alone.
 
-use super::Limits;
+use super::{Limits, Misfit};
+use crate::checks::{Check, holds};
 use crate::circuit::PlanCircuit;
+use crate::conventions;
 use crate::error::CardError;
 use crate::fold::{Group, groups};
 use crate::gates::{Description, describe, fixed_columns};
@@ -36,7 +38,8 @@ impl Plan {
     /// Expands and places a program.
     ///
     /// # Errors
-    /// A program that is not well formed, or beyond the limits, or that does not fit `k`.
+    /// A program that is not well formed, or beyond the limits, or that does not fit `k`. All
+    /// [conventions](crate::conventions) are checked here.
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
         limits.allow_k(k)?;
         let expanded = program.expand(&limits.program)?;
@@ -52,6 +55,7 @@ impl Plan {
         let groups = groups(&program, &layout);
         let description = Arc::new(describe(&layout));
         let fixed = Arc::new(fixed_columns(&program, &layout));
+        conventions::check(&program, &layout, &description, &fixed)?;
         Ok(Plan {
             program,
             expanded,
@@ -119,8 +123,11 @@ impl Plan {
 
     /// Whether a commitment to this program's output is a commitment to the same values as `next`'s input: every element
     /// stands in the same lane and row, and the parameters and ranges are the same. Without that a committed output that
-    /// is passed on as a committed input is read in another order.
-    pub fn feeds(&self, next: &Plan) -> bool {
+    /// is passed on as a committed input is read in another order. [`verify_chain`](super::verify_chain) asks.
+    ///
+    /// # Errors
+    /// What does not fit.
+    pub fn fits(&self, next: &Plan) -> Result<(), Misfit> {
         let place = |plan: &Plan, cell: Cell, first: Option<&Lane>| {
             let lane = plan.layout.ports[cell.port as usize].lane;
             let first = first.and_then(|f| plan.layout.lanes.iter().position(|l| l.x == f.x));
@@ -130,9 +137,31 @@ impl Plan {
         let outputs = outputs.map(|c| place(self, c, self.layout.output_lanes().next()));
         let inputs = next.layout.input_cells(&next.program);
         let inputs = inputs.map(|c| place(next, c, next.layout.input_lanes().next()));
-        self.layout.k == next.layout.k
-            && self.layout.range_bits == next.layout.range_bits
-            && outputs.eq(inputs)
+        self.same_range(next)?;
+        if !holds(Check::ChainRows, self.layout.k == next.layout.k) {
+            return Err(Misfit::Rows {
+                output: self.layout.k,
+                input: next.layout.k,
+            });
+        }
+        if !holds(Check::ChainPlaces, outputs.eq(inputs)) {
+            return Err(Misfit::Places);
+        }
+        Ok(())
+    }
+
+    /// Whether integers of this program's output are integers of `next`'s input.
+    pub(super) fn same_range(&self, next: &Plan) -> Result<(), Misfit> {
+        let (output, input) = (self.layout.range_bits, next.layout.range_bits);
+        if holds(Check::ChainBits, output == input) {
+            return Ok(());
+        }
+        Err(Misfit::Bits { output, input })
+    }
+
+    /// Whether [`Plan::fits`] finds nothing.
+    pub fn feeds(&self, next: &Plan) -> bool {
+        self.fits(next).is_ok()
     }
 
     /// Commitments to an input or output, one per lane, with the given blinds.

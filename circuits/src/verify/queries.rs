@@ -1,37 +1,12 @@
 //! Which evaluations a halo2 proof of a circuit consists of, and how long it is.
 
 use super::Plan;
-use crate::expr::{AnyColumn, Query};
-use crate::gates::Description;
+use crate::expr::AnyColumn;
+pub(super) use crate::gates::queries;
 use halo2_proofs::plonk::VerifyingKey;
-use std::cell::RefCell;
 
 /// Bytes of a point or a scalar.
 const SIZE: usize = 32;
-
-/// Every cell of a row that some gate reads, once, in the order in which the circuit queries them.
-pub(super) fn queries(description: &Description) -> Vec<(AnyColumn, i32)> {
-    let queries: RefCell<Vec<(AnyColumn, i32)>> = RefCell::default();
-    let note = |kind: fn(usize) -> AnyColumn| {
-        let queries = &queries;
-        move |q: Query| queries.borrow_mut().push((kind(q.column), q.rotation))
-    };
-    for gate in &description.gates {
-        gate.poly.evaluate(
-            &|_| (),
-            &note(AnyColumn::Advice),
-            &note(AnyColumn::Fixed),
-            &note(AnyColumn::Instance),
-            &|(), ()| (),
-            &|(), ()| (),
-            &|(), _| (),
-        );
-    }
-    let mut seen = std::collections::HashSet::new();
-    let mut queries = queries.into_inner();
-    queries.retain(|query| seen.insert(*query));
-    queries
-}
 
 /// Lengths of a proof's halo2 bytes: `runs·each + once`. See `docs/formats.md`, section 4.
 #[derive(Clone, Copy, Debug)]

@@ -1,5 +1,6 @@
 //! The challenges of a proof, for prover and verifier alike.
 
+use crate::checks::{Check, drawn};
 use crate::fold::{Challenges, LateChallenges};
 use crate::layout::Layout;
 use crate::transcript::{Digest, IdentityPoint, Transcript};
@@ -19,6 +20,10 @@ impl Session {
         Session { transcript }
     }
 
+    fn absorb(&mut self, points: &[C]) -> Result<(), IdentityPoint> {
+        points.iter().try_for_each(|p| self.transcript.point(*p))
+    }
+
     /// Absorbs the commitments of phase 1 and yields the first challenges.
     ///
     /// # Errors
@@ -28,7 +33,7 @@ impl Session {
         layout: &Layout,
         phase1: &[C],
     ) -> Result<Challenges, IdentityPoint> {
-        phase1.iter().try_for_each(|p| self.transcript.point(*p))?;
+        self.absorb(drawn(Check::BoundPhase1, phase1, &[]))?;
         let alpha = self.transcript.challenge();
         let theta = self.transcript.challenge();
         let y = self.transcript.challenges(layout.y_weights.constants);
@@ -44,7 +49,7 @@ impl Session {
     /// # Errors
     /// On an identity point.
     pub fn eta(&mut self, layout: &Layout, folded: &[C]) -> Result<Option<F>, IdentityPoint> {
-        folded.iter().try_for_each(|p| self.transcript.point(*p))?;
+        self.absorb(drawn(Check::BoundFolded, folded, &[]))?;
         Ok((layout.columns.values > 0).then(|| self.transcript.challenge()))
     }
 
@@ -58,7 +63,7 @@ impl Session {
         eta: Option<F>,
         free: &[C],
     ) -> Result<LateChallenges, IdentityPoint> {
-        free.iter().try_for_each(|p| self.transcript.point(*p))?;
+        self.absorb(drawn(Check::BoundFree, free, &[]))?;
         let e = self
             .transcript
             .challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));

@@ -29,6 +29,9 @@ fn agree(items: &[Item<'_>]) -> Vec<Outcome> {
     let batch: Vec<Outcome> = verify_many(items.iter().cloned(), BatchOptions::default()).collect();
     let single: Vec<Outcome> = items.iter().map(alone).collect();
     assert_eq!(batch, single);
+    let reference = |(verifier, candidate): &Item<'_>| verifier.reference(candidate);
+    let reference: Vec<Outcome> = items.iter().map(reference).collect();
+    assert_eq!(batch, reference);
     batch
 }
 

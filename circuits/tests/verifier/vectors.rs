@@ -78,7 +78,13 @@ fn every_vector_comes_out_as_it_says() {
         let expected: Result<Vec<Expected>, _> =
             vector.expected.iter().map(Expected::try_from).collect();
         let result = verifier(&vector.card.bytes()).map(|verifier| {
-            let receipt = verifier.receipt(expected.as_ref().unwrap(), &vector.proof.bytes());
+            let (expected, bytes) = (expected.as_ref().unwrap(), vector.proof.bytes());
+            let receipt = verifier.receipt(expected, &bytes);
+            // Upstream's verifier alone comes to the same.
+            let reference = verifier.candidate(expected, &bytes);
+            let reference = reference.and_then(|c| Ok(verifier.reference(&c)?));
+            let reference = Receipt::new(&verifier.digest(), &bytes, &reference);
+            assert_eq!(reference, receipt, "{name}");
             let json = serde_json::to_string(&receipt).unwrap();
             assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), receipt);
             receipt.result

@@ -1,13 +1,15 @@
 //! The verifier's side with everything at hand: parameters from where they are ([`params`]), real numbers through the
-//! card's scales ([`public_input`], [`public_output`]), JSON forms of cards and proofs ([`json`]).
+//! card's scales ([`public_input`], [`public_output`]), chains of proofs ([`verify_chain`]), JSON forms of cards and proofs ([`json`]).
 //!
 //! What decides whether a proof is accepted is `zkinfer-circuits`; nothing here does. Whoever has parameters as bytes and
 //! no files needs that crate alone.
 
+mod chain;
 pub mod json;
 mod load;
 pub mod params;
 
+pub use chain::{ChainError, verify_chain};
 pub use load::{LoadError, verifier};
 pub use zkinfer_interface::{StatementError, public_input, public_output};
 

@@ -311,6 +311,10 @@ impl Corpus {
             Candidate::One(expected, proof) => verifier.verify(expected, proof).map(drop),
             Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof).map(drop),
         };
+        let reference = verifier.reference(&candidate).map(drop);
+        if reference != result {
+            return Err(format!("upstream alone says {reference:?}, not {result:?}"));
+        }
         match result {
             Ok(()) if bytes == seed.bytes => Ok("proof: unchanged".into()),
             Ok(()) => Err("a changed proof is accepted".into()),

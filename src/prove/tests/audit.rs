@@ -1,7 +1,7 @@
 //! Forgeries that were tried against the whole protocol, each named for its lie: cards, hints, tables, layouts.
 
 mod cards;
-mod hints;
+pub(super) mod hints;
 mod tables;
 
 use super::zoo::{judged, params, secret_of, violated};

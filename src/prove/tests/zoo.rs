@@ -457,7 +457,8 @@ fn with_weights(program: Program) -> QuantizedModel {
     }
 }
 
-/// What the verifier says. A batch of copies, in which upstream sees stand-ins, has to come to the same.
+/// What the verifier says. A batch of copies, in which upstream sees stand-ins, has to come to the same, and so does
+/// upstream's verifier alone.
 #[track_caller]
 pub(crate) fn judged(
     verifier: &Verifier,
@@ -471,6 +472,8 @@ pub(crate) fn judged(
         assert_eq!(together, alone.clone().map(|verdict| vec![verdict]));
     }
     assert!(verifier.has_stand_ins(1));
+    let reference = verifier.reference(&copy().1);
+    assert_eq!(reference, alone.clone().map(|verdict| vec![verdict]));
     alone
 }
 
@@ -490,6 +493,7 @@ pub(crate) fn judged_runs(
     let runs = proof.runs.len();
     let possible = runs > 0 && proof.halo2.len() == verifier.halo2_len(runs);
     assert_eq!(verifier.has_stand_ins(runs), possible);
+    assert_eq!(verifier.reference(&copy().1), alone);
     alone
 }
 

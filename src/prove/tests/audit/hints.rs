@@ -4,7 +4,7 @@ use super::*;
 
 /// Two distributions of three logits; the probabilities are the output. `change` edits the nodes: 0 logits, 1 hints,
 /// 2 digits, 3 constant, 4 steps, 5 constant, 6 and 7 the bounds, 8 output.
-pub(super) fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
+pub(crate) fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> QuantizedModel {
     let g: Vec<u16> = f[1..].iter().copied().chain([0]).collect();
     let target = 55;
     let axis = Axis {
@@ -69,7 +69,7 @@ pub(super) fn softmax(f: Vec<u16>, change: impl FnOnce(&mut Vec<Node>)) -> Quant
     model(vec![f, g], nodes, 8, vec![solver])
 }
 
-pub(super) fn exponential() -> Vec<u16> {
+pub(crate) fn exponential() -> Vec<u16> {
     (0..64)
         .map(|d| {
             if d == 63 {

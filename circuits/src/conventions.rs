@@ -1,0 +1,185 @@
+//! What the arguments take for granted about a layout and its gates, checked in one place whenever a plan is made.
+//!
+//! None of it can fail for a program that was checked: [`crate::layout`] and [`crate::gates`] make it so. Soundness rests on
+//! it all the same, so it is not left to two files agreeing with each other.
+//!
+//! | convention | what rests on it |
+//! |---|---|
+//! | six rows behind row `last`, at most three rotations per column, gates of degree at most 5 | upstream blinds as many rows as [`BLINDING_ROWS`] says, and the link allows entries there alone |
+//! | every gate is multiplied by a selector that is zero behind row `last` | blinding rows constrain nothing and hold nothing |
+//! | row 0 of every lane is empty, and the first row of every input lane has a gate | the fold adds the constant one there |
+//! | input lanes come first | the first port can always carry the constant one |
+//! | the constant one stands at results and inputs, never at hints, lower parts or table values | their row 0 is not known to be zero |
+//! | a maximum has neither an upper clamp nor a table | its lower parts are looked up one by one |
+//! | a cell belongs to one slot, in a lane of its node's kind | columns of inputs and outputs hold nothing else, so they can be linked |
+
+use crate::error::LayoutError;
+use crate::expr::{AnyColumn, Expr};
+use crate::gates::{ACTIVE, Description, FIRST, LAST, queries};
+use crate::layout::{BLINDING_ROWS, BankKind, Fold, Layout};
+use crate::program::{Node, Program};
+use std::collections::BTreeMap;
+
+/// Highest degree of a gate.
+pub const MAX_DEGREE: usize = 5;
+/// Most rotations at which a column may be read for upstream to blind [`BLINDING_ROWS`] rows.
+const MAX_ROTATIONS: usize = 3;
+
+/// Checks all conventions.
+///
+/// # Errors
+/// [`LayoutError::Convention`] names the one that is broken.
+pub fn check(
+    program: &Program,
+    layout: &Layout,
+    description: &Description,
+    fixed: &[Vec<u32>],
+) -> Result<(), LayoutError> {
+    let broken = |what| Err(LayoutError::Convention { what });
+    if layout.last + 1 + BLINDING_ROWS != layout.rows() {
+        return broken("six rows are left for blinding values");
+    }
+    if !has_few_rotations(description) {
+        return broken("upstream blinds six rows");
+    }
+    if description
+        .gates
+        .iter()
+        .any(|g| g.poly.degree() > MAX_DEGREE)
+    {
+        return broken("gates have degree at most 5");
+    }
+    if !description.gates.iter().all(|g| selected(&g.poly)) || !selectors_end(layout, fixed) {
+        return broken("gates are off behind the last row");
+    }
+    if !has_empty_first_rows(layout, description) {
+        return broken("the first row of every input is empty");
+    }
+    if !inputs_come_first(layout) {
+        return broken("input lanes come first");
+    }
+    if !ones_are_known(layout) {
+        return broken("the constant one stands where the first row is known to be zero");
+    }
+    if !maxima_are_alone(layout) {
+        return broken("a maximum has neither an upper clamp nor a table");
+    }
+    if !cells_are_distinct(program, layout) {
+        return broken("every slot has a cell of its own, in a lane of its kind");
+    }
+    Ok(())
+}
+
+fn has_few_rotations(description: &Description) -> bool {
+    let mut rotations: BTreeMap<usize, Vec<i32>> = BTreeMap::new();
+    for (column, rotation) in queries(description) {
+        match column {
+            AnyColumn::Advice(c) if (0..=1).contains(&rotation) => {
+                rotations.entry(c).or_default().push(rotation);
+            }
+            AnyColumn::Fixed(_) | AnyColumn::Instance(_) if rotation == 0 => {}
+            _ => return false,
+        }
+    }
+    rotations.values().all(|r| r.len() <= MAX_ROTATIONS)
+}
+
+/// Whether a gate's first factor is one of the selectors.
+fn selected(poly: &Expr) -> bool {
+    match poly {
+        Expr::Product(first, _) => selected(first),
+        Expr::Fixed(q) => [ACTIVE, FIRST, LAST].contains(&q.column),
+        _ => false,
+    }
+}
+
+fn selectors_end(layout: &Layout, fixed: &[Vec<u32>]) -> bool {
+    let on = |column: usize, rows: std::ops::Range<usize>| {
+        let column = fixed.get(column);
+        column.is_some_and(|c| {
+            c.len() == layout.rows()
+                && c.iter()
+                    .enumerate()
+                    .all(|(row, &v)| v == u32::from(rows.contains(&row)))
+        })
+    };
+    let last = layout.last;
+    on(ACTIVE, 0..last) && on(FIRST, 0..1) && on(LAST, last..last + 1)
+}
+
+fn has_empty_first_rows(layout: &Layout, description: &Description) -> bool {
+    let in_use = |cell: &crate::layout::Cell| (1..layout.last).contains(&(cell.row as usize));
+    let placements = layout.placements.iter().flatten();
+    let mut inputs = layout.lanes.iter().filter(|l| l.kind == BankKind::Input);
+    placements.flat_map(|p| &p.cells).all(in_use)
+        && inputs.all(|lane| {
+            let empty = Expr::fixed(FIRST) * Expr::advice(lane.x);
+            description.gates.iter().any(|g| g.poly == empty)
+        })
+}
+
+fn inputs_come_first(layout: &Layout) -> bool {
+    let is_input = |lane: &crate::layout::Lane| lane.kind == BankKind::Input;
+    let inputs = layout.lanes.iter().take_while(|l| is_input(l)).count();
+    inputs > 0 && !layout.lanes[inputs..].iter().any(is_input)
+}
+
+fn ones_are_known(layout: &Layout) -> bool {
+    let known = |port: &crate::layout::Port| {
+        let lane = &layout.lanes[port.lane];
+        lane.kind != BankKind::Hint && lane.x == port.column
+    };
+    let used = |port: u32| {
+        let port = layout.ports.get(port as usize);
+        port.is_some_and(|p| p.holds_one)
+    };
+    let placements = layout.placements.iter().flatten();
+    let mut direct = placements.filter_map(|p| match &p.fold {
+        Some(Fold::Direct(direct)) => Some(direct.one),
+        _ => None,
+    });
+    layout.ports.iter().all(|p| !p.holds_one || known(p))
+        && layout.free_one.is_none_or(used)
+        && direct.all(used)
+}
+
+fn maxima_are_alone(layout: &Layout) -> bool {
+    layout.lanes.iter().all(|lane| match &lane.kind {
+        BankKind::Unit { unit, .. } => {
+            unit.window == 1 || (!unit.high && unit.tables.is_empty() && lane.above.is_none())
+        }
+        _ => true,
+    })
+}
+
+fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
+    // Bits: a card decides how many lanes there are.
+    let mut taken = vec![0u64; (layout.lanes.len() * layout.rows()).div_ceil(64)];
+    for (index, (node, placement)) in program.nodes.iter().zip(&layout.placements).enumerate() {
+        let kind = match node {
+            Node::Input { .. } => BankKind::Input,
+            Node::Hint { .. } => BankKind::Hint,
+            Node::Neurons(n) => BankKind::Unit {
+                output: program.outputs.contains(&(index as u32)),
+                unit: n.unit.clone(),
+            },
+            _ => continue,
+        };
+        for cell in placement.iter().flat_map(|p| &p.cells) {
+            let lane = layout.ports.get(cell.port as usize).map(|p| p.lane);
+            let Some(lane) = lane.filter(|&l| layout.lanes[l].kind == kind) else {
+                return false;
+            };
+            let cell = lane * layout.rows() + cell.row as usize;
+            let (word, bit) = (&mut taken[cell / 64], 1 << (cell % 64));
+            if *word & bit != 0 {
+                return false;
+            }
+            *word |= bit;
+        }
+    }
+    true
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,883 @@
+//! Every constraint of every kind of lane, switched off one at a time: a lie that nothing else catches must show each.
+//!
+//! A lie changes cells of an honest table and makes everything else consistent with them: multiplicities, products, running
+//! sums, and, where an accumulator moves, a cell of the folded weights, which no gate constrains but the link (so it
+//! stands for weights of the owner's choice). Two questions are asked.
+//!
+//! * Is every cell bound ([`every_cell_of_every_lane_is_bound`])? The lies follow from the lanes' cells, not from the
+//!   constraints, so a constraint that was never written is missed, too.
+//! * Is every constraint needed ([`Mutation`])? Each gate, each look-up and each summand of a look-up is taken out of the
+//!   description in turn. The honest table must still satisfy what is left, and some lie that the whole description
+//!   catches must pass.
+
+use super::audit::hints::{exponential, softmax};
+use super::zoo::{products, secret_of, violated, zoo};
+use super::*;
+use crate::secret::Secret;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+use witness::Phase1;
+use zkinfer_circuits::fold::{Challenges, LateChallenges};
+use zkinfer_circuits::gates::{Description, describe_with};
+use zkinfer_circuits::layout::{BankKind, Lane};
+use zkinfer_circuits::program::{
+    Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
+};
+use zkinfer_model::model::{QuantizedModel, WeightTensor};
+
+/// A model, and an honest run of it under fixed challenges.
+struct Table {
+    name: &'static str,
+    secret: Secret,
+    phase1: Phase1,
+    challenges: Challenges,
+    late: LateChallenges,
+    kappa: F,
+    beta: Vec<Vec<F>>,
+    /// Columns of phase 2.
+    phase2: Vec<Vec<F>>,
+    instances: Vec<Vec<F>>,
+}
+
+/// What a lie changes.
+#[derive(Default)]
+struct Lie<'a> {
+    cells: Option<&'a dyn Fn(&mut Phase1)>,
+    multiplicities: Option<&'a dyn Fn(&mut Phase1)>,
+    /// Columns of phases 1 and 2.
+    columns: Option<&'a dyn Fn(&mut [Vec<F>])>,
+    /// All columns.
+    sums: Option<&'a dyn Fn(&mut [Vec<F>])>,
+    /// The prover's own constants: which of them is one too large.
+    constant: Option<usize>,
+    /// Whether a folded weight absorbs what the accumulators lack.
+    absorb: bool,
+}
+
+impl Table {
+    fn new(name: &'static str, model: QuantizedModel, k: u32, input: &[Vec<u32>]) -> Table {
+        let secret = secret_of(model, k, 3);
+        let run = secret.infer_integers(input).unwrap();
+        let plan = secret.plan();
+        let layout = &plan.layout;
+        // Challenges as a transcript would yield them.
+        let mut session = Session::new(&Digest([5; 32]));
+        let challenges = session.challenges(layout, &[]).unwrap();
+        let eta = session.eta(layout, &[]).unwrap();
+        let late = session.late(layout, eta, &[]).unwrap();
+        let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
+        let mut phase1 = Phase1::new(plan, &run.trace);
+        phase1.count_lookups(plan);
+        let mut columns = phase1.columns(plan);
+        let phase1_columns = columns.len();
+        let keys = Keys::new(engine::Engine::Auto, plan, secret.params()).unwrap();
+        let generators = engine::generators(engine::Engine::Auto, secret.params()).unwrap();
+        let prover = Prover {
+            plan,
+            params: secret.params(),
+            keys: &keys,
+            generators: &generators,
+            matrices: secret.matrices(),
+            blinds: secret.blinds(),
+        };
+        columns.extend(prover.folded_weights(&coefficients));
+        columns.extend(prover.usable(coefficients.values(&run.trace.slots)));
+        let free = prover.free(&coefficients, &columns, eta);
+        columns.extend(free);
+        let (kappa, beta) = coefficients.late(&late);
+        let instances = instances(layout, &challenges, &late, kappa, beta.clone());
+        let phase2 = columns.split_off(phase1_columns);
+        let table = Table {
+            name,
+            phase1,
+            challenges,
+            late,
+            kappa,
+            beta,
+            phase2,
+            instances,
+            secret,
+        };
+        assert_eq!(table.violated(table.plan(), &Lie::default()), [""; 0]);
+        table
+    }
+
+    fn plan(&self) -> &Plan {
+        self.secret.plan()
+    }
+
+    /// The plan with other constraints.
+    fn weakened(&self, description: Description) -> Plan {
+        Plan {
+            description: Arc::new(description),
+            ..self.plan().clone()
+        }
+    }
+
+    /// The gates that a lie violates which is told to a description.
+    fn violated(&self, plan: &Plan, lie: &Lie<'_>) -> Vec<String> {
+        let mut phase1 = self.phase1.clone();
+        lie.cells.iter().for_each(|f| f(&mut phase1));
+        phase1.count_lookups(plan);
+        lie.multiplicities.iter().for_each(|f| f(&mut phase1));
+        let mut columns = phase1.columns(plan);
+        columns.extend_from_slice(&self.phase2);
+        lie.columns.iter().for_each(|f| f(&mut columns));
+        let (mut challenges, mut late) = (self.challenges.clone(), self.late.clone());
+        if let Some(constant) = lie.constant {
+            *constants(&mut challenges, &mut late)[constant] += F::ONE;
+        }
+        let inverses = sums::table_inverses(plan, &challenges);
+        let fill = |columns: &[Vec<F>]| {
+            sums::phase3(
+                plan,
+                &sums::Late {
+                    inverses: &inverses,
+                    challenges: &challenges,
+                    late: &late,
+                    kappa: self.kappa,
+                    beta: &self.beta,
+                },
+                &phase1,
+                columns,
+            )
+        };
+        let mut behind = fill(&columns);
+        if lie.absorb {
+            let gap = self.gap(&columns, &behind);
+            if gap != F::ZERO {
+                self.absorb(&mut columns, gap);
+                behind = fill(&columns);
+            }
+        }
+        columns.extend(behind);
+        lie.sums.iter().for_each(|f| f(&mut columns));
+        violated(plan, &columns, &self.instances)
+    }
+
+    /// What the fold's sums differ by in the last row.
+    fn gap(&self, before: &[Vec<F>], behind: &[Vec<F>]) -> F {
+        let (sums, last) = (&self.plan().description.sums, self.plan().layout.last);
+        let at = |column: usize| behind[column - before.len()][last];
+        let second = sums.coefficients.map_or(F::ZERO, |h| {
+            behind[sums.e_constants[0] - before.len()][last] * at(h)
+        });
+        at(sums.products) - at(sums.accumulators) + second
+    }
+
+    /// Moves a folded weight so that the products are less by `gap`.
+    fn absorb(&self, columns: &mut [Vec<F>], gap: F) {
+        let layout = &self.plan().layout;
+        for port in &layout.ports {
+            let Some(direct) = port.direct else { continue };
+            let factor = |row: usize, x: &F| match port.holds_one && row == 0 {
+                true => *x + F::ONE,
+                false => *x,
+            };
+            let rows = columns[port.column][..layout.last].iter().enumerate();
+            let mut factors = rows.map(|(row, x)| (row, factor(row, x)));
+            if let Some((row, factor)) = factors.find(|(_, f)| *f != F::ZERO) {
+                columns[direct][row] -= gap * factor.invert().unwrap();
+                return;
+            }
+        }
+        for (i, beta) in self.beta[..layout.columns.table].iter().enumerate() {
+            if let Some(row) = beta.iter().position(|b| *b != F::ZERO) {
+                columns[layout.table_column(i)][row] += gap * beta[row].invert().unwrap();
+                return;
+            }
+        }
+        panic!("{} has no committed weights", self.name);
+    }
+
+    /// An unused row of a lane, or its first.
+    fn row(&self, lane: &Lane) -> usize {
+        let layout = &self.plan().layout;
+        let used: BTreeSet<u32> = layout
+            .placements
+            .iter()
+            .flatten()
+            .flat_map(|p| &p.cells)
+            .filter(|c| layout.ports[c.port as usize].lane == self.number(lane))
+            .map(|c| c.row)
+            .collect();
+        (1..layout.last)
+            .rfind(|row| !used.contains(&(*row as u32)))
+            .unwrap_or(1)
+    }
+
+    fn number(&self, lane: &Lane) -> usize {
+        let lanes = &self.plan().layout.lanes;
+        lanes.iter().position(|l| l.x == lane.x).unwrap()
+    }
+}
+
+/// All constants in the order of their columns.
+fn constants<'a>(challenges: &'a mut Challenges, late: &'a mut LateChallenges) -> Vec<&'a mut F> {
+    let first = [&mut challenges.alpha].into_iter();
+    first
+        .chain(&mut challenges.theta)
+        .chain(&mut challenges.y)
+        .chain(&mut late.e)
+        .collect()
+}
+
+/// What a lie does to the cells of one neuron, input or hint.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Cells {
+    /// This cell holds `2^T`: the number of the column in the lane.
+    OutOfRange(usize),
+    /// This table's result is another one.
+    OtherEntry(usize),
+    /// `x` and the lower parts are one too large.
+    TooLarge,
+    /// The same, and this partial product is zero.
+    ZeroProduct(usize),
+    /// There is an upper part below the top.
+    AboveBelowTop,
+    /// Row 0 holds something.
+    FirstRow,
+}
+
+impl Cells {
+    /// Name of the lie in the documents.
+    fn name(self) -> &'static str {
+        match self {
+            Cells::OutOfRange(_) => "out of range",
+            Cells::OtherEntry(_) => "another entry",
+            Cells::TooLarge => "maximum too large",
+            Cells::ZeroProduct(_) => "product of zero",
+            Cells::AboveBelowTop => "clamped below the top",
+            Cells::FirstRow => "first row in use",
+        }
+    }
+
+    /// All lies about a lane.
+    fn about(lane: &Lane) -> Vec<Cells> {
+        let BankKind::Unit { unit, .. } = &lane.kind else {
+            let first = (lane.kind == BankKind::Input).then_some(Cells::FirstRow);
+            return first.into_iter().chain([Cells::OutOfRange(0)]).collect();
+        };
+        let looked_up = named_cells(lane).len() - lane.products.len() - lane.tables.len();
+        let mut lies: Vec<Cells> = (0..looked_up).map(Cells::OutOfRange).collect();
+        lies.extend((0..lane.tables.len()).map(Cells::OtherEntry));
+        if unit.has_below() {
+            lies.push(Cells::TooLarge);
+        }
+        lies.extend((0..lane.products.len()).map(Cells::ZeroProduct));
+        if lane.above.is_some() {
+            lies.push(Cells::AboveBelowTop);
+        }
+        lies
+    }
+
+    /// Tells it to a table, where it is not caught by what else there is.
+    fn told(self, table: &Table, plan: &Plan, lane: &Lane) -> Vec<String> {
+        let layout = &plan.layout;
+        let row = match self {
+            Cells::FirstRow => 0,
+            _ => table.row(lane),
+        };
+        let top = (1u32 << layout.range_bits) - 1;
+        let columns = named_cells(lane);
+        let cells = |p: &mut Phase1| {
+            for column in columns.values().filter(|&&c| !lane.products.contains(&c)) {
+                p.cells[*column][row] = 0;
+            }
+            match self {
+                Cells::OutOfRange(cell) => {
+                    let column = *columns.values().nth(cell).unwrap();
+                    if Some(column) == lane.above {
+                        p.cells[lane.x][row] = top;
+                    }
+                    p.cells[column][row] = top + 1;
+                }
+                Cells::TooLarge | Cells::ZeroProduct(_) => {
+                    p.cells[lane.x][row] = 1;
+                    lane.below.iter().for_each(|&c| p.cells[c][row] = 1);
+                }
+                Cells::AboveBelowTop => p.cells[lane.above.unwrap()][row] = 1,
+                Cells::FirstRow => p.cells[lane.x][row] = 1,
+                Cells::OtherEntry(_) => {}
+            }
+            if let BankKind::Unit { unit, .. } = &lane.kind {
+                let x = p.cells[lane.x][row] as usize;
+                for (t, &column) in lane.tables.iter().enumerate() {
+                    let f = &plan.program.tables[unit.tables[t] as usize];
+                    let other = u32::from(self == Cells::OtherEntry(t));
+                    let value = f.get(x).copied().unwrap_or(0);
+                    p.cells[column][row] = (u32::from(value) + other) & top;
+                }
+            }
+            for w in 0..lane.rem.len() {
+                let cell = |column: Option<&usize>| column.map_or(0, |&c| p.cells[c][row] as i64);
+                let v = cell(Some(&lane.x)) - cell(lane.below.get(w)) + cell(lane.above.as_ref());
+                let y = (v << layout.range_bits) + cell(lane.rem.get(w));
+                p.accumulators[lane.first_candidate + w][row] = y;
+            }
+        };
+        let zero = |columns: &mut [Vec<F>]| {
+            if let Cells::ZeroProduct(step) = self {
+                // The one that is wrong, and what follows from it.
+                let steps = zkinfer_circuits::gates::product_steps(lane);
+                for (at, (cell, factors)) in steps.iter().enumerate().skip(step) {
+                    let product: F = factors.iter().map(|&c| columns[c][row]).product();
+                    columns[*cell][row] = if at == step { F::ZERO } else { product };
+                }
+            }
+        };
+        table.violated(
+            plan,
+            &Lie {
+                cells: Some(&cells),
+                columns: Some(&zero),
+                absorb: true,
+                ..Lie::default()
+            },
+        )
+    }
+}
+
+/// The cells of a lane by what they are called: looked-up ones first, then tables, then products.
+fn named_cells(lane: &Lane) -> BTreeMap<(u8, String), usize> {
+    let mut cells = BTreeMap::from([((0, "x".into()), lane.x)]);
+    let mut add = |order: u8, name: &str, columns: &[usize]| {
+        for (i, &c) in columns.iter().enumerate() {
+            cells.insert((order, format!("{name} {i:02}")), c);
+        }
+    };
+    add(0, "rem", &lane.rem);
+    add(0, "below", &lane.below);
+    add(1, "table", &lane.tables);
+    add(2, "product", &lane.products);
+    if let Some(above) = lane.above {
+        cells.insert((0, "above".into()), above);
+    }
+    cells
+}
+
+/// A constraint that is switched off.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Mutation {
+    /// A gate is left out.
+    Gate(String),
+    /// Of this running sum of look-ups one is left out.
+    Lookup(usize, usize),
+    /// A look-up's argument lacks one of its summands.
+    Summand(usize, usize, usize),
+    /// A function's value is not looked up with its argument.
+    Value(usize, usize),
+}
+
+impl Mutation {
+    /// All of a description.
+    fn of(description: &Description) -> Vec<Mutation> {
+        let gates = description.gates.iter().map(|g| g.name.clone());
+        let mut all: Vec<Mutation> = gates.map(Mutation::Gate).collect();
+        for (i, (_, lookups)) in description.sums.lookups.iter().enumerate() {
+            for (j, lookup) in lookups.iter().enumerate() {
+                all.push(Mutation::Lookup(i, j));
+                if lookup.argument.len() > 1 {
+                    let summands = 0..lookup.argument.len();
+                    all.extend(summands.map(|s| Mutation::Summand(i, j, s)));
+                }
+                if lookup.value.is_some() {
+                    all.push(Mutation::Value(i, j));
+                }
+            }
+        }
+        all
+    }
+
+    /// The description without it.
+    fn applied(&self, plan: &Plan) -> Description {
+        let description = &*plan.description;
+        let mut sums = description.sums.clone();
+        match self {
+            Mutation::Gate(name) => {
+                let mut description = description.clone();
+                description.gates.retain(|g| g.name != *name);
+                return description;
+            }
+            Mutation::Lookup(i, j) => drop(sums.lookups[*i].1.remove(*j)),
+            Mutation::Summand(i, j, s) => drop(sums.lookups[*i].1[*j].argument.remove(*s)),
+            Mutation::Value(i, j) => {
+                let lookup = &mut sums.lookups[*i].1[*j];
+                (lookup.tag, lookup.value) = (0, None);
+            }
+        }
+        describe_with(&plan.layout, sums)
+    }
+
+    /// What is switched off, in words that do not depend on the numbers of lanes and columns.
+    fn kind(&self, plan: &Plan) -> String {
+        let sums = &plan.description.sums;
+        let looked_up = |i: usize, j: usize| {
+            let columns = sums.lookups[i].1[j].argument.iter();
+            let names: Vec<String> = columns.map(|&c| cell_name(plan, c).1).collect();
+            (
+                names.join(" + "),
+                cell_name(plan, sums.lookups[i].1[j].argument[0]).0,
+            )
+        };
+        match self {
+            Mutation::Gate(name) => {
+                let digits = |w: &&str| w.starts_with(|c: char| c.is_ascii_digit());
+                let words: Vec<&str> = name.split(' ').filter(|w| !digits(w)).collect();
+                let words = words.join(" ");
+                let step = name.split(' ').find_map(|w| w.split_once('.'));
+                let step = step.map_or(String::new(), |(_, step)| format!(" {step}"));
+                match lane_of(plan, self) {
+                    Some(lane) => format!("{}: gate `{words}{step}`", unit_name(&lane.kind)),
+                    None => format!("gate `{words}`"),
+                }
+            }
+            Mutation::Lookup(i, j) => {
+                let (names, unit) = looked_up(*i, *j);
+                match sums.lookups[*i].1[*j].value {
+                    Some(_) => format!("{unit}: pair of `{names}` and a table's result"),
+                    None => format!("{unit}: `{names}`"),
+                }
+            }
+            Mutation::Summand(i, j, s) => {
+                let (names, unit) = looked_up(*i, *j);
+                let summand = cell_name(plan, sums.lookups[*i].1[*j].argument[*s]).1;
+                format!("{unit}: `{summand}` of `{names}`")
+            }
+            Mutation::Value(i, j) => {
+                let (names, unit) = looked_up(*i, *j);
+                format!("{unit}: a table's result with `{names}`")
+            }
+        }
+    }
+}
+
+/// Unit and name of a lane's cell.
+fn cell_name(plan: &Plan, column: usize) -> (String, String) {
+    let lanes = &plan.layout.lanes;
+    let has = |lane: &&Lane| named_cells(lane).values().any(|&c| c == column);
+    let lane = lanes.iter().find(has).unwrap();
+    let name = named_cells(lane).into_iter().find(|(_, c)| *c == column);
+    let name = name.map(|((_, name), _)| name).unwrap_or_default();
+    (
+        unit_name(&lane.kind),
+        name.replace(" 0", " ").replace("rem", "remainder"),
+    )
+}
+
+fn unit_name(kind: &BankKind) -> String {
+    let BankKind::Unit { unit, .. } = kind else {
+        return if *kind == BankKind::Input {
+            "input"
+        } else {
+            "hint"
+        }
+        .into();
+    };
+    let clamps = match (unit.low, unit.high) {
+        (false, false) => "no clamp",
+        (true, false) => "lower clamp",
+        (false, true) => "upper clamp",
+        (true, true) => "both clamps",
+    };
+    match (unit.window, unit.tables.len()) {
+        (1, 0) => clamps.into(),
+        (1, 1) => format!("{clamps}, table"),
+        (1, n) => format!("{clamps}, {n} tables"),
+        (w, _) if unit.low => format!("maximum of {w} and zero"),
+        (w, _) => format!("maximum of {w}"),
+    }
+}
+
+/// The lie that catches a mutation, and what the whole description says of it. `None`: it survives.
+fn caught(table: &Table, mutation: &Mutation) -> Option<&'static str> {
+    let weak = table.weakened(mutation.applied(table.plan()));
+    let honest = table.violated(&weak, &Lie::default());
+    assert!(
+        honest.is_empty(),
+        "{}: {mutation:?}: {honest:?}",
+        table.name
+    );
+    if let Some(lane) = lane_of(table.plan(), mutation) {
+        let mut lies = Cells::about(lane).into_iter();
+        let lie = lies.find(|lie| lie.told(table, &weak, lane).is_empty())?;
+        let whole = lie.told(table, table.plan(), lane);
+        assert!(!whole.is_empty(), "{}: {lie:?} passes", table.name);
+        return Some(lie.name());
+    }
+    let Mutation::Gate(gate) = mutation else {
+        return None;
+    };
+    let (name, passes, whole) = about_sums(table, &weak, gate)?;
+    (passes && whole == [gate.clone()]).then_some(name)
+}
+
+/// The lane that a mutation is about.
+fn lane_of<'a>(plan: &'a Plan, mutation: &Mutation) -> Option<&'a Lane> {
+    let column = match mutation {
+        Mutation::Lookup(i, j) | Mutation::Summand(i, j, _) | Mutation::Value(i, j) => {
+            plan.description.sums.lookups[*i].1[*j].argument[0]
+        }
+        Mutation::Gate(name) => {
+            let about_lanes = ["maximum: ", "clamp: ", "input: "];
+            if !about_lanes.iter().any(|prefix| name.starts_with(prefix)) {
+                return None;
+            }
+            let number = name.rsplit(' ').next()?.split('.').next()?;
+            return plan.layout.lanes.get(number.parse::<usize>().ok()?);
+        }
+    };
+    let has = |lane: &&Lane| named_cells(lane).values().any(|&c| c == column);
+    plan.layout.lanes.iter().find(has)
+}
+
+/// Lies about constants and running sums: name, whether it passes without the gate, and what is violated with it.
+fn about_sums(table: &Table, weak: &Plan, gate: &str) -> Option<(&'static str, bool, Vec<String>)> {
+    let plan = table.plan();
+    let (sums, last) = (&plan.description.sums, plan.layout.last);
+    let judge = |name, lie: &Lie<'_>| {
+        let (without, with) = (table.violated(weak, lie), table.violated(plan, lie));
+        Some((name, without.is_empty(), with))
+    };
+    let number = |prefix: &str| -> Option<usize> {
+        gate.strip_prefix(prefix)?.split(' ').next()?.parse().ok()
+    };
+    let entry = sums
+        .tables
+        .iter()
+        .flat_map(|(_, t)| t)
+        .find(|t| t.tag == 0)?;
+    let one_more = |p: &mut Phase1| p.cells[entry.multiplicity][3] += 1;
+    let output = plan.layout.output_lanes().next()?;
+    let shift = |column: usize, row: usize, by: F| {
+        move |columns: &mut [Vec<F>]| columns[column][row..].iter_mut().for_each(|v| *v += by)
+    };
+    let fraction = (table.challenges.alpha + F::from(3)).invert().unwrap();
+    if let Some(i) = number("constant: pinned ") {
+        let lie = Lie {
+            constant: Some(i),
+            absorb: true,
+            ..Lie::default()
+        };
+        return judge("a constant of one's choice", &lie);
+    }
+    if let Some(i) = number("constant: carried ") {
+        let column = sums.alpha + i;
+        let late = |columns: &mut [Vec<F>]| {
+            if sums.e_constants.first() == Some(&column) {
+                // The one that is read in the last row: chosen so that a wrong accumulator goes unnoticed.
+                let h = sums.coefficients.unwrap();
+                let first = columns[sums.products][last] - columns[sums.accumulators][last];
+                columns[column][last] = -first * columns[h][last].invert().unwrap();
+            } else {
+                columns[column][last] += F::ONE;
+            }
+        };
+        let is_read = sums.e_constants.first() == Some(&column);
+        let wrong_y = |p: &mut Phase1| {
+            if is_read {
+                p.cells[output.x][1] ^= 1;
+                let step = if p.cells[output.x][1] & 1 == 1 { 1 } else { -1 };
+                p.accumulators[output.first_candidate][1] += step << plan.layout.range_bits;
+            }
+        };
+        let lie = Lie {
+            cells: Some(&wrong_y),
+            sums: Some(&late),
+            ..Lie::default()
+        };
+        return judge("a constant that changes", &lie);
+    }
+    if gate == "lookup: sums agree" {
+        let lie = Lie {
+            multiplicities: Some(&one_more),
+            ..Lie::default()
+        };
+        return judge("one multiplicity too many", &lie);
+    }
+    for (prefix, columns, sign) in [
+        (
+            "lookup: value sum ",
+            sums.lookups.iter().map(|s| s.0).collect::<Vec<_>>(),
+            F::ONE,
+        ),
+        (
+            "lookup: table sum ",
+            sums.tables.iter().map(|s| s.0).collect(),
+            -F::ONE,
+        ),
+    ] {
+        if let Some(i) = number(prefix) {
+            let row = if gate.ends_with("zero") { 0 } else { 5 };
+            let moved = shift(columns[i], row, sign * fraction);
+            let lie = Lie {
+                multiplicities: Some(&one_more),
+                sums: Some(&moved),
+                ..Lie::default()
+            };
+            return judge("a sum that is moved", &lie);
+        }
+    }
+    // A wrong result of an output, hidden by moving one of the fold's sums from a row on.
+    let wrong = |p: &mut Phase1| {
+        p.cells[output.x][1] ^= 1;
+        let step = if p.cells[output.x][1] & 1 == 1 { 1 } else { -1 };
+        p.accumulators[output.first_candidate][1] += step << plan.layout.range_bits;
+    };
+    let (column, row) = match gate {
+        "fold: sums agree" => {
+            let lie = Lie {
+                cells: Some(&wrong),
+                ..Lie::default()
+            };
+            return judge("a wrong accumulator", &lie);
+        }
+        "fold: accumulators" => (sums.accumulators, 7),
+        "fold: accumulators start at zero" => (sums.accumulators, 0),
+        "fold: products" => (sums.products, 7),
+        "fold: products start at -kappa" => (sums.products, 0),
+        "fold: coefficients" => (sums.coefficients?, 7),
+        "fold: coefficients start at zero" => (sums.coefficients?, 0),
+        _ => return None,
+    };
+    let moved = |columns: &mut [Vec<F>]| {
+        let z = sums.e_constants.first().map(|&c| columns[c][0]);
+        let second = sums
+            .coefficients
+            .map_or(F::ZERO, |h| z.unwrap() * columns[h][last]);
+        let gap = columns[sums.products][last] - columns[sums.accumulators][last] + second;
+        let (step, mut by) = if column == sums.products {
+            (F::ONE, -gap)
+        } else if Some(column) == sums.coefficients {
+            let z = z.unwrap();
+            let step = plan.layout.e_weights.as_ref().unwrap().step as u64;
+            (z.pow_vartime([step]), -gap * z.invert().unwrap())
+        } else {
+            let step = plan.layout.y_weights.step as u64;
+            (columns[sums.y_constants[0]][0].pow_vartime([step]), gap)
+        };
+        // Backwards, so that every step but the one into `row` is honest.
+        let inverse = step.invert().unwrap();
+        for t in (row..=last).rev() {
+            columns[column][t] += by;
+            by *= inverse;
+        }
+    };
+    let lie = Lie {
+        cells: Some(&wrong),
+        sums: Some(&moved),
+        ..Lie::default()
+    };
+    judge("a sum that is moved", &lie)
+}
+
+// --- models -----------------------------------------------------------------------------------------------------------
+
+/// Bits of [`every_unit`].
+const BITS: u32 = 4;
+
+/// One node for every unit that a program can have, with one or several lanes, over two lanes of inputs; their weights are
+/// public. The outputs are a dense layer and a layer of many positions with committed weights.
+fn every_unit(windows: &[u32]) -> QuantizedModel {
+    let inputs = 60;
+    let mut nodes = vec![Node::Input { len: inputs }, Node::Constant { len: 1 }];
+    let read = |count: u32| Node::View {
+        source: ValueRef::new(0),
+        view: View {
+            loops: vec![count],
+            axes: vec![Axis {
+                extent: inputs,
+                offset: 0,
+                strides: vec![1],
+            }],
+        },
+    };
+    let term = |node: usize, inputs: u32, weights: Weights| Term {
+        patches: ValueRef::new(node),
+        inputs,
+        weights,
+    };
+    let mut units = Vec::new();
+    for (low, high) in [(false, false), (true, false), (false, true), (true, true)] {
+        for tables in [vec![], vec![0], vec![0, 1]] {
+            units.push(Unit {
+                window: 1,
+                low,
+                high,
+                tables,
+            });
+        }
+    }
+    for &window in windows {
+        for low in [false, true] {
+            units.push(Unit {
+                window,
+                low,
+                ..Unit::LINEAR
+            });
+        }
+    }
+    for (i, unit) in units.into_iter().enumerate() {
+        // The first few take two lanes.
+        let positions = if i < 3 { 60 } else { 2 };
+        nodes.push(read((positions * unit.window).min(60)));
+        if positions * unit.window > 60 {
+            // More candidates than inputs: the same ones for all positions.
+            let node = nodes.len() - 1;
+            nodes[node] = Node::View {
+                source: ValueRef::new(0),
+                view: View {
+                    loops: vec![positions, unit.window],
+                    axes: vec![Axis {
+                        extent: inputs,
+                        offset: 0,
+                        strides: vec![0, 0],
+                    }],
+                },
+            };
+        }
+        let terms = vec![term(nodes.len() - 1, 1, Weights::Public(vec![1 << BITS]))];
+        nodes.push(Node::Neurons(Neurons {
+            groups: 1,
+            outputs: 1,
+            positions,
+            unit,
+            terms,
+        }));
+    }
+    let dense = nodes.len();
+    nodes.push(Node::Neurons(Neurons {
+        groups: 1,
+        outputs: 2,
+        positions: 1,
+        unit: Unit::LINEAR,
+        terms: vec![
+            term(0, inputs, Weights::Committed),
+            term(1, 1, Weights::Committed),
+        ],
+    }));
+    nodes.push(read(8));
+    nodes.push(Node::Neurons(Neurons {
+        groups: 1,
+        outputs: 1,
+        positions: 4,
+        unit: Unit::LINEAR,
+        terms: vec![term(dense + 1, 2, Weights::Committed)],
+    }));
+    let tensor = |node: usize, term: u32, data: Vec<i32>| WeightTensor {
+        node: node as u32,
+        term,
+        data,
+    };
+    let weights = vec![
+        tensor(dense, 0, vec![0; 120]),
+        tensor(dense, 1, vec![100, 50]),
+        tensor(dense + 2, 0, vec![3, 4]),
+    ];
+    let top = (1u16 << BITS) - 1;
+    let program = Program {
+        range_bits: BITS,
+        tables: vec![
+            (0..=top).map(|x| top - x).collect(),
+            (0..=top).map(|x| x / 2).collect(),
+        ],
+        nodes,
+        outputs: vec![dense as u32, dense as u32 + 2],
+    };
+    QuantizedModel {
+        program,
+        weights,
+        hints: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        layers: vec![],
+        decodings: vec![],
+    }
+}
+
+fn ramp(len: u32, below: u32) -> Vec<Vec<u32>> {
+    vec![(0..len).map(|i| (i * 7 + 3) % below).collect()]
+}
+
+/// Every unit; maxima of few and of many.
+fn units() -> Vec<Table> {
+    let few: Vec<u32> = (2..=7).collect();
+    let table = |name, windows: &[u32]| Table::new(name, every_unit(windows), 6, &ramp(60, 16));
+    vec![table("units", &few), table("wide maxima", &[8, 9, 30])]
+}
+
+/// The widest maximum that there is.
+fn widest() -> Table {
+    Table::new("the widest maximum", every_unit(&[64]), 6, &ramp(60, 16))
+}
+
+/// Models that differ in the fold and in the tables: with and without `T`, `U`, tables of several columns.
+fn folds() -> Vec<Table> {
+    let image = vec![(0..16).map(|i| (i * 37 + 5) % 64).collect()];
+    vec![
+        Table::new("zoo", zoo(6), 6, &image),
+        Table::new("products", products(6), 7, &[ramp(12, 23).remove(0)]),
+    ]
+}
+
+fn hints() -> Table {
+    let logits = [vec![10, 20, 30, 5, 5, 60]];
+    Table::new("softmax", softmax(exponential(), |_| {}), 7, &logits)
+}
+
+/// Every cell of a lane that is not what it should be violates something, and nothing that is not about look-ups and units.
+#[test]
+fn every_cell_of_every_lane_is_bound() {
+    for table in units().iter().chain([&hints()]) {
+        let plan = table.plan();
+        for lane in &plan.layout.lanes {
+            if table.name == "softmax" && lane.kind != BankKind::Hint {
+                continue; // no committed weights that could stand in for what the lie changes
+            }
+            for lie in Cells::about(lane) {
+                let found = lie.told(table, plan, lane);
+                let about = |gate: &String| !gate.starts_with("fold: ");
+                let unit = unit_name(&lane.kind);
+                assert!(!found.is_empty(), "{unit}: {lie:?} is not noticed");
+                assert!(found.iter().all(about), "{unit}: {lie:?}: {found:?}");
+            }
+        }
+    }
+}
+
+/// Mutations of which the kind of lane or gate was not seen before, and what catches them.
+fn table_of(tables: &[Table], all: bool, found: &mut BTreeMap<String, BTreeSet<&'static str>>) {
+    for table in tables {
+        let plan = table.plan();
+        for mutation in Mutation::of(&plan.description) {
+            let kind = mutation.kind(plan);
+            if !all && found.contains_key(&kind) {
+                continue;
+            }
+            if table.name == "softmax"
+                && lane_of(plan, &mutation).is_none_or(|l| l.kind != BankKind::Hint)
+            {
+                continue;
+            }
+            let lie = caught(table, &mutation);
+            assert!(
+                lie.is_some(),
+                "{}: {kind}: {mutation:?} survives",
+                table.name
+            );
+            found.entry(kind).or_default().extend(lie);
+        }
+    }
+}
+
+/// What catches each kind of mutation; of every kind the first lane, or all.
+pub(super) fn mutations(all: bool) -> BTreeMap<String, BTreeSet<&'static str>> {
+    let mut found = BTreeMap::new();
+    table_of(&units(), all, &mut found);
+    table_of(&folds(), all, &mut found);
+    table_of(&[hints()], all, &mut found);
+    if all {
+        table_of(&[widest()], all, &mut found);
+    }
+    found
+}
