@@ -14,6 +14,7 @@ use crate::progress::{self, Progress, Stage, tell};
 
 mod error;
 mod lower;
+mod masks;
 mod network;
 mod precision;
 mod report;
@@ -144,7 +145,12 @@ pub fn quantize_with_progress(
             allowed: "0 to 16",
         });
     }
-    let stats = stats::Stats::collect(graph, calibration, progress)?;
+    let tamed = masks::tame(graph, calibration);
+    let (graph, fills) = match tamed {
+        Some(ref tamed) => (&tamed.graph, tamed.fills.clone()),
+        None => (graph, Default::default()),
+    };
+    let stats = stats::Stats::collect(graph, calibration, fills, progress)?;
     tell(progress, Stage::Lower, stats::SHARE)?;
     // Chained models need the same `T`, which an interface does not tell.
     let model = if options.range_bits.is_none() && options.inputs.is_empty() {

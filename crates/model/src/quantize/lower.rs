@@ -14,6 +14,7 @@ use crate::model::{QuantizedModel, TensorInterface};
 mod activation;
 mod add;
 mod argmax;
+mod floor;
 mod input;
 mod knee;
 mod layout;

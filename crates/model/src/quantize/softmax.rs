@@ -11,6 +11,10 @@ use crate::run::HintSolver;
 /// Largest step of logits: beyond, probabilities would be off by more than an eighth.
 const COARSEST: f64 = 0.25;
 
+/// Steps that are no coarser than this are as good as the results'. Others are for distributions of which the largest logits lie
+/// far apart, or of which some are masked: what lies far below the largest is cut off, see [`floor`](super::lower).
+const FINE: f64 = 1.0 / 64.0;
+
 /// Logits further than this below the normaliser count as probability zero.
 const DEPTH: f64 = 12.0;
 
@@ -101,6 +105,66 @@ impl Lowering<'_> {
         uniform.ok_or_else(|| self.shape_error(input, "has no element"))
     }
 
+    /// The logits without what lies far below the largest of their distribution, if only so their steps are fine: where some are
+    /// masked by an activation, or where their range is wide.
+    fn cut_logits(
+        &mut self,
+        id: NodeId,
+        input: NodeId,
+        len: usize,
+    ) -> Result<Option<(ValueRef, f64)>, QuantizeError> {
+        let Some((peaks, fill)) = self.stats.peaks(id, self.network.headroom) else {
+            return Ok(None);
+        };
+        let total = self.graph.nodes[input].len();
+        let kept = |r: &Rows| r.elements(len).collect::<Vec<_>>();
+        let kept: Vec<usize> = self.unmasked(input, len).iter().flat_map(kept).collect();
+        let seen = kept.iter().map(|&i| self.stats.element(input, i));
+        let seen = seen.fold(peaks, |a, r| (a.0.min(r.0), a.1.max(r.1)));
+        let steps = self.network.top() / (1.0 + self.network.headroom);
+        let wide = (seen.1 - seen.0) / steps > FINE;
+        if fill == 0.0 && !(wide && kept.len() == total) {
+            return Ok(None);
+        }
+        let acc = self.linear_of(input)?;
+        let deepest = seen.0.min(peaks.0 - 2.0 * fill) - self.network.headroom * (seen.1 - seen.0);
+        let low = peaks.0 - DEPTH - 2.0;
+        let act = if (peaks.1 - low) / steps <= FINE {
+            self.floored(input, &acc, (deepest, low, peaks.1))?
+        } else {
+            // Below the largest of each distribution, which a coarse step is good enough to find.
+            let mut coarse = acc.clone();
+            coarse.range = vec![(deepest, peaks.1); coarse.channels()];
+            let origin = self.helper(input);
+            let coarse = self.requantize(&coarse, true, origin)?;
+            let (value, step, offset) = coarse
+                .uniform()
+                .ok_or_else(|| self.shape_error(input, "has no element"))?;
+            let runs = total / len;
+            let largest = self.compare_helper(input, value, runs, len, step);
+            let spread = View {
+                loops: vec![runs as u32, len as u32],
+                axes: vec![Axis {
+                    extent: runs as u32,
+                    offset: 0,
+                    strides: vec![1, 0],
+                }],
+            };
+            let largest = Act {
+                planes: vec![Plane {
+                    value: self.network.view(largest, spread),
+                    scale: vec![step; total],
+                }],
+                offset: vec![offset; total],
+            };
+            let distance = self.sum_of(input, &acc, &largest.affine(&[-1.0], &[0.0]))?;
+            let range = (deepest - peaks.1 - step, -DEPTH - 2.0, step);
+            self.floored(input, &distance, range)?
+        };
+        let uniform = act.uniform().map(|(logits, scale, _)| (logits, scale));
+        Ok(uniform.filter(|(logits, _)| self.width(*logits) == 1))
+    }
+
     pub(super) fn softmax(
         &mut self,
         id: NodeId,
@@ -118,8 +182,17 @@ impl Lowering<'_> {
                 reason: "softmax over 2^T elements or more; raise range_bits",
             });
         }
-        let rows = self.unmasked(input, len);
-        let (logits, scale) = self.logits(input, len, &rows)?;
+        let mut rows = self.unmasked(input, len);
+        let (logits, scale) = match self.cut_logits(id, input, len)? {
+            Some(logits) => {
+                rows = vec![Rows {
+                    distributions: (0..total / len).collect(),
+                    columns: (0..len).collect(),
+                }];
+                logits
+            }
+            None => self.logits(input, len, &rows)?,
+        };
         if scale > COARSEST {
             let layer = self.graph.nodes[id].name.clone();
             return Err(QuantizeError::Unsupported {

@@ -40,6 +40,10 @@ pub(super) struct Stats {
     /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
+    /// For every softmax and index of a maximum: the least and the largest maximum of a run that is not masked as a whole.
+    peaks: HashMap<NodeId, (f32, f32)>,
+    /// The size of masks, for those that see some.
+    fills: HashMap<NodeId, f64>,
 }
 
 /// What one of several tied nodes was alone.
@@ -57,6 +61,7 @@ impl Stats {
     pub fn collect(
         graph: &Graph,
         samples: &[Vec<Vec<f32>>],
+        fills: HashMap<NodeId, f64>,
         progress: &mut Progress<'_>,
     ) -> Result<Stats, QuantizeError> {
         if samples.is_empty() {
@@ -73,6 +78,8 @@ impl Stats {
             extremes: vec![Vec::new(); n],
             decimals: vec![Vec::new(); n],
             sides: HashMap::new(),
+            peaks: HashMap::new(),
+            fills,
         };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
@@ -110,6 +117,12 @@ impl Stats {
                         value: f64::from(v[index]),
                     });
                 }
+                if let Op::Softmax { len } | Op::ArgMax { len } = graph.nodes[id].op {
+                    let masked = stats.fills.get(&id).map_or(f64::INFINITY, |f| f / 2.0);
+                    let peaks = stats.peaks.entry(id);
+                    let peaks = peaks.or_insert((f32::INFINITY, f32::NEG_INFINITY));
+                    merge_peaks(peaks, &values[graph.nodes[id].inputs[0]], len, masked);
+                }
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
                 if matches!(graph.nodes[id].op, Op::Input) {
@@ -135,6 +148,16 @@ impl Stats {
         }
         stats.tie(graph);
         Ok(stats)
+    }
+
+    /// Where the maxima of a softmax's or an index's runs lie, with a margin; and the size of its masks, zero without.
+    pub(super) fn peaks(&self, id: NodeId, headroom: f64) -> Option<((f64, f64), f64)> {
+        let &(low, high) = self.peaks.get(&id).filter(|p| p.0 <= p.1)?;
+        let (low, high) = (f64::from(low), f64::from(high));
+        let few = FEW_SAMPLES / DEVIATIONS / (self.samples as f64).sqrt();
+        let margin = (high - low).max(1.0) * (headroom + few);
+        let fill = self.fills.get(&id).copied().unwrap_or(0.0);
+        Some(((low - margin, high + margin), fill))
     }
 
     /// The unit that all values of an input are multiples of: `10^-d`; of one element, or of all.
@@ -364,6 +387,15 @@ fn spread(into: &mut Vec<(f32, f32)>, values: &[f32], indices: &[Option<usize>],
         }
         if low <= high {
             *slot = (slot.0.max(high - low), slot.1.max(high.max(0.0) - low));
+        }
+    }
+}
+
+fn merge_peaks(peaks: &mut (f32, f32), values: &[f32], len: usize, masked: f64) {
+    for run in values.chunks(len.max(1)) {
+        let peak = run.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
+        if f64::from(peak) > -masked {
+            *peaks = (peaks.0.min(peak), peaks.1.max(peak));
         }
     }
 }

@@ -347,6 +347,7 @@ impl Lowering<'_> {
         if !many
             && self.network.tables.len() < TABLES
             && NOISE * self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
+            && f.points().is_empty()
             && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
             && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
         {

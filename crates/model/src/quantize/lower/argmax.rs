@@ -28,6 +28,7 @@ impl Lowering<'_> {
                 reason: "an index among 2^T elements or more; raise range_bits",
             });
         }
+        self.cut_masked(id, input)?;
         let (value, scale, _) = self.integers(id, input)?;
         let (count, one) = (total / len, 1i64 << self.network.bits);
         let largest = self.compare(id, value, count, len, &[scale]);
@@ -98,6 +99,22 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(act)
+    }
+
+    /// Cuts masked elements off below all that can be the largest: so the others keep a fine step.
+    fn cut_masked(&mut self, id: NodeId, input: NodeId) -> Result<(), QuantizeError> {
+        let Some((peaks, fill)) = self.stats.peaks(id, self.network.headroom) else {
+            return Ok(());
+        };
+        if fill == 0.0 || self.uses[input] > 1 {
+            return Ok(());
+        }
+        let acc = self.linear_of(input)?;
+        let width = peaks.1 - peaks.0;
+        let low = peaks.0 - 0.05 * width;
+        let act = self.floored(input, &acc, (low - width - 2.0 * fill, low, peaks.1))?;
+        self.replace(input, &act);
+        Ok(())
     }
 
     /// Adds neurons that stand for no tensor of the float model.

@@ -3,7 +3,7 @@
 use zkinfer_circuits::program::Node;
 
 use super::{Act, Lowering, Plane, Value};
-use crate::graph::NodeId;
+use crate::graph::{Linear, NodeId, Op};
 use crate::model::TensorInterface;
 use crate::quantize::QuantizeError;
 use crate::quantize::network::shorten;
@@ -126,6 +126,30 @@ impl Lowering<'_> {
         Some(features.iter().enumerate().map(one).collect())
     }
 
+    /// What an input can be besides what calibration saw: a whole number that never changed may be zero or one (a mask, a
+    /// switch), and one that rows are looked up by may be the number of any of them.
+    fn domain(&self, id: NodeId, (low, high): (f64, f64)) -> (f64, f64) {
+        let whole = self.stats.unit(id, None) == Some(1.0);
+        let mut domain = (low, high);
+        if whole && low == high {
+            domain = (low.min(0.0), high.max(1.0));
+        }
+        let mut open = vec![id];
+        while let Some(at) = open.pop() {
+            for &reader in &self.readers[at] {
+                match &self.graph.nodes[reader].op {
+                    Op::View(_) => open.push(reader),
+                    Op::Linear(layer) if whole => {
+                        let rows = rows(layer).unwrap_or(0) as f64;
+                        domain = (domain.0, domain.1.max(rows - 1.0));
+                    }
+                    _ => {}
+                }
+            }
+        }
+        domain
+    }
+
     /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
     /// white) get no margin.
     pub(super) fn input_scale(&self, id: NodeId) -> (f64, f64) {
@@ -158,6 +182,8 @@ impl Lowering<'_> {
         } else if high <= 0.0 && b >= 0.25 * a {
             b = 0.0;
         }
+        let domain = self.domain(id, (low, high));
+        (a, b) = (a.min(domain.0), b.max(domain.1));
         let least = a.abs().max(b.abs()).max(1e-6) * 1e-3;
         if b - a < least {
             (a, b) = (a - least, b + least);
@@ -169,6 +195,15 @@ impl Lowering<'_> {
         let zero = (-a / scale - 1e-9).ceil() + 0.0;
         (scale, zero)
     }
+}
+
+/// How many rows are looked up, if a layer compares its operand with the numbers of rows.
+fn rows(layer: &Linear) -> Option<usize> {
+    let ones = layer.inputs == 1 && layer.groups == 1 && layer.weights.iter().all(|w| *w == 1.0);
+    let mut numbers = layer.bias.iter().zip(0..);
+    let counts = numbers.all(|(b, row): (&f32, i32)| *b == -(row as f32));
+    (ones && counts && layer.outputs > 1 && layer.bias.len() == layer.outputs)
+        .then_some(layer.outputs)
 }
 
 /// The next coarser step that divides the unit which all values are multiples of, if there is one: indices, counts and

@@ -191,11 +191,21 @@ impl Lowering<'_> {
         let act = match self.value(operand)? {
             Value::Act(act) if widen == 1.0 && self.as_whole(&act).is_some() => act,
             value => {
+                // What hardly varied has a narrow range; its steps are not to become finer for that.
+                let mut width = 0.0;
                 let mut acc = match value {
                     Value::Acc(acc) => acc,
-                    Value::Act(act) => self.elementwise(operand, &act)?,
+                    Value::Act(act) => {
+                        let step = self.as_whole(&act).map_or(0.0, |whole| whole.scale * widen);
+                        width = step * self.network.top() / (1.0 + self.network.headroom);
+                        self.elementwise(operand, &act)?
+                    }
                 };
                 acc.range.iter_mut().for_each(spread);
+                for (low, high) in &mut acc.range {
+                    let missing = (width - (*high - *low)).max(0.0) / 2.0;
+                    (*low, *high) = (*low - missing, *high + missing);
+                }
                 let act = self.materialize(acc, true, operand)?;
                 self.replace(operand, &act);
                 act

@@ -133,6 +133,23 @@ impl Lowering<'_> {
         }
     }
 
+    /// [`Self::compare`] of what stands for no tensor of the float model.
+    pub(in crate::quantize) fn compare_helper(
+        &mut self,
+        id: NodeId,
+        value: ValueRef,
+        results: usize,
+        window: usize,
+        scale: f64,
+    ) -> ValueRef {
+        let before = self.network.layers.len();
+        let largest = self.compare(id, value, results, window, &[scale]);
+        for layer in &mut self.network.layers[before..] {
+            layer.graph_node = None;
+        }
+        largest
+    }
+
     /// The accumulator with candidates in its window, if the windows are the same for every channel, do not overlap and are not
     /// padded.
     fn fuse(&self, id: NodeId, acc: &Acc, indices: &[Option<usize>], window: usize) -> Option<Acc> {

@@ -1,0 +1,240 @@
+//! Masks. A logit that must not count has −10⁹, the least number of 32 bits or the like added to it, or put in its place. Next
+//! to such numbers no integer would tell the other logits apart, and only their place below all others matters: so they are made
+//! as large as they have to be, where nothing but a softmax or the index of a maximum sees them.
+
+use std::collections::{HashMap, HashSet};
+
+use crate::graph::{Activation, Graph, NodeId, Op, ScalarFn};
+
+/// From this size on a constant is meant as "not at all".
+const FILL: f64 = 1e4;
+/// How far below the least logit a masked one is at least: its probability is less than any integer tells.
+const DEPTH: f64 = 64.0;
+
+/// A graph whose masks are as large as they have to be.
+pub(super) struct Tamed {
+    pub graph: Graph,
+    /// Of every softmax and index of a maximum that sees masks: their size.
+    pub fills: HashMap<NodeId, f64>,
+}
+
+/// `None` where there is nothing to do.
+pub(super) fn tame(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Tamed> {
+    let (heads, sources) = masks(graph)?;
+    let mut reach = vec![(f64::INFINITY, f64::NEG_INFINITY); heads.len()];
+    let mut sources: Vec<NodeId> = sources.into_iter().collect();
+    sources.sort_unstable();
+    for sample in samples {
+        let values = graph.run(sample).ok()?;
+        sources.retain(|&s| is_choice(&graph.nodes[s].op, &values[s]));
+        for (reach, &head) in reach.iter_mut().zip(&heads) {
+            let &input = graph.nodes[head].inputs.first()?;
+            for v in values.get(input)?.iter().map(|&v| f64::from(v)) {
+                if v.abs() < FILL / 2.0 {
+                    *reach = (reach.0.min(v), reach.1.max(v));
+                }
+            }
+        }
+    }
+    if sources.is_empty() {
+        return None;
+    }
+    let widest = reach.iter().map(|r| r.1 - r.0).fold(0.0, f64::max);
+    let fill = (2.0 * widest + DEPTH).log2().ceil().exp2();
+    let mut tamed = graph.clone();
+    for &source in &sources {
+        resize(&mut tamed.nodes[source].op, fill);
+    }
+    let seen = |head: &NodeId| {
+        graph.nodes[*head]
+            .inputs
+            .iter()
+            .any(|&i| behind(graph, i).iter().any(|n| sources.contains(n)))
+    };
+    let fills = heads.iter().filter(|h| seen(h)).map(|&h| (h, fill));
+    Some(Tamed {
+        fills: fills.collect(),
+        graph: tamed,
+    })
+}
+
+/// Operations that a mask goes through.
+fn passes(op: &Op) -> bool {
+    matches!(op, Op::View(_) | Op::Add | Op::Concat)
+}
+
+fn ends(op: &Op) -> bool {
+    matches!(op, Op::Softmax { .. } | Op::ArgMax { .. })
+}
+
+/// What a node's value is a sum or an arrangement of.
+fn behind(graph: &Graph, node: NodeId) -> HashSet<NodeId> {
+    let (mut found, mut open) = (HashSet::new(), vec![node]);
+    while let Some(id) = open.pop() {
+        if found.insert(id) && passes(&graph.nodes[id].op) {
+            open.extend(&graph.nodes[id].inputs);
+        }
+    }
+    found
+}
+
+/// Softmaxes and indices of maxima that see masks, and where the masks come from.
+fn masks(graph: &Graph) -> Option<(Vec<NodeId>, HashSet<NodeId>)> {
+    let large = |id: &NodeId| largest(&graph.nodes[*id].op) >= FILL;
+    if !(0..graph.nodes.len()).any(|id| large(&id)) {
+        return None;
+    }
+    let ending = (0..graph.nodes.len()).filter(|&id| ends(&graph.nodes[id].op));
+    let ending: Vec<NodeId> = ending.collect();
+    let mut sources = HashSet::new();
+    for &head in &ending {
+        let input = *graph.nodes[head].inputs.first()?;
+        sources.extend(behind(graph, input).into_iter().filter(large));
+    }
+    // Nodes of which every reader ends in a softmax or an index.
+    let mut hidden = vec![true; graph.nodes.len()];
+    graph.outputs.iter().for_each(|&o| hidden[o] = false);
+    for (id, node) in graph.nodes.iter().enumerate().rev() {
+        let keeps = ends(&node.op) || (passes(&node.op) && hidden[id]);
+        if !keeps {
+            node.inputs.iter().for_each(|&i| hidden[i] = false);
+        }
+    }
+    sources.retain(|&s| hidden[s]);
+    (!sources.is_empty()).then_some((ending, sources))
+}
+
+/// The largest constant of a result, if the operation is one that makes masks.
+fn largest(op: &Op) -> f64 {
+    let most = |v: &[f32]| v.iter().fold(0.0f64, |m, v| m.max(f64::from(v.abs())));
+    match op {
+        Op::Constant(v) => most(v),
+        Op::Affine { scale, shift } => most(scale).max(most(shift)),
+        Op::Activation(Activation::Scalar(f)) => branches(f),
+        _ => 0.0,
+    }
+}
+
+/// The largest constant that a choice takes.
+fn branches(f: &ScalarFn) -> f64 {
+    match f {
+        ScalarFn::Select(_, a, b) => {
+            let value = |f: &ScalarFn| match f {
+                ScalarFn::Const(c) => c.abs(),
+                f => branches(f),
+            };
+            value(a).max(value(b))
+        }
+        _ => 0.0,
+    }
+}
+
+/// Whether values are masks: nothing, or a fill. A constant that is added may be anything besides.
+fn is_choice(op: &Op, values: &[f32]) -> bool {
+    let added = match op {
+        Op::Constant(_) => true,
+        Op::Affine { scale, .. } => scale.iter().all(|s| f64::from(s.abs()) < FILL),
+        _ => false,
+    };
+    added
+        || values
+            .iter()
+            .all(|v| *v == 0.0 || f64::from(v.abs()) >= FILL / 2.0)
+}
+
+/// Makes the largest constant of a mask this large, and others of its kind in proportion.
+fn resize(op: &mut Op, fill: f64) {
+    let factor = fill / largest(op);
+    let shrink = |v: &mut Vec<f32>| {
+        for v in v.iter_mut().filter(|v| f64::from(v.abs()) >= FILL / 2.0) {
+            *v = (f64::from(*v) * factor) as f32;
+        }
+    };
+    match op {
+        Op::Constant(v) => shrink(v),
+        Op::Affine { scale, shift } => {
+            shrink(scale);
+            shrink(shift);
+        }
+        Op::Activation(Activation::Scalar(f)) => shrink_branches(f, factor),
+        _ => {}
+    }
+}
+
+fn shrink_branches(f: &mut ScalarFn, factor: f64) {
+    if let ScalarFn::Select(_, a, b) = f {
+        for branch in [a, b] {
+            match &mut **branch {
+                ScalarFn::Const(c) if c.abs() >= FILL / 2.0 => *c *= factor,
+                ScalarFn::Const(_) => {}
+                inner => shrink_branches(inner, factor),
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::graph::GraphNode;
+
+    fn node(op: Op, inputs: &[NodeId], len: usize) -> GraphNode {
+        GraphNode {
+            name: String::new(),
+            op,
+            inputs: inputs.to_vec(),
+            shape: vec![len],
+            tie: None,
+        }
+    }
+
+    fn masked(outputs: Vec<NodeId>) -> Graph {
+        let fill = Op::Affine {
+            scale: vec![f32::MAX],
+            shift: vec![-f32::MAX],
+        };
+        Graph {
+            nodes: vec![
+                node(Op::Input, &[], 3),
+                node(Op::Input, &[], 3),
+                node(fill, &[1], 3),
+                node(Op::Add, &[0, 2], 3),
+                node(Op::Softmax { len: 3 }, &[3], 3),
+            ],
+            inputs: vec![0, 1],
+            outputs,
+        }
+    }
+
+    #[test]
+    fn a_mask_is_as_large_as_it_has_to_be_and_changes_nothing() {
+        let graph = masked(vec![4]);
+        let sample = vec![vec![-2.0, 0.5, 3.0], vec![1.0, 1.0, 0.0]];
+        let tamed = tame(&graph, std::slice::from_ref(&sample)).expect("a mask");
+        assert_eq!(tamed.fills[&4], 128.0);
+        let (a, b) = (
+            graph.run(&sample).unwrap(),
+            tamed.graph.run(&sample).unwrap(),
+        );
+        assert_eq!(a[4], b[4]);
+        assert_eq!(b[4][2], 0.0);
+        assert_eq!(b[2], vec![0.0, 0.0, -128.0]);
+    }
+
+    #[test]
+    fn a_mask_that_somebody_sees_stays() {
+        let sample = vec![vec![-2.0, 0.5, 3.0], vec![1.0, 1.0, 0.0]];
+        assert!(tame(&masked(vec![4, 3]), &[sample]).is_none());
+    }
+
+    #[test]
+    fn a_large_factor_of_reals_is_no_mask() {
+        let sample = vec![vec![-2.0, 0.5, 3.0], vec![0.3, 1.0, 0.0]];
+        let mut graph = masked(vec![4]);
+        graph.nodes[2].op = Op::Affine {
+            scale: vec![1.5e4],
+            shift: vec![0.0],
+        };
+        assert!(tame(&graph, &[sample]).is_none());
+    }
+}
