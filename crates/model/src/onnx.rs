@@ -27,6 +27,7 @@ mod product;
 mod recurrent;
 mod reference;
 mod rewrite;
+mod sample;
 mod select;
 mod settle;
 mod tensor;

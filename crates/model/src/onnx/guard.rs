@@ -10,12 +10,15 @@ use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
 use tract_onnx::Onnx;
+use tract_onnx::model::ParsingContext;
 use tract_onnx::pb::NodeProto;
 use tract_onnx::prelude::*;
 use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, InferenceNode};
 use tract_onnx::tract_hir::internal::*;
 
 use super::operators::{self, Needs};
+use super::rewrite::functions::RESIZE_10;
+use super::sample;
 
 /// Runs tract code, which may panic on malformed models.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
@@ -354,22 +357,52 @@ pub(super) fn onnx() -> Onnx {
         if operators::find("", op).is_some_and(|o| o.bare) {
             continue;
         }
-        *builder = |context, node| {
-            let build = TRACT.op_register.0.get(&node.op_type);
-            let build = build.with_context(|| format!("no operator {}", node.op_type))?;
-            let (op, closures) = build(context, node)?;
-            let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
-            let guard = Guard {
-                op,
-                fits: Fits::of(node),
-                bound: BODIES.clone(),
-                batch_norm: (node.op_type == "BatchNormalization")
-                    .then_some(epsilon.map_or(1e-5, |a| a.f)),
-            };
-            Ok((Box::new(guard), closures))
-        };
+        *builder = guard;
     }
+    onnx.op_register.insert(RESIZE_10, guard);
     onnx
+}
+
+/// A node's operator, and its guard.
+fn guard(
+    context: &ParsingContext,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    let (op, closures) = built(context, node)?;
+    let epsilon = node.attribute.iter().find(|a| a.name == "epsilon");
+    let guard = Guard {
+        op,
+        fits: Fits::of(node),
+        bound: BODIES.clone(),
+        batch_norm: (node.op_type == "BatchNormalization").then_some(epsilon.map_or(1e-5, |a| a.f)),
+    };
+    Ok((Box::new(guard), closures))
+}
+
+/// A node's operator, of tract or written here.
+fn built(
+    context: &ParsingContext,
+    node: &NodeProto,
+) -> TractResult<(Box<dyn InferenceOp>, Vec<String>)> {
+    if sample::is_border_cubic(node) {
+        return Ok((sample::border_cubic(node), Vec::new()));
+    }
+    let register = &TRACT.op_register.0;
+    if node.op_type == RESIZE_10 {
+        let resize = register.get("Resize").context("no operator Resize")?;
+        let context = ParsingContext {
+            onnx_operator_set_version: 10,
+            framework: context.framework,
+            model: context.model,
+            parent_graphs: context.parent_graphs.clone(),
+            model_dir: context.model_dir,
+            template: context.template.clone(),
+        };
+        return resize(&context, node);
+    }
+    let build = register.get(&node.op_type);
+    let build = build.with_context(|| format!("no operator {}", node.op_type))?;
+    build(context, node)
 }
 
 /// Bounds the results of a model's nodes.

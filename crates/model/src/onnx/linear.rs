@@ -9,7 +9,8 @@ use super::guard::guarded;
 use super::lower::Call;
 use super::tensor::{Lazy, Lowering};
 use crate::graph::view::Builder;
-use crate::graph::{Linear, Op};
+use crate::graph::{Linear, MatMul, Op};
+use zkinfer_circuits::program::View;
 
 /// An index of an Einsum: its length, the operand's dimensions it runs along, its stride in the weights, its place in the
 /// result.
@@ -247,6 +248,9 @@ impl Lowering<'_> {
         if op.q_params.is_some() || op.kernel_fmt != KernelFormat::OIHW {
             return Err(self.unsupported("a quantized convolution"));
         }
+        if call.constant(1).is_none() {
+            return self.computed_conv(op, call);
+        }
         let (x, weights, bias) = self.conv_operands(call)?;
         let w = self.windows(&op.pool_spec, &x.shape)?;
         let (channels, groups) = (op.pool_spec.output_channels, op.group);
@@ -255,26 +259,13 @@ impl Lowering<'_> {
         }
         let per_group = x.shape[w.c_axis] / groups;
         let batch = w.n_axis.map_or(1, |n| x.shape[n]);
-        let mut patches = Builder::new(&x.dims()).walk(groups, &[(w.c_axis, per_group as i64)]);
-        if let Some(n) = w.n_axis.filter(|_| batch > 1) {
-            patches = patches.walk(batch, &[(n, 1)]);
-        }
-        for (d, &len) in w.output.iter().enumerate() {
-            patches = patches
-                .offset(w.h_axis + d, -(w.before[d] as i64))
-                .walk(len, &[(w.h_axis + d, w.stride[d] as i64)]);
-        }
-        patches = patches.walk(per_group, &[(w.c_axis, 1)]);
-        for (d, &len) in w.kernel.iter().enumerate() {
-            patches = patches.walk(len, &[(w.h_axis + d, w.dilation[d] as i64)]);
-        }
+        let patches = conv_patches(&x.dims(), &w, (groups, per_group, batch));
         let inputs = per_group * w.kernel.iter().product::<usize>();
         if weights.len() as u64 != (channels as u64).saturating_mul(inputs as u64) {
             return Err(self.unsupported("the kernel does not fit the channels"));
         }
         let positions = w.output.iter().product::<usize>() * batch;
         let bias = self.channel_bias(bias, channels)?;
-        let patches = patches.build();
         let layer = Linear {
             groups,
             outputs: channels / groups,
@@ -287,6 +278,60 @@ impl Lowering<'_> {
         let mut shape = vec![channels, batch];
         shape.extend(&w.output);
         let y = self.linear(&x, layer, shape)?;
+        self.channels_first_to(&y, &w, call)
+    }
+
+    /// A convolution by weights that are activations: a matrix product with the patches.
+    fn computed_conv(&mut self, op: &Conv, call: &Call) -> Result<Lazy, ImportError> {
+        let (Some(x), Some(kernel)) = (call.inputs.first(), call.tensor(1).cloned()) else {
+            return Err(self.unsupported("has no operand"));
+        };
+        let x = self.tensor(x)?;
+        let w = self.windows(&op.pool_spec, &x.shape)?;
+        let (channels, groups) = (op.pool_spec.output_channels, op.group);
+        let dims = kernel.dims();
+        let fits = groups > 0
+            && channels % groups == 0
+            && dims.len() == 2 + w.kernel.len()
+            && dims[0] == channels
+            && dims[1].checked_mul(groups) == Some(x.shape[w.c_axis])
+            && dims[2..] == w.kernel;
+        if !fits {
+            return Err(self.unsupported("the kernel does not fit the channels"));
+        }
+        let batch = w.n_axis.map_or(1, |n| x.shape[n]);
+        let positions = w.output.iter().product::<usize>() * batch;
+        let (outputs, inputs) = (channels / groups, dims[1..].iter().product::<usize>());
+        self.few_products(channels.saturating_mul(positions))?;
+        self.bound("the number of patch elements", &[groups, positions, inputs])?;
+        let mut left = Builder::new(&dims)
+            .walk(groups, &[(0, outputs as i64)])
+            .walk(outputs, &[(0, 1)]);
+        for (d, &len) in dims.iter().enumerate().skip(1) {
+            left = left.walk(len, &[(d, 1)]);
+        }
+        let (first, left) = self.read(&kernel, &left.build(), false)?;
+        let right = conv_patches(&x.dims(), &w, (groups, dims[1], batch));
+        let (second, right) = self.read(&x, &right, true)?;
+        let product = Op::MatMul(MatMul {
+            groups,
+            outputs,
+            positions,
+            inputs,
+            left,
+            right,
+        });
+        let mut shape = vec![channels, batch];
+        shape.extend(&w.output);
+        let mut y = self.emit_lazy(product, vec![first, second], shape.clone())?;
+        if let Some(bias) = call.inputs.get(2) {
+            let bias = self.tensor(bias)?;
+            let len = bias.len();
+            let mut column = vec![1; shape.len()];
+            column[0] = len;
+            let bias = self.broadcast(&bias.reshaped(&column), &shape)?;
+            y = self.sum(&y, &bias)?;
+        }
         self.channels_first_to(&y, &w, call)
     }
 
@@ -487,6 +532,28 @@ fn phase_weights(kernel: &[f32], channels: usize, inputs: usize, axes: &[Phases]
         }
     }
     weights
+}
+
+/// What a convolution reads, `[groups][batch · positions][inputs]`.
+fn conv_patches(
+    dims: &[usize],
+    w: &Windows,
+    (groups, per_group, batch): (usize, usize, usize),
+) -> View {
+    let mut patches = Builder::new(dims).walk(groups, &[(w.c_axis, per_group as i64)]);
+    if let Some(n) = w.n_axis.filter(|_| batch > 1) {
+        patches = patches.walk(batch, &[(n, 1)]);
+    }
+    for (d, &len) in w.output.iter().enumerate() {
+        patches = patches
+            .offset(w.h_axis + d, -(w.before[d] as i64))
+            .walk(len, &[(w.h_axis + d, w.stride[d] as i64)]);
+    }
+    patches = patches.walk(per_group, &[(w.c_axis, 1)]);
+    for (d, &len) in w.kernel.iter().enumerate() {
+        patches = patches.walk(len, &[(w.h_axis + d, w.dilation[d] as i64)]);
+    }
+    patches.build()
 }
 
 /// Elements of a constant.

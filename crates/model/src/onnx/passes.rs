@@ -12,8 +12,8 @@ use super::file::names::distinct_nodes;
 use super::file::origin::Origin;
 use super::operators;
 use super::rewrite::inline::inline;
-use super::rewrite::writer::{Facts, attribute, each_node, known};
-use super::rewrite::{integers, stored, traversal};
+use super::rewrite::writer::{Facts, each_node};
+use super::rewrite::{branches, integers, stored, traversal};
 use super::settle::{self, Question};
 use super::{ImportError, ImportOptions};
 
@@ -76,6 +76,18 @@ const PASSES: &[Pass] = &[
         why: "rewrites and tract go by names: what has the name of an operator of another domain is refused before",
         phase: Phase::Close,
         run: |draft| bounds::check_operators(draft.graph(), &draft.opsets),
+    },
+    Pass {
+        name: "four bits",
+        why: "tract has no such types; they are bytes from here on",
+        phase: Phase::Close,
+        run: |draft| done(integers::unpack(draft.graph_mut())),
+    },
+    Pass {
+        name: "branches",
+        why: "what is not taken need not be a number: operands are chosen before a quotient or a root is",
+        phase: Phase::Close,
+        run: |draft| done(branches::rewrite(draft.graph_mut())),
     },
     Pass {
         name: "casts of stored integers",
@@ -289,8 +301,16 @@ impl<'o> Draft<'o> {
 
 /// Writes out what tract would compute differently from ONNX, or not at all.
 fn repair(draft: &mut Draft) {
-    let (opset, mut facts) = (draft.opset, Facts::default());
-    each_node(draft.graph_mut(), opset, |node, writer| {
+    let opset = draft.opset;
+    repair_graph(draft.graph_mut(), opset);
+}
+
+fn repair_graph(graph: &mut GraphProto, opset: i64) {
+    let mut facts = Facts::of(graph);
+    each_node(graph, opset, |node, writer| {
+        for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
+            repair_graph(body, opset);
+        }
         operators::of(node)?.repair?(node, writer, &mut facts)
     });
 }
@@ -300,18 +320,8 @@ fn repair(draft: &mut Draft) {
 fn write_out(graph: &mut GraphProto, opset: i64) -> Vec<String> {
     let mut facts = Facts {
         left_out: integers::left_out(graph),
-        ..Facts::default()
+        ..Facts::of(graph)
     };
-    let stored = &mut facts.known;
-    for tensor in &graph.initializer {
-        stored.extend(known(tensor).map(|k| (tensor.name.clone(), k)));
-    }
-    for node in graph.node.iter().filter(|n| n.op_type == "Constant") {
-        let tensor = attribute(node, "value").and_then(|a| a.t.as_ref());
-        if let (Some(k), Some(name)) = (tensor.and_then(known), node.output.first()) {
-            stored.insert(name.clone(), k);
-        }
-    }
     each_node(graph, opset, |node, writer| {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             write_out(body, opset);

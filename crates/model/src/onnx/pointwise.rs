@@ -219,6 +219,11 @@ impl Lowering<'_> {
                 Value::Constant(t) => self.any_floats(t).is_ok_and(|v| v.iter().any(|v| *v < 0.0)),
                 _ => false,
             };
+            if op == BinaryOp::Pow && matches!(b, Value::Tensor(_)) {
+                return Err(self.unsupported(
+                    "a power of integers by an activation; cast to floats before",
+                ));
+            }
             if op == BinaryOp::Pow && negative(b) {
                 return Err(self.unsupported("a negative power of integers; cast to floats before"));
             }

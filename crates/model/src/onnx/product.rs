@@ -22,7 +22,7 @@ fn whole(dims: &[usize]) -> View {
 }
 
 impl Lowering<'_> {
-    fn few_products(&self, found: usize) -> Result<(), ImportError> {
+    pub(super) fn few_products(&self, found: usize) -> Result<(), ImportError> {
         if found as u64 > MAX_PRODUCTS {
             return Err(ImportError::Limit {
                 name: self.origin.node.clone(),

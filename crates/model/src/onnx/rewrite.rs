@@ -1,9 +1,12 @@
 //! Operators written out in plainer ones before the model is typed: quantized operators in floats, decision trees as
 //! comparisons and matrix products, scalers.
 
+pub(super) mod attention;
+pub(super) mod branches;
 pub(super) mod contrib;
 mod counters;
 pub(super) mod grids;
+pub(super) mod functions;
 pub(super) mod inline;
 pub(super) mod integers;
 mod loops;
@@ -14,4 +17,5 @@ pub(super) mod recurrent;
 pub(super) mod stored;
 pub(super) mod traversal;
 pub(super) mod trees;
+pub(super) mod types;
 pub(super) mod writer;

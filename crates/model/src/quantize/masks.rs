@@ -60,7 +60,12 @@ pub(super) fn tame(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Tamed> {
 
 /// Operations that a mask goes through.
 fn passes(op: &Op) -> bool {
-    matches!(op, Op::View(_) | Op::Add | Op::Concat)
+    match op {
+        Op::View(_) | Op::Add | Op::Concat => true,
+        // A bias.
+        Op::Affine { scale, .. } => largest(op) < FILL && scale.iter().all(|s| *s == 1.0),
+        _ => false,
+    }
 }
 
 fn ends(op: &Op) -> bool {

@@ -2,17 +2,57 @@
 
 use std::collections::{HashMap, HashSet};
 
-use tract_onnx::pb::{GraphProto, NodeProto};
+use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
-use super::writer::{Facts, Known, Writer, attribute};
+use super::writer::{Facts, Known, Writer, attribute, decode};
 
 /// Least and greatest number of an integer type.
 pub(super) fn limits(data_type: i32) -> Option<(f32, f32)> {
     match data_type {
         2 => Some((0.0, 255.0)),
         3 => Some((-128.0, 127.0)),
+        4 => Some((0.0, 65_535.0)),
+        5 => Some((-32_768.0, 32_767.0)),
+        21 => Some((0.0, 15.0)),
+        22 => Some((-8.0, 7.0)),
         _ => None,
     }
+}
+
+/// Four bits two by two are stored in bytes; tract does not know them.
+pub(in crate::onnx) fn unpack(graph: &mut GraphProto) {
+    for tensor in &mut graph.initializer {
+        unpack_tensor(tensor);
+    }
+    for node in &mut graph.node {
+        for attribute in &mut node.attribute {
+            attribute.t.iter_mut().for_each(unpack_tensor);
+            attribute.g.iter_mut().for_each(unpack);
+        }
+    }
+}
+
+fn unpack_tensor(tensor: &mut TensorProto) {
+    let signed = match tensor.data_type {
+        21 => false,
+        22 => true,
+        _ => return,
+    };
+    let mut dims = tensor.dims.iter();
+    let len = dims.try_fold(1usize, |p, &d| p.checked_mul(usize::try_from(d).ok()?));
+    let packed: Vec<u8> = if tensor.raw_data.is_empty() {
+        tensor.int32_data.iter().map(|&v| v as u8).collect()
+    } else {
+        tensor.raw_data.clone()
+    };
+    let Some(len) = len.filter(|len| len.div_ceil(2) == packed.len()) else {
+        return;
+    };
+    let four = |v: u8| if signed && v > 7 { v | 0xf0 } else { v };
+    let both = packed.iter().flat_map(|b| [four(b & 15), four(b >> 4)]);
+    tensor.data_type = if signed { 3 } else { 2 };
+    tensor.int32_data.clear();
+    tensor.raw_data = both.take(len).collect();
 }
 
 /// Scale and zero point, shaped for an operand of this rank along this axis.
@@ -240,10 +280,55 @@ impl<'n> Operands<'n> {
         Some(())
     }
 
-    /// Whether scales are by blocks, which is not supported.
-    fn by_blocks(&self) -> bool {
-        attribute(self.node, "block_size").is_some_and(|a| a.i != 0)
+    /// How many elements share a scale, if scales are by blocks.
+    fn by_blocks(&self) -> Option<usize> {
+        let size = attribute(self.node, "block_size")?.i;
+        usize::try_from(size).ok().filter(|s| *s > 0)
     }
+}
+
+/// The number of axes of the first operand, and the one along which scales differ.
+fn axis(of: &Operands, facts: &Facts) -> Option<(usize, usize)> {
+    let axis = attribute(of.node, "axis").map_or(1, |a| a.i);
+    facts.types.axis(of.name(0)?, axis)
+}
+
+/// `DequantizeLinear` of stored integers with scales by blocks along an axis: floats.
+fn blocks(node: &NodeProto, w: &mut Writer, size: usize) -> Option<()> {
+    let stored = |w: &Writer, i: usize| {
+        let name = node.input.get(i).filter(|n| !n.is_empty())?;
+        decode(w.constants.iter().find(|t| t.name == *name)?)
+    };
+    let (x, scale) = (stored(w, 0)?, stored(w, 1)?);
+    let zero = match node.input.get(2).filter(|n| !n.is_empty()) {
+        Some(_) => Some(stored(w, 2)?),
+        None => None,
+    };
+    let axis = attribute(node, "axis").map_or(1, |a| a.i);
+    let rank = x.dims.len() as i64;
+    let axis = usize::try_from(if axis < 0 { axis + rank } else { axis }).ok()?;
+    let dims = |dims: &[i64]| -> Option<Vec<usize>> {
+        dims.iter().map(|&d| usize::try_from(d).ok()).collect()
+    };
+    let (x_dims, s_dims) = (dims(&x.dims)?, dims(&scale.dims)?);
+    let fits = |(i, d): (usize, &usize)| match i == axis {
+        true => s_dims.get(i) == Some(&d.div_ceil(size)),
+        false => s_dims.get(i) == Some(d),
+    };
+    let same = x_dims.iter().enumerate().all(fits) && s_dims.len() == x_dims.len();
+    if !same || axis >= x_dims.len() || zero.as_ref().is_some_and(|z| z.dims != scale.dims) {
+        return None;
+    }
+    let inner: usize = x_dims[axis + 1..].iter().product();
+    let value = |(i, q): (usize, &f64)| {
+        let (outer, rest) = (i / (x_dims[axis] * inner), i % (x_dims[axis] * inner));
+        let at = (outer * s_dims[axis] + rest / inner / size) * inner + rest % inner;
+        let zero = zero.as_ref().map_or(0.0, |z| z.values[at]);
+        ((q - zero) * scale.values[at]) as f32
+    };
+    let values = x.values.iter().enumerate().map(value).collect();
+    let real = w.floats(values, &x_dims);
+    w.identity(&real, node.output.first()?)
 }
 
 pub(in crate::onnx) fn quantize_linear(
@@ -253,7 +338,7 @@ pub(in crate::onnx) fn quantize_linear(
 ) -> Option<()> {
     let known = &facts.known;
     let of = Operands { node, known };
-    if of.by_blocks() {
+    if of.by_blocks().is_some() {
         return None;
     }
     let given = attribute(node, "output_dtype").map_or(0, |a| a.i);
@@ -263,7 +348,7 @@ pub(in crate::onnx) fn quantize_linear(
         i32::try_from(given).ok()?
     };
     let range = limits(of.known(2).map_or(given, |z| z.data_type))?;
-    let grid = of.grid(1, 2, None)?;
+    let grid = of.grid(1, 2, axis(&of, facts))?;
     quantize(w, of.name(0)?, node.output.first()?, &grid, range);
     Some(())
 }
@@ -275,16 +360,10 @@ pub(in crate::onnx) fn dequantize_linear(
 ) -> Option<()> {
     let known = &facts.known;
     let of = Operands { node, known };
-    if of.by_blocks() {
-        return None;
+    if let Some(size) = of.by_blocks() {
+        return blocks(node, w, size);
     }
-    let axis = attribute(node, "axis").map_or(1, |a| a.i);
-    let shape = of.known(0).map(|x| {
-        let rank = x.dims.len();
-        let from = if axis < 0 { rank as i64 } else { 0 };
-        (rank, (axis + from) as usize)
-    });
-    let x = of.real(w, 0, shape)?;
+    let x = of.real(w, 0, axis(&of, facts))?;
     w.identity(&x, node.output.first()?)
 }
 

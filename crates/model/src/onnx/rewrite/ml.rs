@@ -243,13 +243,33 @@ fn kernel(
     }
 }
 
-fn transformed(node: &NodeProto, w: &mut Writer, x: String) -> Option<String> {
-    Some(match text(node, "post_transform").as_str() {
-        "" | "NONE" => x,
-        "LOGISTIC" => w.op("Sigmoid", &[&x]),
-        "SOFTMAX" => w.op_with("Softmax", &[&x], vec![int("axis", 1)]),
-        _ => return None,
-    })
+/// A transform of one score is none, as ONNX Runtime has it.
+pub(in crate::onnx) fn linear(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    let targets = attribute(node, "targets").map_or(1, |a| a.i);
+    if targets != 1 || !is_for_several(&text(node, "post_transform")) {
+        return None;
+    }
+    let mut attributes = node.attribute.clone();
+    attributes.retain(|a| a.name != "post_transform");
+    let operands: Vec<&str> = node.input.iter().map(String::as_str).collect();
+    w.node(&node.op_type, &operands, node.output.first()?, attributes);
+    Some(())
+}
+
+/// Whether a transform is one that ONNX Runtime applies to several scores only.
+pub(super) fn is_for_several(transform: &str) -> bool {
+    matches!(transform, "LOGISTIC" | "SOFTMAX" | "SOFTMAX_ZERO")
+}
+
+/// By the largest element, not the largest magnitude.
+pub(in crate::onnx) fn normalizer(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+    if !matches!(text(node, "norm").as_str(), "" | "MAX") {
+        return None;
+    }
+    let x = w.cast(node.input.first()?);
+    let largest = super::functions::reduced(w, "ReduceMax", &x, &[-1], true);
+    w.node("Div", &[&x, &largest], node.output.first()?, Vec::new());
+    Some(())
 }
 
 pub(in crate::onnx) fn regressor(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
@@ -277,7 +297,10 @@ pub(in crate::onnx) fn regressor(node: &NodeProto, w: &mut Writer, _: &mut Facts
         let inside = w.op("Greater", &[&y, &zero]);
         y = w.op("Where", &[&inside, &one, &other]);
     }
-    let y = transformed(node, w, y)?;
+    let transform = text(node, "post_transform");
+    if !matches!(transform.as_str(), "" | "NONE") && !is_for_several(&transform) {
+        return None;
+    }
     w.identity(&y, node.output.first()?)
 }
 

@@ -49,8 +49,19 @@ pub(in crate::onnx) fn celu(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> 
     if alpha == 1.0 {
         return None;
     }
+    let negative = alpha < 0.0;
     let alpha = w.floats(vec![alpha], &[]);
     let small = w.op("Div", &[x, &alpha]);
+    if negative {
+        // max(0, x) + min(0, alpha · (exp(x / alpha) − 1))
+        let (zero, one) = (w.floats(vec![0.0], &[]), w.floats(vec![1.0], &[]));
+        let exponential = w.op("Exp", &[&small]);
+        let less = w.op("Sub", &[&exponential, &one]);
+        let scaled = w.op("Mul", &[&less, &alpha]);
+        let (above, below) = (w.op("Max", &[x, &zero]), w.op("Min", &[&scaled, &zero]));
+        w.node("Add", &[&above, &below], y, Vec::new());
+        return Some(());
+    }
     let elu = w.op("Elu", &[&small]);
     w.node("Mul", &[&elu, &alpha], y, Vec::new());
     Some(())

@@ -5,7 +5,11 @@ use tract_onnx::pb::NodeProto;
 use super::writer::{Facts, Writer, attribute, int};
 
 /// `m + ln Σ exp(x − m)` with the maximum `m`: exponentials of any size then share one scale.
-pub(in crate::onnx) fn log_sum_exp(node: &NodeProto, w: &mut Writer, _: &mut Facts) -> Option<()> {
+pub(in crate::onnx) fn log_sum_exp(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    // Of whole numbers it is rounded.
+    if facts.types.whole.contains(node.input.first()?) {
+        return None;
+    }
     let (x, y) = (w.cast(node.input.first()?), node.output.first()?);
     let operands = |x: &str| -> Vec<String> {
         let rest = node.input.iter().skip(1).cloned();
@@ -41,8 +45,7 @@ pub(in crate::onnx) fn lp_pool(node: &NodeProto, w: &mut Writer, _: &mut Facts) 
     if attribute(node, "ceil_mode").is_some_and(|a| a.i != 0) {
         return None;
     }
-    // Roots of sums over areas are too coarse next to zero.
-    if !(1..=8).contains(&p) || (p > 1 && kernel.len() > 1) {
+    if !(1..=8).contains(&p) {
         return None;
     }
     let mut powers = w.op("Abs", &[x]);

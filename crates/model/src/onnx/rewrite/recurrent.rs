@@ -41,6 +41,7 @@ struct Cell {
     /// Of every direction.
     activations: Vec<Vec<Activation>>,
     clip: Option<f32>,
+    input_forget: bool,
     linear_before_reset: bool,
     batch_first: bool,
 }
@@ -80,9 +81,6 @@ impl Cell {
             _ => return None,
         };
         let flag = |name: &str| attribute(node, name).is_some_and(|a| a.i == 1);
-        if flag("input_forget") {
-            return None;
-        }
         let directions = match text(node, "direction").as_str() {
             "" | "forward" => vec![false],
             "reverse" => vec![true],
@@ -90,13 +88,17 @@ impl Cell {
             _ => return None,
         };
         let hidden = usize::try_from(attribute(node, "hidden_size")?.i).ok()?;
-        let clip = attribute(node, "clip").map(|a| a.f).filter(|c| *c > 0.0);
+        let clip = attribute(node, "clip").map(|a| a.f);
+        if clip.is_some_and(|c| !(c > 0.0)) {
+            return None;
+        }
         Some(Cell {
             kind,
             hidden: (1..=1 << 16).contains(&hidden).then_some(hidden)?,
             activations: activations(node, kind, directions.len())?,
             directions,
             clip,
+            input_forget: attribute(node, "input_forget").is_some_and(|a| a.i != 0),
             linear_before_reset: flag("linear_before_reset"),
             batch_first: flag("layout"),
         })
@@ -218,8 +220,8 @@ fn is_plain(node: &NodeProto) -> bool {
     let named = |name: &str| attribute(node, name).is_some();
     let lengths = node.input.get(4).is_some_and(|i| !i.is_empty());
     let reverse = text(node, "direction") == "reverse";
-    let clip = attribute(node, "clip").is_some_and(|a| a.f > 0.0);
-    let forget = attribute(node, "input_forget").is_some_and(|a| a.i == 1);
+    let clip = attribute(node, "clip").is_some();
+    let forget = attribute(node, "input_forget").is_some_and(|a| a.i != 0);
     !(named("activations") || lengths || reverse || clip || forget)
 }
 
@@ -460,13 +462,19 @@ fn step(
                 activate(w, cell, &functions[f], &y)
             };
             let i = gate(&mut w, 0, 0, Some(&c));
-            let f = gate(&mut w, 2, 0, Some(&c));
+            let f = if cell.input_forget {
+                let one = w.floats(vec![1.0], &[1]);
+                w.op("Sub", &[&one, &i])
+            } else {
+                gate(&mut w, 2, 0, Some(&c))
+            };
             let g = gate(&mut w, 3, 1, None);
             let kept = w.op("Mul", &[&f, &c]);
             let new = w.op("Mul", &[&i, &g]);
             let new_c = w.op("Add", &[&kept, &new]);
             let o = gate(&mut w, 1, 0, Some(&new_c));
-            let shown = activate(&mut w, cell, &functions[2], &new_c);
+            // ONNX Runtime clips what goes into gates, not the cell's state.
+            let shown = apply(&mut w, &functions[2], &new_c);
             (w.op("Mul", &[&o, &shown]), Some(new_c))
         }
         Kind::Gru => {
@@ -539,6 +547,11 @@ fn activate(w: &mut Writer, cell: &Cell, f: &Activation, x: &str) -> String {
         x = w.op("Max", &[&x, &low]);
         x = w.op("Min", &[&x, &high]);
     }
+    apply(w, f, &x)
+}
+
+fn apply(w: &mut Writer, f: &Activation, x: &str) -> String {
+    let mut x = x.to_string();
     let (alpha, beta) = (float("alpha", f.alpha), float("beta", f.beta));
     match f.name.as_str() {
         "Affine" => {

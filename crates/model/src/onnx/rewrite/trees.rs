@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
+use super::ml::is_for_several;
 use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Branches times leaves of one block of trees: larger ensembles are cut into blocks.
@@ -391,33 +392,33 @@ pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Fac
         .map(|a| a.ints.as_slice())
         .filter(|ids| classifier && targets == 2 && ids.iter().all(|i| *i == ids[0]))
         .and_then(|ids| ids.first().copied());
+    // ONNX Runtime leaves out what no reached leaf says anything about: neither is its base added, nor can it be the class.
+    let complete = (0..targets).all(|target| is_scored(&all, target));
+    let nonnegative = all
+        .iter()
+        .flat_map(|t| &t.leaves)
+        .all(|l| l.values.iter().all(|v| v.1 >= 0.0));
+    let plain = targets > 2 && nonnegative && base.is_empty();
+    if single.is_none() && !complete && (classifier && !plain || !base.is_empty()) {
+        return None;
+    }
     if !base.is_empty() {
-        let fits = base.len() == targets || base.len() == 1;
         let mut all = vec![0.0; targets];
         match single {
-            Some(id) => all[usize::try_from(id).ok()?] = *base.last()?,
-            None if fits && base.len() == targets => all.clone_from(&base),
-            None => return None,
+            Some(id) if base.len() == 1 => all[usize::try_from(id).ok()?] = base[0],
+            None if base.len() == targets => all.clone_from(&base),
+            _ => return None,
         }
         let base = w.floats(all, &[1, targets]);
         total = w.op("Add", &[&total, &base]);
     }
     if let Some(id) = single {
-        let weights = attribute(node, "class_weights").map(|a| a.floats.as_slice())?;
-        let positive = weights.iter().all(|&v| v >= 0.0);
-        // Column `id` holds the score s of the second class: [1 − s, s], or [−s, s].
-        let mut matrix = vec![0.0f32; 4];
-        let row = 2 * usize::try_from(id).ok()?;
-        (matrix[row], matrix[row + 1]) = (-1.0, 1.0);
-        let matrix = w.floats(matrix, &[2, 2]);
-        total = w.op("MatMul", &[&total, &matrix]);
-        if positive && matches!(transform.as_str(), "" | "NONE") {
-            let shift = w.floats(vec![1.0, 0.0], &[1, 2]);
-            total = w.op("Add", &[&total, &shift]);
-        }
+        return of_one_class(node, w, &total, id, (&transform, &ids), &mut facts.texts);
     }
     let scores = match transform.as_str() {
         "" | "NONE" => total,
+        // Of one score there is none.
+        transform if !classifier && targets == 1 && is_for_several(transform) => total,
         "LOGISTIC" => w.op("Sigmoid", &[&total]),
         "SOFTMAX" => w.op_with("Softmax", &[&total], vec![int("axis", 1)]),
         _ => return None,
@@ -428,4 +429,44 @@ pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Fac
     }
     w.node("Identity", &[&scores], node.output.get(1)?, Vec::new());
     w.label(&scores, &ids, node.output.first()?, &mut facts.texts)
+}
+
+/// Whether some tree says something about a target whichever way it is walked.
+fn is_scored(trees: &[Tree], target: usize) -> bool {
+    let says = |leaf: &Leaf| leaf.values.iter().any(|v| v.0 == target);
+    trees.iter().any(|tree| tree.leaves.iter().all(says))
+}
+
+/// Two classes of which column `id` of `total` holds the score `s` of the second, as ONNX Runtime has it: where all values are
+/// positive it is a probability, and the second class is taken above one half; else it is taken above zero.
+fn of_one_class(
+    node: &NodeProto,
+    w: &mut Writer,
+    total: &str,
+    id: i64,
+    (transform, ids): (&str, &[i64]),
+    texts: &mut Vec<String>,
+) -> Option<()> {
+    let weights = attribute(node, "class_weights").map(|a| a.floats.as_slice())?;
+    let positive = weights.iter().all(|&v| v >= 0.0);
+    // [−s, s]
+    let mut matrix = vec![0.0f32; 4];
+    let row = 2 * usize::try_from(id).ok()?;
+    (matrix[row], matrix[row + 1]) = (-1.0, 1.0);
+    let matrix = w.floats(matrix, &[2, 2]);
+    let both = w.op("MatMul", &[total, &matrix]);
+    // The larger of these is the class.
+    let compared = if positive {
+        let shift = w.floats(vec![1.0, 0.0], &[1, 2]);
+        w.op("Add", &[&both, &shift])
+    } else {
+        both.clone()
+    };
+    let scores = match transform {
+        "LOGISTIC" => w.op("Sigmoid", &[&both]),
+        "" | "NONE" | "SOFTMAX" | "SOFTMAX_ZERO" => compared.clone(),
+        _ => return None,
+    };
+    w.node("Identity", &[&scores], node.output.get(1)?, Vec::new());
+    w.label(&compared, ids, node.output.first()?, texts)
 }

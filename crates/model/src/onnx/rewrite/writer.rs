@@ -4,6 +4,8 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
+use super::types::Types;
+
 /// A constant's elements and shape.
 #[derive(Clone, Debug)]
 pub struct Known {
@@ -45,7 +47,15 @@ pub fn decode(tensor: &TensorProto) -> Option<Known> {
             .map(|c| f64::from_le_bytes(c.try_into().unwrap_or_default()))
             .collect(),
         (11, true) => tensor.double_data.clone(),
-        (2 | 3 | 6 | 9, true) => ints(),
+        (4, false) => raw
+            .chunks_exact(2)
+            .map(|c| f64::from(u16::from_le_bytes(c.try_into().unwrap_or_default())))
+            .collect(),
+        (5, false) => raw
+            .chunks_exact(2)
+            .map(|c| f64::from(i16::from_le_bytes(c.try_into().unwrap_or_default())))
+            .collect(),
+        (2..=6 | 9, true) => ints(),
         _ => return None,
     };
     let len = tensor.dims.iter().fold(1i64, |p, &d| p.saturating_mul(d));
@@ -267,4 +277,6 @@ pub struct Facts {
     /// `DynamicQuantizeLinear`s that can be left out, by the names of their integers.
     pub left_out: HashSet<String>,
     pub texts: Texts,
+    /// Truths and numbers of axes.
+    pub types: Types,
 }

@@ -78,6 +78,17 @@ impl Lowering<'_> {
         }
     }
 
+    /// Bounds that no integer of the operand's range comes near are none: exporters write the largest floats.
+    fn within_reach(&self, input: NodeId, low: f64, high: f64) -> (f64, f64) {
+        let likely = self.stats.channels(input, 1, |_| 0);
+        let (a, b) = likely.first().copied().unwrap_or((low, high));
+        let reach = 1e3 * (b - a).max(a.abs()).max(b.abs()).max(1e-6) * (1.0 + self.network.headroom);
+        (
+            if low < -reach { f64::NEG_INFINITY } else { low },
+            if high > reach { f64::INFINITY } else { high },
+        )
+    }
+
     fn clip(
         &mut self,
         id: NodeId,
@@ -88,6 +99,7 @@ impl Lowering<'_> {
         if low.is_nan() || high.is_nan() || low > high {
             return Err(self.shape_error(id, "clip bounds are not in order"));
         }
+        let (low, high) = self.within_reach(input, low, high);
         if low == f64::NEG_INFINITY && high == f64::INFINITY {
             return self.value(input);
         }

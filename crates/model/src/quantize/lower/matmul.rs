@@ -217,8 +217,8 @@ impl Lowering<'_> {
             // Padding is a real zero, another integer than the value's own zeros.
             let mut acc = self.rescaling(operand, &seen)?;
             let range = self.range_of(operand);
-            acc.range
-                .fill((range.0.min(0.0) * widen, range.1.max(0.0) * widen));
+            let range = (range.0.min(0.0) * widen, range.1.max(0.0) * widen);
+            acc.range = vec![range; acc.channels()];
             let origin = self.helper(operand);
             seen = self.requantize(&acc, true, origin)?;
         }
