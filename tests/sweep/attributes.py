@@ -11,8 +11,10 @@ INTEGERS = [0, 1, 2, 3, -1, -2]
 REALS = [0.0, 0.5, 1.5, 3.0, -0.7, 0.01]
 LISTS = [[1], [2], [1, 1], [2, 2], [3, 2], [2, 1], [2, 2, 2], [0, 1], [1, 0, 0, 1], [1, 1, 1, 1], [0, 0, 1, 2], [1, 0], [0], [-1],
          [0, 2], [-1, 0], [1, 2, 0], [0, 2, 1, 3], [3, 1, 0, 2], [2, 0, 1], [-2], [5, 5], [8, 7], [1, 2, 3], [3]]
-# Never looked at by a model that infers, or a name and no meaning.
-IGNORED = {"consumed_inputs", "momentum", "is_test", "seed", "spatial", "training_mode", "storage_order"}
+# Never looked at by a model that infers, or without a meaning: the order of what is not sorted, the saturation of eight-bit floats.
+IGNORED = {"consumed_inputs", "momentum", "is_test", "seed", "spatial", "training_mode", "storage_order", "sorted", "saturate"}
+# What ONNX says of switches; other numbers mean nothing.
+SWITCH = re.compile(r"boolean|[Ww]hether|\b[Ii]f (set|true|false|equals|1)|[Ss]et to 1|\b(0|1) (means|or|if|is)|[Ff]lag|[Kk]eep the reduced|[Dd]efault 1", re.S)
 
 
 def kind(attribute):
@@ -55,7 +57,8 @@ def candidates(schema, attribute):
         values = first + near + REALS
     elif k == 2:
         near = [] if given is None or abs(given) < 4 else [given + 1, given - 1]
-        values = first + near + INTEGERS
+        switch = given in (None, 0, 1) and SWITCH.search(str(attribute.description)) and attribute.name not in ("axis", "batch_dims", "p")
+        values = first + near + ([0, 1] if switch else INTEGERS)
     elif k == 3:
         values = first + words(schema, attribute)
     elif k == 6:

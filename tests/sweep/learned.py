@@ -46,6 +46,12 @@ def tree(prefix, targets, trees, mode, leaf_only=False, per_leaf=1, single=False
 
 
 def ensembles(schema):
+    """Trees whose leaves speak of one target or of all."""
+    yield from some_ensembles(schema, 1)
+    yield from some_ensembles(schema, 3)
+
+
+def some_ensembles(schema, per_leaf):
     classifier = schema.name == "TreeEnsembleClassifier"
     prefix = "class" if classifier else "target"
     modes = [w for w in words(schema, schema.attributes["nodes_modes"]) if w.startswith("BRANCH")]
@@ -54,7 +60,9 @@ def ensembles(schema):
         for count in (1, 2, 3):
             for trees, leaf_only in ((1, False), (2, False), (1, True)):
                 for single in {False, count == 2 and classifier}:
-                    a = tree(prefix, count, trees, modes[0], leaf_only, single=single)
+                    if single and per_leaf > 1:
+                        continue
+                    a = tree(prefix, count, trees, modes[0], leaf_only, min(per_leaf, count), single)
                     if transform:
                         a[TRANSFORMS] = transform
                     if classifier:
@@ -69,12 +77,12 @@ def ensembles(schema):
                     if classifier and count == 2:
                         yield {**a, "base_values": base[:1]}, [X(1, 2)]
     for mode in modes:
-        a = tree(prefix, 2, 2, mode)
+        a = tree(prefix, 2, 2, mode, per_leaf=min(per_leaf, 2))
         a.update(classes(2, name="classlabels_int64s") if classifier else {"n_targets": 2})
         yield a, [X(1, 2)]
     for function in () if classifier else [None] + words(schema, schema.attributes["aggregate_function"]):
         for count in (1, 2):
-            a = {**tree(prefix, count, 3, modes[0]), "n_targets": count}
+            a = {**tree(prefix, count, 3, modes[0], per_leaf=min(per_leaf, count)), "n_targets": count}
             yield {**a, **({"aggregate_function": function} if function else {})}, [X(1, 2)]
 
 

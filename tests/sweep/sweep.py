@@ -187,6 +187,16 @@ def usable(outputs):
     return bool(kept) and all(o.size and np.isfinite(np.asarray(o, np.float64)).all() for o in kept)
 
 
+def constructions():
+    """How docs/operators.md says that operators are built."""
+    return dict(re.findall(r"^\| ([A-Za-z0-9_.]+) \| \d+ \| ([a-z -]+) \|", (ROOT / "docs/operators.md").read_text(), re.M))
+
+
+BUILT = constructions()
+# Made of quotients and products of what is rounded, or of states of many steps: how far off they are is a matter of calibration.
+LOOSE = {"norm", "product", "recurrence", "kernel", "matrix product"}
+
+
 def distance(got, wanted):
     got = np.array([np.nan if v is None else v for v in got], np.float64)
     wanted = np.asarray(wanted, np.float64).ravel()
@@ -200,7 +210,7 @@ def beyond(got, least, largest, wanted, size):
     got, low, high = (np.array([np.nan if v is None else v for v in x], np.float64) for x in (got, least, largest))
     wanted = np.asarray(wanted, np.float64).ravel()
     low, high = np.fmin(low, wanted), np.fmax(high, wanted)
-    return float(np.nanmax(np.maximum(low - got, got - high), initial=0.0) / max(1e-6, size, np.nanmax(np.abs(high), initial=0.0)))
+    return float(np.nanmax(np.maximum(low - got, got - high), initial=0.0) / max(1e-2, size, np.nanmax(np.abs(high), initial=0.0)))
 
 
 def judge(case, answer):
@@ -215,7 +225,8 @@ def judge(case, answer):
             kind = "left out" if answer["dropped"] else "wrong"
             return kind, f"{len(floats)} of {len(w)} outputs, {answer['dropped']}"
         far = max(distance(g, v) for g, v in zip(floats, w))
-        if not far <= FLOATS:
+        # Quotients of next to nothing; probabilities that ONNX Runtime iterates to; one level of eight bits.
+        if not far <= {"norm": 1e-2, "kernel": 1e-2, "eight bits": 1e-2}.get(BUILT.get(case["op"]), FLOATS):
             return "wrong", f"floats differ by {far:.2g}: {floats}, wanted {[v.tolist() for v in w]}"
     if answer["quantize"]:
         return "not quantized", answer["quantize"]
@@ -226,6 +237,8 @@ def judge(case, answer):
     for k, w in enumerate(wanted):
         far = max(beyond(*(answer[n][k][i] for n in ("integers", "least", "largest")), v, sizes[i]) for i, v in enumerate(w))
         if not far <= INTEGERS:
+            if BUILT.get(case["op"]) in LOOSE:
+                return "inexact", f"integers differ by {far:.1g}"
             return "coarse", f"integers differ by {far:.2g}: {answer['integers'][k]}, wanted {[v.tolist() for v in w]}"
     return "right", ""
 

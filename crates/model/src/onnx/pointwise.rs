@@ -220,9 +220,9 @@ impl Lowering<'_> {
                 _ => false,
             };
             if op == BinaryOp::Pow && matches!(b, Value::Tensor(_)) {
-                return Err(self.unsupported(
-                    "a power of integers by an activation; cast to floats before",
-                ));
+                return Err(
+                    self.unsupported("a power of integers by an activation; cast to floats before")
+                );
             }
             if op == BinaryOp::Pow && negative(b) {
                 return Err(self.unsupported("a negative power of integers; cast to floats before"));

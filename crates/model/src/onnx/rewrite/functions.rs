@@ -304,12 +304,7 @@ pub(in crate::onnx) fn stash(node: &NodeProto, w: &mut Writer, _: &mut Facts) ->
     let mut attributes = node.attribute.clone();
     attributes.retain(|a| a.name != "stash_type");
     let operands: Vec<&str> = node.input.iter().map(String::as_str).collect();
-    w.node(
-        &node.op_type,
-        &operands,
-        node.output.first()?,
-        attributes,
-    );
+    w.node(&node.op_type, &operands, node.output.first()?, attributes);
     Some(())
 }
 
@@ -337,7 +332,11 @@ pub(in crate::onnx) fn conv_transpose(
     let mut attributes = node.attribute.clone();
     let own = ["output_shape", "output_padding", "pads", "auto_pad"];
     attributes.retain(|a| !own.contains(&a.name.as_str()));
-    let mut y = w.op_with("ConvTranspose", &[name(node, 0)?, name(node, 1)?], attributes);
+    let mut y = w.op_with(
+        "ConvTranspose",
+        &[name(node, 0)?, name(node, 1)?],
+        attributes,
+    );
     let first = text(node, "auto_pad") == "SAME_UPPER";
     for (i, &size) in sizes.iter().enumerate() {
         let (axis, more) = (i as i64 + 2, more.get(i).copied().unwrap_or(0));

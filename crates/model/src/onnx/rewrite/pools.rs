@@ -5,7 +5,11 @@ use tract_onnx::pb::NodeProto;
 use super::writer::{Facts, Writer, attribute, int};
 
 /// `m + ln Σ exp(x − m)` with the maximum `m`: exponentials of any size then share one scale.
-pub(in crate::onnx) fn log_sum_exp(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+pub(in crate::onnx) fn log_sum_exp(
+    node: &NodeProto,
+    w: &mut Writer,
+    facts: &mut Facts,
+) -> Option<()> {
     // Of whole numbers it is rounded.
     if facts.types.whole.contains(node.input.first()?) {
         return None;

@@ -392,26 +392,8 @@ pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Fac
         .map(|a| a.ints.as_slice())
         .filter(|ids| classifier && targets == 2 && ids.iter().all(|i| *i == ids[0]))
         .and_then(|ids| ids.first().copied());
-    // ONNX Runtime leaves out what no reached leaf says anything about: neither is its base added, nor can it be the class.
-    let complete = (0..targets).all(|target| is_scored(&all, target));
-    let nonnegative = all
-        .iter()
-        .flat_map(|t| &t.leaves)
-        .all(|l| l.values.iter().all(|v| v.1 >= 0.0));
-    let plain = targets > 2 && nonnegative && base.is_empty();
-    if single.is_none() && !complete && (classifier && !plain || !base.is_empty()) {
-        return None;
-    }
-    if !base.is_empty() {
-        let mut all = vec![0.0; targets];
-        match single {
-            Some(id) if base.len() == 1 => all[usize::try_from(id).ok()?] = base[0],
-            None if base.len() == targets => all.clone_from(&base),
-            _ => return None,
-        }
-        let base = w.floats(all, &[1, targets]);
-        total = w.op("Add", &[&total, &base]);
-    }
+    let several = classifier && single.is_none();
+    let total = with_base(w, total, &all, targets, (several, single), &base)?;
     if let Some(id) = single {
         return of_one_class(node, w, &total, id, (&transform, &ids), &mut facts.texts);
     }
@@ -429,6 +411,39 @@ pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Fac
     }
     w.node("Identity", &[&scores], node.output.get(1)?, Vec::new());
     w.label(&scores, &ids, node.output.first()?, &mut facts.texts)
+}
+
+/// The sums with what they begin with. ONNX Runtime leaves out what no reached leaf says anything about: neither is its base
+/// added, nor can it be the class.
+fn with_base(
+    w: &mut Writer,
+    total: String,
+    trees: &[Tree],
+    targets: usize,
+    (several, single): (bool, Option<i64>),
+    base: &[f32],
+) -> Option<String> {
+    let complete = (0..targets).all(|target| is_scored(trees, target));
+    let nonnegative = trees
+        .iter()
+        .flat_map(|t| &t.leaves)
+        .all(|l| l.values.iter().all(|v| v.1 >= 0.0));
+    let plain = targets > 2 && nonnegative && base.is_empty();
+    let unclear = several && !plain || !base.is_empty();
+    if single.is_none() && !complete && unclear {
+        return None;
+    }
+    if base.is_empty() {
+        return Some(total);
+    }
+    let mut all = vec![0.0; targets];
+    match single {
+        Some(id) if base.len() == 1 => all[usize::try_from(id).ok()?] = base[0],
+        None if base.len() == targets => all.copy_from_slice(base),
+        _ => return None,
+    }
+    let base = w.floats(all, &[1, targets]);
+    Some(w.op("Add", &[&total, &base]))
 }
 
 /// Whether some tree says something about a target whichever way it is walked.

@@ -68,8 +68,8 @@ impl Types {
             let whole = match node.op_type.as_str() {
                 "Cast" => attribute(node, "to").is_some_and(|a| is_whole(a.i as i32)),
                 "ArgMax" | "ArgMin" | "Shape" | "Size" => true,
-                "Identity" | "Unsqueeze" | "Squeeze" | "Reshape" | "Slice" | "Transpose" | "Abs"
-                | "Add" | "Sub" | "Mul" | "Neg" | "Gather" | "Concat" => {
+                "Identity" | "Unsqueeze" | "Squeeze" | "Reshape" | "Slice" | "Transpose"
+                | "Abs" | "Add" | "Sub" | "Mul" | "Neg" | "Gather" | "Concat" => {
                     let first = node.input.first();
                     first.is_some_and(|n| types.whole.contains(n))
                 }

@@ -82,7 +82,8 @@ impl Lowering<'_> {
     fn within_reach(&self, input: NodeId, low: f64, high: f64) -> (f64, f64) {
         let likely = self.stats.channels(input, 1, |_| 0);
         let (a, b) = likely.first().copied().unwrap_or((low, high));
-        let reach = 1e3 * (b - a).max(a.abs()).max(b.abs()).max(1e-6) * (1.0 + self.network.headroom);
+        let reach =
+            1e3 * (b - a).max(a.abs()).max(b.abs()).max(1e-6) * (1.0 + self.network.headroom);
         (
             if low < -reach { f64::NEG_INFINITY } else { low },
             if high > reach { f64::INFINITY } else { high },
