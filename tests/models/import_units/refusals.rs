@@ -30,12 +30,12 @@ fn errors_name_node_operator_and_opset() {
         error.contains("Frobnicate_y") && error.contains("opset 17"),
         "{error}"
     );
-    // A convolution whose kernel is an activation.
+    // A transposed convolution whose kernel is an activation.
     let bytes = Builder::new(&["1", "1", "2", "2"])
-        .node("Conv", &["x", "x"], "y", vec![])
+        .node("ConvTranspose", &["x", "x"], "y", vec![])
         .bytes();
     let error = Graph::from_onnx(&bytes).expect_err("kernel").to_string();
-    assert!(error.contains("Conv_y"), "{error}");
+    assert!(error.contains("ConvTranspose_y"), "{error}");
     assert!(matches!(
         Graph::from_onnx(b"not a model"),
         Err(ImportError::Malformed { .. })
