@@ -5,6 +5,8 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{GraphProto, NodeProto, TensorProto};
 
+use super::writer::{attribute, known};
+
 /// How many operators behind a choice are looked at.
 const DEPTH: usize = 6;
 /// Most operands that are chosen for one graph.
@@ -48,6 +50,8 @@ struct Values<'g> {
     made: HashMap<&'g str, usize>,
     read: HashMap<&'g str, usize>,
     stored: HashSet<&'g str>,
+    /// Stored whole numbers that are not negative: such a power always has a value.
+    whole: HashSet<&'g str>,
 }
 
 /// One operand of one node that becomes a choice.
@@ -120,10 +124,20 @@ fn choices(graph: &GraphProto) -> Vec<Choice> {
         made: HashMap::new(),
         read: HashMap::new(),
         stored: graph.initializer.iter().map(|t| t.name.as_str()).collect(),
+        whole: graph
+            .initializer
+            .iter()
+            .filter(|t| is_whole(t))
+            .map(|t| t.name.as_str())
+            .collect(),
     };
     for (number, node) in graph.node.iter().enumerate() {
         if node.op_type == "Constant" {
             values.stored.extend(node.output.iter().map(String::as_str));
+            let tensor = attribute(node, "value").and_then(|a| a.t.as_ref());
+            if tensor.is_some_and(is_whole) {
+                values.whole.extend(node.output.iter().map(String::as_str));
+            }
         }
         for output in &node.output {
             values.made.insert(output, number);
@@ -171,6 +185,13 @@ fn choices(graph: &GraphProto) -> Vec<Choice> {
     found
 }
 
+fn is_whole(tensor: &TensorProto) -> bool {
+    known(tensor).is_some_and(|k| {
+        let mut values = k.values.iter();
+        !k.values.is_empty() && values.all(|v| *v >= 0.0 && v.fract() == 0.0)
+    })
+}
+
 fn inside(body: &GraphProto) -> Vec<&str> {
     let mut names: Vec<&str> = Vec::new();
     for node in &body.node {
@@ -203,7 +224,12 @@ fn found_in(
         return None;
     }
     let mut found = Vec::new();
-    let risk = risky(&node.op_type);
+    let power = node.op_type == "Pow"
+        && node
+            .input
+            .get(1)
+            .is_some_and(|p| values.whole.contains(p.as_str()));
+    let risk = risky(&node.op_type).filter(|_| !power);
     for (operand, input) in node.input.iter().enumerate() {
         if values.stored.contains(input.as_str()) || input.is_empty() {
             continue;

@@ -89,7 +89,7 @@ impl Cell {
         };
         let hidden = usize::try_from(attribute(node, "hidden_size")?.i).ok()?;
         let clip = attribute(node, "clip").map(|a| a.f);
-        if clip.is_some_and(|c| !(c > 0.0)) {
+        if clip.is_some_and(|c| c.is_nan() || c <= 0.0) {
             return None;
         }
         Some(Cell {
