@@ -5,9 +5,11 @@ use crate::codec::{Reader, Writer, read_program, write_program};
 use crate::error::DecodeError;
 use crate::link::LinkProof;
 use crate::program::Program;
+use crate::receipt::Refusal;
 use crate::statement::{Claim, read_digest};
 use crate::support::SupportProof;
 use crate::transcript::Digest;
+use crate::verify::Limits;
 
 /// Version of the binary formats.
 pub const FORMAT_VERSION: u16 = 1;
@@ -161,23 +163,62 @@ impl Card {
         seal(FileKind::Card, &w.bytes)
     }
 
-    /// Reads a file of at most `limit` bytes. The content is checked by [`crate::verify::Verifier::new`].
+    /// Reads a file of at most `limit` bytes, whatever it asks for: one's own. For somebody else's there is
+    /// [`Card::from_bytes_within`]. The content is checked by [`crate::verify::Verifier::new`].
     ///
     /// # Errors
     /// See [`open`]; never panics.
     pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Card, DecodeError> {
+        let head = Head::read(bytes, limit)?;
+        head.card()
+    }
+
+    /// Reads a file that asks for no more than the limits. `k`, the description and the number of points are looked at
+    /// before a point is decoded, which takes a square root each.
+    ///
+    /// # Errors
+    /// See [`open`], and [`CardError::Limit`](crate::error::CardError::Limit); never panics.
+    pub fn from_bytes_within(bytes: &[u8], limits: &Limits) -> Result<Card, Refusal> {
+        let head = Head::read(bytes, limits.card_bytes)?;
+        limits.allow_k(head.k)?;
+        limits.allow_info(head.info.len())?;
+        limits.allow_points(head.points)?;
+        Ok(head.card()?)
+    }
+}
+
+/// What stands in a card's file before its points.
+struct Head<'a> {
+    program: Program,
+    k: u32,
+    info: &'a [u8],
+    /// How many points follow.
+    points: usize,
+    rest: Reader<'a>,
+}
+
+impl<'a> Head<'a> {
+    fn read(bytes: &'a [u8], limit: usize) -> Result<Head<'a>, DecodeError> {
         let mut r = Reader::new(open(FileKind::Card, bytes, limit)?);
-        let program = read_program(&mut r)?;
-        let k = r.u32()?;
-        let info = r.blob()?.to_vec();
-        let points = r.len(32)?;
-        let points = r.list(points, Reader::point)?;
-        let support = SupportProof::read(&mut r)?;
+        Ok(Head {
+            program: read_program(&mut r)?,
+            k: r.u32()?,
+            info: r.blob()?,
+            points: r.len(32)?,
+            rest: r,
+        })
+    }
+
+    fn card(self) -> Result<Card, DecodeError> {
+        let mut r = self.rest;
+        let points = r.list(self.points, Reader::point)?;
+        // Every group has points.
+        let support = SupportProof::read(&mut r, self.points)?;
         r.finish()?;
         Ok(Card {
-            program,
-            k,
-            info,
+            program: self.program,
+            k: self.k,
+            info: self.info.to_vec(),
             points,
             support,
         })
@@ -274,11 +315,22 @@ impl MultiProof {
     /// # Errors
     /// See [`open`]; never panics.
     pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<MultiProof, DecodeError> {
+        let allow = |_| Ok::<(), DecodeError>(());
+        MultiProof::read(bytes, limit, allow)
+    }
+
+    /// Reads a file of as many runs as `allow` does not refuse. It is asked before a claim is decoded.
+    pub(crate) fn read<E: From<DecodeError>>(
+        bytes: &[u8],
+        limit: usize,
+        allow: impl FnOnce(usize) -> Result<(), E>,
+    ) -> Result<MultiProof, E> {
         let mut r = Reader::new(open(FileKind::MultiProof, bytes, limit)?);
         let card = read_digest(&mut r)?;
         let context = r.blob()?.to_vec();
         // The shortest claim has 5 bytes.
         let runs = r.len(10)?;
+        allow(runs)?;
         let runs = r.list(runs, |r| Ok((Claim::read(r)?, Claim::read(r)?)))?;
         let link = LinkProof::read(&mut r)?;
         let halo2 = r.blob()?.to_vec();

@@ -19,7 +19,7 @@ mod side;
 pub use side::{ExpectedRecord, SideRecord};
 
 /// Version of the receipt format.
-pub const RECEIPT_VERSION: u16 = 1;
+pub const RECEIPT_VERSION: u16 = 2;
 
 /// Kinds of reasons to refuse.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -108,10 +108,14 @@ impl Refusal {
     }
 }
 
-/// Result of one check.
+/// A receipt that does not say what integers stand for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub enum NoReals {}
+
+/// Result of one check. `R`: what is said of the real numbers behind a run's integers, which is nothing here.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Receipt {
+pub struct Receipt<R = NoReals> {
     /// [`RECEIPT_VERSION`] of the writer.
     pub receipt_version: u16,
     /// Version of the proof format that the verifier reads.
@@ -121,19 +125,19 @@ pub struct Receipt {
     /// Digest of the proof file as it was given.
     pub proof: Digest,
     /// What came out.
-    pub result: Outcome,
+    pub result: Outcome<R>,
 }
 
 /// What came out of a check.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(tag = "outcome", rename_all = "snake_case", deny_unknown_fields)]
-pub enum Outcome {
+pub enum Outcome<R = NoReals> {
     /// The committed model maps every input to its output.
     Accepted {
         /// Digest of the statement: card, runs, context.
         statement: Digest,
         /// Input and output of every run.
-        runs: Vec<RunRecord>,
+        runs: Vec<RunRecord<R>>,
         /// The context, in hexadecimal digits.
         context: String,
     },
@@ -151,16 +155,54 @@ pub enum Outcome {
 /// One run of a statement.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct RunRecord {
+pub struct RunRecord<R = NoReals> {
     /// The input.
     pub input: SideRecord,
     /// The output.
     pub output: SideRecord,
+    /// What the checker stated; the rest is what the proof claims. Receipts of version 1 do not say it.
+    #[serde(default)]
+    pub stated: Vec<StatedSide>,
+    /// What the integers stand for, if somebody says it.
+    #[serde(default = "none", skip_serializing_if = "Option::is_none")]
+    pub reals: Option<R>,
+}
+
+/// Without asking for a default of `R`.
+fn none<R>() -> Option<R> {
+    None
+}
+
+/// A side of a run that a checker stated.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum StatedSide {
+    /// The input.
+    Input,
+    /// The output.
+    Output,
+}
+
+impl StatedSide {
+    /// Which sides of each run are stated. A single entry stands for all runs.
+    pub fn of(expected: &[Expected]) -> Vec<Vec<StatedSide>> {
+        let of_run = |e: &Expected| {
+            let input = e.input.is_some().then_some(StatedSide::Input);
+            let output = e.output.is_some().then_some(StatedSide::Output);
+            input.into_iter().chain(output).collect()
+        };
+        expected.iter().map(of_run).collect()
+    }
 }
 
 impl Receipt {
-    /// The receipt for a proof file that was checked against a card.
-    pub fn new(card: &Digest, proof: &[u8], result: &Result<Vec<Verdict>, Refusal>) -> Receipt {
+    /// The receipt for a proof file that was checked against a card; `stated` is [`StatedSide::of`] what was expected.
+    pub fn new(
+        card: &Digest,
+        proof: &[u8],
+        stated: &[Vec<StatedSide>],
+        result: &Result<Vec<Verdict>, Refusal>,
+    ) -> Receipt {
         let result = match result {
             Ok(verdicts) => {
                 let runs = verdicts.iter().map(|v| (v.input.clone(), v.output.clone()));
@@ -170,9 +212,12 @@ impl Receipt {
                     statement: statement_digest(card, &runs, context),
                     runs: runs
                         .iter()
-                        .map(|(input, output)| RunRecord {
+                        .enumerate()
+                        .map(|(run, (input, output))| RunRecord {
                             input: input.into(),
                             output: output.into(),
+                            stated: stated.get(run).cloned().unwrap_or_default(),
+                            reals: None,
                         })
                         .collect(),
                     context: hex(context),
@@ -193,6 +238,47 @@ impl Receipt {
         }
     }
 
+    /// The receipt with what the integers of its runs stand for, in order.
+    pub fn with_reals<R>(self, reals: impl Fn(&RunRecord) -> Option<R>) -> Receipt<R> {
+        let result = match self.result {
+            Outcome::Accepted {
+                statement,
+                runs,
+                context,
+            } => Outcome::Accepted {
+                statement,
+                runs: runs
+                    .into_iter()
+                    .map(|run| RunRecord {
+                        reals: reals(&run),
+                        input: run.input,
+                        output: run.output,
+                        stated: run.stated,
+                    })
+                    .collect(),
+                context,
+            },
+            Outcome::Rejected {
+                class,
+                code,
+                message,
+            } => Outcome::Rejected {
+                class,
+                code,
+                message,
+            },
+        };
+        Receipt {
+            receipt_version: self.receipt_version,
+            format_version: self.format_version,
+            card: self.card,
+            proof: self.proof,
+            result,
+        }
+    }
+}
+
+impl<R> Receipt<R> {
     /// Whether the proof was accepted.
     pub fn is_accepted(&self) -> bool {
         matches!(self.result, Outcome::Accepted { .. })
@@ -214,11 +300,12 @@ impl Verifier {
         let limit = self.limits().proof_bytes;
         match FileKind::of(bytes)? {
             FileKind::MultiProof => {
-                let proof = MultiProof::from_bytes(bytes, limit)?;
+                let allow =
+                    |runs| Ok::<(), Refusal>(self.limits().allow_runs(runs, self.card().k)?);
+                let proof = MultiProof::read(bytes, limit, allow)?;
                 let mut expected = expected.to_vec();
                 if let [one] = expected.as_slice()
                     && (&one.input, &one.output) == (&None, &None)
-                    && proof.runs.len() <= self.limits().runs
                 {
                     expected = vec![one.clone(); proof.runs.len()];
                 }
@@ -255,6 +342,7 @@ impl Verifier {
 
     /// Checks a proof file and records what came out.
     pub fn receipt(&self, expected: &[Expected], bytes: &[u8]) -> Receipt {
-        Receipt::new(&self.digest(), bytes, &self.verify_bytes(expected, bytes))
+        let result = self.verify_bytes(expected, bytes);
+        Receipt::new(&self.digest(), bytes, &StatedSide::of(expected), &result)
     }
 }

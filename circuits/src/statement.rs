@@ -13,6 +13,9 @@ use crate::transcript::Digest;
 /// Longest context in bytes.
 pub const MAX_CONTEXT: usize = 4096;
 
+/// Most commitments that a side of a file may consist of.
+const MAX_LANES: usize = 1 << 12;
+
 /// An input or an output.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Side {
@@ -108,6 +111,12 @@ impl Claim {
             1 => Claim::Digest(read_digest(r)?),
             2 => {
                 let len = r.len(32)?;
+                // A point takes a square root to decode, and no side has more lanes.
+                if len > MAX_LANES {
+                    return Err(DecodeError::Invalid {
+                        what: "number of commitments",
+                    });
+                }
                 Claim::Committed(r.list(len, Reader::point)?)
             }
             _ => {

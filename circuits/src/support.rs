@@ -165,8 +165,14 @@ impl SupportProof {
         }
     }
 
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<SupportProof, DecodeError> {
+    /// Reads a proof of at most `most` groups.
+    pub(crate) fn read(r: &mut Reader<'_>, most: usize) -> Result<SupportProof, DecodeError> {
         let len = r.len(68)?;
+        if len > most {
+            return Err(DecodeError::Invalid {
+                what: "number of groups",
+            });
+        }
         let groups = r.list(len, |r| {
             let commitment = r.point()?;
             let len = r.len(32)?;

@@ -101,13 +101,8 @@ impl Verifier {
     /// [`CardError`] says what is wrong with the card.
     pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
         limits.allow_k(card.k)?;
-        if card.points.len() > limits.points {
-            return Err(CardError::Limit {
-                what: "points of the model commitment",
-                value: card.points.len(),
-                limit: limits.points,
-            });
-        }
+        limits.allow_info(card.info.len())?;
+        limits.allow_points(card.points.len())?;
         if params.k() != card.k {
             return Err(CardError::Params {
                 card: card.k,
@@ -293,11 +288,7 @@ impl Verifier {
         expected: &[Expected],
         proof: &MultiProof,
     ) -> Result<Vec<(Side, Side)>, Rejection> {
-        if proof.runs.len() > self.limits.runs {
-            return Err(Rejection::Malformed {
-                what: "proof has more runs than the limit",
-            });
-        }
+        self.limits.allow_runs(proof.runs.len(), self.card.k)?;
         let same = expected.len() == proof.runs.len();
         if !holds(Check::RunCount, same) || expected.is_empty() {
             return Err(Rejection::Runs {

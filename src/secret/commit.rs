@@ -102,6 +102,8 @@ impl Secret {
             .interface(options.name.clone())
             .to_info()
             .map_err(|_| CommitError::Interface)?;
+        // Nobody would verify with a card that describes more.
+        Limits::default().allow_info(info.len())?;
         Secret::commit_at(model, k, info, params, options.weights, rng, progress)
     }
 

@@ -78,8 +78,8 @@ impl Card {
             let card = card_from_json(&text(py, bytes)?, limits.card_bytes);
             card.map_err(|e| errors::file(py, &e))?
         } else {
-            let card = zkinfer::Card::from_bytes(bytes, limits.card_bytes);
-            card.map_err(|e| errors::refusal(py, &e.into()))?
+            let card = zkinfer::Card::from_bytes_within(bytes, limits);
+            card.map_err(|e| errors::refusal(py, &e))?
         };
         Ok(Card(Arc::new(card)))
     }
@@ -173,10 +173,8 @@ impl Card {
     ) -> PyResult<Card> {
         let limits = Limits::or_default(limits);
         let bytes = files::content(data)?;
-        let card = zkinfer::Card::from_bytes(&bytes, limits.card_bytes);
-        Ok(Card(Arc::new(
-            card.map_err(|e| errors::refusal(py, &e.into()))?,
-        )))
+        let card = zkinfer::Card::from_bytes_within(&bytes, &limits);
+        Ok(Card(Arc::new(card.map_err(|e| errors::refusal(py, &e))?)))
     }
 
     /// The JSON form; it holds what the file holds.

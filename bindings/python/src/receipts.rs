@@ -9,7 +9,7 @@ use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PyDict, PyType};
 use std::path::PathBuf;
 use std::sync::Arc;
-use zkinfer::interface::Interface;
+use zkinfer::interface::{Interface, RealReceipt};
 use zkinfer::{Refusal, Side};
 use zkinfer_circuits::receipt::{Class, Outcome};
 
@@ -148,13 +148,13 @@ pub struct Verdict {
     card: String,
     context: Vec<u8>,
     runs: Vec<VerifiedRun>,
-    receipt: zkinfer::Receipt,
+    receipt: RealReceipt,
 }
 
 impl Verdict {
     pub fn new(
         verdicts: Vec<zkinfer::Verdict>,
-        receipt: zkinfer::Receipt,
+        receipt: RealReceipt,
         interface: &Arc<Result<Interface, String>>,
     ) -> Verdict {
         let first = verdicts.first();
@@ -250,7 +250,7 @@ impl Verdict {
 #[pyclass(module = "zkinfer", frozen)]
 #[derive(Clone)]
 pub struct Receipt {
-    pub receipt: zkinfer::Receipt,
+    pub receipt: RealReceipt,
     /// Not there if the receipt was read.
     pub result: Option<Result<Verdict, Refusal>>,
 }

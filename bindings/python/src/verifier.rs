@@ -10,9 +10,10 @@ use pyo3::prelude::*;
 use pyo3::types::{PyIterator, PyList, PyTuple};
 use std::collections::VecDeque;
 use std::sync::Arc;
-use zkinfer::interface::Interface;
+use zkinfer::interface::{Interface, with_reals};
 use zkinfer::{BatchOptions, Candidate, Expected, Refusal, Side};
 use zkinfer_circuits::card::FileKind;
+use zkinfer_circuits::receipt::StatedSide;
 
 /// What a verifier is willing to spend on somebody else's card or proof.
 #[pyclass(module = "zkinfer", frozen)]
@@ -152,11 +153,12 @@ impl Checked {
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Vec<Expected>> {
         let context = context.map_or(Ok(Vec::new()), files::content)?;
         let several = matches!(FileKind::of(bytes), Ok(FileKind::MultiProof));
         let sides = |stated: Option<&Bound<'_, PyAny>>, which| {
-            let sides = stated.map(|stated| self.sides(stated, which, several));
+            let sides = stated.map(|stated| self.sides(stated, which, several, tolerance));
             sides.transpose()
         };
         let (inputs, outputs) = (sides(input, Which::Input)?, sides(output, Which::Output)?);
@@ -182,6 +184,7 @@ impl Checked {
         stated: &Bound<'_, PyAny>,
         which: Which,
         several: bool,
+        tolerance: Option<f64>,
     ) -> PyResult<Vec<Option<Side>>> {
         let py = stated.py();
         if let Some(side) = finished(stated) {
@@ -210,16 +213,22 @@ impl Checked {
         };
         let bits = self.verifier.card().program.range_bits;
         let integers = samples.iter().map(|values| match which {
-            Which::Input => interface.quantize_inputs(values, bits),
-            Which::Output => interface.quantize_outputs(values, bits),
+            Which::Input => interface.state_inputs(values, bits, tolerance),
+            Which::Output => interface.state_outputs(values, bits, tolerance),
         });
         let sides = integers.map(|i| i.map(|i| Some(Side::Public(i))));
         let sides: Result<Vec<_>, _> = sides.collect();
         sides.map_err(|e| errors::input(py, e))
     }
 
-    fn receipt(&self, bytes: &[u8], result: Result<Vec<zkinfer::Verdict>, Refusal>) -> Receipt {
-        let receipt = zkinfer::Receipt::new(&self.verifier.digest(), bytes, &result);
+    fn receipt(
+        &self,
+        bytes: &[u8],
+        stated: &[Vec<StatedSide>],
+        result: Result<Vec<zkinfer::Verdict>, Refusal>,
+    ) -> Receipt {
+        let receipt = zkinfer::Receipt::new(&self.verifier.digest(), bytes, stated, &result);
+        let receipt = with_reals(receipt, (*self.interface).as_ref().ok());
         let result = result.map(|v| Verdict::new(v, receipt.clone(), &self.interface));
         Receipt {
             receipt,
@@ -233,11 +242,12 @@ impl Checked {
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Receipt> {
         let bytes = proof_bytes(proof, self.verifier.limits().proof_bytes)?;
-        let expected = self.expected(&bytes, input, output, context)?;
+        let expected = self.expected(&bytes, input, output, context, tolerance)?;
         let result = long(proof.py(), || self.verifier.verify_bytes(&expected, &bytes))?;
-        Ok(self.receipt(&bytes, result))
+        Ok(self.receipt(&bytes, &StatedSide::of(&expected), result))
     }
 
     fn verify(
@@ -246,8 +256,9 @@ impl Checked {
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Verdict> {
-        let receipt = self.check(proof, input, output, context)?;
+        let receipt = self.check(proof, input, output, context, tolerance)?;
         match &receipt.result {
             Some(Ok(verdict)) => Ok(verdict.clone()),
             Some(Err(refusal)) => Err(receipt.refused(proof.py(), refusal)),
@@ -285,48 +296,54 @@ impl Verifier {
     ///         integers, with ``None`` where nothing is expected.
     ///     output: The same for the expected output.
     ///     context: The expected context; always compared.
+    ///     tolerance: The largest step between neighbouring values that is put up with where arrays are stated. A card turns
+    ///         every array into integers, and all within half a step into the same ones.
     ///
     /// Raises:
     ///     DecodeError: The proof cannot be read.
     ///     Rejection: The proof does not show what it should.
     ///     InputError: The stated arrays do not fit the model.
-    #[pyo3(signature = (proof, *, input=None, output=None, context=None))]
+    #[pyo3(signature = (proof, *, input=None, output=None, context=None, tolerance=None))]
     fn verify(
         &self,
         proof: &Bound<'_, PyAny>,
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Verdict> {
-        self.0.verify(proof, input, output, context)
+        self.0.verify(proof, input, output, context, tolerance)
     }
 
     /// Verifies like :meth:`verify`, and records what came out instead of raising it.
-    #[pyo3(signature = (proof, *, input=None, output=None, context=None))]
+    #[pyo3(signature = (proof, *, input=None, output=None, context=None, tolerance=None))]
     fn receipt(
         &self,
         proof: &Bound<'_, PyAny>,
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Receipt> {
-        self.0.check(proof, input, output, context)
+        self.0.check(proof, input, output, context, tolerance)
     }
 
     /// What :meth:`verify` would do, put off, for :func:`verify_many`.
-    #[pyo3(signature = (proof, *, input=None, output=None, context=None))]
+    #[pyo3(signature = (proof, *, input=None, output=None, context=None, tolerance=None))]
     fn check(
         &self,
         proof: &Bound<'_, PyAny>,
         input: Option<&Bound<'_, PyAny>>,
         output: Option<&Bound<'_, PyAny>>,
         context: Option<&Bound<'_, PyAny>>,
+        tolerance: Option<f64>,
     ) -> PyResult<Check> {
         let checked = self.0.clone();
         let bytes = proof_bytes(proof, checked.verifier.limits().proof_bytes)?;
-        let expected = checked.expected(&bytes, input, output, context)?;
+        let expected = checked.expected(&bytes, input, output, context, tolerance)?;
         Ok(Check {
             candidate: checked.verifier.candidate(&expected, &bytes),
+            stated: StatedSide::of(&expected),
             checked,
             bytes,
         })
@@ -354,16 +371,17 @@ impl Verifier {
 /// Args:
 ///     card: A :class:`Card`, the content of its file, or the file's path.
 #[pyfunction]
-#[pyo3(signature = (card, proof, *, input=None, output=None, context=None, limits=None))]
+#[pyo3(signature = (card, proof, *, input=None, output=None, context=None, tolerance=None, limits=None))]
 pub fn verify(
     card: &Bound<'_, PyAny>,
     proof: &Bound<'_, PyAny>,
     input: Option<&Bound<'_, PyAny>>,
     output: Option<&Bound<'_, PyAny>>,
     context: Option<&Bound<'_, PyAny>>,
+    tolerance: Option<f64>,
     limits: Option<&Limits>,
 ) -> PyResult<Verdict> {
-    Checked::new(card, limits)?.verify(proof, input, output, context)
+    Checked::new(card, limits)?.verify(proof, input, output, context, tolerance)
 }
 
 /// A proof with what its checker expects. Made by :meth:`Verifier.check`.
@@ -371,6 +389,7 @@ pub fn verify(
 pub struct Check {
     checked: Arc<Checked>,
     candidate: Result<Candidate, Refusal>,
+    stated: Vec<Vec<StatedSide>>,
     bytes: Vec<u8>,
 }
 
@@ -447,7 +466,7 @@ impl Receipts {
                     Err(refusal) => Err(refusal.clone()),
                     Ok(_) => results.next()?.map_err(Refusal::from),
                 };
-                Some(check.checked.receipt(&check.bytes, result))
+                Some(check.checked.receipt(&check.bytes, &check.stated, result))
             };
             checks.iter().filter_map(receipt).collect::<VecDeque<_>>()
         })?;

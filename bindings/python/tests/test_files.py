@@ -82,6 +82,17 @@ def test_receipts(verifier, x, proof, tmp_path):
     assert accepted.statement is not None and rejected.statement is None
     assert accepted.verdict is not None and rejected.verdict is None
     accepted.raise_for_rejection()
+    run = accepted.to_dict()["result"]["runs"][0]
+    assert run["stated"] == ["input"]
+    assert verifier.receipt(proof, context=b"nonce").to_dict()["result"]["runs"][0]["stated"] == []
+    (real,) = run["reals"]["input"]
+    (tensor,) = verifier.card.inputs
+    np.testing.assert_array_equal(real["step"], np.abs(np.ravel(tensor.scale)))
+    np.testing.assert_array_equal(np.float32(real["values"]), np.ravel(accepted.verdict.input))
+    step = max(real["step"])
+    assert verifier.receipt(proof, input=x[0], context=b"nonce", tolerance=step) == accepted
+    with pytest.raises(zkinfer.InputError, match="tolerance"):
+        verifier.verify(proof, input=x[0], context=b"nonce", tolerance=step / 2)
     for receipt in (accepted, rejected):
         assert receipt.card == verifier.card.digest
         fields = receipt.to_dict()

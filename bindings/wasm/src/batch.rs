@@ -3,8 +3,9 @@
 use crate::{Failure, Verifier, expectations, json};
 use std::sync::Arc;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use zkinfer_circuits::receipt::{Receipt, Refusal};
+use zkinfer_circuits::receipt::{Receipt, Refusal, StatedSide};
 use zkinfer_circuits::verify::{BatchOptions, Expected, verify_many};
+use zkinfer_interface::{Interface, RealReceipt, with_reals};
 
 /// Proofs that are checked together, of one card or of several.
 #[wasm_bindgen]
@@ -14,6 +15,7 @@ pub struct Batch(Vec<Item>);
 #[derive(Debug)]
 struct Item {
     verifier: Arc<zkinfer_circuits::verify::Verifier>,
+    interface: Arc<Result<Interface, String>>,
     expected: Vec<Expected>,
     proof: Vec<u8>,
 }
@@ -38,6 +40,7 @@ impl Batch {
     ) -> Result<(), JsValue> {
         self.0.push(Item {
             verifier: verifier.verifier.clone(),
+            interface: verifier.interface.clone(),
             expected: expectations(expected_json)?,
             proof: proof.to_vec(),
         });
@@ -65,9 +68,11 @@ impl Batch {
                 Some(refusal) => Err(refusal),
                 None => results.next()?.map_err(Refusal::from),
             };
-            Some(Receipt::new(&item.verifier.digest(), &item.proof, &result))
+            let stated = StatedSide::of(&item.expected);
+            let receipt = Receipt::new(&item.verifier.digest(), &item.proof, &stated, &result);
+            Some(with_reals(receipt, (*item.interface).as_ref().ok()))
         };
-        let receipts: Option<Vec<Receipt>> = self.0.iter().zip(refused).map(receipt).collect();
+        let receipts: Option<Vec<RealReceipt>> = self.0.iter().zip(refused).map(receipt).collect();
         let missing = || Failure::new("internal", "batch", "a batch without all results".into());
         Ok(json(&receipts.ok_or_else(missing)?)?)
     }

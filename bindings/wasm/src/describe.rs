@@ -95,7 +95,7 @@ enum Claimed {
 /// Bytes that cannot be decoded, or are beyond the limits.
 pub fn describe(bytes: &[u8], limits: &Limits) -> Result<Description, Failure> {
     Ok(match FileKind::of(bytes)? {
-        FileKind::Card => card(&Card::from_bytes(bytes, limits.card_bytes)?),
+        FileKind::Card => card(&Card::from_bytes_within(bytes, limits)?),
         FileKind::Proof => {
             let proof = Proof::from_bytes(bytes, limits.proof_bytes)?;
             Description::Proof {

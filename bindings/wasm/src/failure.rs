@@ -60,6 +60,7 @@ impl From<InterfaceError> for Failure {
     fn from(error: InterfaceError) -> Failure {
         let code = match error {
             InterfaceError::Count { .. } | InterfaceError::Length { .. } => "tensor_length",
+            InterfaceError::Coarse { .. } | InterfaceError::Rounding { .. } => "tensor_step",
             InterfaceError::Range { .. } | InterfaceError::NotFinite { .. } => "tensor_range",
             _ => "tensor_scales",
         };

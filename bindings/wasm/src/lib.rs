@@ -22,7 +22,7 @@ use zkinfer_circuits::layout::{MAX_K, MIN_K};
 use zkinfer_circuits::params;
 use zkinfer_circuits::receipt::ExpectedRecord;
 use zkinfer_circuits::verify::{Expected, Limits};
-use zkinfer_interface::Interface;
+use zkinfer_interface::{Interface, with_reals};
 
 /// What a file is and says, as JSON; nothing is verified.
 ///
@@ -87,9 +87,8 @@ impl Card {
     /// Bytes that are no card, or ask for more than the limits.
     pub fn read(bytes: &[u8], limits_json: &str) -> Result<Card, JsValue> {
         let limits = limits(limits_json)?;
-        let card = zkinfer_circuits::card::Card::from_bytes(bytes, limits.card_bytes)
+        let card = zkinfer_circuits::card::Card::from_bytes_within(bytes, &limits)
             .map_err(Failure::from)?;
-        limits.allow_k(card.k).map_err(Failure::from)?;
         Ok(Card { card, limits })
     }
 
@@ -104,7 +103,7 @@ impl Card {
 #[derive(Debug)]
 pub struct Verifier {
     verifier: Arc<zkinfer_circuits::verify::Verifier>,
-    interface: Result<Interface, String>,
+    interface: Arc<Result<Interface, String>>,
 }
 
 #[wasm_bindgen]
@@ -124,7 +123,7 @@ impl Verifier {
         let interface = Interface::from_card(verifier.card()).map_err(|e| e.to_string());
         Ok(Verifier {
             verifier: Arc::new(verifier),
-            interface,
+            interface: Arc::new(interface),
         })
     }
 
@@ -134,30 +133,39 @@ impl Verifier {
     /// Only if the expectations cannot be read; a refused proof has a receipt, too.
     pub fn receipt(&self, proof: &[u8], expected_json: &str) -> Result<String, JsValue> {
         let expected = expectations(expected_json)?;
-        Ok(json(&self.verifier.receipt(&expected, proof))?)
+        let receipt = self.verifier.receipt(&expected, proof);
+        Ok(json(&with_reals(receipt, (*self.interface).as_ref().ok()))?)
     }
 
     /// The integers that real inputs have in a statement; one list per tensor, as JSON.
     ///
     /// # Errors
-    /// A card without scales, values of the wrong number or outside the calibrated range.
-    pub fn quantize_inputs(&self, tensors_json: &str) -> Result<Vec<u16>, JsValue> {
+    /// A card without scales, values of the wrong number or outside the calibrated range; steps larger than the tolerance.
+    pub fn state_inputs(
+        &self,
+        tensors_json: &str,
+        tolerance: Option<f64>,
+    ) -> Result<Vec<u16>, JsValue> {
         let bits = self.verifier.card().program.range_bits;
         Ok(self
             .interface()?
-            .quantize_inputs(&tensors(tensors_json)?, bits)
+            .state_inputs(&tensors(tensors_json)?, bits, tolerance)
             .map_err(Failure::from)?)
     }
 
     /// The integers that stand for real outputs; one list per tensor, as JSON.
     ///
     /// # Errors
-    /// As [`Verifier::quantize_inputs`].
-    pub fn quantize_outputs(&self, tensors_json: &str) -> Result<Vec<u16>, JsValue> {
+    /// As [`Verifier::state_inputs`].
+    pub fn state_outputs(
+        &self,
+        tensors_json: &str,
+        tolerance: Option<f64>,
+    ) -> Result<Vec<u16>, JsValue> {
         let bits = self.verifier.card().program.range_bits;
         Ok(self
             .interface()?
-            .quantize_outputs(&tensors(tensors_json)?, bits)
+            .state_outputs(&tensors(tensors_json)?, bits, tolerance)
             .map_err(Failure::from)?)
     }
 
@@ -183,7 +191,7 @@ impl Verifier {
 impl Verifier {
     fn interface(&self) -> Result<&Interface, Failure> {
         let failure = |e: &String| Failure::new("invalid_argument", "no_interface", e.clone());
-        self.interface.as_ref().map_err(failure)
+        (*self.interface).as_ref().map_err(failure)
     }
 }
 

@@ -13,6 +13,8 @@ struct Given {
     columns: Option<usize>,
     points: Option<usize>,
     runs: Option<usize>,
+    run_rows: Option<usize>,
+    info: Option<usize>,
     nodes: Option<usize>,
     tables: Option<usize>,
     elements: Option<u64>,
@@ -34,6 +36,8 @@ pub fn limits(text: &str) -> Result<Limits, Failure> {
     limits.columns = given.columns.unwrap_or(limits.columns);
     limits.points = given.points.unwrap_or(1 << 18);
     limits.runs = given.runs.unwrap_or(limits.runs);
+    limits.run_rows = given.run_rows.unwrap_or(limits.run_rows);
+    limits.info = given.info.unwrap_or(limits.info);
     let program = &mut limits.program;
     program.nodes = given.nodes.unwrap_or(program.nodes);
     program.tables = given.tables.unwrap_or(program.tables);

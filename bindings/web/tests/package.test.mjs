@@ -72,6 +72,50 @@ test("many at once: the same receipts as one by one", async () => {
   assert.throws(() => verifyMany([{ verifier: digits, proof: forged, expected: { input: [1] } }]), ZkinferError);
 });
 
+test("an expectation that would not be compared is an error", () => {
+  const proof = fixture("digits_0.proof");
+  const { output } = digits.verify(proof, { context: "digits" }).runs[0];
+  const wrong = { kind: "public", values: Array(10).fill(0) };
+  for (const expected of [
+    { outputs: wrong, context: "digits" },
+    { Output: wrong, context: "digits" },
+    { output: null, context: "digits" },
+    { input: null, context: "digits" },
+    { output, context: null },
+    [{ output, contxt: "digits" }],
+    [null],
+    { output: { kind: "public", value: output.values }, context: "digits" },
+    { output: { kind: "public", values: null }, context: "digits" },
+    { output: { ...output, values: output.values, dgst: "" }, context: "digits" },
+  ]) {
+    for (const check of [() => digits.verify(proof, expected), () => digits.receipt(proof, expected), () => verifyMany([{ verifier: digits, proof, expected }])]) {
+      assert.throws(check, { name: "ZkinferError", class: "invalid_argument" }, JSON.stringify(expected));
+    }
+  }
+  // Surplus integers are another output.
+  const longer = { kind: "public", values: [...output.values, 0] };
+  assert.throws(() => digits.verify(proof, { output: longer, context: "digits" }), { class: "statement_mismatch" });
+});
+
+test("a receipt says what was stated, and how reals are rounded", () => {
+  const proof = fixture("digits_0.proof");
+  const run = (expected) => digits.receipt(proof, { context: "digits", ...expected }).result.runs[0];
+  const { input, output, stated, reals } = run({});
+  assert.deepEqual(stated, []);
+  assert.deepEqual(run({ output }).stated, ["output"]);
+  assert.deepEqual(run({ input, output }).stated, ["input", "output"]);
+  assert.deepEqual(digits.verify(proof, { input, context: "digits" }).runs[0].stated, ["input"]);
+  const { scale, zeroPoint, name } = digits.card.interface.inputs[0];
+  assert.deepEqual([reals.input[0].name, reals.input[0].step], [name, scale.map(Math.abs)]);
+  assert.deepEqual(reals.input[0].values.map(Math.fround), input.values.map((q) => Math.fround(scale[0] * (q - zeroPoint[0]))));
+  assert.equal(digits.receipt(fixture("digits_hidden.proof"), { context: "digits" }).result.runs[0].reals.input, undefined);
+  // A card that rounds more coarsely than the caller puts up with.
+  const values = [reals.input[0].values];
+  assert.deepEqual(Array.from(digits.publicInput(values, scale[0]).values), input.values);
+  assert.throws(() => digits.publicInput(values, scale[0] / 2), { class: "invalid_argument", code: "tensor_step" });
+  assert.throws(() => digits.publicInput(values, NaN), { code: "tensor_step" });
+});
+
 test("reals and integers", () => {
   const verdict = digits.verify(fixture("digits_0.proof"), { context: "digits" });
   const [{ input, output, inputs, outputs }] = verdict.runs;
@@ -175,7 +219,9 @@ test("values as people have them", () => {
   assert.deepEqual(parseValues('{"input_data": [[1, 2], [3]]}', [2, 1]), real([[1, 2], [3]]));
   assert.deepEqual(parseValues("[[[1, 2], [3, 4]]]", [4]), real([[1, 2, 3, 4]]));
   assert.deepEqual(parseValues("[1, 2, 3]", [1, 2]), real([[1], [2, 3]]));
-  assert.deepEqual(parseValues('{"kind": "public", "values": [7]}', [9]), { kind: "public", values: [7] });
+  assert.deepEqual(parseValues('{"kind": "public", "values": [7]}', [1]), { kind: "public", values: [7] });
+  // Surplus integers are not dropped.
+  assert.throws(() => parseValues('{"kind": "public", "values": [7, 8]}', [1]), { code: "values_length" });
   const header = "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 2), }".padEnd(117) + "\n";
   const npy = Buffer.concat([Buffer.from([0x93, ...Buffer.from("NUMPY"), 1, 0, 118, 0]), Buffer.from(header), Buffer.from(new Float32Array([0.5, -2]).buffer)]);
   assert.deepEqual(parseValues(npy, [2]), real([[0.5, -2]]));

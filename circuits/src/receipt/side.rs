@@ -117,15 +117,30 @@ impl TryFrom<&SideRecord> for Side {
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct ExpectedRecord {
-    /// The input, if the checker knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    /// The input, if the checker knows it. Left out otherwise: `null` would be taken for something that is compared.
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub input: Option<SideRecord>,
     /// The output, if the checker knows it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(
+        default,
+        skip_serializing_if = "Option::is_none",
+        deserialize_with = "present"
+    )]
     pub output: Option<SideRecord>,
     /// The context, in hexadecimal digits; empty if it is left out.
     #[serde(default)]
     pub context: String,
+}
+
+/// Something that is there, and not `null`.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 impl From<&Expected> for ExpectedRecord {

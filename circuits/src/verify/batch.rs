@@ -129,7 +129,8 @@ fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection
     for (verifier, candidate) in chunk {
         let (runs, len) = candidate.size();
         // What is refused at once is no reason to make anything.
-        if !(1..=verifier.limits.runs).contains(&runs) || len != verifier.halo2_len(runs) {
+        let allowed = runs > 0 && verifier.limits.allow_runs(runs, verifier.card.k).is_ok();
+        if !allowed || len != verifier.halo2_len(runs) {
             continue;
         }
         let same = |kind: &&mut (&Verifier, usize, usize)| {

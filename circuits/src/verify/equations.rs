@@ -156,8 +156,14 @@ impl Verifier {
 
         let (kappa, beta) = coefficients.late(&late);
         let instances = instances(layout, &challenges, &late, kappa, beta);
-        let stand_ins = self.stand_ins.of(runs.len()).filter(|_| apart);
-        let head = stand_ins.map(|s| s.head(runs.len(), &instances));
+        // Upstream would commit to the same instance once for every run.
+        let stand_ins = match (apart, runs.len()) {
+            (true, count) if self.stand_ins.of(count).is_some() => self.stand_ins.of(count),
+            (_, 1) => None,
+            _ => self.stand_ins.twin(self),
+        };
+        let apart = apart && self.stand_ins.of(runs.len()).is_some();
+        let head = stand_ins.map(|s| s.head(runs.len(), &instances, apart));
         let mut reader = ProofReader::new(&decoded, head);
         let strategy = Deferred(&self.params);
         let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
@@ -174,7 +180,8 @@ impl Verifier {
             }
             // The last scalars are the folded coefficient and its blind.
             (Ok((sum, u)), _) => {
-                let own = stand_ins.map(|s| s.own(runs.len(), reader.record, &instances));
+                let own = stand_ins.filter(|_| apart);
+                let own = own.map(|s| s.own(runs.len(), reader.record, &instances));
                 if own.as_ref().is_some_and(Option::is_none) {
                     // A challenge is zero, which happens to nobody.
                     Err(Rejection::Circuit)

@@ -1,6 +1,6 @@
 //! What a verifier is willing to spend.
 
-use crate::error::CardError;
+use crate::error::{CardError, Rejection};
 use crate::program::ProgramLimits;
 
 /// Bounds on what a card or a proof may ask of a verifier.
@@ -21,6 +21,10 @@ pub struct Limits {
     pub proof_bytes: usize,
     /// Most runs in one proof.
     pub runs: usize,
+    /// Most rows of all runs of a proof together: runs times `2^k`.
+    pub run_rows: usize,
+    /// Longest description of inputs and outputs in a card, in bytes.
+    pub info: usize,
 }
 
 impl Default for Limits {
@@ -33,23 +37,49 @@ impl Default for Limits {
             card_bytes: 1 << 28,
             proof_bytes: 1 << 22,
             runs: 256,
+            run_rows: 1 << 22,
+            info: 1 << 16,
         }
     }
 }
 
 impl Limits {
+    /// Whether a card may have a description of so many bytes.
+    ///
+    /// # Errors
+    /// A longer one than the limit.
+    pub fn allow_info(&self, bytes: usize) -> Result<(), CardError> {
+        allow("bytes of description", bytes, self.info)
+    }
+
+    /// Whether a card's commitment may consist of so many points.
+    pub(crate) fn allow_points(&self, points: usize) -> Result<(), CardError> {
+        allow("points of the model commitment", points, self.points)
+    }
+
+    /// Whether a proof at this `k` may be of so many runs: to be asked before anything is done for one of them.
+    pub(crate) fn allow_runs(&self, runs: usize, k: u32) -> Result<(), Rejection> {
+        let rows = runs.saturating_mul(1 << k.min(31));
+        if runs <= self.runs && rows <= self.run_rows {
+            return Ok(());
+        }
+        Err(Rejection::Malformed {
+            what: "proof has more runs than the limit",
+        })
+    }
+
     /// Whether a card may ask for parameters of this size: to be asked before they are made.
     ///
     /// # Errors
     /// A larger `k` than the limit.
     pub fn allow_k(&self, k: u32) -> Result<(), CardError> {
-        if k <= self.k {
-            return Ok(());
-        }
-        Err(CardError::Limit {
-            what: "k",
-            value: k as usize,
-            limit: self.k as usize,
-        })
+        allow("k", k as usize, self.k as usize)
     }
+}
+
+fn allow(what: &'static str, value: usize, limit: usize) -> Result<(), CardError> {
+    if value <= limit {
+        return Ok(());
+    }
+    Err(CardError::Limit { what, value, limit })
 }

@@ -134,6 +134,13 @@ impl Evaluations {
 }
 
 impl Shape {
+    /// Which instance column a twin asks for with its point number `at`, if it is one.
+    pub fn instance_column(&self, at: usize) -> Option<usize> {
+        let of_run = self.instance.0 + self.advice.0;
+        let column = at.checked_rem(of_run)?;
+        (at < self.runs * of_run && column < self.instance.0).then_some(column)
+    }
+
     fn reordered(&self, read: impl FnMut() -> io::Result<F>) -> io::Result<Vec<F>> {
         let (instance, advice) = (self.instance.1, self.advice.1);
         let all = std::iter::repeat_with(read).take(self.runs * (instance + advice));
@@ -155,6 +162,8 @@ pub(super) struct Head {
     shape: Shape,
     key: Option<F>,
     instance: Vec<C>,
+    /// Whether the twin sees the identity in place of every point.
+    apart: bool,
     /// Points that were asked for.
     asked: usize,
     evaluations: Evaluations,
@@ -162,22 +171,23 @@ pub(super) struct Head {
 
 impl Head {
     /// What is absorbed of the key, and commitments to the instance columns of a run, which are the twin's first columns.
-    pub fn new(shape: Shape, key: F, instance: Vec<C>) -> Head {
+    pub fn new(shape: Shape, key: F, instance: Vec<C>, apart: bool) -> Head {
         Head {
             shape,
             key: Some(key),
             instance,
+            apart,
             asked: 0,
             evaluations: Evaluations::new(shape),
         }
     }
 
-    /// Whether the point that is asked for is a commitment to an instance column, which was absorbed with the key.
-    fn is_instance(&mut self) -> bool {
-        let (instance, advice) = (self.shape.instance.0, self.shape.advice.0);
-        let at = self.asked;
+    /// The point that is asked for if it is a commitment to an instance column, which was absorbed with the key.
+    fn instance(&mut self) -> Option<C> {
+        let column = self.shape.instance_column(self.asked);
         self.asked += 1;
-        at < self.shape.runs * (instance + advice) && at % (instance + advice) < instance
+        let commitment = self.instance.get(column?).copied();
+        commitment.map(|c| if self.apart { C::identity() } else { c })
     }
 }
 
@@ -186,7 +196,7 @@ pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
-    /// If there is one, the identity is handed out in place of all points, which are absorbed all the same.
+    /// Of a twin.
     head: Option<Head>,
     /// What went through it.
     pub record: Record,
@@ -197,7 +207,7 @@ pub(super) struct ProofReader<'a> {
 }
 
 impl<'a> ProofReader<'a> {
-    /// Reads from the beginning. `head`: where upstream verifies a twin, and does not see the points.
+    /// Reads from the beginning. `head`: where upstream verifies a twin.
     pub fn new(decoded: &'a Decoded<'a>, head: Option<Head>) -> Self {
         ProofReader {
             decoded,
@@ -267,8 +277,8 @@ impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
 
 impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
     fn read_point(&mut self) -> io::Result<C> {
-        if self.head.as_mut().is_some_and(Head::is_instance) {
-            return Ok(C::identity());
+        if let Some(commitment) = self.head.as_mut().and_then(Head::instance) {
+            return Ok(commitment);
         }
         if self.left() < SIZE {
             return self.refuse("proof is too short");
@@ -281,7 +291,7 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
             return self.refuse("commitment is the identity");
         }
         self.record.points.push(point);
-        Ok(if self.head.is_some() {
+        Ok(if self.head.as_ref().is_some_and(|head| head.apart) {
             C::identity()
         } else {
             point

@@ -19,12 +19,16 @@
 //! # Why this is as sound as upstream
 //!
 //! All depends on the sum being upstream's for the circuit. [`StandIns::are_right`] makes sure of it for every key and every
-//! number `r` of runs: it runs upstream's verifier on the circuit with points that are hashes, between which and the
+//! number `r` of runs up to two: it runs upstream's verifier on the circuit with points that are hashes, between which and the
 //! generators nobody knows a relation, and with an instance; then the way above, on the same challenges and scalars; and lets upstream evaluate the difference, less
 //! `Σ s_i·P_i` and upstream's own commitments to the instance. If it is zero, then `R` and each `s_i` and `t` is right at these challenges and
 //! scalars. Upstream's and these are quotients of polynomials in challenges and scalars, of degree below `r·2^17`, the same ones for
 //! every proof of a key with `r` runs; two different ones agree where all variables are hashes of the key with probability below
 //! `r·2^-230`. Proofs for which the difference is not zero are verified with the real points.
+//!
+//! For more runs the same is compared with the twin that sees the points and one commitment to the instance for all runs.
+//! That this twin's sum is upstream's is what the comparison at two runs shows: what a twin asks for is the same in every
+//! run behind the first. It also verifies single proofs of several runs, so that nothing is committed to more than once.
 
 use super::Verifier;
 use super::commitments::Commitments;
@@ -39,6 +43,7 @@ use crate::{C, F};
 use ff::Field;
 use group::{Curve, CurveAffine as _};
 use halo2_proofs::plonk::{VerifyingKey, verify_proof};
+use halo2_proofs::poly::commitment::MSM;
 use halo2_proofs::transcript::{
     Blake2bWrite, Challenge255, EncodedChallenge, Transcript, TranscriptRead,
 };
@@ -54,6 +59,10 @@ const X_1: usize = 5;
 const X_4: usize = 8;
 const XI: usize = 9;
 const ROUNDS: usize = 11;
+
+/// Up to so many runs upstream's verifier of the circuit itself is what is compared with. It commits to the instance for
+/// every run, which for hundreds of them takes minutes.
+const COMPARED: usize = 2;
 
 /// Where a commitment stands among those that are opened: its set, and how many of that set come behind it. Where it is one
 /// of a run's: in the last run.
@@ -104,6 +113,13 @@ impl Made {
         let right = self.right.read().unwrap_or_else(PoisonError::into_inner);
         let right = right.get(&runs).copied().unwrap_or(false);
         self.stand_ins.get()?.as_ref().filter(|_| right)
+    }
+
+    /// The twin, if it was checked to be right, for proofs of several runs whose points are not kept apart; made when it is
+    /// asked for first.
+    pub fn twin(&self, verifier: &Verifier) -> Option<&StandIns> {
+        self.check(verifier, COMPARED);
+        self.of(COMPARED)
     }
 
     /// Has stand-ins made and checked for proofs of so many runs; once.
@@ -167,7 +183,22 @@ impl StandIns {
 
     /// Whether the sum is upstream's for proofs of so many runs.
     fn are_right(&self, verifier: &Verifier, runs: usize) -> bool {
-        self.difference_vanishes(verifier, runs).unwrap_or(false)
+        let compared = self.difference_vanishes(verifier, runs.min(COMPARED));
+        let apart = (runs > COMPARED).then(|| self.parts_add_up(verifier, runs));
+        compared == Some(true) && apart.is_none_or(|sum| sum == Some(true))
+    }
+
+    /// Whether the twin's sum with the points kept apart is the twin's sum.
+    fn parts_add_up(&self, verifier: &Verifier, runs: usize) -> Option<bool> {
+        let own = self.commitments.of(&instance_like(verifier));
+        let points = hashed(self.structure.points(runs));
+        let twin = Some((self.key, self.structure.shape(runs)));
+        let mut rehearsal = Rehearsal::new(Some(&points), twin);
+        rehearsal.instance = &own;
+        let nothing: Vec<&[&[F]]> = vec![&[]; runs];
+        let (params, strategy) = (&verifier.params, Deferred(&verifier.params));
+        let (sum, _) = verify_proof(params, &self.twin, strategy, &nothing, &mut rehearsal).ok()?;
+        self.difference(verifier, runs, sum, &points, &own.repeat(runs))
     }
 
     fn difference_vanishes(&self, verifier: &Verifier, runs: usize) -> Option<bool> {
@@ -178,24 +209,35 @@ impl StandIns {
         let mut rehearsal = Rehearsal::new(Some(&points), None);
         let (params, strategy) = (&verifier.params, Deferred(&verifier.params));
         let key = &verifier.key;
-        let (mut sum, _) = verify_proof(params, key, strategy, &instances, &mut rehearsal).ok()?;
+        let (sum, _) = verify_proof(params, key, strategy, &instances, &mut rehearsal).ok()?;
         let common = rehearsal.common;
+        let own = self.commitments.of(&columns).repeat(runs);
+        Some(common == own && self.difference(verifier, runs, sum, &points, &own)?)
+    }
 
+    /// Whether a sum is the one with the points kept apart, `instance` being the commitments to all instances.
+    fn difference<'v>(
+        &self,
+        verifier: &'v Verifier,
+        runs: usize,
+        mut sum: MSM<'v, C>,
+        points: &[C],
+        instance: &[C],
+    ) -> Option<bool> {
         let mut rehearsal = Rehearsal::new(None, Some((self.key, self.structure.shape(runs))));
         let nothing: Vec<&[&[F]]> = vec![&[]; runs];
-        let strategy = Deferred(params);
+        let (params, strategy) = (&verifier.params, Deferred(&verifier.params));
         let (mut rest, _) =
             verify_proof(params, &self.twin, strategy, &nothing, &mut rehearsal).ok()?;
         let challenges = &rehearsal.record.challenges;
-        let (coefficients, instance) = self.structure.coefficients(runs, challenges)?;
+        let (coefficients, columns) = self.structure.coefficients(runs, challenges)?;
         rest.scale(-F::ONE);
         sum.add_msm(&rest);
-        let terms = coefficients.into_iter().zip(&points);
-        for (s, point) in terms.chain(instance.into_iter().zip(&common)) {
+        let terms = coefficients.into_iter().zip(points);
+        for (s, point) in terms.chain(columns.into_iter().zip(instance)) {
             sum.append_term(-s, *point);
         }
-        let own = self.commitments.of(&columns);
-        Some(common == own.repeat(runs) && sum.eval())
+        Some(sum.eval())
     }
 
     /// The twin's key.
@@ -204,9 +246,9 @@ impl StandIns {
     }
 
     /// What a proof's transcript begins with.
-    pub fn head(&self, runs: usize, instance: &[Vec<F>]) -> Head {
+    pub fn head(&self, runs: usize, instance: &[Vec<F>], apart: bool) -> Head {
         let shape = self.structure.shape(runs);
-        Head::new(shape, self.key, self.commitments.of(instance))
+        Head::new(shape, self.key, self.commitments.of(instance), apart)
     }
 
     /// What a proof's own terms are. `None` if a challenge is zero, which happens to nobody.
@@ -431,11 +473,15 @@ fn inverses(values: &[F]) -> Option<Vec<F>> {
 /// A transcript without a proof: points are the given ones or the identity, scalars and challenges follow from the key alone.
 struct Rehearsal<'a> {
     points: Option<&'a [C]>,
+    /// What a twin sees in place of the commitments to instance columns, if it sees points.
+    instance: &'a [C],
+    asked: usize,
     /// Absorbed in place of the key's digest, or what that was.
     key: Option<F>,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
     /// Of a twin.
     evaluations: Option<Evaluations>,
+    shape: Option<Shape>,
     /// Commitments to instance columns.
     common: Vec<C>,
     record: Record,
@@ -446,6 +492,9 @@ impl<'a> Rehearsal<'a> {
     fn new(points: Option<&'a [C]>, twin: Option<(F, Shape)>) -> Self {
         Rehearsal {
             points,
+            instance: &[],
+            asked: 0,
+            shape: twin.map(|(_, shape)| shape),
             key: twin.map(|(key, _)| key),
             evaluations: twin.map(|(_, shape)| Evaluations::new(shape)),
             hash: Blake2bWrite::init(io::sink()),
@@ -478,6 +527,11 @@ impl TranscriptRead<C, Challenge255<C>> for Rehearsal<'_> {
         let Some(points) = self.points else {
             return Ok(C::identity());
         };
+        let column = self.shape.and_then(|s| s.instance_column(self.asked));
+        self.asked += 1;
+        if let Some(commitment) = column.and_then(|column| self.instance.get(column)) {
+            return Ok(*commitment);
+        }
         let at = self.record.points.len();
         let point = points.get(at).copied();
         let point = point.ok_or_else(|| io::Error::other("more points than expected"))?;

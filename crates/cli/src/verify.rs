@@ -49,6 +49,9 @@ pub struct Verify {
     /// The output that you expect: .json
     #[arg(long, value_name = "FILE")]
     output: Option<PathBuf>,
+    /// Largest step between neighbouring real numbers that you put up with: a card rounds what you state to its steps
+    #[arg(long, value_name = "STEP")]
+    tolerance: Option<f64>,
     #[command(flatten)]
     context: Context,
 }
@@ -200,13 +203,13 @@ impl Verify {
         if let Some(path) = &self.input {
             let input = files::sample(path, &interface.input_lens(), sample)?;
             let integers = interface
-                .quantize_inputs(&input, bits)
+                .state_inputs(&input, bits, self.tolerance)
                 .with_context(|| path.display().to_string())?;
             expected.input = Some(Side::Public(integers));
         }
         if let Some(path) = &self.output {
             let bytes = files::read(path, OUTPUT_BYTES)?;
-            let integers = output_integers(&bytes, &interface, bits)
+            let integers = output_integers(&bytes, &interface, bits, self.tolerance)
                 .with_context(|| path.display().to_string())?;
             expected.output = Some(Side::Public(integers));
         }
@@ -287,7 +290,12 @@ fn is_judged(error: &FileError) -> bool {
 }
 
 /// The integers of an output file.
-fn output_integers(bytes: &[u8], interface: &Interface, bits: u32) -> Result<Vec<u16>> {
+fn output_integers(
+    bytes: &[u8],
+    interface: &Interface,
+    bits: u32,
+    tolerance: Option<f64>,
+) -> Result<Vec<u16>> {
     let file: OutputFile = serde_json::from_slice(bytes)
         .map_err(|e| anyhow!("expected {{\"output\": [[...]]}} or {{\"output_int\": [[...]]}}, one list per output: {e}"))?;
     if let Some(integers) = file.output_int {
@@ -303,7 +311,8 @@ fn output_integers(bytes: &[u8], interface: &Interface, bits: u32) -> Result<Vec
     let Some(reals) = file.output else {
         bail!("there is neither \"output\" nor \"output_int\" in it");
     };
-    interface.quantize_outputs(&reals, bits).map_err(|e| {
+    let stated = interface.state_outputs(&reals, bits, tolerance);
+    stated.map_err(|e| {
         let names: Vec<&str> = interface
             .outputs
             .iter()

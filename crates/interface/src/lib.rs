@@ -6,8 +6,10 @@
 //! This is all that a verifier has to do with real numbers; nothing here decides what is accepted. Like
 //! `zkinfer-circuits` it needs neither files nor threads.
 
+mod reals;
 mod tensor;
 
+pub use reals::{RealReceipt, RealRun, RealTensor, with_reals};
 pub use tensor::{InterfaceError, TensorInterface};
 
 use serde::{Deserialize, Serialize};
@@ -140,6 +142,37 @@ impl Interface {
         quantize("output", &self.outputs, outputs, range_bits)
     }
 
+    /// The integers of real inputs that somebody states, one list per tensor: no farther from them than half a step, and no
+    /// step larger than `tolerance`, if there is one.
+    ///
+    /// # Errors
+    /// As [`Interface::quantize_inputs`]; rounding that is too coarse.
+    pub fn state_inputs(
+        &self,
+        inputs: &[Vec<f32>],
+        range_bits: u32,
+        tolerance: Option<f64>,
+    ) -> Result<Vec<u16>, InterfaceError> {
+        state("input", &self.inputs, inputs, |t, v| {
+            t.state(v, range_bits.min(16), tolerance)
+        })
+    }
+
+    /// The integers of real outputs that somebody states; see [`Interface::state_inputs`].
+    ///
+    /// # Errors
+    /// As [`Interface::state_inputs`].
+    pub fn state_outputs(
+        &self,
+        outputs: &[Vec<f32>],
+        range_bits: u32,
+        tolerance: Option<f64>,
+    ) -> Result<Vec<u16>, InterfaceError> {
+        state("output", &self.outputs, outputs, |t, v| {
+            t.state(v, range_bits.min(16), tolerance)
+        })
+    }
+
     /// The real inputs, one list per tensor, that the integers of a statement stand for.
     ///
     /// # Errors
@@ -183,9 +216,11 @@ pub enum StatementError {
 /// Values of the wrong number or outside the range that the model was calibrated for.
 pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementError> {
     let interface = Interface::from_card(card)?;
-    Ok(Side::Public(
-        interface.quantize_inputs(inputs, card.program.range_bits)?,
-    ))
+    Ok(Side::Public(interface.state_inputs(
+        inputs,
+        card.program.range_bits,
+        None,
+    )?))
 }
 
 /// The real numbers behind a public output; `None` if it is committed.
@@ -207,6 +242,19 @@ fn quantize(
     values: &[Vec<f32>],
     range_bits: u32,
 ) -> Result<Vec<u16>, InterfaceError> {
+    // A program has at most 14 bits.
+    state(which, tensors, values, |t, v| {
+        t.quantize(v, range_bits.min(16), false)
+    })
+}
+
+/// Integers of at most 16 bits, tensor after tensor.
+fn state(
+    which: &'static str,
+    tensors: &[TensorInterface],
+    values: &[Vec<f32>],
+    integers: impl Fn(&TensorInterface, &[f32]) -> Result<Vec<u32>, InterfaceError>,
+) -> Result<Vec<u16>, InterfaceError> {
     if values.len() != tensors.len() {
         return Err(InterfaceError::Count {
             which,
@@ -216,13 +264,7 @@ fn quantize(
     }
     let mut out = Vec::new();
     for (tensor, values) in tensors.iter().zip(values) {
-        // A program has at most 14 bits.
-        out.extend(
-            tensor
-                .quantize(values, range_bits.min(16), false)?
-                .into_iter()
-                .map(|v| v as u16),
-        );
+        out.extend(integers(tensor, values)?.into_iter().map(|v| v as u16));
     }
     Ok(out)
 }

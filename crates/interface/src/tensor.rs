@@ -1,6 +1,7 @@
 //! One input or output tensor: which integer stands for which real number.
 
 use serde::{Deserialize, Serialize};
+use std::ops::RangeInclusive;
 use thiserror::Error;
 
 /// How one input or output tensor is represented: `real = scale · (integer − zero_point)`.
@@ -69,13 +70,50 @@ pub enum InterfaceError {
         /// Largest real that is accepted.
         high: f64,
     },
-    /// Scales or zero points that are neither one nor one per element, or not finite and non-zero.
+    /// A real number and the integer that was to stand for it are farther apart than half a step.
+    #[error(
+        "tensor {name:?}: element {index} is {value}, the nearest that the card can say is {nearest}, more than half a \
+         step of {step} away"
+    )]
+    Rounding {
+        /// Name of the tensor.
+        name: String,
+        /// Flat index of the element.
+        index: usize,
+        /// The stated value.
+        value: f32,
+        /// What its integer stands for.
+        nearest: f64,
+        /// Distance between two neighbours.
+        step: f64,
+    },
+    /// Integers that stand too far apart for what the caller wants to tell apart.
+    #[error(
+        "tensor {name:?}: the card rounds to steps of {step}, more than the tolerance of {tolerance}"
+    )]
+    Coarse {
+        /// Name of the tensor.
+        name: String,
+        /// Distance between two neighbours.
+        step: f64,
+        /// What the caller allows.
+        tolerance: f64,
+    },
+    /// Scales or zero points that are neither one nor one per element, or so large or small that no model has them.
     #[error("tensor {name:?}: the interface's scales or zero points are malformed")]
     Malformed {
         /// Name of the tensor.
         name: String,
     },
 }
+
+/// Steps that a model can have. Beyond, integers of any width stand for no numbers that could be told apart as `f32`.
+const SCALES: RangeInclusive<f64> = 1e-30..=1e30;
+/// Zero points that a model can have: neighbours far from zero must be different numbers.
+const MAX_ZERO: f64 = (1u64 << 40) as f64;
+
+/// Half a step, and what arithmetic may be off by.
+const HALF: f64 = 0.5 + 1e-9;
 
 fn entry(values: &[f64], index: usize) -> f64 {
     if values.len() == 1 {
@@ -118,8 +156,14 @@ impl TensorInterface {
                 wanted: self.len(),
             });
         }
-        let sized = |v: &[f64]| (v.len() == 1 || v.len() == len) && v.iter().all(|x| x.is_finite());
-        if !sized(&self.scale) || !sized(&self.zero_point) || self.scale.contains(&0.0) {
+        let sized = |v: &[f64]| v.len() == 1 || v.len() == len;
+        let scales = self.scale.iter().all(|s| SCALES.contains(&s.abs()));
+        let most = |v: &[f64]| v.iter().fold(0.0f64, |most, x| most.max(x.abs()));
+        let zeros = self.zero_point.iter().all(|z| z.abs() <= MAX_ZERO);
+        // Integers have at most 16 bits.
+        let farthest = most(&self.scale) * (most(&self.zero_point) + 65536.0);
+        let finite = farthest <= f64::from(f32::MAX);
+        if !sized(&self.scale) || !sized(&self.zero_point) || !scales || !zeros || !finite {
             return Err(InterfaceError::Malformed {
                 name: self.name.clone(),
             });
@@ -169,6 +213,49 @@ impl TensorInterface {
         Ok(out)
     }
 
+    /// Distance between the reals that neighbouring integers stand for: one for all elements or one for each.
+    pub fn steps(&self) -> Vec<f64> {
+        self.scale.iter().map(|s| s.abs()).collect()
+    }
+
+    /// The integers that stand for reals which somebody states, each no farther from its real than half a step, and no step
+    /// larger than `tolerance`, if there is one.
+    ///
+    /// # Errors
+    /// As [`TensorInterface::quantize`], [`InterfaceError::Rounding`], [`InterfaceError::Coarse`].
+    pub fn state(
+        &self,
+        values: &[f32],
+        range_bits: u32,
+        tolerance: Option<f64>,
+    ) -> Result<Vec<u32>, InterfaceError> {
+        let integers = self.quantize(values, range_bits, false)?;
+        let step = self.steps().into_iter().fold(0.0, f64::max);
+        // A tolerance that is not a number allows nothing.
+        if let Some(tolerance) = tolerance.filter(|t| !step.le(t)) {
+            return Err(InterfaceError::Coarse {
+                name: self.name.clone(),
+                step,
+                tolerance,
+            });
+        }
+        for (index, (&value, &integer)) in values.iter().zip(&integers).enumerate() {
+            let scale = self.scale_at(index);
+            let nearest = scale * (f64::from(integer) - self.zero_point_at(index));
+            let room = scale.abs() * HALF + nearest.abs() * f64::EPSILON * 4.0;
+            if !(f64::from(value) - nearest).abs().le(&room) {
+                return Err(InterfaceError::Rounding {
+                    name: self.name.clone(),
+                    index,
+                    value,
+                    nearest,
+                    step: scale.abs(),
+                });
+            }
+        }
+        Ok(integers)
+    }
+
     /// The reals that integers stand for.
     ///
     /// # Errors
@@ -179,5 +266,65 @@ impl TensorInterface {
             (self.scale_at(i) * (f64::from(q) - self.zero_point_at(i))) as f32
         };
         Ok(integers.iter().enumerate().map(real).collect())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn tensor(scale: &[f64], zero_point: &[f64]) -> TensorInterface {
+        TensorInterface {
+            name: "x".into(),
+            shape: vec![2],
+            scale: scale.to_vec(),
+            zero_point: zero_point.to_vec(),
+        }
+    }
+
+    #[test]
+    fn absurd_scales_are_refused() {
+        let check = |scale: &[f64], zero: &[f64]| tensor(scale, zero).check(2);
+        for scale in [0.25, -0.25, 1e-6, 1e6, 1e30] {
+            check(&[scale], &[100.0]).unwrap();
+        }
+        check(&[0.5, 0.25], &[0.0, -3.5]).unwrap();
+        for scale in [0.0, 1e31, 1e-31, f64::NAN, f64::INFINITY, f64::MIN_POSITIVE] {
+            assert!(check(&[scale], &[0.0]).is_err(), "{scale}");
+            assert!(check(&[0.5, -scale], &[0.0]).is_err(), "{scale}");
+        }
+        for zero in [1e13, -1e13, f64::NAN, f64::NEG_INFINITY] {
+            assert!(check(&[1.0], &[zero]).is_err(), "{zero}");
+        }
+        // What integers stand for is a number of single precision.
+        assert!(check(&[1e30], &[1e9]).is_err());
+        assert!(check(&[0.5, 0.5, 0.5], &[0.0]).is_err());
+    }
+
+    #[test]
+    fn what_is_stated_is_within_half_a_step() {
+        let fine = tensor(&[0.25], &[8.0]);
+        assert_eq!(fine.state(&[0.25, -0.3], 8, None).unwrap(), [9, 7]);
+        assert_eq!(fine.state(&[0.25, -0.3], 8, Some(0.25)).unwrap(), [9, 7]);
+        for tolerance in [0.2499, 0.0, -1.0, f64::NAN] {
+            let coarse = fine.state(&[0.25, -0.3], 8, Some(tolerance)).unwrap_err();
+            assert!(matches!(coarse, InterfaceError::Coarse { step: 0.25, .. }));
+        }
+        // The largest step counts, also a negative one.
+        let mixed = tensor(&[0.25, -4.0], &[8.0, 8.0]);
+        assert!(mixed.state(&[0.0, 0.0], 8, Some(3.9)).is_err());
+        assert!(mixed.state(&[0.0, 0.0], 8, Some(4.0)).is_ok());
+        // A card of somebody who wants every input to be the same one.
+        let absurd = tensor(&[1e30], &[100.0]);
+        let (a, b) = (
+            absurd.state(&[0.1, 7.0], 8, None),
+            absurd.state(&[-5.0, 3.0], 8, None),
+        );
+        assert_eq!(a.unwrap(), b.unwrap());
+        assert!(absurd.state(&[0.1, 7.0], 8, Some(1.0)).is_err());
+        // Numbers so far from zero that neighbours are the same in the arithmetic.
+        let far = tensor(&[1e-6], &[-1e12]);
+        assert_eq!(far.quantize(&[1e6, 1e6], 8, false).unwrap(), [0, 0]);
+        assert!(far.state(&[1e6, 1e6], 8, None).is_ok());
     }
 }

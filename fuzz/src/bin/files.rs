@@ -29,7 +29,7 @@ use zkinfer::interface::Interface;
 use zkinfer::{Card, Expected, Limits, Proof, Samples, Secret, Verifier, params};
 use zkinfer_circuits::card::{FileKind, open, seal};
 use zkinfer_circuits::receipt::ExpectedRecord;
-use zkinfer_server::read_request;
+use zkinfer_server::RequestReader;
 
 /// Largest file that is read.
 const LIMIT: usize = 1 << 20;
@@ -37,6 +37,7 @@ const LIMIT: usize = 1 << 20;
 /// Everything that is changed.
 struct Corpus {
     verifier: Verifier,
+    reader: RequestReader,
     input_lens: Vec<usize>,
     npy: Vec<Vec<u8>>,
     npz: Vec<Vec<u8>>,
@@ -89,6 +90,11 @@ impl Corpus {
         let input_lens = Interface::from_card(&card)?.input_lens();
 
         let mut corpus = Corpus {
+            reader: RequestReader::new(Verifier::new(
+                card.clone(),
+                params::load(card.k)?,
+                &limits,
+            )?),
             verifier,
             input_lens,
             npy: Vec::new(),
@@ -222,7 +228,7 @@ impl Corpus {
     }
 
     fn request(&self, rng: &mut Random) -> Result<Outcome, String> {
-        match read_request(&self.verifier, &changed(rng, &self.requests, change_text)) {
+        match self.reader.read(&changed(rng, &self.requests, change_text)) {
             Ok(expected) => expected
                 .iter()
                 .try_for_each(known)

@@ -70,7 +70,7 @@ impl Vectors {
         let outcome = match verifier(&self.bytes(&card)?, &limits) {
             Ok(verifier) => verifier.receipt(expected, &self.bytes(&proof)?).result,
             // Of no interest here: which digest an unusable card has.
-            Err(refusal) => Receipt::new(&Digest([0; 32]), &[], &Err(refusal)).result,
+            Err(refusal) => Receipt::new(&Digest([0; 32]), &[], &[], &Err(refusal)).result,
         };
         let (verdict, statement, found) = match outcome {
             Outcome::Accepted { statement, .. } => (json!("valid"), Some(statement), None),

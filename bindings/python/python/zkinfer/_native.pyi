@@ -69,6 +69,7 @@ def verify(
     input: _Side | None = None,
     output: _Side | None = None,
     context: _Buffer | None = None,
+    tolerance: SupportsFloat | None = None,
     limits: Limits | None = None,
 ) -> Verdict: ...
 def verify_many(checks: Iterable[Check], *, chunk: int = 256) -> Receipts: ...
@@ -254,6 +255,7 @@ class Verifier:
         input: _Side | None = None,
         output: _Side | None = None,
         context: _Buffer | None = None,
+        tolerance: SupportsFloat | None = None,
     ) -> Verdict: ...
     def receipt(
         self,
@@ -262,6 +264,7 @@ class Verifier:
         input: _Side | None = None,
         output: _Side | None = None,
         context: _Buffer | None = None,
+        tolerance: SupportsFloat | None = None,
     ) -> Receipt: ...
     def check(
         self,
@@ -270,6 +273,7 @@ class Verifier:
         input: _Side | None = None,
         output: _Side | None = None,
         context: _Buffer | None = None,
+        tolerance: SupportsFloat | None = None,
     ) -> Check: ...
     def feeds(self, other: Verifier) -> bool: ...
 

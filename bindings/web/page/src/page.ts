@@ -1,5 +1,6 @@
 /** The page: files in, statement and verdict out. All work on files happens in the worker. */
-import { fromHex, VerifierWorker, ZkinferError, explain, type Expected, type FileInfo, type ProofInfo, type PublicSide, type RemoteVerifier, type Stage } from "./verifier/client.js";
+import { fromHex, VerifierWorker, ZkinferError, explain, type Bytes, type Expected, type FileInfo, type ProofInfo, type PublicSide, type RemoteVerifier, type Stage } from "./verifier/client.js";
+import { parseValues } from "./verifier/values.js";
 import { bytesText, find, timeText } from "./dom.js";
 import { showStatement, showTrust } from "./statement.js";
 import { clearVerdict, showRefused, showValid } from "./verdict.js";
@@ -218,8 +219,26 @@ function showVerified(verdict: { runs: { input: object; output: object; inputs: 
 /** What was typed goes before a file. */
 async function givenInputs(by: RemoteVerifier, runs: number): Promise<PublicSide[] | undefined> {
   const text = inputField.value.trim();
-  if (text !== "") return by.values("input", text, runs);
-  return input && by.values("input", input.bytes, runs);
+  if (text === "" && !input) return undefined;
+  const given = text !== "" ? text : (input?.bytes ?? "");
+  return by.values("input", given, runs, tolerance(given, by, runs));
+}
+
+/** A card that rounds more coarsely than the values differ would take other inputs for this one, too. */
+function tolerance(given: Bytes | string, by: RemoteVerifier, runs: number): number | undefined {
+  const lengths = by.card.interface?.inputs.map(({ length }) => length) ?? [];
+  try {
+    const values = parseValues(given, Array.from({ length: runs }, () => lengths).flat());
+    if (values.kind !== "real") return undefined;
+    const all = values.tensors.flat();
+    const least = all.reduce((a, b) => Math.min(a, b), Infinity);
+    const most = all.reduce((a, b) => Math.max(a, b), -Infinity);
+    const span = most > least ? most - least : Math.abs(most);
+    return span > 0 && Number.isFinite(span) ? span : undefined;
+  } catch {
+    // Whatever is wrong with the values, the verifier says it.
+    return undefined;
+  }
 }
 
 /** Text, or bytes after `0x`; nothing: what the proof says. */

@@ -21,12 +21,18 @@ export function showValid(verdict: Verdict, compared: Compared, milliseconds: nu
       "ul",
       {},
       compare(compared.model, "Model: the digest is the one that you trust.", "Model: the card’s. Whether this card is the right model’s, its digest tells: compare it with the owner’s."),
-      compare(compared.input, "Input: the one that you gave.", hidden ? "Input: hidden behind a commitment." : "Input: the proof’s own, shown above. Is it the one that you asked about?"),
+      compare(compared.input, `Input: the one that you gave${stepText(verdict)}.`, hidden ? "Input: hidden behind a commitment." : "Input: the proof’s own, shown above. Is it the one that you asked about?"),
       compare(compared.context, "Context: the one that you asked for.", verdict.context.length === 0 ? "Context: none, so the proof may be an old one." : "Context: the proof’s own. Is it of your request?"),
     ),
     make("p", { class: "small" }, `Verified in ${timeText(milliseconds)}. Statement `, make("code", {}, verdict.statement)),
     receiptButton(verdict.receipt),
   );
+}
+
+/** How closely an input can be told from another one: "you gave this one" is no more than that. */
+function stepText(verdict: Verdict): string {
+  const steps = verdict.receipt.result.outcome !== "accepted" ? [] : verdict.receipt.result.runs.flatMap(({ reals }) => reals?.input?.flatMap(({ step }) => step) ?? []);
+  return steps.length === 0 ? "" : `, rounded to steps of ${Number(Math.max(...steps).toPrecision(3))} by the card`;
 }
 
 export function showRefused(error: unknown, milliseconds: number | null, advice = ""): void {

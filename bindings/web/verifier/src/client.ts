@@ -157,24 +157,28 @@ export class RemoteVerifier {
   }
 
   /** The statement's form of real values. */
-  publicInput(tensors: readonly ArrayLike<number>[]): Promise<PublicSide> {
-    return this.#worker.request("public", [this.id, "input", tensors]);
+  publicInput(tensors: readonly ArrayLike<number>[], tolerance?: number): Promise<PublicSide> {
+    return this.#worker.request("public", [this.id, "input", tensors, ...given(tolerance)]);
   }
 
   /** The statement's form of real values. */
-  publicOutput(tensors: readonly ArrayLike<number>[]): Promise<PublicSide> {
-    return this.#worker.request("public", [this.id, "output", tensors]);
+  publicOutput(tensors: readonly ArrayLike<number>[], tolerance?: number): Promise<PublicSide> {
+    return this.#worker.request("public", [this.id, "output", tensors, ...given(tolerance)]);
   }
 
   /** The statement's form of a file or text with the values of one or several runs; see {@link parseValues}. */
-  values(which: "input" | "output", file: Bytes | string, runs = 1): Promise<PublicSide[]> {
-    return this.#worker.request("values", [this.id, which, file, runs]);
+  values(which: "input" | "output", file: Bytes | string, runs = 1, tolerance?: number): Promise<PublicSide[]> {
+    return this.#worker.request("values", [this.id, which, file, runs, ...given(tolerance)]);
   }
 
   /** Gives the memory back. */
   async free(): Promise<void> {
     await this.#worker.request("free", [this.id]);
   }
+}
+
+function given(tolerance: number | undefined): [] | [number] {
+  return tolerance === undefined ? [] : [tolerance];
 }
 
 function list(expected: Expected | readonly Expected[]): readonly Expected[] {

@@ -11,8 +11,8 @@ export interface Calls {
   receipt(id: number, proof: Bytes, expected: readonly Expected[]): Receipt;
   receipts(checks: readonly { id: number; proof: Bytes; expected: readonly Expected[] }[]): Receipt[];
   claims(id: number, proof: Bytes): Claims;
-  values(id: number, which: "input" | "output", file: Bytes | string, runs: number): PublicSide[];
-  public(id: number, which: "input" | "output", tensors: readonly ArrayLike<number>[]): PublicSide;
+  values(id: number, which: "input" | "output", file: Bytes | string, runs: number, tolerance?: number): PublicSide[];
+  public(id: number, which: "input" | "output", tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide;
   free(id: number): null;
 }
 

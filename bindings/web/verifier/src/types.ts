@@ -47,6 +47,24 @@ export type SideRecord =
   | { kind: "public"; values: number[]; digest: string }
   | { kind: "committed"; points: string[]; digest: string };
 
+/** Real numbers as a receipt has them. */
+export interface RealTensor {
+  name: string;
+  values: number[];
+  /** Distance between neighbouring values, for all or for each: everything within half a step has the same integer. */
+  step: number[];
+}
+
+/** One run as a receipt has it. */
+export interface ReceiptRun {
+  input: SideRecord;
+  output: SideRecord;
+  /** What the checker stated. The rest is what the proof claims. */
+  stated: ("input" | "output")[];
+  /** What public integers stand for, if the card says it. */
+  reals?: { input?: RealTensor[]; output?: RealTensor[] };
+}
+
 /** What came out of a check, as JSON: `docs/formats.md`, section 7. */
 export interface Receipt {
   receipt_version: number;
@@ -62,7 +80,7 @@ export interface Receipt {
         statement: string;
         /** In hexadecimal digits. */
         context: string;
-        runs: { input: SideRecord; output: SideRecord }[];
+        runs: ReceiptRun[];
       }
     | { outcome: "rejected"; class: ErrorClass; code: string; message: string };
 }
@@ -71,7 +89,9 @@ export interface Receipt {
 export interface VerifiedRun {
   input: SideRecord;
   output: SideRecord;
-  /** Real values, one array per tensor; `null` for commitments, and if the card has no scales. */
+  /** What the caller stated. The rest is what the proof claims. */
+  stated: ("input" | "output")[];
+  /** Real values, one array per tensor, rounded to {@link Tensor.scale}; `null` for commitments, and if the card has no scales. */
   inputs: Float32Array[] | null;
   /** Real values, one array per tensor; `null` for commitments, and if the card has no scales. */
   outputs: Float32Array[] | null;
@@ -140,6 +160,10 @@ export interface Limits {
   columns?: number;
   points?: number;
   runs?: number;
+  /** Runs of a proof times `2 ** k`. */
+  runRows?: number;
+  /** Bytes of a card's description of inputs and outputs. */
+  info?: number;
   nodes?: number;
   tables?: number;
   elements?: number;

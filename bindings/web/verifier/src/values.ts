@@ -37,7 +37,10 @@ export function parseValues(file: Bytes | string, lengths: readonly number[]): V
   if (json !== null && typeof json === "object" && !Array.isArray(json)) {
     const object = json as Record<string, unknown>;
     if (object["kind"] === "public" && Array.isArray(object["values"])) {
-      return { kind: "public", values: flat(object["values"]) };
+      const values = flat(object["values"]);
+      const wanted = lengths.reduce((sum, length) => sum + length, 0);
+      if (values.length !== wanted) throw bad("values_length", `${values.length} integers, the model's input has ${wanted}`);
+      return { kind: "public", values };
     }
     json = object["input_data"];
   }

@@ -95,9 +95,10 @@ export class Verifier {
     return {
       statement: result.statement,
       context: fromHex(result.context),
-      runs: result.runs.map(({ input, output }) => ({
+      runs: result.runs.map(({ input, output, stated }) => ({
         input,
         output,
+        stated,
         inputs: this.#reals("input", input),
         outputs: this.#reals("output", output),
       })),
@@ -131,19 +132,21 @@ export class Verifier {
   }
 
   /**
-   * The statement's form of a real-valued input, one list per tensor.
+   * The statement's form of a real-valued input, one list per tensor. All that is within half a step of a value that the
+   * card can say becomes the same; `tolerance` is the largest step that the caller puts up with.
    *
-   * @throws {ZkinferError} of class `invalid_argument`: wrong number of values, or outside the calibrated range.
+   * @throws {ZkinferError} of class `invalid_argument`: wrong number of values, or outside the calibrated range, or a step
+   * larger than `tolerance`.
    */
-  publicInput(tensors: readonly ArrayLike<number>[]): PublicSide {
+  publicInput(tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide {
     const json = lists(tensors);
-    return { kind: "public", values: call(() => this.#handle.quantize_inputs(json)) };
+    return { kind: "public", values: call(() => this.#handle.state_inputs(json, tolerance)) };
   }
 
   /** The statement's form of a real-valued output; see {@link Verifier.publicInput}. */
-  publicOutput(tensors: readonly ArrayLike<number>[]): PublicSide {
+  publicOutput(tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide {
     const json = lists(tensors);
-    return { kind: "public", values: call(() => this.#handle.quantize_outputs(json)) };
+    return { kind: "public", values: call(() => this.#handle.state_outputs(json, tolerance)) };
   }
 
   /** The real inputs behind integers, one array per tensor. */
@@ -187,9 +190,19 @@ function records(expected: Expected | readonly Expected[]): string {
   return JSON.stringify(list.map(record));
 }
 
+const EXPECTED = ["input", "output", "context"];
+
+/** What is misspelt or `null` would look as if it were compared. */
 function record(expected: Expected): object {
+  const bad = (message: string) => new ZkinferError("invalid_argument", "expected", message);
+  if (expected === null || typeof expected !== "object") throw bad("an expectation is an object with input, output, context");
+  for (const [key, value] of Object.entries(expected)) {
+    if (!EXPECTED.includes(key)) throw bad(`an expectation has input, output and context, not ${JSON.stringify(key)}`);
+    if (value === null) throw bad(`${key} is null: leave out what is not expected`);
+  }
   const { input, output, context = "" } = expected;
   const side = (s: Side | undefined) => (s?.kind === "public" ? { ...s, values: Array.from(s.values) } : s);
+  if (typeof context !== "string" && !(context instanceof Uint8Array)) throw bad("a context is text or bytes");
   const bytes = typeof context === "string" ? new TextEncoder().encode(context) : context;
   return { input: side(input), output: side(output), context: toHex(bytes) };
 }

@@ -4,6 +4,7 @@ import { init } from "./module.js";
 import { parseValues } from "./values.js";
 import { inspect, Verifier, verifyMany } from "./verifier.js";
 import type { Answer, Calls, Request, Trouble } from "./protocol.js";
+import type { PublicSide } from "./types.js";
 
 /** What is used of a worker's global scope. */
 interface Scope {
@@ -21,6 +22,10 @@ function verifier(id: number): Verifier {
   return found;
 }
 
+function state(id: number, which: "input" | "output", tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide {
+  return which === "input" ? verifier(id).publicInput(tensors, tolerance) : verifier(id).publicOutput(tensors, tolerance);
+}
+
 type Handlers = { [Name in keyof Calls]: (call: number, ...args: Parameters<Calls[Name]>) => ReturnType<Calls[Name]> | Promise<ReturnType<Calls[Name]>> };
 
 const handlers: Handlers = {
@@ -36,17 +41,17 @@ const handlers: Handlers = {
   receipt: (_, id, proof, expected) => verifier(id).receipt(proof, expected),
   receipts: (_, checks) => verifyMany(checks.map(({ id, ...check }) => ({ verifier: verifier(id), ...check }))),
   claims: (_, id, proof) => verifier(id).claims(proof),
-  values: (_, id, which, file, runs) => {
+  values: (_, id, which, file, runs, tolerance) => {
     const { card } = verifier(id);
     const [tensors, length] = which === "input" ? [card.interface?.inputs, card.inputLength] : [card.interface?.outputs, card.outputLength];
-    const lengths = tensors?.map((tensor) => tensor.length) ?? [];
+    const lengths = tensors?.map((tensor) => tensor.length) ?? [length];
     const each = Array.from({ length: runs }, (_, run) => run);
     const values = parseValues(file, each.flatMap(() => lengths));
     if (values.kind === "public") return each.map((run) => ({ kind: "public", values: values.values.slice(run * length, (run + 1) * length) }));
     const cut = each.map((run) => values.tensors.slice(run * lengths.length, (run + 1) * lengths.length));
-    return cut.map((own) => (which === "input" ? verifier(id).publicInput(own) : verifier(id).publicOutput(own)));
+    return cut.map((own) => state(id, which, own, tolerance));
   },
-  public: (_, id, which, tensors) => (which === "input" ? verifier(id).publicInput(tensors) : verifier(id).publicOutput(tensors)),
+  public: (_, id, which, tensors, tolerance) => state(id, which, tensors, tolerance),
   free: (_, id) => {
     verifier(id).free();
     verifiers.delete(id);
