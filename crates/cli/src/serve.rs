@@ -17,9 +17,10 @@ use zkinfer_server::{Config, Server, stop_signal};
 /// second one stops at once. HTTP/1.1 without encryption: put a proxy in front where strangers can reach it.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  zkinfer serve
-  zkinfer serve --store /var/lib/zkinfer/cards.redb --card digits.card --read-only
-  zkinfer serve --listen 0.0.0.0:8080 --token-file /run/secrets/zkinfer --forwarded
+  zkinfer serve --card digits.card
+  zkinfer serve --store /var/lib/zkinfer/cards.redb --token-file /run/secrets/zkinfer
+  zkinfer serve --listen 0.0.0.0:8080 --card digits.card --forwarded --operations 127.0.0.1:9090
+  zkinfer serve --open
 
   curl -T digits.card http://127.0.0.1:8080/v1/cards/DIGEST        # zkinfer inspect digits.card prints it
   curl -H 'content-type: application/json' http://127.0.0.1:8080/v1/verify \\
@@ -30,7 +31,10 @@ pub struct Serve {
     /// Where to listen; port 0 takes any
     #[arg(long, value_name = "ADDRESS:PORT", default_value_t = Config::default().listen)]
     listen: SocketAddr,
-    /// File for cards and used contexts; made if there is none
+    /// Answer about health and metrics here, too, on connections that nobody else can take
+    #[arg(long, value_name = "ADDRESS:PORT")]
+    operations: Option<SocketAddr>,
+    /// File for cards; used contexts are in one beside it, -contexts behind its name. Made if there is none
     #[arg(long, value_name = "FILE", default_value_os_t = Config::default().store)]
     store: PathBuf,
     /// Add this card at the start; may be repeated
@@ -42,11 +46,14 @@ pub struct Serve {
     /// Pages from here may call the service; may be repeated, * for all
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
-    /// Whoever adds cards over HTTP needs the token in this file
+    /// Whoever adds cards over HTTP needs the token in this file. Without it nobody adds cards, unless --open
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
-    /// Nobody adds cards over HTTP
+    /// Everybody adds cards over HTTP; those of whoever has no token may have to make room for others
     #[arg(long)]
+    open: bool,
+    /// Nobody adds cards over HTTP
+    #[arg(long, conflicts_with = "open")]
     read_only: bool,
     /// Take a client's address from the last entry of X-Forwarded-For; only behind a proxy that writes it
     #[arg(long)]
@@ -99,8 +106,12 @@ bounds! {
         proof_bytes: usize = config().limits.proof_bytes, "BYTES";
         /// Most runs in a proof
         runs: usize = config().limits.runs, "N";
+        /// Most runs times rows (2^k) in a proof
+        run_rows: usize = config().limits.run_rows, "N";
         /// Longest card file
         card_bytes: usize = config().limits.card_bytes, "BYTES";
+        /// Longest description of inputs and outputs in a card
+        info_bytes: usize = config().limits.info, "BYTES";
         /// Largest k of a card
         max_k: u32 = config().limits.k, "K";
         /// Most columns of a card
@@ -121,15 +132,19 @@ bounds! {
         threads: usize = config().threads, "N";
         /// Most requests that wait for them; more get 503
         queue: usize = config().queue, "N";
+        /// Threads for what takes long: large batches, proofs of many runs, expensive cards
+        long_threads: usize = config().long_threads, "N";
         /// Threads that check cards
         card_threads: usize = config().card_threads, "N";
         /// Most requests that wait for them; more get 503
         card_queue: usize = config().card_queue, "N";
-        /// Most connections; more wait
+        /// Most connections; idle ones make room
         connections: usize = config().connections, "N";
+        /// Most connections of one client; 0, or with --forwarded: no limit
+        client_connections: usize = config().client_connections, "N";
         /// Most open requests of one client; more get 429; 0: no limit
         client_requests: usize = config().client_requests, "N";
-        /// Memory for bodies of all requests; more get 503
+        /// Memory for bodies of all requests, and what they are decoded into; more get 503
         body_bytes: usize = config().body_bytes, "BYTES";
         /// Most cards kept ready in memory
         cache_cards: usize = config().cache_cards, "N";
@@ -143,16 +158,26 @@ bounds! {
         body_timeout: u64 = config().body_timeout.as_secs(), "SECONDS";
         /// How long a client may leave an answer unread
         write_timeout: u64 = config().write_timeout.as_secs(), "SECONDS";
+        /// What takes longer than this, by estimate, gets the threads for it
+        long: u64 = config().long.as_millis() as u64, "MILLISECONDS";
+        /// Most processor time for one request; what is left of a batch then gets 503
+        job_timeout: u64 = config().job_timeout.as_secs(), "SECONDS";
         /// How long an answer may take; then 503
         request_timeout: u64 = config().request_timeout.as_secs(), "SECONDS";
         /// How long requests may take to finish when the service stops
         drain_timeout: u64 = config().drain_timeout.as_secs(), "SECONDS";
     }
     "Store" {
-        /// Most cards; more get 507
+        /// Most cards of the operator; more get 507
         store_cards: u64 = config().store_cards, "N";
-        /// Most bytes of cards
+        /// Most bytes of these
         store_bytes: u64 = config().store_bytes, "BYTES";
+        /// With --open: most cards of others; the one that was used least recently makes room
+        anybody_cards: u64 = config().anybody_cards, "N";
+        /// Most bytes of these
+        anybody_bytes: u64 = config().anybody_bytes, "BYTES";
+        /// How long one of these is kept if nobody asks about it
+        anybody_for: u64 = config().anybody_for.as_secs(), "SECONDS";
         /// Most used contexts
         contexts: u64 = config().contexts, "N";
         /// How long a used context is remembered
@@ -188,6 +213,7 @@ impl Serve {
     async fn answer(&self, config: Config, as_json: bool) -> Result<()> {
         let limit = config.limits.card_bytes;
         let store = config.store.clone();
+        let public = !config.listen.ip().is_loopback();
         let server = Server::bind(config).await?;
         for path in &self.card {
             let bytes = files::read(path, limit)?;
@@ -195,6 +221,9 @@ impl Serve {
             added.with_context(|| path.display().to_string())?;
         }
         let url = format!("http://{}", server.address());
+        if public {
+            self.warn(&url);
+        }
         if as_json {
             ui::json(&json!({ "status": "listening", "url": url, "store": store }))?;
         } else {
@@ -211,6 +240,19 @@ impl Serve {
         Ok(())
     }
 
+    /// Says what an address means that others can reach.
+    fn warn(&self, url: &str) {
+        let cards = if self.open {
+            "; everybody can add cards (--open)"
+        } else {
+            ""
+        };
+        let health = "; /metrics and /health answer everybody";
+        tracing::warn!(
+            "{url} can be reached from other machines, without encryption{cards}{health}: put a proxy in front"
+        );
+    }
+
     fn config(&self) -> Result<Config> {
         let b = &self.bounds;
         let mut config = Config::default();
@@ -218,7 +260,9 @@ impl Serve {
         config.store = self.store.clone();
         config.page = self.page.clone();
         config.origins = self.allow_origin.clone();
+        config.operations = self.operations;
         config.token = self.token()?;
+        config.open = self.open;
         config.read_only = self.read_only;
         config.forwarded = self.forwarded;
 
@@ -228,6 +272,8 @@ impl Serve {
         config.limits.card_bytes = b.card_bytes;
         config.limits.proof_bytes = b.proof_bytes;
         config.limits.runs = b.runs;
+        config.limits.run_rows = b.run_rows;
+        config.limits.info = b.info_bytes;
         config.limits.program.nodes = b.nodes;
         config.limits.program.tables = b.tables;
         config.limits.program.elements = b.elements;
@@ -240,9 +286,11 @@ impl Serve {
 
         config.threads = b.threads;
         config.queue = b.queue;
+        config.long_threads = b.long_threads;
         config.card_threads = b.card_threads;
         config.card_queue = b.card_queue;
         config.connections = b.connections;
+        config.client_connections = b.client_connections;
         config.client_requests = b.client_requests;
         config.cache_cards = b.cache_cards;
         config.cache_bytes = b.cache_bytes;
@@ -250,11 +298,16 @@ impl Serve {
         config.header_timeout = Duration::from_secs(b.header_timeout);
         config.body_timeout = Duration::from_secs(b.body_timeout);
         config.write_timeout = Duration::from_secs(b.write_timeout);
+        config.long = Duration::from_millis(b.long);
+        config.job_timeout = Duration::from_secs(b.job_timeout);
         config.request_timeout = Duration::from_secs(b.request_timeout);
         config.drain_timeout = Duration::from_secs(b.drain_timeout);
 
         config.store_cards = b.store_cards;
         config.store_bytes = b.store_bytes;
+        config.anybody_cards = b.anybody_cards;
+        config.anybody_bytes = b.anybody_bytes;
+        config.anybody_for = Duration::from_secs(b.anybody_for);
         config.contexts = b.contexts;
         config.once_for = Duration::from_secs(b.once_for);
         Ok(config)

@@ -8,12 +8,13 @@ pub mod schema;
 use crate::body::Memory;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::download::Downloads;
 use crate::guard::{self, Clients};
-use crate::lane::Lane;
+use crate::lane::{Asking, Lane};
 use crate::metrics::Metrics;
 use crate::page;
 use crate::problem::{PROBLEM_JSON, Problem};
-use crate::store::Store;
+use crate::store::{Keeper, Store};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
@@ -21,6 +22,7 @@ use axum::middleware::from_fn_with_state;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use std::any::Any;
+use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use std::time::Duration;
@@ -41,14 +43,39 @@ pub struct App {
     pub cache: Cache,
     /// Checks proofs.
     pub proofs: Lane,
-    /// Checks cards that are sent.
+    /// Checks proofs that take long.
+    pub long: Lane,
+    /// Decodes long bodies.
+    pub bodies: Lane,
+    /// Checks cards that are sent, and those that anybody sent, when a proof needs them.
     pub cards: Lane,
-    /// Checks cards that are stored, when a proof needs them.
+    /// Checks the operator's cards, when a proof needs them.
     pub loads: Lane,
     pub memory: Memory,
+    pub downloads: Downloads,
     pub clients: Clients,
     pub metrics: Metrics,
     pub draining: AtomicBool,
+}
+
+impl App {
+    /// A client's wish for processor time.
+    pub fn asking(&self, client: IpAddr, cost: Duration) -> Asking {
+        Asking {
+            client,
+            cost,
+            limit: self.config.job_timeout,
+        }
+    }
+
+    /// Where proofs are checked that are thought to take so long.
+    pub fn lane(&self, cost: Duration) -> &Lane {
+        if cost > self.config.long {
+            &self.long
+        } else {
+            &self.proofs
+        }
+    }
 }
 
 /// The endpoints' description, as `/openapi.json` has it.
@@ -202,5 +229,17 @@ type Shared = State<Arc<App>>;
 
 /// Checks and keeps a card that the operator adds.
 pub fn add(app: &App, bytes: &[u8]) -> Result<zkinfer_circuits::transcript::Digest, Problem> {
-    Ok(cards::add(app, None, bytes)?.0.digest())
+    let added = cards::add(app, None, bytes, Keeper::Operator)?;
+    Ok(added.0.verifier.digest())
+}
+
+/// The endpoints for whoever watches the service.
+pub fn operations(app: &Arc<App>) -> Router {
+    Router::new()
+        .route("/health/live", get(health::live))
+        .route("/health/ready", get(health::ready))
+        .route("/metrics", get(health::metrics))
+        .layer(CatchPanicLayer::custom(panicked))
+        .layer(from_fn_with_state(app.clone(), guard::watch))
+        .with_state(app.clone())
 }

@@ -1,8 +1,9 @@
 //! What is asked: requests as they are sent, and what they mean to the library.
 
 use crate::api::schema;
+use crate::cache::Model;
 use crate::problem::Problem;
-use crate::store::ContextKey;
+use crate::store::{ContextKey, Keeper};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use group::GroupEncoding;
@@ -11,11 +12,9 @@ use serde::{Deserialize, Deserializer};
 use std::marker::PhantomData;
 use utoipa::ToSchema;
 use zkinfer_circuits::C;
-use zkinfer_circuits::card::Card;
 use zkinfer_circuits::statement::{MAX_CONTEXT, Side};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Expected, Verifier};
-use zkinfer_interface::Interface;
 
 /// Is this proof right, for this model, with what I know?
 #[derive(Debug, Deserialize, ToSchema)]
@@ -26,10 +25,11 @@ pub struct VerifyRequest {
     pub card: Digest,
     /// The proof file, of one or several runs, in base64.
     #[schema(content_encoding = "base64")]
-    proof: String,
+    pub proof: String,
     /// What the caller knows, one entry for each run; one entry without input and output stands for all. Left out: whatever
     /// the proof claims. The receipt says what that is.
-    #[schema(value_type = Option<Vec<ExpectedRun>>, max_items = 4096)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<Vec<ExpectedRun>>, nullable = false, max_items = 4096)]
     expected: Option<AtMost<ExpectedRun, 4096>>,
     /// The context (a nonce, a request id) that the proof must be bound to, in hexadecimal digits, for every run that does
     /// not say its own. Left out: none.
@@ -48,14 +48,23 @@ pub struct VerifyRequest {
 #[serde(deny_unknown_fields)]
 pub struct ExpectedRun {
     /// The input.
-    #[schema(value_type = Option<schema::ExpectedSide>)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<schema::ExpectedSide>, nullable = false)]
     input: Option<Stated>,
     /// The output.
-    #[schema(value_type = Option<schema::ExpectedSide>)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(value_type = Option<schema::ExpectedSide>, nullable = false)]
     output: Option<Stated>,
     /// The context, in hexadecimal digits.
     #[schema(pattern = "^([0-9a-fA-F]{2})*$", max_length = 8192)]
     context: Option<String>,
+}
+
+/// Something that is there, and not `null`: that would look as if it were compared.
+fn present<'de, D: Deserializer<'de>, T: Deserialize<'de>>(
+    deserializer: D,
+) -> Result<Option<T>, D::Error> {
+    T::deserialize(deserializer).map(Some)
 }
 
 /// An input or an output that the caller knows.
@@ -70,7 +79,7 @@ struct Stated {
 enum Known {
     Public(Vec<u16>),
     Committed(Vec<String>),
-    Real(Vec<Vec<f32>>),
+    Real(Vec<Vec<f32>>, Option<f64>),
 }
 
 /// A side as it is written. Not a tagged enum: serde would read that into many times the memory.
@@ -81,6 +90,7 @@ struct Written {
     values: Option<Vec<u16>>,
     points: Option<AtMost<String, 4096>>,
     tensors: Option<AtMost<Vec<f32>, 1024>>,
+    tolerance: Option<f64>,
     digest: Option<Digest>,
 }
 
@@ -101,13 +111,17 @@ impl TryFrom<Written> for Stated {
             written.values,
             written.points,
             written.tensors,
+            written.tolerance,
         ) {
-            (Kind::Public, Some(values), None, None) => Known::Public(values),
-            (Kind::Committed, None, Some(AtMost(points)), None) => Known::Committed(points),
-            (Kind::Real, None, None, Some(AtMost(tensors))) => Known::Real(tensors),
+            (Kind::Public, Some(values), None, None, None) => Known::Public(values),
+            (Kind::Committed, None, Some(AtMost(points)), None, None) => Known::Committed(points),
+            (Kind::Real, None, None, Some(AtMost(tensors)), tolerance) => {
+                Known::Real(tensors, tolerance)
+            }
             _ => {
                 return Err(
-                    "a side has values if it is public, points if it is committed, tensors if it is real",
+                    "a side has values if it is public, points if it is committed, tensors if it is real, and a \
+                     tolerance only beside these",
                 );
             }
         };
@@ -190,20 +204,16 @@ impl Task {
     }
 
     /// What the library is to expect; and, if its context is to be accepted once, what that is remembered by.
-    pub fn expected(
-        &self,
-        verifier: &Verifier,
-    ) -> Result<(Vec<Expected>, Option<ContextKey>), Problem> {
-        let most = verifier.limits().runs;
+    pub fn expected(&self, model: &Model) -> Result<(Vec<Expected>, Option<ContextKey>), Problem> {
+        let most = model.verifier.limits().runs;
         if self.runs.len() > most {
             return Err(Problem::statement(format!(
                 "{} runs are expected, the limit is {most}",
                 self.runs.len()
             )));
         }
-        let side = |side: &Option<Stated>, of: Of| {
-            side.as_ref().map(|s| s.resolve(verifier, of)).transpose()
-        };
+        let side =
+            |side: &Option<Stated>, of: Of| side.as_ref().map(|s| s.resolve(model, of)).transpose();
         let run = |run: &ExpectedRun| -> Result<Expected, Problem> {
             Ok(Expected {
                 input: side(&run.input, Of::Input)?,
@@ -232,20 +242,29 @@ impl Task {
     }
 }
 
-/// What a body asks of a verifier, or the code of the problem with it: all that is done with a request before its proof is
-/// looked at. For the fuzzer.
+/// Reads requests about one card: all that is done with a request before its proof is looked at. For the fuzzer.
 #[doc(hidden)]
-pub fn read_request(verifier: &Verifier, body: &[u8]) -> Result<Vec<Expected>, &'static str> {
-    let one = serde_json::from_slice::<VerifyRequest>(body).map(|request| vec![request]);
-    let all = one.or_else(|_| serde_json::from_slice::<BatchRequest>(body).map(|b| b.proofs.0));
-    let mut expected = Vec::new();
-    for request in all.map_err(|_| "not a request")? {
-        let (mut own, _) = Task::new(request)
-            .and_then(|task| task.expected(verifier))
-            .map_err(|problem| problem.code)?;
-        expected.append(&mut own);
+#[derive(Debug)]
+pub struct RequestReader(Model);
+
+impl RequestReader {
+    pub fn new(verifier: Verifier) -> RequestReader {
+        RequestReader(Model::new(verifier, Keeper::Anybody))
     }
-    Ok(expected)
+
+    /// What a body asks, or the code of the problem with it.
+    pub fn read(&self, body: &[u8]) -> Result<Vec<Expected>, &'static str> {
+        let one = serde_json::from_slice::<VerifyRequest>(body).map(|request| vec![request]);
+        let all = one.or_else(|_| serde_json::from_slice::<BatchRequest>(body).map(|b| b.proofs.0));
+        let mut expected = Vec::new();
+        for request in all.map_err(|_| "not a request")? {
+            let (mut own, _) = Task::new(request)
+                .and_then(|task| task.expected(&self.0))
+                .map_err(|problem| problem.code)?;
+            expected.append(&mut own);
+        }
+        Ok(expected)
+    }
 }
 
 #[derive(Clone, Copy)]
@@ -255,13 +274,13 @@ enum Of {
 }
 
 impl Stated {
-    fn resolve(&self, verifier: &Verifier, of: Of) -> Result<Side, Problem> {
+    fn resolve(&self, model: &Model, of: Of) -> Result<Side, Problem> {
         let side = match &self.side {
             Known::Public(values) => Side::Public(values.clone()),
             Known::Committed(points) => {
-                Side::Committed(commitments(points, verifier.limits().columns)?)
+                Side::Committed(commitments(points, model.verifier.limits().columns)?)
             }
-            Known::Real(tensors) => integers(verifier.card(), tensors, of)?,
+            Known::Real(tensors, tolerance) => integers(model, tensors, *tolerance, of)?,
         };
         match self.digest {
             Some(digest) if digest != side.digest() => Err(Problem::statement(format!(
@@ -293,12 +312,18 @@ fn commitments(points: &[String], most: usize) -> Result<Vec<C>, Problem> {
 }
 
 /// The integers that the card's scales give real numbers.
-fn integers(card: &Card, values: &[Vec<f32>], of: Of) -> Result<Side, Problem> {
-    let interface = Interface::from_card(card).map_err(|e| Problem::statement(e.to_string()))?;
-    let bits = card.program.range_bits;
+fn integers(
+    model: &Model,
+    values: &[Vec<f32>],
+    tolerance: Option<f64>,
+    of: Of,
+) -> Result<Side, Problem> {
+    let interface = model.interface.as_ref();
+    let interface = interface.map_err(|e| Problem::statement(e.clone()))?;
+    let bits = model.verifier.card().program.range_bits;
     let integers = match of {
-        Of::Input => interface.quantize_inputs(values, bits),
-        Of::Output => interface.quantize_outputs(values, bits),
+        Of::Input => interface.state_inputs(values, bits, tolerance),
+        Of::Output => interface.state_outputs(values, bits, tolerance),
     };
     integers
         .map(Side::Public)

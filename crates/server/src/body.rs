@@ -13,14 +13,39 @@ use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 /// Unit of [`Memory`], so that its counter does not overflow.
 const UNIT: usize = 1 << 10;
 
-/// Memory for bodies, of all requests together.
+/// Memory for bodies, for what they are decoded into, and for files on their way out, of all requests together.
 #[derive(Clone, Debug)]
 pub struct Memory(Arc<Semaphore>);
+
+/// A part of [`Memory`], given back when dropped.
+#[derive(Debug, Default)]
+pub struct Share(Option<OwnedSemaphorePermit>);
 
 impl Memory {
     pub fn new(bytes: usize) -> Memory {
         let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
         Memory(Arc::new(Semaphore::new(units)))
+    }
+
+    /// Takes a part.
+    ///
+    /// # Errors
+    /// If there is not so much left.
+    pub fn take(&self, bytes: usize) -> Result<Share, Problem> {
+        let none = || Problem::overloaded("no memory for another body");
+        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| none())?;
+        let permit = self.0.clone().try_acquire_many_owned(units);
+        Ok(Share(Some(permit.map_err(|_| none())?)))
+    }
+}
+
+impl Share {
+    /// Adds another part.
+    pub fn add(&mut self, more: Share) {
+        match (&mut self.0, more.0) {
+            (Some(own), Some(more)) => own.merge(more),
+            (none, more) => *none = more,
+        }
     }
 }
 
@@ -47,7 +72,7 @@ impl Progress {
 #[derive(Debug)]
 pub struct Received {
     pub bytes: Vec<u8>,
-    _share: Option<OwnedSemaphorePermit>,
+    pub share: Share,
 }
 
 /// Reads a body of at most `limit` bytes within `time`.
@@ -88,7 +113,7 @@ pub async fn read(
 /// Memory is taken as data arrive, not as they are announced.
 async fn collect(mut body: Body, memory: &Memory, limit: usize) -> Result<Received, Problem> {
     let mut bytes = Vec::new();
-    let mut share: Option<OwnedSemaphorePermit> = None;
+    let mut share = Share::default();
     let mut paid = 0usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Problem::malformed(format!("the body broke off: {e}")))?;
@@ -101,21 +126,13 @@ async fn collect(mut body: Body, memory: &Memory, limit: usize) -> Result<Receiv
         let needed = (bytes.len() + data.len()).div_ceil(UNIT);
         if needed > paid {
             // In steps, and what `Vec` grows by is at most twice of what it holds.
-            let units = (needed - paid).max(16) as u32;
-            let more = memory.0.clone().try_acquire_many_owned(units);
-            let more = more.map_err(|_| Problem::overloaded("no memory for another body"))?;
-            paid += units as usize;
-            match &mut share {
-                Some(share) => share.merge(more),
-                None => share = Some(more),
-            }
+            let units = (needed - paid).max(16);
+            share.add(memory.take(units * UNIT)?);
+            paid += units;
         }
         bytes.extend_from_slice(&data);
     }
-    Ok(Received {
-        bytes,
-        _share: share,
-    })
+    Ok(Received { bytes, share })
 }
 
 /// Whether a body is declared to be one of `types`, parameters left out; `None` where nothing is declared.

@@ -1,116 +1,215 @@
 //! Checked cards, ready to verify with: bounded in number and memory, the one not used for longest goes first.
 
 use crate::api::App;
+use crate::cost::Cost;
 use crate::problem::Problem;
+use crate::store::{Keeper, now};
 use lru::LruCache;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::error::{CardError, LayoutError};
 use zkinfer_circuits::program::{Node, Weights};
 use zkinfer_circuits::receipt::Refusal;
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Verifier};
+use zkinfer_interface::Interface;
 use zkinfer_verifier::LoadError;
 use zkinfer_verifier::params::ParamsError;
 
 /// Cards that are loaded at the same time, at most.
 const STRIPES: usize = 64;
+/// Seconds between notes on disk that a card is used.
+const TOUCH: u64 = 60;
+
+/// A checked card with what is made from it once.
+#[derive(Debug)]
+pub struct Model {
+    pub verifier: Verifier,
+    /// What its integers stand for, or why that cannot be said.
+    pub interface: Result<Interface, String>,
+    pub cost: Cost,
+    pub keeper: Keeper,
+    /// Second of the Unix epoch at which its use was last written down.
+    touched: AtomicU64,
+}
+
+impl Model {
+    pub fn new(verifier: Verifier, keeper: Keeper) -> Model {
+        Model {
+            interface: Interface::from_card(verifier.card()).map_err(|e| e.to_string()),
+            cost: Cost::of(&verifier),
+            verifier,
+            keeper,
+            touched: AtomicU64::new(now()),
+        }
+    }
+
+    /// How many runs a proof file of so many bytes can be of.
+    pub fn runs_of(&self, bytes: usize) -> usize {
+        let limits = self.verifier.limits();
+        bytes
+            .div_ceil(self.verifier.halo2_len(1).max(1))
+            .clamp(1, limits.runs.max(1))
+    }
+}
 
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub struct Cache {
-    ready: Mutex<Ready>,
+    /// The operator's cards, and those that anybody may have sent, so that these do not push out the others.
+    operator: Mutex<Ready>,
+    anybody: Mutex<Ready>,
     /// Whoever loads a card holds the lock that its digest selects, so that it is loaded once.
     loading: Vec<Arc<tokio::sync::Mutex<()>>>,
-    cards: usize,
-    bytes: usize,
 }
 
 #[derive(Debug)]
 struct Ready {
-    cards: LruCache<[u8; 32], (Arc<Verifier>, usize)>,
+    cards: LruCache<[u8; 32], (Arc<Model>, usize)>,
     bytes: usize,
+    most_cards: usize,
+    most_bytes: usize,
+}
+
+impl Ready {
+    fn new(most_cards: usize, most_bytes: usize) -> Mutex<Ready> {
+        Mutex::new(Ready {
+            cards: LruCache::unbounded(),
+            bytes: 0,
+            most_cards,
+            most_bytes,
+        })
+    }
+
+    fn remove(&mut self, digest: &[u8; 32]) {
+        if let Some((_, size)) = self.cards.pop(digest) {
+            self.bytes -= size;
+        }
+    }
+
+    fn keep(&mut self, model: &Arc<Model>) {
+        let size = memory(model);
+        let digest = model.verifier.digest().0;
+        self.remove(&digest);
+        self.cards.put(digest, (model.clone(), size));
+        self.bytes += size;
+        while self.cards.len() > 1
+            && (self.cards.len() > self.most_cards || self.bytes > self.most_bytes)
+        {
+            let Some((_, (_, size))) = self.cards.pop_lru() else {
+                break;
+            };
+            self.bytes -= size;
+        }
+    }
 }
 
 impl Cache {
+    /// Half of the memory is for cards that anybody may have sent.
     pub fn new(cards: usize, bytes: usize) -> Cache {
         Cache {
-            ready: Mutex::new(Ready {
-                cards: LruCache::unbounded(),
-                bytes: 0,
-            }),
+            operator: Ready::new(cards, bytes / 2),
+            anybody: Ready::new(cards, bytes / 2),
             loading: (0..STRIPES).map(|_| Arc::default()).collect(),
-            cards,
-            bytes,
         }
     }
 
     /// A card that is ready.
-    pub fn find(&self, digest: &Digest) -> Option<Arc<Verifier>> {
-        Some(self.ready().cards.get(&digest.0)?.0.clone())
+    pub fn find(&self, digest: &Digest) -> Option<Arc<Model>> {
+        let find = |half| Some(lock(half).cards.get(&digest.0)?.0.clone());
+        find(&self.operator).or_else(|| find(&self.anybody))
     }
 
-    /// Keeps a card, at the cost of others. The newest one always stays.
-    pub fn keep(&self, verifier: &Arc<Verifier>) {
-        let size = memory(verifier);
-        let mut ready = self.ready();
-        let entry = (verifier.clone(), size);
-        if let Some((_, before)) = ready.cards.put(verifier.digest().0, entry) {
-            ready.bytes -= before;
+    /// Keeps a card, at the cost of others of its half. The newest one always stays.
+    pub fn keep(&self, model: &Arc<Model>) {
+        match model.keeper {
+            Keeper::Operator => {
+                lock(&self.anybody).remove(&model.verifier.digest().0);
+                lock(&self.operator).keep(model);
+            }
+            Keeper::Anybody => lock(&self.anybody).keep(model),
         }
-        ready.bytes += size;
-        while ready.cards.len() > 1 && (ready.cards.len() > self.cards || ready.bytes > self.bytes)
-        {
-            let Some((_, (_, size))) = ready.cards.pop_lru() else {
-                break;
-            };
-            ready.bytes -= size;
-        }
+    }
+
+    /// Forgets cards that are not stored any more.
+    pub fn forget(&self, digests: &[Digest]) {
+        let mut anybody = lock(&self.anybody);
+        digests.iter().for_each(|digest| anybody.remove(&digest.0));
     }
 
     /// Number and memory of the cards that are ready.
     pub fn totals(&self) -> (usize, usize) {
-        let ready = self.ready();
-        (ready.cards.len(), ready.bytes)
+        let of = |half: &Mutex<Ready>| {
+            let half = lock(half);
+            (half.cards.len(), half.bytes)
+        };
+        let (own, others) = (of(&self.operator), of(&self.anybody));
+        (own.0 + others.0, own.1 + others.1)
     }
+}
 
-    fn ready(&self) -> MutexGuard<'_, Ready> {
-        // The counter may be off by one entry after a panic; nothing depends on it but when entries go.
-        self.ready.lock().unwrap_or_else(PoisonError::into_inner)
-    }
+fn lock(ready: &Mutex<Ready>) -> MutexGuard<'_, Ready> {
+    // The counter may be off by one entry after a panic; nothing depends on it but when entries go.
+    ready.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 /// The verifier of a stored card, from memory or made anew.
 ///
 /// # Errors
 /// An unknown card; one that is beyond the limits by now; a damaged store; too many cards to load.
-pub async fn verifier(app: &Arc<App>, digest: &Digest) -> Result<Arc<Verifier>, Problem> {
-    if let Some(verifier) = app.cache.find(digest) {
+pub async fn model(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Arc<Model>, Problem> {
+    if let Some(model) = app.cache.find(digest) {
         app.metrics.cache_hits.inc();
-        return Ok(verifier);
+        touch(app, &model);
+        return Ok(model);
     }
     let (store, wanted) = (app.store.clone(), *digest);
-    let known = crate::lane::aside(move || store.has_card(&wanted)).await?;
-    if !known.map_err(|e| failed(&e))? {
+    let keeper = crate::lane::aside(move || store.keeper(&wanted)).await?;
+    let Some(keeper) = keeper.map_err(|e| failed(&e))? else {
         return Err(unknown(digest));
-    }
+    };
     app.metrics.cache_misses.inc();
     let stripe = &app.cache.loading[usize::from(digest.0[0]) % STRIPES];
     let turn = stripe.clone().lock_owned().await;
-    if let Some(verifier) = app.cache.find(digest) {
-        return Ok(verifier);
+    if let Some(model) = app.cache.find(digest) {
+        return Ok(model);
     }
     let shared = app.clone();
-    app.loads
-        .run(move || {
-            // Held until the card is there, even if nobody waits for it any more.
-            let _turn = turn;
-            load(&shared, &wanted)
-        })
-        .await?
+    let lane = match keeper {
+        Keeper::Operator => &app.loads,
+        Keeper::Anybody => &app.cards,
+    };
+    lane.run(app.asking(client, LOAD), move |_| {
+        // Held until the card is there, even if nobody waits for it any more.
+        let _turn = turn;
+        load(&shared, &wanted, keeper)
+    })
+    .await?
 }
 
-fn load(app: &App, digest: &Digest) -> Result<Arc<Verifier>, Problem> {
+/// What loading a card is thought to take.
+pub const LOAD: Duration = Duration::from_millis(200);
+
+/// Takes note that a card that may have to make room is used.
+fn touch(app: &Arc<App>, model: &Arc<Model>) {
+    let now = now();
+    let before = model.touched.load(Ordering::Relaxed);
+    if model.keeper == Keeper::Operator || now < before.saturating_add(TOUCH) {
+        return;
+    }
+    model.touched.store(now, Ordering::Relaxed);
+    let (store, digest) = (app.store.clone(), model.verifier.digest());
+    tokio::task::spawn_blocking(move || {
+        if let Err(error) = store.touch(&digest, now) {
+            tracing::error!(%error, "the store failed");
+        }
+    });
+}
+
+fn load(app: &App, digest: &Digest, keeper: Keeper) -> Result<Arc<Model>, Problem> {
     let bytes = app.store.card(digest).map_err(|e| failed(&e))?;
     let bytes = bytes.ok_or_else(|| unknown(digest))?;
     let damaged = |reason: String| {
@@ -119,21 +218,27 @@ fn load(app: &App, digest: &Digest) -> Result<Arc<Verifier>, Problem> {
     };
     let verifier = match check(&bytes, &app.config.limits) {
         Ok(verifier) => verifier,
-        // Accepted under wider limits.
-        Err(refusal) if refusal.code() == "card_limit" => return Err(Problem::refused(&refusal)),
+        // Accepted under wider limits, if it is the card that was accepted.
+        Err(refusal) if is_whole(&bytes, digest) => return Err(Problem::refused(&refusal)),
         Err(refusal) => return Err(damaged(refusal.to_string())),
     };
     if verifier.digest() != *digest {
         return Err(damaged(format!("it is card {}", verifier.digest())));
     }
-    let verifier = Arc::new(verifier);
-    app.cache.keep(&verifier);
-    Ok(verifier)
+    let model = Arc::new(Model::new(verifier, keeper));
+    app.cache.keep(&model);
+    app.store.touch(digest, now()).map_err(|e| failed(&e))?;
+    Ok(model)
+}
+
+/// Whether a file that is not used is the one that was kept: then the limits are narrower by now.
+fn is_whole(bytes: &[u8], digest: &Digest) -> bool {
+    Card::from_bytes(bytes, bytes.len()).is_ok_and(|card| card.digest() == *digest)
 }
 
 /// Decodes and checks a card.
 pub fn check(bytes: &[u8], limits: &Limits) -> Result<Verifier, Refusal> {
-    let card = Card::from_bytes(bytes, limits.card_bytes)?;
+    let card = Card::from_bytes_within(bytes, limits)?;
     zkinfer_verifier::verifier(card, limits).map_err(|error| match error {
         LoadError::Card(error) => error.into(),
         LoadError::Params(ParamsError::K { k, min, max }) => {
@@ -167,10 +272,10 @@ pub fn failed(error: &crate::store::StoreError) -> Problem {
     }
 }
 
-/// About what a verifier takes in memory.
-fn memory(verifier: &Verifier) -> usize {
-    let plan = verifier.plan();
-    let card = verifier.card();
+/// About what a model takes in memory.
+fn memory(model: &Model) -> usize {
+    let plan = model.verifier.plan();
+    let card = model.verifier.card();
     let wires = plan.expanded.values.iter().flatten();
     let wires: usize = wires.map(|w| 64 + 4 * w.slots.capacity()).sum();
     let fixed: usize = plan.fixed.iter().map(|column| 4 * column.capacity()).sum();
@@ -187,7 +292,11 @@ fn memory(verifier: &Verifier) -> usize {
     let cells = 8 * plan.layout.slots.len();
     let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
     let points = (1usize << card.k) + 2 * card.points.len();
-    wires + fixed + public + cells + rows + card.info.len() + POINT * points + BASE
+    let support = card.support.groups.iter();
+    let support: usize = support.map(|(_, s)| 96 + 32 * s.capacity()).sum();
+    // The description, and what it is decoded into.
+    let info = 8 * card.info.len();
+    wires + fixed + public + cells + rows + support + info + POINT * points + BASE
 }
 
 /// Memory that a prepared point takes.

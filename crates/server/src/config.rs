@@ -11,14 +11,19 @@ use zkinfer_circuits::verify::Limits;
 pub struct Config {
     /// Where to listen.
     pub listen: SocketAddr,
-    /// File that holds cards and used contexts; made if there is none.
+    /// Where else to answer about health and metrics: connections to it are counted apart.
+    pub operations: Option<SocketAddr>,
+    /// File that holds cards; used contexts are in one beside it, `-contexts` behind its name. Made if there is none.
     pub store: PathBuf,
     /// Folder that is served under `/`.
     pub page: Option<PathBuf>,
     /// Origins whose pages may call the service; `*` for all.
     pub origins: Vec<String>,
-    /// Whoever adds a card must send this as a bearer token.
+    /// Whoever adds a card must send this as a bearer token. Without one, nobody adds cards over HTTP, unless
+    /// [`Config::open`] says otherwise.
     pub token: Option<String>,
+    /// Everybody adds cards over HTTP; those of whoever has no token may have to make room for others.
+    pub open: bool,
     /// Nobody adds cards over HTTP.
     pub read_only: bool,
     /// The last address in `X-Forwarded-For` is the client's: only behind a proxy that writes it.
@@ -34,19 +39,28 @@ pub struct Config {
     pub batch_proofs: usize,
     /// Most different cards in a batch.
     pub batch_cards: usize,
-    /// Most bytes of bodies in memory, of all requests together.
+    /// Most bytes of bodies in memory, of what they are decoded into, and of files that are fetched, of all requests
+    /// together.
     pub body_bytes: usize,
 
     /// Threads that check proofs; 0: one for each processor.
     pub threads: usize,
     /// Most requests that wait for these threads.
     pub queue: usize,
+    /// Threads for what takes long: large batches, proofs of many runs, expensive cards.
+    pub long_threads: usize,
+    /// What takes longer than this, by estimate, takes long.
+    pub long: Duration,
+    /// Most processor time for one request, by estimate, and most that it goes on for from when it is begun.
+    pub job_timeout: Duration,
     /// Threads that check cards.
     pub card_threads: usize,
     /// Most requests that wait for their card to be checked or loaded.
     pub card_queue: usize,
-    /// Most connections; others wait to be accepted.
+    /// Most connections; one on which nothing is asked makes room for another one.
     pub connections: usize,
+    /// Most connections of one client; 0, or behind a proxy: no limit.
+    pub client_connections: usize,
     /// Most requests of one client (address, or /64 network of IPv6) at the same time; 0: no limit.
     pub client_requests: usize,
 
@@ -65,10 +79,16 @@ pub struct Config {
     pub cache_cards: usize,
     /// Memory in bytes that they may take, about.
     pub cache_bytes: usize,
-    /// Most cards in the store.
+    /// Most of the operator's cards in the store.
     pub store_cards: u64,
-    /// Most bytes of cards in the store.
+    /// Most bytes of the operator's cards in the store.
     pub store_bytes: u64,
+    /// Most cards in the store that anybody may have sent.
+    pub anybody_cards: u64,
+    /// Most bytes of such cards in the store.
+    pub anybody_bytes: u64,
+    /// How long such a card is kept if nobody asks about it.
+    pub anybody_for: Duration,
     /// Most used contexts in the store.
     pub contexts: u64,
     /// How long a used context is remembered.
@@ -83,14 +103,17 @@ impl Default for Config {
         limits.columns = 1024;
         limits.card_bytes = 1 << 23;
         limits.proof_bytes = 1 << 20;
+        limits.run_rows = 1 << 18;
         limits.program.elements = 1 << 24;
         limits.program.slots = 1 << 20;
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
+            operations: None,
             store: PathBuf::from("zkinfer.redb"),
             page: None,
             origins: Vec::new(),
             token: None,
+            open: false,
             read_only: false,
             forwarded: false,
             limits,
@@ -98,12 +121,16 @@ impl Default for Config {
             batch_bytes: 1 << 24,
             batch_proofs: 256,
             batch_cards: 16,
-            body_bytes: 1 << 28,
+            body_bytes: 3 << 25,
             threads: 0,
             queue: 256,
+            long_threads: 1,
+            long: Duration::from_millis(250),
+            job_timeout: Duration::from_secs(10),
             card_threads: 1,
             card_queue: 16,
             connections: 1024,
+            client_connections: 128,
             client_requests: 128,
             header_timeout: Duration::from_secs(10),
             body_timeout: Duration::from_secs(20),
@@ -111,9 +138,12 @@ impl Default for Config {
             request_timeout: Duration::from_secs(30),
             drain_timeout: Duration::from_secs(30),
             cache_cards: 64,
-            cache_bytes: 1 << 29,
+            cache_bytes: 1 << 26,
             store_cards: 10_000,
             store_bytes: 1 << 30,
+            anybody_cards: 1000,
+            anybody_bytes: 1 << 28,
+            anybody_for: Duration::from_secs(30 * 24 * 3600),
             contexts: 1_000_000,
             once_for: Duration::from_secs(7 * 24 * 3600),
         }

@@ -2,6 +2,7 @@
 
 use crate::api::App;
 use crate::body::Progress;
+use crate::download::hold;
 use crate::metrics::{RequestLabels, RouteLabels, method};
 use crate::page::protect;
 use crate::problem::{Code, Problem};
@@ -23,7 +24,11 @@ const CLIENT_LEFT: u16 = 499;
 #[derive(Clone, Copy, Debug)]
 pub struct Peer(pub SocketAddr);
 
-/// Requests of each client that are worked on.
+/// Who asks, as [`watch`] tells those behind it: address, or network of an IPv6 address.
+#[derive(Clone, Copy, Debug)]
+pub struct Client(pub IpAddr);
+
+/// Requests of each client that are worked on, or whose answer is being sent.
 #[derive(Clone, Debug)]
 pub struct Clients {
     requests: Arc<Mutex<HashMap<IpAddr, usize>>>,
@@ -31,6 +36,7 @@ pub struct Clients {
 }
 
 /// One request of a client.
+#[derive(Debug)]
 struct Visit(Clients, IpAddr);
 
 impl Clients {
@@ -83,18 +89,24 @@ fn client(request: &Request, forwarded: bool) -> IpAddr {
         let socket = || last.parse::<SocketAddr>().ok().map(|s| s.ip());
         last.parse().ok().or_else(socket)
     };
-    match forwarded
-        .then(told)
-        .flatten()
-        .unwrap_or(peer)
-        .to_canonical()
-    {
+    network(forwarded.then(told).flatten().unwrap_or(peer))
+}
+
+/// What counts as one client: an address, or the network of an IPv6 address.
+pub fn network(address: IpAddr) -> IpAddr {
+    match address.to_canonical() {
         IpAddr::V6(address) => {
             let network = u128::from(address) >> 64 << 64;
             IpAddr::V6(Ipv6Addr::from(network))
         }
         v4 => v4,
     }
+}
+
+/// Who asks, behind [`watch`].
+pub fn client_of(request: &Request) -> IpAddr {
+    let client = request.extensions().get::<Client>();
+    client.map_or(IpAddr::V6(Ipv6Addr::UNSPECIFIED), |c| c.0)
 }
 
 /// The caller's request id if it is harmless, or a new one.
@@ -164,6 +176,7 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("other", MatchedPath::as_str).to_owned();
     let client = client(&request, app.config.forwarded);
+    request.extensions_mut().insert(Client(client));
     app.metrics.in_flight.inc();
     let mut record = Record {
         start: Instant::now(),
@@ -183,20 +196,14 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
         Some(None)
     };
     let mut response = match visit {
-        None => Problem::new(
-            StatusCode::TOO_MANY_REQUESTS,
-            "too_many_requests",
-            format!(
-                "{} requests of this client are being worked on",
-                app.config.client_requests
-            ),
-        )
-        .into_response(),
-        Some(_visit) => tokio::time::timeout(app.config.request_timeout, next.run(request))
-            .await
-            .unwrap_or_else(|_| {
-                Problem::timeout("there was no result in time; try again").into_response()
-            }),
+        None => refuse(&app),
+        Some(visit) => {
+            let answer = tokio::time::timeout(app.config.request_timeout, next.run(request));
+            let late = || Problem::timeout("there was no result in time; try again");
+            let response = answer.await.unwrap_or_else(|_| late().into_response());
+            // The request is over when its answer is on its way, not when there is one.
+            hold(response, visit)
+        }
     };
     let headers = response.headers_mut();
     protect(headers);
@@ -211,6 +218,16 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
     response
 }
 
+/// The answer to a client with too many requests.
+fn refuse(app: &App) -> Response {
+    let most = app.config.client_requests;
+    Problem::new(
+        StatusCode::TOO_MANY_REQUESTS,
+        "too_many_requests",
+        format!("{most} requests of this client are being worked on"),
+    )
+    .into_response()
+}
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -1,20 +1,198 @@
-//! Processor time, bounded: so many jobs at once, so many waiting, on threads of their own.
+//! Processor time, bounded and shared out: so many jobs at once, so many waiting, the client that had least comes first.
 
 use crate::problem::Problem;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-use std::sync::Arc;
-use tokio::sync::Semaphore;
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+use tokio::sync::oneshot;
+
+/// After this time half of what a client spent is forgotten.
+const HALF_LIFE: f64 = 10.0;
+/// What is left of it that is worth remembering, in seconds.
+const NOTHING: f64 = 1e-3;
 
 /// A queue with threads behind it. What a job does in parallel, it does on the lane's threads, so hostile cards take no
 /// time from proofs.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Lane {
     name: &'static str,
-    places: Arc<Semaphore>,
-    running: Arc<Semaphore>,
+    shares: Arc<Mutex<Shares>>,
     pool: Arc<ThreadPool>,
-    capacity: usize,
     threads: usize,
+    queue: usize,
+}
+
+/// Who asks for processor time, and how much is expected to be needed.
+#[derive(Clone, Copy, Debug)]
+pub struct Asking {
+    pub client: IpAddr,
+    pub cost: Duration,
+    /// A job that has begun looks for the end of its time between its parts.
+    pub limit: Duration,
+}
+
+/// Tells a job to stop: nobody waits for it any more, or its time is over.
+#[derive(Clone, Debug)]
+pub struct Stop {
+    left: Arc<AtomicBool>,
+    end: Instant,
+}
+
+impl Stop {
+    fn new(limit: Duration) -> Stop {
+        let now = Instant::now();
+        Stop {
+            left: Arc::default(),
+            end: now.checked_add(limit).unwrap_or(now),
+        }
+    }
+
+    /// Whether to stop: to be asked between parts of a job.
+    pub fn is_due(&self) -> bool {
+        self.left.load(Ordering::Relaxed) || Instant::now() >= self.end
+    }
+}
+
+/// Tells a job that nobody waits for it, when dropped.
+struct Waiter(Arc<AtomicBool>);
+
+impl Drop for Waiter {
+    fn drop(&mut self) {
+        self.0.store(true, Ordering::Relaxed);
+    }
+}
+
+/// What the clients of a lane had and want.
+#[derive(Debug, Default)]
+struct Shares {
+    running: usize,
+    waiting: usize,
+    clients: HashMap<IpAddr, Client>,
+    /// Number of the next one that waits.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Client {
+    /// Seconds of processor time, as they were when they were last looked at.
+    spent: f64,
+    at: Instant,
+    waiting: VecDeque<Waiting>,
+}
+
+#[derive(Debug)]
+struct Waiting {
+    number: u64,
+    cost: Duration,
+    call: oneshot::Sender<Turn>,
+}
+
+impl Client {
+    fn new(now: Instant) -> Client {
+        Client {
+            spent: 0.0,
+            at: now,
+            waiting: VecDeque::new(),
+        }
+    }
+
+    fn spent(&self, now: Instant) -> f64 {
+        let time = now.saturating_duration_since(self.at).as_secs_f64();
+        self.spent * (-time / HALF_LIFE).exp2()
+    }
+
+    fn charge(&mut self, seconds: f64, now: Instant) {
+        self.spent = (self.spent(now) + seconds).max(0.0);
+        self.at = now;
+    }
+}
+
+impl Shares {
+    fn client(&mut self, client: IpAddr, now: Instant) -> &mut Client {
+        self.clients
+            .entry(client)
+            .or_insert_with(|| Client::new(now))
+    }
+
+    /// Takes the one that waits next: of the client that had least, in the order in which they came.
+    fn take(&mut self, now: Instant) -> Option<(IpAddr, Waiting)> {
+        let waiting = self.clients.iter_mut().filter(|c| !c.1.waiting.is_empty());
+        let (address, client) =
+            waiting.min_by(|a, b| f64::total_cmp(&a.1.spent(now), &b.1.spent(now)))?;
+        let next = client.waiting.pop_front()?;
+        self.waiting -= 1;
+        Some((*address, next))
+    }
+
+    /// Makes room in a full queue at the cost of whoever has most there, if that is not `client`.
+    fn displace(&mut self, client: IpAddr) -> bool {
+        let own = self.clients.get(&client).map_or(0, |c| c.waiting.len());
+        let most = self.clients.values_mut().max_by_key(|c| c.waiting.len());
+        match most {
+            // Whoever waits there is told by the end of its call.
+            Some(most) if most.waiting.len() > own + 1 => {
+                most.waiting.pop_back();
+                self.waiting -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets clients that want nothing and had next to nothing.
+    fn tidy(&mut self, now: Instant) {
+        self.clients
+            .retain(|_, c| !c.waiting.is_empty() || c.spent(now) > NOTHING);
+    }
+}
+
+/// A thread of a lane, for one job.
+#[derive(Debug)]
+struct Turn {
+    lane: Lane,
+    client: IpAddr,
+    /// What the client was charged beforehand.
+    cost: Duration,
+    start: Instant,
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let now = Instant::now();
+        let took = now.saturating_duration_since(self.start);
+        let mut shares = self.lane.shares();
+        shares.running -= 1;
+        let correction = took.as_secs_f64() - self.cost.as_secs_f64();
+        shares.client(self.client, now).charge(correction, now);
+        if shares.clients.len() > 64 {
+            shares.tidy(now);
+        }
+        drop(shares);
+        self.lane.call_next();
+    }
+}
+
+/// A place in the queue, given back when nobody wants it any more.
+struct Place<'a> {
+    lane: &'a Lane,
+    client: IpAddr,
+    number: u64,
+}
+
+impl Drop for Place<'_> {
+    fn drop(&mut self) {
+        let mut shares = self.lane.shares();
+        let Some(client) = shares.clients.get_mut(&self.client) else {
+            return;
+        };
+        let before = client.waiting.len();
+        client.waiting.retain(|w| w.number != self.number);
+        let gone = before - client.waiting.len();
+        shares.waiting -= gone;
+    }
 }
 
 impl Lane {
@@ -25,46 +203,105 @@ impl Lane {
         queue: usize,
     ) -> Result<Lane, ThreadPoolBuildError> {
         let threads = threads.clamp(1, 1 << 10);
-        let capacity = threads + queue.min(1 << 20);
         let pool = ThreadPoolBuilder::new()
             .num_threads(threads)
             .thread_name(move |i| format!("{name}-{i}"))
             .build()?;
         Ok(Lane {
             name,
-            places: Arc::new(Semaphore::new(capacity)),
-            running: Arc::new(Semaphore::new(threads)),
+            shares: Arc::default(),
             pool: Arc::new(pool),
-            capacity,
             threads,
+            queue: queue.min(1 << 20),
         })
     }
 
-    /// Does something as soon as a thread is free. A job that has begun is finished, and keeps its place until then, even
-    /// if nobody waits for it any more.
+    /// Does something as soon as a thread is free and nobody who had less waits. A job that has begun keeps its place until
+    /// it is over, even if nobody waits for it any more: then it is told to stop.
     ///
     /// # Errors
     /// If too many wait already; if the job panicked.
     pub async fn run<T: Send + 'static>(
         &self,
-        job: impl FnOnce() -> T + Send + 'static,
+        asking: Asking,
+        job: impl FnOnce(&Stop) -> T + Send + 'static,
     ) -> Result<T, Problem> {
-        let Ok(place) = self.places.clone().try_acquire_owned() else {
-            return Err(Problem::overloaded("too many requests are waiting"));
-        };
-        let Ok(turn) = self.running.clone().acquire_owned().await else {
-            return Err(Problem::internal());
-        };
+        let turn = self.turn(asking).await?;
+        let stop = Stop::new(asking.limit);
+        let _waiter = Waiter(stop.left.clone());
         let pool = self.pool.clone();
         let work = move || {
-            let _held = (place, turn);
-            pool.install(job)
+            let _turn = turn;
+            pool.install(|| job(&stop))
         };
         let lane = self.name;
         tokio::task::spawn_blocking(work).await.map_err(|error| {
             tracing::error!(lane, %error, "a job panicked");
             Problem::internal()
         })
+    }
+
+    async fn turn(&self, asking: Asking) -> Result<Turn, Problem> {
+        let full = || Problem::overloaded("too many requests are waiting");
+        let (call, called) = oneshot::channel();
+        let number = {
+            let now = Instant::now();
+            let mut shares = self.shares();
+            let room = self.threads.saturating_sub(shares.running) + self.queue;
+            if shares.waiting >= room && !shares.displace(asking.client) {
+                return Err(full());
+            }
+            shares.next += 1;
+            shares.waiting += 1;
+            let number = shares.next;
+            let waiting = &mut shares.client(asking.client, now).waiting;
+            waiting.push_back(Waiting {
+                number,
+                cost: asking.cost,
+                call,
+            });
+            number
+        };
+        let place = Place {
+            lane: self,
+            client: asking.client,
+            number,
+        };
+        self.call_next();
+        let turn = called.await;
+        drop(place);
+        turn.map_err(|_| full())
+    }
+
+    /// Gives free threads to those who wait.
+    fn call_next(&self) {
+        loop {
+            let now = Instant::now();
+            let mut shares = self.shares();
+            if shares.running >= self.threads {
+                return;
+            }
+            let Some((client, next)) = shares.take(now) else {
+                return;
+            };
+            shares.running += 1;
+            shares
+                .client(client, now)
+                .charge(next.cost.as_secs_f64(), now);
+            drop(shares);
+            // One that nobody wants is dropped here, and calls the next one itself.
+            let _ = next.call.send(Turn {
+                lane: self.clone(),
+                client,
+                cost: next.cost,
+                start: now,
+            });
+        }
+    }
+
+    fn shares(&self) -> MutexGuard<'_, Shares> {
+        // Every change is made in one step.
+        self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// What it is called.
@@ -74,13 +311,12 @@ impl Lane {
 
     /// How many jobs run.
     pub fn running(&self) -> usize {
-        self.threads - self.running.available_permits().min(self.threads)
+        self.shares().running
     }
 
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
-        let here = self.capacity - self.places.available_permits().min(self.capacity);
-        here.saturating_sub(self.running())
+        self.shares().waiting
     }
 }
 
@@ -92,4 +328,117 @@ pub async fn aside<T: Send + 'static>(
         tracing::error!(%error, "a job panicked");
         Problem::internal()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::sync::mpsc;
+
+    fn asking(last: u8) -> Asking {
+        Asking {
+            client: IpAddr::from([127, 0, 0, last]),
+            cost: Duration::from_millis(10),
+            limit: Duration::from_secs(60),
+        }
+    }
+
+    fn wait(what: &str, mut holds: impl FnMut() -> bool) {
+        let start = Instant::now();
+        while !holds() {
+            assert!(start.elapsed() < Duration::from_secs(60), "{what}");
+            std::thread::yield_now();
+        }
+    }
+
+    /// A job that holds the only thread until it is let go.
+    fn hold(lane: &Lane, who: u8) -> (mpsc::Sender<()>, tokio::task::JoinHandle<()>) {
+        let (go, wait_for_it) = mpsc::channel::<()>();
+        let own = lane.clone();
+        let job = async move {
+            let job = move |_: &Stop| drop(wait_for_it.recv());
+            own.run(asking(who), job).await.unwrap();
+        };
+        (go, tokio::spawn(job))
+    }
+
+    #[tokio::test]
+    async fn whoever_had_least_comes_first() {
+        let lane = Lane::new("test", 1, 100).unwrap();
+        let (go, held) = hold(&lane, 1);
+        wait("the thread is taken", || lane.running() == 1);
+        let order = Arc::new(Mutex::new(Vec::new()));
+        let mut jobs = Vec::new();
+        // Client 1 asks for ten before client 2 asks for one.
+        for who in [1; 10].into_iter().chain([2]) {
+            let (own, order) = (lane.clone(), order.clone());
+            let count = lane.waiting();
+            jobs.push(tokio::spawn(async move {
+                let job = move |_: &Stop| order.lock().unwrap().push(who);
+                own.run(asking(who), job).await.unwrap();
+            }));
+            while lane.waiting() == count {
+                tokio::task::yield_now().await;
+            }
+        }
+        go.send(()).unwrap();
+        held.await.unwrap();
+        for job in jobs {
+            job.await.unwrap();
+        }
+        assert_eq!(order.lock().unwrap()[0], 2);
+        assert_eq!((lane.running(), lane.waiting()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn a_full_queue_has_room_for_whoever_has_none_of_it() {
+        let lane = Lane::new("test", 1, 4).unwrap();
+        let (go, held) = hold(&lane, 1);
+        wait("the thread is taken", || lane.running() == 1);
+        let ask = |who: u8| {
+            let own = lane.clone();
+            tokio::spawn(async move { own.run(asking(who), |_| who).await.map_err(|e| e.code) })
+        };
+        let mut first = Vec::new();
+        for count in 1..=4 {
+            first.push(ask(1));
+            while lane.waiting() < count {
+                tokio::task::yield_now().await;
+            }
+        }
+        assert_eq!(ask(1).await.unwrap(), Err("overloaded"));
+        let other = ask(2);
+        // The last of the first client makes room.
+        let displaced = first.pop().unwrap();
+        assert_eq!(displaced.await.unwrap(), Err("overloaded"));
+        // Whoever leaves gives the place back.
+        first.pop().unwrap().abort();
+        while lane.waiting() > 3 {
+            tokio::task::yield_now().await;
+        }
+        go.send(()).unwrap();
+        held.await.unwrap();
+        assert_eq!(other.await.unwrap(), Ok(2));
+    }
+
+    #[tokio::test]
+    async fn a_job_is_told_that_nobody_waits_or_that_its_time_is_over() {
+        let lane = Lane::new("test", 1, 4).unwrap();
+        let own = lane.clone();
+        let endless = |stop: &Stop| {
+            while !stop.is_due() {
+                std::thread::yield_now();
+            }
+        };
+        let job = tokio::spawn(async move { own.run(asking(1), endless).await });
+        wait("it runs", || lane.running() == 1);
+        job.abort();
+        let _ = job.await;
+        wait("it ends", || lane.running() == 0);
+        let short = Asking {
+            limit: Duration::from_millis(1),
+            ..asking(1)
+        };
+        lane.run(short, endless).await.unwrap();
+    }
 }

@@ -13,12 +13,15 @@
 //! | [`config`] | every bound and default |
 //! | `serve` | listening, connections, draining |
 //! | `guard` | what happens around every request: identity, log line, limits, time-outs |
-//! | `body` | reading bodies, bounded in bytes and time |
+//! | `connections` | open connections: of one client, of all, and who makes room |
+//! | `body`, `weigh` | reading bodies, bounded in bytes, time and what they are decoded into |
+//! | `download` | files on their way out, in memory once |
 //! | `api` | the endpoints and their description |
 //! | `ask` | requests as they are sent, and what they mean to the library |
 //! | `task` | from a request to a verdict |
 //! | `cache` | checked cards in memory |
-//! | `lane` | processor time, bounded, off the threads that do the networking |
+//! | `cost` | what a proof of a card takes to check |
+//! | `lane` | processor time, bounded and shared out, off the threads that do the networking |
 //! | `store` | cards and used contexts on disk |
 //! | `problem` | every answer that is not a result |
 //! | `metrics`, `page` | Prometheus, static files |
@@ -30,6 +33,9 @@ mod ask;
 mod body;
 mod cache;
 pub mod config;
+mod connections;
+mod cost;
+mod download;
 mod guard;
 mod lane;
 mod metrics;
@@ -38,10 +44,11 @@ mod problem;
 mod serve;
 mod store;
 mod task;
+mod weigh;
 
 pub use api::openapi;
 #[doc(hidden)]
-pub use ask::read_request;
+pub use ask::RequestReader;
 pub use config::Config;
 pub use serve::{Server, StartError, stop_signal};
 pub use store::StoreError;

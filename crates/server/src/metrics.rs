@@ -45,6 +45,8 @@ pub struct Metrics {
     pub seconds: Family<RouteLabels, Histogram, fn() -> Histogram>,
     pub in_flight: Gauge,
     pub connections: Gauge,
+    /// Connections that were closed at once.
+    pub refused: Counter,
     pub verdicts: Family<VerdictLabels, Counter>,
     pub batch: Histogram,
     pub cache_hits: Counter,
@@ -72,6 +74,7 @@ impl Metrics {
             seconds: Family::new_with_constructor(seconds),
             in_flight: Gauge::default(),
             connections: Gauge::default(),
+            refused: Counter::default(),
             verdicts: Family::default(),
             batch: Histogram::new((0..9).map(|i| f64::from(1u32 << i))),
             cache_hits: Counter::default(),
@@ -107,6 +110,11 @@ impl Metrics {
             "connections",
             "Open connections",
             metrics.connections.clone(),
+        );
+        r.register(
+            "connections_refused",
+            "Connections that were closed at once: too many",
+            metrics.refused.clone(),
         );
         r.register(
             "proofs",
@@ -167,7 +175,7 @@ impl Metrics {
 
     /// The text that Prometheus reads.
     pub fn text(&self, app: &App) -> Result<String, std::fmt::Error> {
-        for lane in [&app.proofs, &app.cards, &app.loads] {
+        for lane in [&app.proofs, &app.long, &app.bodies, &app.cards, &app.loads] {
             let labels = LaneLabels { lane: lane.name() };
             self.running
                 .get_or_create(&labels)

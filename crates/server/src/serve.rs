@@ -4,6 +4,8 @@ use crate::api::{self, App};
 use crate::body::Memory;
 use crate::cache::Cache;
 use crate::config::Config;
+use crate::connections::{Connection, Connections};
+use crate::download::{Downloads, hold};
 use crate::guard::{Clients, Peer};
 use crate::lane::{Lane, aside};
 use crate::metrics::Metrics;
@@ -14,6 +16,7 @@ use hyper::body::Incoming;
 use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
+use std::convert::Infallible;
 use std::future::poll_fn;
 use std::net::SocketAddr;
 use std::path::PathBuf;
@@ -23,7 +26,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
+use tokio::sync::watch;
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 use tokio_io_timeout::TimeoutStream;
@@ -36,6 +39,8 @@ const HEAD_BYTES: usize = 1 << 15;
 const HEADERS: usize = 64;
 /// How long a client that is still sending after its answer may pause.
 const LINGER: Duration = Duration::from_secs(1);
+/// Connections of whoever watches the service.
+const OPERATIONS: usize = 64;
 /// How often contexts whose time is over are forgotten.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
@@ -70,6 +75,7 @@ pub enum StartError {
 pub struct Server {
     listener: TcpListener,
     address: SocketAddr,
+    operations: Option<(TcpListener, SocketAddr)>,
     app: Arc<App>,
 }
 
@@ -77,23 +83,27 @@ impl Server {
     /// Opens the store and listens; nobody is answered before [`Server::run`].
     ///
     /// # Errors
-    /// If the address is taken, the store cannot be opened, or the page's folder does not exist.
+    /// If an address is taken, the store cannot be opened, or the page's folder does not exist.
     pub async fn bind(config: Config) -> Result<Server, StartError> {
         if let Some(page) = config.page.as_ref().filter(|p| !p.is_dir()) {
             return Err(StartError::Page(page.clone()));
         }
-        let address = config.listen;
-        let listen = |error| StartError::Listen { address, error };
-        let listener = TcpListener::bind(address).await.map_err(listen)?;
-        let address = listener.local_addr().map_err(listen)?;
+        let (listener, address) = listen(config.listen).await?;
+        let operations = match config.operations {
+            Some(address) => Some(listen(address).await?),
+            None => None,
+        };
         let store = Store::open(&config)?;
         let app = App {
             store: Arc::new(store),
             cache: Cache::new(config.cache_cards, config.cache_bytes),
             proofs: Lane::new("proofs", config.workers(), config.queue)?,
+            long: Lane::new("long", config.long_threads, config.queue)?,
+            bodies: Lane::new("bodies", 1, config.queue)?,
             cards: Lane::new("cards", config.card_threads, config.card_queue)?,
             loads: Lane::new("loads", config.card_threads, config.card_queue)?,
             memory: Memory::new(config.body_bytes),
+            downloads: Downloads::default(),
             clients: Clients::new(config.client_requests),
             metrics: Metrics::new(),
             draining: AtomicBool::new(false),
@@ -102,6 +112,7 @@ impl Server {
         Ok(Server {
             listener,
             address,
+            operations,
             app: Arc::new(app),
         })
     }
@@ -109,6 +120,11 @@ impl Server {
     /// Where it listens.
     pub fn address(&self) -> SocketAddr {
         self.address
+    }
+
+    /// Where else it answers about health and metrics.
+    pub fn operations(&self) -> Option<SocketAddr> {
+        self.operations.as_ref().map(|(_, address)| *address)
     }
 
     /// Adds a card, as `PUT /v1/cards/{digest}` does, whatever the configuration says of others. Takes as long as
@@ -124,33 +140,40 @@ impl Server {
     /// Answers until `stop`, then finishes what has begun.
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let app = self.app;
-        let router = api::router(&app);
-        let slots = Arc::new(Semaphore::new(app.config.connections.clamp(1, 1 << 20)));
         let (draining, watch) = watch::channel(());
         let mut open = JoinSet::new();
         let purge = tokio::spawn(purge(app.clone()));
         tracing::info!(address = %self.address, store = %app.config.store.display(), "listening");
-        tokio::pin!(stop);
-        loop {
-            let next = accept(&self.listener, &slots);
-            let (stream, peer, slot) = tokio::select! {
-                biased;
-                () = &mut stop => break,
-                next = next => next,
+        let config = &app.config;
+        let of_client = if config.forwarded {
+            0
+        } else {
+            config.client_connections
+        };
+        let door = Door {
+            app: app.clone(),
+            router: api::router(&app),
+            connections: Connections::new(config.connections, of_client),
+            watch: watch.clone(),
+        };
+        // Whoever watches the service has connections of its own, until the end.
+        let watching = self.operations.map(|(listener, _)| {
+            let door = Door {
+                app: app.clone(),
+                router: api::operations(&app),
+                connections: Connections::new(OPERATIONS, OPERATIONS / 2),
+                watch,
             };
-            while open.try_join_next().is_some() {}
-            let (app, router, watch) = (app.clone(), router.clone(), watch.clone());
-            open.spawn(async move {
-                let _slot = slot;
-                app.metrics.connections.inc();
-                if let Err(error) = connection(&app, router, stream, peer, watch).await {
-                    tracing::debug!(%peer, %error, "a connection broke off");
-                }
-                app.metrics.connections.dec();
-            });
+            tokio::spawn(async move { door.open(&listener, &mut JoinSet::new()).await })
+        });
+        tokio::select! {
+            biased;
+            () = stop => {}
+            () = door.open(&self.listener, &mut open) => {}
         }
         app.draining.store(true, Ordering::Relaxed);
         drop(self.listener);
+        drop(door);
         tracing::info!(connections = open.len(), "stopping");
         // Nobody has to be there to hear it.
         let _ = draining.send(());
@@ -163,25 +186,54 @@ impl Server {
         }
         open.shutdown().await;
         purge.abort();
+        if let Some(watching) = watching {
+            watching.abort();
+        }
         tracing::info!("stopped");
     }
 }
 
-/// The next connection, as soon as there may be one.
-async fn accept(
-    listener: &TcpListener,
-    slots: &Arc<Semaphore>,
-) -> (TcpStream, SocketAddr, Option<OwnedSemaphorePermit>) {
-    // The semaphore is never closed.
-    let slot = slots.clone().acquire_owned().await.ok();
-    loop {
-        match listener.accept().await {
-            Ok((stream, peer)) => return (stream, peer, slot),
-            // Out of file descriptors, or the client has left already.
-            Err(error) => {
-                tracing::warn!(%error, "cannot accept a connection");
-                tokio::time::sleep(Duration::from_millis(50)).await;
-            }
+async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {
+    let failed = |error| StartError::Listen { address, error };
+    let listener = TcpListener::bind(address).await.map_err(failed)?;
+    let address = listener.local_addr().map_err(failed)?;
+    Ok((listener, address))
+}
+
+/// Where connections come in, and what answers them.
+struct Door {
+    app: Arc<App>,
+    router: Router,
+    connections: Connections,
+    watch: watch::Receiver<()>,
+}
+
+impl Door {
+    /// Answers whoever comes, each in a task of `open`. Does not end.
+    async fn open(&self, listener: &TcpListener, open: &mut JoinSet<()>) {
+        loop {
+            let (stream, peer) = match listener.accept().await {
+                Ok(accepted) => accepted,
+                // Out of file descriptors, or the client has left already.
+                Err(error) => {
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                    continue;
+                }
+            };
+            while open.try_join_next().is_some() {}
+            let Some(own) = self.connections.enter(peer.ip()) else {
+                self.app.metrics.refused.inc();
+                continue;
+            };
+            let (app, router, watch) = (self.app.clone(), self.router.clone(), self.watch.clone());
+            open.spawn(async move {
+                app.metrics.connections.inc();
+                if let Err(error) = connection(&app, router, stream, peer, &own, watch).await {
+                    tracing::debug!(%peer, %error, "a connection broke off");
+                }
+                app.metrics.connections.dec();
+            });
         }
     }
 }
@@ -192,16 +244,20 @@ async fn connection(
     router: Router,
     stream: TcpStream,
     peer: SocketAddr,
+    own: &Connection,
     mut draining: watch::Receiver<()>,
 ) -> hyper::Result<()> {
     // Small answers are sent at once.
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(app.config.write_timeout));
-    let service = service_fn(move |request: hyper::Request<Incoming>| {
+    let service = service_fn(|request: hyper::Request<Incoming>| {
+        let busy = own.work();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
-        Box::pin(router.clone().oneshot(request))
+        let answer = router.clone().oneshot(request);
+        // Until the answer is on its way.
+        Box::pin(async move { Ok::<_, Infallible>(hold(answer.await?, busy)) })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
@@ -216,6 +272,8 @@ async fn connection(
                 done?;
                 break;
             }
+            // Somebody else needs the place, and nothing is worked on here.
+            () = own.displaced() => return Ok(()),
             // An error says that whoever could tell is gone: that is the end, too.
             _ = draining.changed(), if !stopping => {
                 stopping = true;
@@ -230,7 +288,10 @@ async fn connection(
         let mut rest = [0; 1 << 13];
         while let Ok(Ok(1..)) = timeout(LINGER, stream.read(&mut rest)).await {}
     };
-    let _ = timeout(app.config.header_timeout, linger).await;
+    tokio::select! {
+        _ = timeout(app.config.header_timeout, linger) => {}
+        () = own.displaced() => {}
+    }
     Ok(())
 }
 
@@ -239,9 +300,16 @@ async fn purge(app: Arc<App>) {
     loop {
         clock.tick().await;
         let shared = app.clone();
-        match aside(move || shared.store.purge(now())).await {
-            Ok(Ok(0)) | Err(_) => {}
-            Ok(Ok(contexts)) => tracing::info!(contexts, "forgotten"),
+        let forgotten = aside(move || -> Result<_, StoreError> {
+            let now = now();
+            let since = now.saturating_sub(shared.config.anybody_for.as_secs());
+            let cards = shared.store.expire(since)?;
+            shared.cache.forget(&cards);
+            Ok((shared.store.purge(now)?, cards.len()))
+        });
+        match forgotten.await {
+            Ok(Ok((0, 0))) | Err(_) => {}
+            Ok(Ok((contexts, cards))) => tracing::info!(contexts, cards, "forgotten"),
             Ok(Err(error)) => tracing::error!(%error, "the store failed"),
         }
     }

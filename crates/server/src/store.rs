@@ -1,32 +1,48 @@
-//! Cards and used contexts on disk: one redb file.
+//! Cards and used contexts on disk: two redb files, so that neither can fill the other.
 //!
-//! Every change is a transaction that is on disk before anybody is told of it. Cards are never changed or removed. What
-//! is read is checked by whoever reads it: a card again by its digest and support proof.
+//! Every change is a transaction that is on disk before anybody is told of it. Cards are never changed. The operator's are
+//! never removed; one that anybody may have sent makes room for another one, the one that was used least recently first,
+//! and goes when nobody asked about it for long. What is read is checked by whoever reads it: a card again by its digest
+//! and support proof.
 
 use crate::config::Config;
 use redb::{
     Database, DatabaseError, MultimapTable, MultimapTableDefinition, ReadableDatabase,
     ReadableMultimapTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
+    TableError,
 };
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use thiserror::Error;
 use zkinfer_circuits::transcript::Digest;
 
-/// Layout of the tables below.
-const VERSION: u64 = 1;
+/// Layout of the tables below. Version 1 had contexts and cards in one file.
+const VERSION: u64 = 2;
 const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 /// Digest → file.
 const CARDS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("cards");
+/// Digest of a card that anybody may have sent → second of the Unix epoch at which it was used.
+const USES: TableDefinition<[u8; 32], u64> = TableDefinition::new("uses");
 /// Context key → second of the Unix epoch at which it is forgotten.
 const CONTEXTS: TableDefinition<[u8; 32], u64> = TableDefinition::new("contexts");
 /// The same the other way round.
 const EXPIRIES: MultimapTableDefinition<u64, [u8; 32]> = MultimapTableDefinition::new("expiries");
 const META_VERSION: &str = "version";
+/// Bytes of all cards, and of those that anybody may have sent.
 const META_BYTES: &str = "card_bytes";
-/// Memory for pages of the file.
-const CACHE: usize = 1 << 25;
+const META_ANYBODY: &str = "anybody_bytes";
+/// Memory for pages of a file.
+const CACHE: usize = 1 << 23;
 /// Contexts that one transaction forgets.
 const PURGE: usize = 10_000;
+
+/// Who keeps a card.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Keeper {
+    /// It stays.
+    Operator,
+    /// It may have to make room.
+    Anybody,
+}
 
 /// What is wrong with the store.
 #[derive(Debug, Error)]
@@ -101,99 +117,150 @@ pub struct Totals {
     pub contexts: u64,
 }
 
-/// The open file.
+/// The open files.
 #[derive(Debug)]
 pub struct Store {
-    database: Database,
-    cards: u64,
-    bytes: u64,
+    cards: Database,
+    contexts: Database,
+    bounds: Bounds,
+}
+
+/// How much there may be.
+#[derive(Debug)]
+struct Bounds {
+    /// Number and bytes of the operator's cards.
+    operator: (u64, u64),
+    /// And of the others.
+    anybody: (u64, u64),
     contexts: u64,
 }
 
 impl Store {
-    /// Opens or makes the file, and checks all of it.
+    /// Opens or makes the files, and checks all of them.
     pub fn open(config: &Config) -> Result<Store, StoreError> {
-        let fail = |reason: String| StoreError::Open {
-            path: config.store.clone(),
-            reason,
-        };
-        if let Some(folder) = config.store.parent().filter(|p| !p.as_os_str().is_empty()) {
-            std::fs::create_dir_all(folder).map_err(|e| fail(e.to_string()))?;
-        }
-        let mut builder = Database::builder();
-        builder.set_cache_size(CACHE);
-        builder.set_check_integrity_on_open(true);
-        let database = builder.create(&config.store).map_err(|error| {
-            fail(match error {
-                DatabaseError::DatabaseAlreadyOpen => "another process has it open".to_owned(),
-                error => error.to_string(),
-            })
-        })?;
-        let write = database.begin_write()?;
+        let cards = open_file(&config.store)?;
+        let contexts = open_file(&contexts_path(&config.store))?;
+        let write = contexts.begin_write()?;
         {
-            let mut meta = write.open_table(META)?;
-            let version = meta.get(META_VERSION)?.map(|v| v.value());
-            match version {
-                Some(VERSION) => {}
-                Some(found) => return Err(StoreError::Version { found }),
-                None => {
-                    meta.insert(META_VERSION, VERSION)?;
-                }
-            }
-            write.open_table(CARDS)?;
+            check_version(&mut write.open_table(META)?)?;
             write.open_table(CONTEXTS)?;
             write.open_multimap_table(EXPIRIES)?;
         }
         write.commit()?;
-        Ok(Store {
-            database,
-            cards: config.store_cards,
-            bytes: config.store_bytes,
+        move_contexts(&cards, &contexts)?;
+        let write = cards.begin_write()?;
+        {
+            check_version(&mut write.open_table(META)?)?;
+            write.open_table(CARDS)?;
+            write.open_table(USES)?;
+        }
+        write.commit()?;
+        let bounds = Bounds {
+            operator: (config.store_cards, config.store_bytes),
+            anybody: (config.anybody_cards, config.anybody_bytes),
             contexts: config.contexts,
+        };
+        Ok(Store {
+            cards,
+            contexts,
+            bounds,
         })
     }
 
     /// The file of a card.
     pub fn card(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
-        let cards = self.database.begin_read()?.open_table(CARDS)?;
+        let cards = self.cards.begin_read()?.open_table(CARDS)?;
         Ok(cards.get(digest.0)?.map(|bytes| bytes.value().to_vec()))
     }
 
-    /// Whether there is a card.
-    pub fn has_card(&self, digest: &Digest) -> Result<bool, StoreError> {
-        let cards = self.database.begin_read()?.open_table(CARDS)?;
-        Ok(cards.get(digest.0)?.is_some())
+    /// Who keeps a card, if there is one.
+    pub fn keeper(&self, digest: &Digest) -> Result<Option<Keeper>, StoreError> {
+        let read = self.cards.begin_read()?;
+        if read.open_table(CARDS)?.get(digest.0)?.is_none() {
+            return Ok(None);
+        }
+        let used = read.open_table(USES)?.get(digest.0)?;
+        Ok(Some(match used {
+            Some(_) => Keeper::Anybody,
+            None => Keeper::Operator,
+        }))
     }
 
-    /// Keeps a card; false if there is one with this digest already.
-    pub fn insert_card(&self, digest: &Digest, bytes: &[u8]) -> Result<bool, StoreError> {
-        let write = self.database.begin_write()?;
-        {
-            let mut cards = write.open_table(CARDS)?;
-            let mut meta = write.open_table(META)?;
-            if cards.get(digest.0)?.is_some() {
+    /// Keeps a card; false if there is one with this digest already. The operator's word makes a card the operator's.
+    pub fn insert_card(
+        &self,
+        digest: &Digest,
+        bytes: &[u8],
+        keeper: Keeper,
+        now: u64,
+    ) -> Result<bool, StoreError> {
+        let write = self.cards.begin_write()?;
+        let new = {
+            let mut held = Held {
+                cards: write.open_table(CARDS)?,
+                uses: write.open_table(USES)?,
+                meta: write.open_table(META)?,
+            };
+            let known = held.cards.get(digest.0)?.is_some();
+            let anybodys = held.uses.get(digest.0)?.is_some();
+            if known && (keeper == Keeper::Anybody || !anybodys) {
                 return Ok(false);
             }
-            let full = |what, count, limit| StoreError::Full { what, count, limit };
-            let count = cards.len()?;
-            if count >= self.cards {
-                return Err(full("cards", count, self.cards));
+            if known {
+                held.remove(&digest.0)?;
             }
-            let held = meta.get(META_BYTES)?.map_or(0, |v| v.value());
-            let held = held.saturating_add(bytes.len() as u64);
-            if held > self.bytes {
-                return Err(full("bytes of cards", held, self.bytes));
-            }
-            cards.insert(digest.0, bytes)?;
-            meta.insert(META_BYTES, held)?;
-        }
+            held.make_room(&self.bounds, keeper, bytes.len() as u64)?;
+            held.insert(&digest.0, bytes, keeper, now)?;
+            !known
+        };
         write.commit()?;
-        Ok(true)
+        Ok(new)
+    }
+
+    /// Takes note that a card is used.
+    pub fn touch(&self, digest: &Digest, now: u64) -> Result<(), StoreError> {
+        let write = self.cards.begin_write()?;
+        {
+            let mut uses = write.open_table(USES)?;
+            let before = uses.get(digest.0)?.map(|used| used.value());
+            if before.is_some_and(|before| before < now) {
+                uses.insert(digest.0, now)?;
+            }
+        }
+        Ok(write.commit()?)
+    }
+
+    /// Removes cards that anybody may have sent and that were not used since; which.
+    pub fn expire(&self, since: u64) -> Result<Vec<Digest>, StoreError> {
+        let write = self.cards.begin_write()?;
+        let mut gone = Vec::new();
+        {
+            let mut held = Held {
+                cards: write.open_table(CARDS)?,
+                uses: write.open_table(USES)?,
+                meta: write.open_table(META)?,
+            };
+            for entry in held.uses.iter()? {
+                let (digest, used) = entry?;
+                if used.value() < since {
+                    gone.push(Digest(digest.value()));
+                }
+            }
+            for digest in &gone {
+                held.remove(&digest.0)?;
+            }
+        }
+        if gone.is_empty() {
+            write.abort()?;
+        } else {
+            write.commit()?;
+        }
+        Ok(gone)
     }
 
     /// Whether a context is used up at `now`, in seconds of the Unix epoch.
     pub fn is_used(&self, key: &ContextKey, now: u64) -> Result<bool, StoreError> {
-        let contexts = self.database.begin_read()?.open_table(CONTEXTS)?;
+        let contexts = self.contexts.begin_read()?.open_table(CONTEXTS)?;
         Ok(contexts
             .get(key.0)?
             .is_some_and(|until| until.value() > now))
@@ -207,7 +274,7 @@ impl Store {
         now: u64,
         until: u64,
     ) -> Result<Vec<bool>, StoreError> {
-        let write = self.database.begin_write()?;
+        let write = self.contexts.begin_write()?;
         let mut fresh = Vec::with_capacity(keys.len());
         {
             let mut contexts = write.open_table(CONTEXTS)?;
@@ -220,13 +287,13 @@ impl Store {
                 }
                 if let Some(before) = before {
                     expiries.remove(before, key.0)?;
-                } else if contexts.len()? >= self.contexts
+                } else if contexts.len()? >= self.bounds.contexts
                     && forget(&mut contexts, &mut expiries, now)? == 0
                 {
                     return Err(StoreError::Full {
                         what: "used contexts",
                         count: contexts.len()?,
-                        limit: self.contexts,
+                        limit: self.bounds.contexts,
                     });
                 }
                 contexts.insert(key.0, until)?;
@@ -240,7 +307,7 @@ impl Store {
 
     /// Forgets contexts whose time is over; how many. There may be more if it is [`PURGE`].
     pub fn purge(&self, now: u64) -> Result<usize, StoreError> {
-        let write = self.database.begin_write()?;
+        let write = self.contexts.begin_write()?;
         let count = {
             let mut contexts = write.open_table(CONTEXTS)?;
             let mut expiries = write.open_multimap_table(EXPIRIES)?;
@@ -256,13 +323,184 @@ impl Store {
 
     /// How much there is.
     pub fn totals(&self) -> Result<Totals, StoreError> {
-        let read = self.database.begin_read()?;
+        let read = self.cards.begin_read()?;
         let held = read.open_table(META)?.get(META_BYTES)?;
+        let contexts = self.contexts.begin_read()?.open_table(CONTEXTS)?;
         Ok(Totals {
             cards: read.open_table(CARDS)?.len()?,
             card_bytes: held.map_or(0, |v| v.value()),
-            contexts: read.open_table(CONTEXTS)?.len()?,
+            contexts: contexts.len()?,
         })
+    }
+}
+
+/// Where used contexts are kept: beside the cards.
+pub fn contexts_path(cards: &Path) -> PathBuf {
+    let mut name = cards.file_stem().unwrap_or_default().to_owned();
+    name.push("-contexts");
+    if let Some(extension) = cards.extension() {
+        name.push(".");
+        name.push(extension);
+    }
+    cards.with_file_name(name)
+}
+
+fn open_file(path: &Path) -> Result<Database, StoreError> {
+    let fail = |reason: String| StoreError::Open {
+        path: path.to_owned(),
+        reason,
+    };
+    if let Some(folder) = path.parent().filter(|p| !p.as_os_str().is_empty()) {
+        std::fs::create_dir_all(folder).map_err(|e| fail(e.to_string()))?;
+    }
+    let mut builder = Database::builder();
+    builder.set_cache_size(CACHE);
+    builder.set_check_integrity_on_open(true);
+    builder.create(path).map_err(|error| {
+        fail(match error {
+            DatabaseError::DatabaseAlreadyOpen => "another process has it open".to_owned(),
+            error => error.to_string(),
+        })
+    })
+}
+
+/// Refuses other versions than this one and the one before, which it makes this one.
+fn check_version(meta: &mut Table<'_, &str, u64>) -> Result<(), StoreError> {
+    let version = meta.get(META_VERSION)?.map(|v| v.value());
+    match version {
+        Some(VERSION) => {}
+        Some(1) | None => {
+            meta.insert(META_VERSION, VERSION)?;
+        }
+        Some(found) => return Err(StoreError::Version { found }),
+    }
+    Ok(())
+}
+
+/// Takes contexts over from a file of version 1. They are in the new file before they leave the old one.
+fn move_contexts(from: &Database, to: &Database) -> Result<(), StoreError> {
+    let read = from.begin_read()?;
+    let old = match read.open_table(CONTEXTS) {
+        Ok(old) => old,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
+        Err(error) => return Err(error.into()),
+    };
+    let write = to.begin_write()?;
+    {
+        let mut contexts = write.open_table(CONTEXTS)?;
+        let mut expiries = write.open_multimap_table(EXPIRIES)?;
+        for entry in old.iter()? {
+            let (key, until) = entry?;
+            let (key, until) = (key.value(), until.value());
+            if contexts.get(key)?.is_none() {
+                contexts.insert(key, until)?;
+                expiries.insert(until, key)?;
+            }
+        }
+    }
+    write.commit()?;
+    drop((old, read));
+    let write = from.begin_write()?;
+    write.delete_table(CONTEXTS)?;
+    write.delete_multimap_table(EXPIRIES)?;
+    write.commit()?;
+    Ok(())
+}
+
+/// Cards within a transaction.
+struct Held<'t> {
+    cards: Table<'t, [u8; 32], &'static [u8]>,
+    uses: Table<'t, [u8; 32], u64>,
+    meta: Table<'t, &'static str, u64>,
+}
+
+impl Held<'_> {
+    fn counter(&self, name: &str) -> Result<u64, StoreError> {
+        Ok(self.meta.get(name)?.map_or(0, |v| v.value()))
+    }
+
+    /// Number and bytes of the cards of a keeper.
+    fn of(&self, keeper: Keeper) -> Result<(u64, u64), StoreError> {
+        let anybody = (self.uses.len()?, self.counter(META_ANYBODY)?);
+        Ok(match keeper {
+            Keeper::Anybody => anybody,
+            Keeper::Operator => (
+                self.cards.len()?.saturating_sub(anybody.0),
+                self.counter(META_BYTES)?.saturating_sub(anybody.1),
+            ),
+        })
+    }
+
+    /// Whether another card of so many bytes is within the bounds; of those that may go, some go for it.
+    fn make_room(&mut self, bounds: &Bounds, keeper: Keeper, bytes: u64) -> Result<(), StoreError> {
+        let (most_cards, most_bytes) = match keeper {
+            Keeper::Operator => bounds.operator,
+            Keeper::Anybody => bounds.anybody,
+        };
+        let full = |what, count, limit| StoreError::Full { what, count, limit };
+        if bytes > most_bytes {
+            return Err(full("bytes of cards", bytes, most_bytes));
+        }
+        loop {
+            let (cards, held) = self.of(keeper)?;
+            let error = if cards >= most_cards {
+                full("cards", cards, most_cards)
+            } else if held.saturating_add(bytes) > most_bytes {
+                full("bytes of cards", held.saturating_add(bytes), most_bytes)
+            } else {
+                return Ok(());
+            };
+            match self.least_recently_used()? {
+                Some(digest) if keeper == Keeper::Anybody => self.remove(&digest)?,
+                _ => return Err(error),
+            }
+        }
+    }
+
+    fn least_recently_used(&self) -> Result<Option<[u8; 32]>, StoreError> {
+        let mut least: Option<(u64, [u8; 32])> = None;
+        for entry in self.uses.iter()? {
+            let (digest, used) = entry?;
+            let entry = (used.value(), digest.value());
+            if least.is_none_or(|least| entry < least) {
+                least = Some(entry);
+            }
+        }
+        Ok(least.map(|(_, digest)| digest))
+    }
+
+    fn insert(
+        &mut self,
+        digest: &[u8; 32],
+        bytes: &[u8],
+        keeper: Keeper,
+        now: u64,
+    ) -> Result<(), StoreError> {
+        self.cards.insert(digest, bytes)?;
+        self.add(META_BYTES, bytes.len() as i64)?;
+        if keeper == Keeper::Anybody {
+            self.uses.insert(digest, now)?;
+            self.add(META_ANYBODY, bytes.len() as i64)?;
+        }
+        Ok(())
+    }
+
+    fn remove(&mut self, digest: &[u8; 32]) -> Result<(), StoreError> {
+        let bytes = self.cards.remove(digest)?.map(|b| b.value().len() as i64);
+        let Some(bytes) = bytes else {
+            return Ok(());
+        };
+        self.add(META_BYTES, -bytes)?;
+        if self.uses.remove(digest)?.is_some() {
+            self.add(META_ANYBODY, -bytes)?;
+        }
+        Ok(())
+    }
+
+    fn add(&mut self, name: &'static str, bytes: i64) -> Result<(), StoreError> {
+        let sum = self.counter(name)?.saturating_add_signed(bytes);
+        self.meta.insert(name, sum)?;
+        Ok(())
     }
 }
 

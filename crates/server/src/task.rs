@@ -2,21 +2,31 @@
 
 use crate::api::App;
 use crate::ask::{Task, VerifyRequest};
-use crate::cache::{failed, verifier};
+use crate::cache::{Model, failed, model};
+use crate::lane::Stop;
 use crate::metrics::VerdictLabels;
 use crate::problem::{Problem, status};
 use crate::store::{ContextKey, now};
 use axum::http::StatusCode;
 use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::Arc;
-use zkinfer_circuits::receipt::{Outcome, Receipt, Refusal};
-use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Verifier, verify_many};
+use std::time::{Duration, Instant};
+use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal, StatedSide};
+use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, verify_many};
+use zkinfer_interface::{RealReceipt, with_reals};
 
 /// A receipt, or why there is none.
-pub type Answer = Result<Receipt, Problem>;
+pub type Answer = Result<RealReceipt, Problem>;
+
+/// The models that a batch is about.
+type Models = HashMap<[u8; 32], Result<Arc<Model>, Problem>>;
+
+/// Proofs of a batch that are looked at before it is asked again whether anybody waits.
+const CHUNK: usize = 32;
 
 /// The status of a receipt.
-pub fn receipt_status(receipt: &Receipt) -> StatusCode {
+pub fn receipt_status(receipt: &RealReceipt) -> StatusCode {
     match &receipt.result {
         Outcome::Accepted { .. } => StatusCode::OK,
         Outcome::Rejected { class, code, .. } => status(*class, code),
@@ -24,25 +34,102 @@ pub fn receipt_status(receipt: &Receipt) -> StatusCode {
 }
 
 /// Answers one question.
-pub async fn judge(app: &Arc<App>, request: VerifyRequest) -> Answer {
-    let verifier = verifier(app, &request.card).await?;
-    let shared = app.clone();
-    let answer = app.proofs.run(move || {
-        let task = Task::new(request)?;
-        let (expected, key) = prepare(&shared, &verifier, &task)?;
-        let receipt = verifier.receipt(&expected, &task.proof);
-        let mut settled = settle(&shared, vec![(key, receipt)]);
-        // One in, one out.
-        settled.pop().unwrap_or_else(|| Err(Problem::internal()))
-    });
-    let answer = answer.await.unwrap_or_else(Err);
+pub async fn judge(app: &Arc<App>, client: IpAddr, request: VerifyRequest) -> Answer {
+    let model = model(app, client, &request.card).await?;
+    let answer = check_one(app, client, model, request).await;
     count(app, &answer);
     answer
+}
+
+async fn check_one(
+    app: &Arc<App>,
+    client: IpAddr,
+    model: Arc<Model>,
+    request: VerifyRequest,
+) -> Answer {
+    let cost = cost(&model, &request);
+    affordable(app, cost)?;
+    let shared = app.clone();
+    let job = move |stop: &Stop| {
+        if stop.is_due() {
+            return Err(late());
+        }
+        let begun = begin(&shared, &model, request)?;
+        let receipt = check_begun(&begun);
+        let mut settled = settle(&shared, vec![(begun.key, receipt)]);
+        // One in, one out.
+        settled.pop().unwrap_or_else(|| Err(Problem::internal()))
+    };
+    let asking = app.asking(client, cost);
+    app.lane(cost).run(asking, job).await?
+}
+
+fn check_begun(begun: &Begun<'_>) -> RealReceipt {
+    let verifier = &begun.model.verifier;
+    let start = Instant::now();
+    let result = match &begun.candidate {
+        Err(refusal) => Err(refusal.clone()),
+        Ok(Candidate::One(expected, proof)) => verifier
+            .verify(expected, proof)
+            .map(|verdict| vec![verdict])
+            .map_err(Refusal::from),
+        Ok(Candidate::Runs(expected, proof)) => {
+            verifier.verify_runs(expected, proof).map_err(Refusal::from)
+        }
+    };
+    if let Ok(candidate) = &begun.candidate {
+        learn(begun.model, candidate, &result, start.elapsed());
+    }
+    begun.receipt(&result)
+}
+
+/// Takes note of what a proof took, unless it was refused before it was looked at.
+fn learn<T>(model: &Model, candidate: &Candidate, result: &Result<T, Refusal>, took: Duration) {
+    let looked_at = match result {
+        Ok(_) => true,
+        Err(refusal) => refusal.class() == Class::InvalidProof,
+    };
+    if looked_at {
+        model.cost.learn(runs(candidate), took);
+    }
+}
+
+fn runs(candidate: &Candidate) -> usize {
+    match candidate {
+        Candidate::One(..) => 1,
+        Candidate::Runs(_, proof) => proof.runs.len(),
+    }
+}
+
+/// What a question is thought to take.
+fn cost(model: &Model, request: &VerifyRequest) -> Duration {
+    let bytes = request.proof.len() / 4 * 3;
+    model.cost.runs(model.runs_of(bytes))
+}
+
+/// Whether a question may take so long.
+fn affordable(app: &App, cost: Duration) -> Result<(), Problem> {
+    let most = app.config.job_timeout;
+    if cost <= most {
+        return Ok(());
+    }
+    Err(Problem::new(
+        StatusCode::UNPROCESSABLE_ENTITY,
+        "too_costly",
+        format!(
+            "this would take about {cost:.1?}, the limit is {most:?}: send fewer runs or proofs"
+        ),
+    ))
+}
+
+fn late() -> Problem {
+    Problem::timeout("there was no result in time; try again with fewer proofs")
 }
 
 /// Answers several, in their order.
 pub async fn judge_many(
     app: &Arc<App>,
+    client: IpAddr,
     requests: Vec<VerifyRequest>,
 ) -> Result<Vec<Answer>, Problem> {
     let config = &app.config;
@@ -53,64 +140,97 @@ pub async fn judge_many(
             requests.len()
         )));
     }
-    let mut verifiers: HashMap<[u8; 32], Result<Arc<Verifier>, Problem>> = HashMap::new();
+    let mut models: Models = HashMap::new();
     for request in &requests {
-        if verifiers.contains_key(&request.card.0) {
+        if models.contains_key(&request.card.0) {
             continue;
         }
-        if verifiers.len() == config.batch_cards {
+        if models.len() == config.batch_cards {
             return Err(Problem::malformed(format!(
                 "a batch has at most {} different cards",
                 config.batch_cards
             )));
         }
-        let verifier = verifier(app, &request.card).await;
-        verifiers.insert(request.card.0, verifier);
+        let model = model(app, client, &request.card).await;
+        models.insert(request.card.0, model);
     }
+    let costs = requests
+        .iter()
+        .map(|request| match models.get(&request.card.0) {
+            Some(Ok(model)) => cost(model, request),
+            _ => Duration::ZERO,
+        });
+    // Together they take a part of what they take one by one: what is learned is of single ones, and that is no harm.
+    let cost = costs.fold(Duration::ZERO, Duration::saturating_add);
     app.metrics.batch.observe(requests.len() as f64);
     let shared = app.clone();
-    let answers = app
-        .proofs
-        .run(move || check_many(&shared, &verifiers, requests))
-        .await?;
+    let job = move |stop: &Stop| check_many(&shared, &models, requests, stop);
+    let asking = app.asking(client, cost.min(config.job_timeout));
+    let answers = app.lane(cost).run(asking, job).await?;
     answers.iter().for_each(|answer| count(app, answer));
     Ok(answers)
 }
 
+/// Checks a batch in chunks. What there is no time for has no verdict.
 fn check_many(
     app: &App,
-    verifiers: &HashMap<[u8; 32], Result<Arc<Verifier>, Problem>>,
+    models: &Models,
     requests: Vec<VerifyRequest>,
+    stop: &Stop,
 ) -> Vec<Answer> {
-    let mut open = Vec::new();
-    let mut candidates = Vec::new();
+    let mut answers = Vec::with_capacity(requests.len());
+    let mut requests = requests.into_iter().peekable();
+    while requests.peek().is_some() {
+        let chunk: Vec<VerifyRequest> = requests.by_ref().take(CHUNK).collect();
+        if stop.is_due() {
+            answers.extend(chunk.iter().map(|_| Err(late())));
+        } else {
+            answers.extend(check_chunk(app, models, chunk, stop));
+        }
+    }
+    answers
+}
+
+fn check_chunk(
+    app: &App,
+    models: &Models,
+    requests: Vec<VerifyRequest>,
+    stop: &Stop,
+) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
+    let mut open = Vec::new();
     for (index, request) in requests.into_iter().enumerate() {
-        answers.push(match begin(app, verifiers, request) {
+        answers.push(match open_one(app, models, request) {
             Err(problem) => Some(Err(problem)),
-            Ok(begun) => match begun.candidate {
-                Err(refusal) => {
-                    let (card, proof) = (&begun.task.card, &begun.task.proof);
-                    Some(Ok(Receipt::new(card, proof, &Err(refusal))))
-                }
-                Ok(candidate) => {
-                    candidates.push((begun.verifier, candidate));
-                    open.push((index, begun.task, begun.key));
+            Ok(begun) => match &begun.candidate {
+                Err(refusal) => Some(Ok(begun.receipt(&Err(refusal.clone())))),
+                Ok(_) => {
+                    open.push((index, begun));
                     None
                 }
             },
         });
     }
-    let results = verify_many(candidates, BatchOptions::default());
-    let (indices, judged): (Vec<usize>, Vec<_>) = open
-        .into_iter()
-        .zip(results)
-        .map(|((index, task, key), result)| {
-            let result = result.map_err(Refusal::from);
-            let receipt = Receipt::new(&task.card, &task.proof, &result);
-            (index, (key, receipt))
-        })
-        .unzip();
+    // Several dear ones are checked one after the other, so that there is an end between them.
+    let dear: Duration = open.iter().map(|(_, begun)| begun.cost()).sum();
+    let at_once = if dear > app.config.long {
+        1 + open.len() / 4
+    } else {
+        open.len()
+    };
+    let mut judged = Vec::with_capacity(open.len());
+    let mut open = open.into_iter().peekable();
+    while open.peek().is_some() {
+        let group: Vec<(usize, Begun<'_>)> = open.by_ref().take(at_once.max(1)).collect();
+        if stop.is_due() {
+            for (index, _) in group {
+                answers[index] = Some(Err(late()));
+            }
+            continue;
+        }
+        judged.extend(check_group(group));
+    }
+    let (indices, judged): (Vec<usize>, Vec<_>) = judged.into_iter().unzip();
     for (index, answer) in indices.into_iter().zip(settle(app, judged)) {
         answers[index] = Some(answer);
     }
@@ -119,55 +239,89 @@ fn check_many(
     answers.into_iter().map(answered).collect()
 }
 
-/// A question of a batch about which nothing can be said without looking at its proof.
-struct Begun<'v> {
+/// Checks proofs together.
+fn check_group(group: Vec<(usize, Begun<'_>)>) -> Vec<(usize, (Option<ContextKey>, RealReceipt))> {
+    let candidates = group.iter().filter_map(|(_, begun)| {
+        let candidate = begun.candidate.clone().ok()?;
+        Some((&begun.model.verifier, candidate))
+    });
+    let results: Vec<_> = verify_many(candidates, BatchOptions::default()).collect();
+    group
+        .into_iter()
+        .zip(results)
+        .map(|((index, begun), result)| {
+            let receipt = begun.receipt(&result.map_err(Refusal::from));
+            (index, (begun.key, receipt))
+        })
+        .collect()
+}
+
+/// A question about which nothing can be said without looking at its proof.
+struct Begun<'m> {
+    model: &'m Model,
     task: Task,
-    verifier: &'v Verifier,
     key: Option<ContextKey>,
+    stated: Vec<Vec<StatedSide>>,
     candidate: Result<Candidate, Refusal>,
 }
 
-fn begin<'v>(
+impl Begun<'_> {
+    fn receipt(
+        &self,
+        result: &Result<Vec<zkinfer_circuits::verify::Verdict>, Refusal>,
+    ) -> RealReceipt {
+        let receipt = Receipt::new(&self.task.card, &self.task.proof, &self.stated, result);
+        with_reals(receipt, self.model.interface.as_ref().ok())
+    }
+
+    fn cost(&self) -> Duration {
+        self.model
+            .cost
+            .runs(self.candidate.as_ref().map_or(1, runs))
+    }
+}
+
+fn open_one<'m>(
     app: &App,
-    verifiers: &'v HashMap<[u8; 32], Result<Arc<Verifier>, Problem>>,
+    models: &'m Models,
     request: VerifyRequest,
-) -> Result<Begun<'v>, Problem> {
-    let verifier = match verifiers.get(&request.card.0) {
-        Some(Ok(verifier)) => verifier,
+) -> Result<Begun<'m>, Problem> {
+    let model = match models.get(&request.card.0) {
+        Some(Ok(model)) => model,
         Some(Err(problem)) => return Err(problem.clone()),
         None => return Err(Problem::internal()),
     };
-    let task = Task::new(request)?;
-    let (expected, key) = prepare(app, verifier, &task)?;
-    let candidate = verifier.candidate(&expected, &task.proof);
-    Ok(Begun {
-        task,
-        verifier,
-        key,
-        candidate,
-    })
+    affordable(app, cost(model, &request))?;
+    begin(app, model, request)
 }
 
-/// What is expected; refuses a context that is used up before anything is checked.
-fn prepare(
-    app: &App,
-    verifier: &Verifier,
-    task: &Task,
-) -> Result<(Vec<Expected>, Option<ContextKey>), Problem> {
-    let (expected, key) = task.expected(verifier)?;
+/// Decodes a question; refuses a context that is used up before anything is checked.
+fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begun<'m>, Problem> {
+    let task = Task::new(request)?;
+    let (expected, key): (Vec<Expected>, _) = task.expected(model)?;
     if let Some(key) = &key {
         let used = app.store.is_used(key, now());
         if used.map_err(|e| failed(&e))? {
             return Err(replayed());
         }
     }
-    Ok((expected, key))
+    let candidate = model.verifier.candidate(&expected, &task.proof);
+    if let Ok(candidate) = &candidate {
+        affordable(app, model.cost.runs(runs(candidate)))?;
+    }
+    Ok(Begun {
+        model,
+        stated: StatedSide::of(&expected),
+        task,
+        key,
+        candidate,
+    })
 }
 
 /// Uses up the contexts of accepted proofs that asked for it. Of two that arrive together, one is accepted.
-fn settle(app: &App, judged: Vec<(Option<ContextKey>, Receipt)>) -> Vec<Answer> {
+fn settle(app: &App, judged: Vec<(Option<ContextKey>, RealReceipt)>) -> Vec<Answer> {
     let asked =
-        |(key, receipt): &(Option<ContextKey>, Receipt)| key.filter(|_| receipt.is_accepted());
+        |(key, receipt): &(Option<ContextKey>, RealReceipt)| key.filter(|_| receipt.is_accepted());
     let keys: Vec<ContextKey> = judged.iter().filter_map(asked).collect();
     if keys.is_empty() {
         return judged.into_iter().map(|(_, receipt)| Ok(receipt)).collect();

@@ -3,19 +3,21 @@
 use super::proofs::json;
 use super::{App, Shared, schema};
 use crate::body::{declared, read, unsupported};
-use crate::cache::{check, failed, unknown, verifier};
+use crate::cache::{LOAD, Model, check, failed, model, unknown};
+use crate::download::{self, File};
+use crate::guard::client_of as client;
 use crate::lane::aside;
 use crate::problem::Problem;
+use crate::store::{Keeper, now};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use serde::Serialize;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use zkinfer_circuits::card::FORMAT_VERSION;
 use zkinfer_circuits::transcript::Digest;
-use zkinfer_circuits::verify::Verifier;
 use zkinfer_interface::Interface;
 
 const BYTES: &str = "application/octet-stream";
@@ -40,7 +42,7 @@ const BYTES: &str = "application/octet-stream";
             body = Problem, content_type = "application/problem+json"),
         (status = 401, description = "`unauthorized`: whoever adds cards needs a token.",
             body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`read_only`: nobody adds cards to this service.",
+        (status = 403, description = "`read_only`: nobody adds cards to this service, or it has no token that would allow it.",
             body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The card cannot be used: `card_program`, `card_layout`, `card_limit`, \
             `card_points`, `card_support`, `card_key`; or it has another digest: `other_card`.",
@@ -56,29 +58,41 @@ pub async fn put_card(
     request: Request,
 ) -> Result<Response, Problem> {
     let wanted = parse(digest)?;
-    permitted(&app, request.headers())?;
+    let keeper = permitted(&app, request.headers())?;
+    let client = client(&request);
     if declared(request.headers(), &[BYTES]) == Some(false) {
         return Err(unsupported(BYTES));
     }
     let limit = app.config.limits.card_bytes;
     let received = read(request, &app.memory, limit, app.config.body_timeout).await?;
     let store = app.store.clone();
-    let (known, received) = aside(move || (store.card(&wanted), received)).await?;
-    if known.map_err(|e| failed(&e))?.as_deref() == Some(received.bytes.as_slice()) {
-        let verifier = verifier(&app, &wanted).await?;
-        return describe(StatusCode::OK, &verifier, received.bytes.len());
+    let (known, received) = aside(move || {
+        let known = store.keeper(&wanted).and_then(|kept| {
+            let same = store.card(&wanted)?.as_deref() == Some(received.bytes.as_slice());
+            Ok(kept.filter(|_| same))
+        });
+        (known, received)
+    })
+    .await?;
+    let known = known.map_err(|e| failed(&e))?;
+    if known.is_some_and(|kept| kept == Keeper::Operator || keeper == Keeper::Anybody) {
+        let model = model(&app, client, &wanted).await?;
+        return describe(StatusCode::OK, &model, received.bytes.len());
     }
     let shared = app.clone();
-    let checked = app
-        .cards
-        .run(move || add(&shared, Some(&wanted), &received.bytes));
-    let (verifier, size, new) = checked.await??;
+    let asking = app.asking(client, LOAD);
+    let checked = app.cards.run(asking, move |_| {
+        // With its share of the memory.
+        let received = received;
+        add(&shared, Some(&wanted), &received.bytes, keeper)
+    });
+    let (model, size, new) = checked.await??;
     let status = if new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    describe(status, &verifier, size)
+    describe(status, &model, size)
 }
 
 /// Checks and keeps a card; whether it is new.
@@ -86,7 +100,8 @@ pub fn add(
     app: &App,
     wanted: Option<&Digest>,
     bytes: &[u8],
-) -> Result<(Arc<Verifier>, usize, bool), Problem> {
+    keeper: Keeper,
+) -> Result<(Arc<Model>, usize, bool), Problem> {
     let verifier = check(bytes, &app.config.limits).map_err(|e| Problem::refused(&e))?;
     let digest = verifier.digest();
     if wanted.is_some_and(|wanted| *wanted != digest) {
@@ -96,14 +111,16 @@ pub fn add(
             format!("the card's digest is {digest}"),
         ));
     }
-    let new = app.store.insert_card(&digest, bytes);
+    let new = app.store.insert_card(&digest, bytes, keeper, now());
     let new = new.map_err(|e| failed(&e))?;
-    let verifier = Arc::new(verifier);
-    app.cache.keep(&verifier);
+    // One that was there may be kept by somebody else.
+    let keeper = app.store.keeper(&digest).map_err(|e| failed(&e))?;
+    let model = Arc::new(Model::new(verifier, keeper.unwrap_or(Keeper::Anybody)));
+    app.cache.keep(&model);
     if new {
         tracing::info!(card = %digest, bytes = bytes.len(), "a card was added");
     }
-    Ok((verifier, bytes.len(), new))
+    Ok((model, bytes.len(), new))
 }
 
 /// Get a card
@@ -126,20 +143,18 @@ pub fn add(
 pub async fn card(
     State(app): Shared,
     digest: Result<Path<String>, PathRejection>,
-    headers: HeaderMap,
+    request: Request,
 ) -> Result<Response, Problem> {
     let digest = parse(digest)?;
-    let store = app.store.clone();
-    let bytes = aside(move || store.card(&digest)).await?;
-    let bytes = bytes.map_err(|e| failed(&e))?;
-    let bytes = bytes.ok_or_else(|| unknown(&digest))?;
-    let mut response = if wants_json(&headers) {
-        let size = bytes.len();
-        drop(bytes);
-        let verifier = verifier(&app, &digest).await?;
-        describe(StatusCode::OK, &verifier, size)?
+    let client = client(&request);
+    let file = file(&app, &digest).await?;
+    let mut response = if wants_json(request.headers()) {
+        let size = file.bytes().len();
+        drop(file);
+        let model = model(&app, client, &digest).await?;
+        describe(StatusCode::OK, &model, size)?
     } else {
-        ([(header::CONTENT_TYPE, BYTES)], bytes).into_response()
+        download::answer(file, BYTES)
     };
     let headers = response.headers_mut();
     headers.insert(header::VARY, HeaderValue::from_static("accept"));
@@ -148,6 +163,20 @@ pub async fn card(
         HeaderValue::from_static("public, max-age=86400"),
     );
     Ok(response)
+}
+
+/// The file of a card, from the store unless somebody is fetching it already.
+async fn file(app: &Arc<App>, digest: &Digest) -> Result<Arc<File>, Problem> {
+    if let Some(file) = app.downloads.find(&digest.0) {
+        return Ok(file);
+    }
+    let (shared, wanted) = (app.clone(), *digest);
+    aside(move || {
+        let bytes = shared.store.card(&wanted).map_err(|e| failed(&e))?;
+        let bytes = bytes.ok_or_else(|| unknown(&wanted))?;
+        shared.downloads.keep(wanted.0, bytes, &shared.memory)
+    })
+    .await?
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
@@ -172,18 +201,27 @@ fn parse(path: Result<Path<String>, PathRejection>) -> Result<Digest, Problem> {
         .map_err(|e| malformed(e.to_string()))
 }
 
-/// Whether the sender may add cards.
-fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
+/// Whether the sender may add cards, and who keeps them then.
+fn permitted(app: &App, headers: &HeaderMap) -> Result<Keeper, Problem> {
+    let refused = |detail| Problem::new(StatusCode::FORBIDDEN, "read_only", detail);
     if app.config.read_only {
-        return Err(Problem::new(
-            StatusCode::FORBIDDEN,
-            "read_only",
-            "cards of this service are chosen by its operator",
-        ));
+        return Err(refused("cards of this service are chosen by its operator"));
     }
-    let Some(token) = &app.config.token else {
-        return Ok(());
-    };
+    match &app.config.token {
+        Some(token) if has_token(headers, token) => Ok(Keeper::Operator),
+        _ if app.config.open => Ok(Keeper::Anybody),
+        Some(_) => Err(Problem::new(
+            StatusCode::UNAUTHORIZED,
+            "unauthorized",
+            "whoever adds cards needs a token: Authorization: Bearer TOKEN",
+        )),
+        None => Err(refused(
+            "nobody adds cards to this service: it has no token, and is not open to all",
+        )),
+    }
+}
+
+fn has_token(headers: &HeaderMap, token: &str) -> bool {
     let given = headers
         .get(header::AUTHORIZATION)
         .and_then(|v| v.to_str().ok());
@@ -191,14 +229,7 @@ fn permitted(app: &App, headers: &HeaderMap) -> Result<(), Problem> {
     let given = given.filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"));
     // Hashes, so that the time of the comparison says nothing about the token.
     let hash = |text: &str| blake2b_simd::blake2b(text.trim().as_bytes());
-    match given {
-        Some((_, given)) if hash(given) == hash(token) => Ok(()),
-        _ => Err(Problem::new(
-            StatusCode::UNAUTHORIZED,
-            "unauthorized",
-            "whoever adds cards needs a token: Authorization: Bearer TOKEN",
-        )),
-    }
+    given.is_some_and(|(_, given)| hash(given) == hash(token))
 }
 
 /// What is in a card.
@@ -228,7 +259,8 @@ pub struct CardDescription {
     interface: Option<Interface>,
 }
 
-fn describe(status: StatusCode, verifier: &Verifier, bytes: usize) -> Result<Response, Problem> {
+fn describe(status: StatusCode, model: &Model, bytes: usize) -> Result<Response, Problem> {
+    let verifier = &model.verifier;
     let (card, plan) = (verifier.card(), verifier.plan());
     json(
         status,
@@ -242,7 +274,7 @@ fn describe(status: StatusCode, verifier: &Verifier, bytes: usize) -> Result<Res
             points: card.points.len(),
             inputs: card.program.input_len(),
             outputs: card.program.output_len(),
-            interface: Interface::from_card(card).ok(),
+            interface: model.interface.as_ref().ok().cloned(),
         },
     )
 }

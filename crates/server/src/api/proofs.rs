@@ -2,20 +2,28 @@
 
 use super::{App, Shared, schema};
 use crate::ask::{BatchRequest, VerifyRequest};
-use crate::body::{declared, read, unsupported};
-use crate::lane::aside;
+use crate::body::{Memory, Received, Share, declared, read, unsupported};
+use crate::download::hold;
+use crate::guard::client_of as client;
+use crate::lane::Stop;
 use crate::problem::{Code, Problem};
 use crate::task::{self, receipt_status};
+use crate::weigh;
+use axum::body::HttpBody;
 use axum::extract::{Request, State};
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
+use std::time::Duration;
 use utoipa::ToSchema;
-use zkinfer_circuits::receipt::{Outcome, Receipt};
+use zkinfer_circuits::receipt::Outcome;
+use zkinfer_interface::RealReceipt;
 
 /// Bodies that are longer are decoded off the threads that do the networking.
-const SHORT: usize = 1 << 16;
+const SHORT: usize = 1 << 14;
+/// What a body is decoded into may take this many times its longest length.
+const DECODED: usize = 6;
 
 /// Check a proof
 ///
@@ -39,21 +47,22 @@ const SHORT: usize = 1 << 16;
         (status = 413, description = "The body (a problem) or the proof (a receipt) is longer than the limit: `too_large`.",
             content((schema::Receipt = "application/json"), (Problem = "application/problem+json"))),
         (status = 422, description = "The proof is rejected, for the reason in the receipt; or, as a problem, the card is \
-            beyond the service's limits by now: `card_limit`.",
+            beyond the service's limits by now (`card_limit` and others), or checking would take too long: `too_costly`.",
             content((schema::Receipt = "application/json"), (Problem = "application/problem+json"))),
         (status = 507, description = "`store_full`: no room for another used context.", body = Problem,
             content_type = "application/problem+json"),
     )
 )]
 pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Problem> {
-    let (request, _held) = parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
-    let receipt = task::judge(&app, request).await?;
+    let client = client(&request);
+    let (request, held) = parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
+    let receipt = task::judge(&app, client, request).await?;
     let status = receipt_status(&receipt);
     let mut response = json(status, &receipt)?;
     if let Outcome::Rejected { class, .. } = &receipt.result {
         response.extensions_mut().insert(Code(class_name(*class)));
     }
-    Ok(response)
+    keep(&app, response, held)
 }
 
 /// Check several proofs at once
@@ -72,11 +81,20 @@ pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Pr
     )
 )]
 pub async fn verify_batch(State(app): Shared, request: Request) -> Result<Response, Problem> {
-    let (request, _held) = parse::<BatchRequest>(&app, request, app.config.batch_bytes).await?;
-    let answers = task::judge_many(&app, request.proofs.0).await?;
+    let client = client(&request);
+    let (request, held) = parse::<BatchRequest>(&app, request, app.config.batch_bytes).await?;
+    let answers = task::judge_many(&app, client, request.proofs.0).await?;
     let results: Vec<BatchResult> = answers.into_iter().map(BatchResult::from).collect();
     let accepted = results.iter().filter(|r| r.status == 200).count();
-    json(StatusCode::OK, &BatchResponse { accepted, results })
+    let response = json(StatusCode::OK, &BatchResponse { accepted, results })?;
+    keep(&app, response, held)
+}
+
+/// An answer that counts, too, until it is sent: receipts may be as long as what they are about.
+fn keep(app: &App, response: Response, mut held: Share) -> Result<Response, Problem> {
+    let length = response.body().size_hint().lower() as usize;
+    held.add(app.memory.take(length)?);
+    Ok(hold(response, held))
 }
 
 /// Results of a batch.
@@ -97,7 +115,7 @@ pub struct BatchResult {
     /// The receipt.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(value_type = Option<schema::Receipt>, nullable = false)]
-    receipt: Option<Receipt>,
+    receipt: Option<RealReceipt>,
     /// The problem.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schema(nullable = false)]
@@ -126,20 +144,38 @@ async fn parse<T: DeserializeOwned + Send + 'static>(
     app: &App,
     request: Request,
     limit: usize,
-) -> Result<(T, impl Sized), Problem> {
+) -> Result<(T, Share), Problem> {
     if declared(request.headers(), &["application/json"]) != Some(true) {
         return Err(unsupported("application/json"));
     }
+    let client = client(&request);
     let received = read(request, &app.memory, limit, app.config.body_timeout).await?;
-    let short = received.bytes.len() <= SHORT;
-    let decode = move || (serde_json::from_slice(&received.bytes), received);
-    let (value, received) = if short {
-        decode()
-    } else {
-        aside(decode).await?
-    };
+    let memory = app.memory.clone();
+    let most = limit.saturating_mul(DECODED).min(app.config.body_bytes / 2);
+    if received.bytes.len() <= SHORT {
+        return decode(received, &memory, most);
+    }
+    let cost = Duration::from_nanos(10 * received.bytes.len() as u64);
+    let asking = app.asking(client, cost);
+    let job = move |_: &Stop| decode(received, &memory, most);
+    app.bodies.run(asking, job).await?
+}
+
+/// Decodes a body. What it is decoded into counts, and more than `most` is refused before it is made.
+fn decode<T: DeserializeOwned>(
+    received: Received,
+    memory: &Memory,
+    most: usize,
+) -> Result<(T, Share), Problem> {
+    let Received { bytes, mut share } = received;
+    let decoded = weigh::decoded(&bytes);
+    if decoded > most {
+        return Err(Problem::too_large("what the body is decoded into", most));
+    }
+    share.add(memory.take(decoded)?);
+    let value = serde_json::from_slice(&bytes);
     let value = value.map_err(|e| Problem::malformed(format!("the body does not fit: {e}")))?;
-    Ok((value, received))
+    Ok((value, share))
 }
 
 /// The body of a response.

@@ -85,6 +85,46 @@ pub struct RunRecord {
     input: SideRecord,
     /// The output.
     output: SideRecord,
+    /// What the question stated; the rest is what the proof claims.
+    stated: Vec<StatedSide>,
+    /// What public integers stand for, if the card says it.
+    #[schema(nullable = false)]
+    reals: Option<RealRun>,
+}
+
+/// A side of a run that the question stated.
+#[derive(ToSchema)]
+#[serde(rename_all = "snake_case")]
+pub enum StatedSide {
+    /// The input.
+    Input,
+    /// The output.
+    Output,
+}
+
+/// Real numbers of a run.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RealRun {
+    /// Inputs, in order; not there if they are committed.
+    #[schema(nullable = false)]
+    input: Option<Vec<RealTensor>>,
+    /// Outputs, in order; not there if they are committed.
+    #[schema(nullable = false)]
+    output: Option<Vec<RealTensor>>,
+}
+
+/// A tensor of real numbers, each rounded to what the card can say.
+#[derive(ToSchema)]
+#[serde(deny_unknown_fields)]
+pub struct RealTensor {
+    /// Name of the tensor.
+    name: String,
+    /// What its integers stand for.
+    values: Vec<f32>,
+    /// Distance between neighbouring values, for all elements or for each: everything within half a step of a value has
+    /// the same integer.
+    step: Vec<f64>,
 }
 
 /// An input or an output of a statement.
@@ -157,6 +197,9 @@ pub enum ExpectedSide {
         /// One list for each tensor.
         #[schema(max_items = 1024)]
         tensors: Vec<Vec<f32>>,
+        /// Largest step between neighbouring values that the caller puts up with. A card that rounds more coarsely is
+        /// refused.
+        tolerance: Option<f64>,
         /// Digest of the side.
         digest: Option<Digest>,
     },

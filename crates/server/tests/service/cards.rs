@@ -1,6 +1,7 @@
 //! `/v1/cards/{digest}`: what is kept, what is refused, what survives.
 
 use crate::common::*;
+use group::GroupEncoding;
 use redb::{Database, TableDefinition};
 use serde_json::json;
 use zkinfer_circuits::card::Card;
@@ -128,33 +129,160 @@ fn cards_beyond_the_limits() {
     service.put("digits").expect(422, "card_limit");
     let service = Service::start(|config| config.limits.program.elements = 10);
     service.put("digits").expect(422, "card_program");
-    let service = Service::start(|config| config.store_cards = 1);
-    assert_eq!(service.put("digits").status, 201);
-    service.put("cnn").expect(507, "store_full");
-    assert_eq!(service.put("digits").status, 200);
-    let service = Service::start(|config| config.store_bytes = 10_000);
-    assert_eq!(service.put("digits").status, 201);
-    service.put("cnn").expect(507, "store_full");
+    let operators = |change: fn(&mut zkinfer_server::Config)| {
+        let service = Service::start(|config| {
+            config.token = Some("s3cret".to_owned());
+            change(config);
+        });
+        let put = |name: &str| {
+            let bearer = [("authorization", "Bearer s3cret")];
+            let bytes = fixture(&format!("{name}.card"));
+            service.send("PUT", &path(name), &bearer, &bytes)
+        };
+        assert_eq!(put("digits").status, 201);
+        put("cnn").expect(507, "store_full");
+        assert_eq!(put("digits").status, 200);
+        service
+    };
+    operators(|config| config.store_cards = 1);
+    operators(|config| config.store_bytes = 10_000);
+}
 
-    // Limits that became narrower.
-    let folder = service.stop();
-    let service = Service::again(folder, |config| config.limits.k = 8);
-    service
-        .verify(&question("digits", "digits_0.proof"))
-        .expect(422, "card_limit");
-    let json_please = [("accept", "application/json")];
-    service
-        .send("GET", &path("digits"), &json_please, b"")
-        .expect(422, "card_limit");
+/// The reason is the limit's, not a failure of the service.
+#[test]
+fn limits_that_became_narrower() {
+    let mut folder = Service::with_cards(|_| {}).stop();
+    let cases: [(fn(&mut zkinfer_server::Config), u16, &str); 5] = [
+        (|c| c.limits.k = 8, 422, "card_limit"),
+        (|c| c.limits.points = 3, 422, "card_limit"),
+        (|c| c.limits.info = 10, 422, "card_limit"),
+        (|c| c.limits.program.elements = 10, 422, "card_program"),
+        (|c| c.limits.card_bytes = 5000, 413, "too_large"),
+    ];
+    for (narrow, status, code) in cases {
+        let service = Service::again(folder, narrow);
+        let answer = service.verify(&question("digits", "digits_0.proof"));
+        answer.expect(status, code);
+        let json_please = [("accept", "application/json")];
+        let answer = service.send("GET", &path("digits"), &json_please, b"");
+        assert_eq!((answer.status, answer.code().as_str()), (status, code));
+        assert_eq!(service.get(&path("digits")).status, 200);
+        folder = service.stop();
+    }
+}
+
+/// Points take a square root each: what a card asks for is looked at before.
+#[test]
+fn cards_are_refused_before_their_points_are_decoded() {
+    let service = Service::start(|_| {});
+    let put = |change: &dyn Fn(&mut Card)| {
+        let mut card = Card::from_bytes(&fixture("digits.card"), 1 << 20).unwrap();
+        let point = zkinfer_circuits::C::to_bytes(&card.points[0]);
+        change(&mut card);
+        // No points of the curve.
+        let mut bytes = card.to_bytes()[10..].to_vec();
+        bytes.truncate(bytes.len() - 32);
+        let size = point.as_ref().len();
+        let at = bytes.windows(size).position(|w| w == point.as_ref());
+        let at = at.unwrap();
+        bytes[at..at + size].fill(0xff);
+        let bytes = zkinfer_circuits::card::seal(zkinfer_circuits::card::FileKind::Card, &bytes);
+        service.send("PUT", &path("digits"), &[], &bytes)
+    };
+    put(&|_| {}).expect(400, "invalid_field");
+    put(&|card| card.k = 15).expect(422, "card_limit");
+    put(&|card| card.info = vec![b' '; (1 << 16) + 1]).expect(422, "card_limit");
+    let points = |card: &mut Card| card.points = vec![card.points[0]; (1 << 16) + 1];
+    put(&points).expect(422, "card_limit");
+}
+
+/// Cards that anybody may have sent make room for others; the operator's do not.
+#[test]
+fn strangers_do_not_fill_the_store_for_ever() {
+    let service = Service::start(|config| {
+        config.token = Some("s3cret".to_owned());
+        config.anybody_cards = 1;
+    });
+    assert_eq!(service.put("digits").status, 201);
+    assert_eq!(service.put("cnn").status, 201);
+    service.get(&path("digits")).expect(404, "unknown_card");
+    assert_eq!(service.get(&path("cnn")).status, 200);
+    let bearer = [("authorization", "Bearer s3cret")];
+    // The operator's word makes a stranger's card the operator's.
+    let answer = service.send("PUT", &path("cnn"), &bearer, &fixture("cnn.card"));
+    assert_eq!(answer.status, 200);
+    assert_eq!(service.put("digits").status, 201);
+    for name in ["digits", "cnn"] {
+        let proof = question(name, &format!("{name}_0.proof"));
+        service.verify(&proof).expect(200, "accepted");
+    }
+    let bytes = fixture("digits.card").len() + fixture("cnn.card").len();
+    assert_eq!(service.metric("zkinfer_store_cards"), 2.0);
+    assert_eq!(service.metric("zkinfer_store_card_bytes"), bytes as f64);
+    let service = Service::start(|config| config.anybody_bytes = 10_000);
+    assert_eq!(service.put("digits").status, 201);
+    service.put("cnn").expect(507, "store_full");
     assert_eq!(service.get(&path("digits")).status, 200);
+}
+
+/// Used contexts have a file of their own, and those of an older store are taken over.
+#[test]
+fn contexts_and_cards_are_kept_apart() {
+    let once = |name: &str| {
+        let question = question(name, &format!("{name}_0.proof"));
+        with(question, json!({ "once": true }))
+    };
+    let service = Service::with_cards(|_| {});
+    service.verify(&once("digits")).expect(200, "accepted");
+    let folder = service.stop();
+    let (cards, contexts) = ("store.redb", "store-contexts.redb");
+    // Back to how version 1 had it: contexts in the file of the cards.
+    const CONTEXTS: TableDefinition<[u8; 32], u64> = TableDefinition::new("contexts");
+    const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
+    use redb::{ReadableDatabase, ReadableTable};
+    let from = Database::open(folder.path().join(contexts)).unwrap();
+    let to = Database::open(folder.path().join(cards)).unwrap();
+    let write = to.begin_write().unwrap();
+    {
+        let old = from.begin_read().unwrap().open_table(CONTEXTS).unwrap();
+        let mut new = write.open_table(CONTEXTS).unwrap();
+        for entry in old.iter().unwrap() {
+            let (key, until) = entry.unwrap();
+            new.insert(key.value(), until.value()).unwrap();
+        }
+        write
+            .open_table(META)
+            .unwrap()
+            .insert("version", 1)
+            .unwrap();
+        let expiries = redb::MultimapTableDefinition::<u64, [u8; 32]>::new("expiries");
+        write.open_multimap_table(expiries).unwrap();
+    }
+    write.commit().unwrap();
+    drop((from, to));
+    std::fs::remove_file(folder.path().join(contexts)).unwrap();
+    let service = Service::again(folder, |_| {});
+    service.verify(&once("digits")).expect(409, "replayed");
+    service.verify(&once("cnn")).expect(200, "accepted");
+    assert_eq!(service.metric("zkinfer_store_contexts"), 2.0);
+    // Twice is no harm.
+    let service = Service::again(service.stop(), |_| {});
+    service.verify(&once("digits")).expect(409, "replayed");
 }
 
 #[test]
 fn who_may_add_cards() {
     let service = Service::start(|config| config.read_only = true);
     service.put("digits").expect(403, "read_only");
+    // Nobody, unless the operator says so.
+    assert!(!zkinfer_server::Config::default().open);
+    let service = Service::start(|config| config.open = false);
+    service.put("digits").expect(403, "read_only");
 
-    let service = Service::start(|config| config.token = Some("s3cret".to_owned()));
+    let service = Service::start(|config| {
+        config.open = false;
+        config.token = Some("s3cret".to_owned());
+    });
     service.put("digits").expect(401, "unauthorized");
     let put = |value: &str| {
         service.send(

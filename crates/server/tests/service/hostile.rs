@@ -356,3 +356,101 @@ fn connections_wait_for_each_other() {
         stream.read_to_end(&mut Vec::new()).unwrap();
     }
 }
+
+#[test]
+fn bodies_that_swell() {
+    let service = Service::with_cards(|_| {});
+    let question = question("digits", "digits_0.proof");
+    let swollen = with(
+        question.clone(),
+        json!({ "expected": vec![json!({}); 4000] }),
+    );
+    let batch = json!({ "proofs": vec![swollen; 1000] }).to_string();
+    // 12 MB of text, more than 2 GB of expectations.
+    service
+        .send("POST", "/v1/verify/batch", &JSON, batch.as_bytes())
+        .expect(413, "too_large");
+    // As much as a request may be of.
+    let full = with(question, json!({ "expected": vec![json!({}); 256] }));
+    service.verify(&full).expect(422, "other_runs");
+    still_works(&service);
+}
+
+#[test]
+fn one_client_does_not_take_all_connections() {
+    let service = Service::with_cards(|c| c.client_connections = 8);
+    let silent: Vec<_> = (0..200).map(|_| service.connect()).collect();
+    assert_eq!(service.get("/health/live").status, 200);
+    still_works(&service);
+    assert!(service.metric("zkinfer_connections") <= 8.0);
+    drop(silent);
+    // Whoever works keeps the connection, and whoever comes then has none.
+    let head = b"POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    let mut busy: Vec<_> = (0..8).map(|_| service.connect()).collect();
+    for stream in &mut busy {
+        stream.write_all(head).unwrap();
+    }
+    let start = Instant::now();
+    // It is closed at once, when all eight are seen.
+    while !service
+        .raw(
+            b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n",
+            false,
+        )
+        .is_empty()
+    {
+        assert!(start.elapsed() < PATIENCE);
+    }
+    drop(busy);
+    service.wait_for_connection();
+    assert!(service.metric("zkinfer_connections_refused_total") >= 1.0);
+    still_works(&service);
+}
+
+#[test]
+fn whoever_watches_has_connections_of_its_own() {
+    let service = Service::with_cards(|c| {
+        c.operations = Some(([127, 0, 0, 1], 0).into());
+        c.connections = 4;
+        c.client_connections = 4;
+    });
+    let head = b"POST /v1/verify HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: 1000\r\n\r\n{";
+    let mut busy: Vec<_> = (0..4).map(|_| service.connect()).collect();
+    for stream in &mut busy {
+        stream.write_all(head).unwrap();
+    }
+    let ask = |path: &str| {
+        let mut stream = std::net::TcpStream::connect(service.operations.unwrap()).unwrap();
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n");
+        stream.write_all(request.as_bytes()).unwrap();
+        Answer::read(&mut stream)
+    };
+    assert_eq!(ask("/health/live").status, 200);
+    assert_eq!(ask("/health/ready").status, 200);
+    assert_eq!(ask("/metrics").status, 200);
+    // Nothing else is there.
+    assert_eq!(ask("/v1/verify").status, 404);
+}
+
+#[test]
+fn questions_that_cost_too_much() {
+    let service = Service::with_cards(|c| c.job_timeout = Duration::from_nanos(1));
+    let question = question("digits", "digits_0.proof");
+    service.verify(&question).expect(422, "too_costly");
+    let batch = json!({ "proofs": vec![&question; 3] });
+    let answer = service.post("/v1/verify/batch", &batch).json();
+    for result in answer["results"].as_array().unwrap() {
+        // Too costly, or the time of the batch was over before.
+        assert!([422, 503].contains(&result["status"].as_u64().unwrap()));
+    }
+    // Runs times rows.
+    let service = Service::with_cards(|c| c.limits.run_rows = 3 << 9);
+    service
+        .verify(&common::question("digits", "digits_3.runs"))
+        .expect(200, "accepted");
+    let service = Service::with_cards(|c| c.limits.run_rows = (3 << 9) - 1);
+    service
+        .verify(&common::question("digits", "digits_3.runs"))
+        .expect(400, "malformed_proof");
+}

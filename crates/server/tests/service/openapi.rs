@@ -70,7 +70,7 @@ fn everything_that_is_described_happens() {
 
     // A service that has no room, and lets nobody in.
     let service = Service::again(folder, |c| {
-        c.store_cards = 2;
+        c.anybody_cards = 2;
         c.contexts = 1;
         c.limits.k = 9;
     });
@@ -78,9 +78,13 @@ fn everything_that_is_described_happens() {
         question("cnn", "cnn_0.proof"),
         json!({ "once": true }),
     ));
-    let full = Service::start(|c| c.store_cards = 0);
+    let full = Service::start(|c| c.anybody_cards = 0);
     full.put("digits");
-    Service::start(|c| c.token = Some("token".to_owned())).put("digits");
+    let token = Service::start(|c| {
+        c.token = Some("token".to_owned());
+        c.open = false;
+    });
+    token.put("digits");
     Service::start(|c| c.read_only = true).put("digits");
 
     // One with narrower limits.
@@ -202,6 +206,8 @@ fn requests_that_are_accepted_fit_their_schema_and_others_do_not() {
         with(good.clone(), json!({ "context": "0" })),
         with(good.clone(), json!({ "contxt": "00" })),
         with(good.clone(), json!({ "once": 1 })),
+        with(good.clone(), json!({ "expected": null })),
+        with(good.clone(), json!({ "expected": [{ "input": null }] })),
         with(
             good.clone(),
             json!({ "expected": [{ "input": { "kind": "public", "values": [70000] } }] }),

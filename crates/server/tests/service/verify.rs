@@ -13,14 +13,25 @@ fn accepted_with_everything_stated_or_nothing() {
         assert_eq!(receipt["card"], digest("digits"));
         assert_eq!(receipt["result"]["context"], "646967697473");
 
-        // What was reported is what can be stated.
-        let runs = &receipt["result"]["runs"];
-        let stated = with(question("digits", file), json!({ "expected": runs }));
-        assert_eq!(
-            service.verify(&stated).expect(200, "accepted").json(),
-            receipt
-        );
+        // What was reported is what can be stated, and the receipt says that it was.
+        let runs = receipt["result"]["runs"].as_array().unwrap();
+        assert!(runs.iter().all(|run| run["stated"] == json!([])));
+        let sides = |run: &Value| json!({ "input": run["input"], "output": run["output"] });
+        let expected: Vec<Value> = runs.iter().map(sides).collect();
+        let stated = with(question("digits", file), json!({ "expected": expected }));
+        let mut answer = service.verify(&stated).expect(200, "accepted").json();
+        for run in answer["result"]["runs"].as_array_mut().unwrap() {
+            assert_eq!(run["stated"], json!(["input", "output"]));
+            run["stated"] = json!([]);
+        }
+        assert_eq!(answer, receipt);
     }
+    let output = json!([{ "output": { "kind": "public", "values": vec![0; 10] } }]);
+    let wrong = with(
+        question("digits", "digits_0.proof"),
+        json!({ "expected": output }),
+    );
+    service.verify(&wrong).expect(422, "other_output");
     let hex = json!({ "context": "646967697473", "context_text": null });
     service
         .verify(&with(question("digits", "digits_0.proof"), hex))
@@ -57,7 +68,24 @@ fn real_numbers_are_read_by_the_cards_scales() {
             json!({ "expected": run }),
         ))
     };
-    state(&reals).expect(200, "accepted");
+    let accepted = state(&reals);
+    let receipt = accepted.expect(200, "accepted").json();
+    let run = &receipt["result"]["runs"][0];
+    assert_eq!(run["stated"], json!(["input"]));
+    // Reals as they are rounded, and how.
+    let real = &run["reals"]["input"][0];
+    let step = at(&input["scale"], 0).abs();
+    assert_eq!(at(&real["step"], 0), step);
+    for (value, real) in real["values"].as_array().unwrap().iter().zip(&reals) {
+        assert!((value.as_f64().unwrap() - real).abs() < step / 2.0);
+    }
+    let tolerant = |tolerance: f64| {
+        let side = json!({ "kind": "real", "tensors": [reals], "tolerance": tolerance });
+        let run = json!({ "expected": [{ "input": side }] });
+        service.verify(&with(question("digits", "digits_0.proof"), run))
+    };
+    tolerant(step).expect(200, "accepted");
+    tolerant(step * 0.99).expect(400, "unusable_statement");
     let mut other = reals.clone();
     other[20] = if other[20] > 0.5 { 0.0 } else { 1.0 };
     state(&other).expect(422, "other_input");
@@ -210,6 +238,18 @@ fn requests_that_are_none() {
             json!({ "expected": [{ "input": { "kind": "real", "tensors": null } }] }),
         ),
         with(good(), json!({ "expected": [{ "context": "0" }] })),
+        with(good(), json!({ "expected": null })),
+        with(good(), json!({ "expected": [null] })),
+        with(good(), json!({ "expected": [{ "input": null }] })),
+        with(good(), json!({ "expected": [{ "output": null }] })),
+        with(
+            good(),
+            json!({ "expected": [{ "outputs": { "kind": "public", "values": [] } }] }),
+        ),
+        with(
+            good(),
+            json!({ "expected": [{ "input": { "kind": "public", "values": [1], "tolerance": 1 } }] }),
+        ),
         with(good(), json!({ "context_text": "x".repeat(4097) })),
         with(
             good(),

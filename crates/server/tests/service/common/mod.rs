@@ -22,6 +22,7 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 /// A running service.
 pub struct Service {
     pub address: SocketAddr,
+    pub operations: Option<SocketAddr>,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
     pub folder: Option<TempDir>,
@@ -38,6 +39,7 @@ impl Service {
         let mut config = Config::default();
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.store = folder.path().join("store.redb");
+        config.open = true;
         change(&mut config);
         let (stop, stopped) = oneshot::channel::<()>();
         let (tell, told) = mpsc::channel();
@@ -49,12 +51,14 @@ impl Service {
                 .unwrap();
             runtime.block_on(async move {
                 let server = Server::bind(config).await.unwrap();
-                tell.send(server.address()).unwrap();
+                tell.send((server.address(), server.operations())).unwrap();
                 server.run(async { stopped.await.unwrap() }).await;
             });
         });
+        let (address, operations) = told.recv_timeout(PATIENCE).unwrap();
         Service {
-            address: told.recv_timeout(PATIENCE).unwrap(),
+            address,
+            operations,
             stop: Some(stop),
             thread: Some(thread),
             folder: Some(folder),
@@ -148,6 +152,16 @@ impl Service {
             .lines()
             .find_map(|l| l.strip_prefix(name)?.strip_prefix(' '));
         line.map_or(0.0, |v| v.parse().unwrap())
+    }
+
+    /// Waits until there is room for a connection.
+    pub fn wait_for_connection(&self) {
+        let start = Instant::now();
+        let live = b"GET /health/live HTTP/1.1\r\nhost: test\r\nconnection: close\r\n\r\n";
+        while self.raw(live, false).is_empty() {
+            assert!(start.elapsed() < PATIENCE, "there is no room");
+            std::thread::sleep(Duration::from_millis(10));
+        }
     }
 
     /// Waits until something holds.

@@ -1,0 +1,65 @@
+//! How much memory a JSON text takes when it is decoded, before it is.
+
+use crate::ask::{ExpectedRun, VerifyRequest};
+
+/// What an object takes at most, and with it the list that it is added to, which doubles when it grows, while the old half
+/// is still there.
+const OBJECT: usize = 3 * max(size_of::<VerifyRequest>(), size_of::<ExpectedRun>());
+/// What a list takes at most besides its elements.
+const LIST: usize = 3 * size_of::<Vec<u8>>() + 64;
+/// What a number takes at most: four bytes, in a list that doubles.
+const NUMBER: usize = 12;
+/// What a string takes at most besides its bytes.
+const STRING: usize = 3 * size_of::<String>() + 32;
+
+const fn max(a: usize, b: usize) -> usize {
+    if a > b { a } else { b }
+}
+
+/// An upper bound in bytes for what a text is decoded into, what it says in base64 included. A text that is no JSON is not
+/// decoded any further than to where that shows, so any number is right for it.
+pub fn decoded(text: &[u8]) -> usize {
+    let mut total = 0usize;
+    let mut rest = text.iter();
+    while let Some(byte) = rest.next() {
+        total += match byte {
+            b'{' => OBJECT,
+            b'[' => LIST,
+            b',' => NUMBER,
+            b'"' => {
+                let mut length = 0;
+                loop {
+                    match rest.next() {
+                        None | Some(b'"') => break,
+                        Some(b'\\') => {
+                            rest.next();
+                            length += 1;
+                        }
+                        Some(_) => {}
+                    }
+                    length += 1;
+                }
+                // The text, and what it says in base64 or hexadecimal digits.
+                STRING + 2 * length
+            }
+            _ => 0,
+        };
+    }
+    total
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_small_in_text_is_large_in_memory() {
+        let empty = "{},".repeat(1000);
+        assert!(decoded(empty.as_bytes()) > 1000 * size_of::<ExpectedRun>());
+        assert_eq!(decoded(b"\"{[,\\\"{[,\""), STRING + 2 * 8);
+        assert_eq!(decoded(b"\"{[,\\"), STRING + 2 * 5);
+        assert_eq!(decoded(b"[1,2]"), LIST + NUMBER);
+        let proof = "A".repeat(1 << 20);
+        assert!(decoded(format!("{{\"proof\": \"{proof}\"}}").as_bytes()) < 3 << 20);
+    }
+}
