@@ -397,7 +397,9 @@ mod tests {
         wait("the thread is taken", || lane.running() == 1);
         let ask = |who: u8| {
             let own = lane.clone();
-            tokio::spawn(async move { own.run(asking(who), |_| who).await.map_err(|e| e.code) })
+            tokio::spawn(
+                async move { own.run(asking(who), move |_| who).await.map_err(|e| e.code) },
+            )
         };
         let mut first = Vec::new();
         for count in 1..=4 {

@@ -8,10 +8,13 @@ use crate::metrics::VerdictLabels;
 use crate::problem::{Problem, status};
 use crate::store::{ContextKey, now};
 use axum::http::StatusCode;
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
+use zkinfer_circuits::card::FileKind;
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal, StatedSide};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, verify_many};
 use zkinfer_interface::{RealReceipt, with_reals};
@@ -24,6 +27,9 @@ type Models = HashMap<[u8; 32], Result<Arc<Model>, Problem>>;
 
 /// Proofs of a batch that are looked at before it is asked again whether anybody waits.
 const CHUNK: usize = 32;
+
+/// Digits in base64 that say what kind of file it is.
+const HEAD: usize = 16;
 
 /// The status of a receipt.
 pub fn receipt_status(receipt: &RealReceipt) -> StatusCode {
@@ -48,7 +54,7 @@ async fn check_one(
     request: VerifyRequest,
 ) -> Answer {
     let cost = cost(&model, &request);
-    affordable(app, cost)?;
+    affordable(app, model.cost.runs(1))?;
     let shared = app.clone();
     let job = move |stop: &Stop| {
         if stop.is_due() {
@@ -101,10 +107,20 @@ fn runs(candidate: &Candidate) -> usize {
     }
 }
 
-/// What a question is thought to take.
+/// What a question is thought to take, from the kind and length of its file. How many runs it really is of shows when it
+/// is decoded.
 fn cost(model: &Model, request: &VerifyRequest) -> Duration {
-    let bytes = request.proof.len() / 4 * 3;
-    model.cost.runs(model.runs_of(bytes))
+    let proof = request.proof.as_bytes();
+    let bytes = proof.len() / 4 * 3;
+    let head = STANDARD.decode(proof.get(..HEAD).unwrap_or_default());
+    let several = head.is_ok_and(|head| FileKind::of(&head) == Ok(FileKind::MultiProof));
+    // One that is too long is refused at once.
+    let fits = bytes <= model.verifier.limits().proof_bytes;
+    model.cost.runs(if several && fits {
+        model.runs_of(bytes)
+    } else {
+        1
+    })
 }
 
 /// Whether a question may take so long.
@@ -291,7 +307,6 @@ fn open_one<'m>(
         Some(Err(problem)) => return Err(problem.clone()),
         None => return Err(Problem::internal()),
     };
-    affordable(app, cost(model, &request))?;
     begin(app, model, request)
 }
 

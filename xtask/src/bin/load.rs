@@ -12,20 +12,20 @@
 use base64::Engine;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
-use std::io::{BufRead, BufReader, Read, Write};
+use std::io::Write;
 use std::net::{SocketAddr, TcpStream};
 use std::path::Path;
-use std::process::{Child, Command, Stdio};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
-use zkinfer_circuits::card::{Card, FileKind, seal};
+use zkinfer_circuits::card::{FileKind, seal};
 use zkinfer_server::{Config, Server};
 
-type Failure = Box<dyn std::error::Error + Send + Sync>;
+#[path = "../service.rs"]
+mod service;
 
-/// Nothing takes longer.
-const PATIENCE: Duration = Duration::from_secs(60);
+use service::{Failure, PATIENCE, Service, call, digest, fixture, memory, request};
+
 /// How long the service keeps a connection on which nothing happens, less what a timer may be early by.
 const IDLE: Duration = Duration::from_millis(1900);
 /// Requests that are sent before anything is measured.
@@ -55,27 +55,27 @@ fn main() -> Result<(), Failure> {
     }
     phase(&service, &kinds, WARM_UP, clients, false)?;
     println!("{requests} requests, {clients} clients, 8 slow ones beside them");
-    let before = service.memory()?;
+    let before = memory(service.id())?;
     let result = phase(&service, &kinds, requests, clients, false)?;
     result.print();
     println!(
         "resident memory: {} kB before, {} kB after, {} kB at most",
         before.0,
-        service.memory()?.0,
-        service.memory()?.1
+        memory(service.id())?.0,
+        memory(service.id())?.1
     );
 
     println!(
         "\noverload: {requests} requests, {overload} clients, queue of 32, 200 requests for each client"
     );
-    let before = service.memory()?;
+    let before = memory(service.id())?;
     let result = phase(&service, &kinds, requests, overload, true)?;
     result.print();
     println!(
         "resident memory: {} kB before, {} kB after, {} kB at most",
         before.0,
-        service.memory()?.0,
-        service.memory()?.1
+        memory(service.id())?.0,
+        memory(service.id())?.1
     );
     service.stop()
 }
@@ -85,8 +85,10 @@ fn serve(folder: &Path) -> Result<(), Failure> {
     let mut config = Config::default();
     config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.store = folder.join("store.redb");
+    config.open = true;
     config.queue = 32;
     config.client_requests = 200;
+    config.client_connections = 500;
     config.header_timeout = Duration::from_secs(2);
     config.body_timeout = Duration::from_secs(2);
     let runtime = tokio::runtime::Builder::new_multi_thread()
@@ -98,56 +100,6 @@ fn serve(folder: &Path) -> Result<(), Failure> {
         server.run(zkinfer_server::stop_signal()).await;
         Ok(())
     })
-}
-
-struct Service {
-    process: Child,
-    address: SocketAddr,
-}
-
-impl Service {
-    fn start(folder: &Path) -> Result<Service, Failure> {
-        let mut process = Command::new(std::env::current_exe()?)
-            .arg("serve")
-            .arg(folder)
-            .stdout(Stdio::piped())
-            .spawn()?;
-        let output = process.stdout.take().ok_or("no output")?;
-        let mut line = String::new();
-        BufReader::new(output).read_line(&mut line)?;
-        Ok(Service {
-            address: line.trim().parse()?,
-            process,
-        })
-    }
-
-    /// Memory in kB: now, at most.
-    fn memory(&self) -> Result<(u64, u64), Failure> {
-        let status = std::fs::read_to_string(format!("/proc/{}/status", self.process.id()))?;
-        let value = |name: &str| -> Result<u64, Failure> {
-            let line = status
-                .lines()
-                .find_map(|l| l.strip_prefix(name))
-                .ok_or("no such line")?;
-            Ok(line.trim().trim_end_matches("kB").trim().parse()?)
-        };
-        Ok((value("VmRSS:")?, value("VmHWM:")?))
-    }
-
-    fn stop(&mut self) -> Result<(), Failure> {
-        let id = self.process.id().to_string();
-        Command::new("kill").args(["-TERM", &id]).status()?;
-        let status = self.process.wait()?;
-        assert!(status.success(), "{status}");
-        Ok(())
-    }
-}
-
-impl Drop for Service {
-    fn drop(&mut self) {
-        let _ = self.process.kill();
-        let _ = self.process.wait();
-    }
 }
 
 /// One kind of request, and the right answer.
@@ -416,54 +368,4 @@ fn connect(address: SocketAddr) -> std::io::Result<TcpStream> {
     stream.set_read_timeout(Some(PATIENCE))?;
     stream.set_nodelay(true)?;
     Ok(stream)
-}
-
-fn request(method: &str, path: &str, kind: &str, body: &[u8]) -> Vec<u8> {
-    let mut bytes = format!("{method} {path} HTTP/1.1\r\nhost: load\r\ncontent-type: {kind}\r\ncontent-length: {}\r\n\r\n", body.len()).into_bytes();
-    bytes.extend_from_slice(body);
-    bytes
-}
-
-/// Sends a request and reads its answer: status, body, and whether the service closes the connection.
-fn call(stream: &mut TcpStream, request: &[u8]) -> Result<(u16, Vec<u8>, bool), Failure> {
-    stream.write_all(request)?;
-    let mut bytes = Vec::new();
-    let mut buffer = [0; 1 << 13];
-    loop {
-        let read = stream.read(&mut buffer)?;
-        if read == 0 {
-            return Err(format!("closed after {} bytes", bytes.len()).into());
-        }
-        bytes.extend_from_slice(&buffer[..read]);
-        let Some(end) = bytes.windows(4).position(|w| w == b"\r\n\r\n") else {
-            continue;
-        };
-        let head = std::str::from_utf8(&bytes[..end])?.to_ascii_lowercase();
-        let length = head
-            .lines()
-            .find_map(|l| l.strip_prefix("content-length: "))
-            .ok_or("no length")?;
-        let length: usize = length.trim().parse()?;
-        if bytes.len() == end + 4 + length {
-            let status = head.split(' ').nth(1).ok_or("no status")?.parse()?;
-            let close = head.lines().any(|l| l == "connection: close");
-            return Ok((status, bytes[end + 4..].to_vec(), close));
-        }
-    }
-}
-
-fn fixture(file: &str) -> Result<Vec<u8>, Failure> {
-    Ok(std::fs::read(
-        Path::new(env!("CARGO_MANIFEST_DIR"))
-            .join("../tests/fixtures")
-            .join(file),
-    )?)
-}
-
-fn digest(name: &str) -> Result<String, Failure> {
-    Ok(
-        Card::from_bytes(&fixture(&format!("{name}.card"))?, 1 << 20)?
-            .digest()
-            .to_string(),
-    )
 }

@@ -1,0 +1,403 @@
+//! What strangers send to a service: cards that ask for much, proofs that show nothing, bodies that swell, connections that
+//! do nothing.
+
+use crate::service::{Failure, call, digest, fixture, request};
+use crate::{Target, connect};
+use base64::Engine;
+use ff::Field;
+use group::{Curve, GroupEncoding};
+use rand_chacha::ChaCha20Rng;
+use rand_core::SeedableRng;
+use serde_json::{Value, json};
+use std::io::Write;
+use std::net::IpAddr;
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::time::Duration;
+use zkinfer_circuits::card::{Card, MultiProof, Proof};
+use zkinfer_circuits::layout::BLINDING_ROWS;
+use zkinfer_circuits::link::LinkProof;
+use zkinfer_circuits::program::{
+    Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
+};
+use zkinfer_circuits::statement::Claim;
+use zkinfer_circuits::support::{self, GroupWitness, SupportProof};
+use zkinfer_circuits::verify::{Limits, Plan, Verifier};
+use zkinfer_circuits::{C, F};
+use zkinfer_verifier::{params, verifier};
+
+type Act = Box<dyn Fn(&Target, IpAddr, usize, &AtomicBool, &AtomicUsize) + Send + Sync>;
+
+/// One way to do harm.
+pub struct Attack {
+    pub name: &'static str,
+    /// Threads, and how many addresses they share.
+    pub clients: usize,
+    pub addresses: usize,
+    /// Until it is told that it is over; counts what it sent.
+    pub act: Act,
+}
+
+pub fn base64(bytes: &[u8]) -> String {
+    base64::engine::general_purpose::STANDARD.encode(bytes)
+}
+
+/// Cards of one's own, made for harm.
+pub struct Bait {
+    /// With as long a description as may be (first) or more.
+    described: Vec<Card>,
+    /// With a wiring that takes long to sum up.
+    wired: Card,
+    digits: Verifier,
+}
+
+impl Bait {
+    pub fn new() -> Result<Bait, Failure> {
+        let digits = Card::from_bytes(&fixture("digits.card")?, 1 << 20)?;
+        let info: Value = serde_json::from_slice(&digits.info)?;
+        let described = [60_000, 7_900_000].map(|bytes| {
+            let mut info = info.clone();
+            info["name"] = Value::from("n".repeat(bytes));
+            card(
+                digits.program.clone(),
+                digits.k,
+                info.to_string().into_bytes(),
+            )
+        });
+        let [small, large] = described;
+        Ok(Bait {
+            described: vec![small?, large?],
+            wired: card(wiring(8192, 1024), 11, Vec::new())?,
+            digits: verifier(digits, &Limits::default())?,
+        })
+    }
+
+    /// Adds the cards, as far as the service takes them.
+    pub fn put(&self, target: &Target) -> Result<(), Failure> {
+        let mut named = vec![("wiring", &self.wired)];
+        named.extend(self.described.iter().map(|card| ("description", card)));
+        for (name, card) in named {
+            let bytes = card.to_bytes();
+            let path = format!("/v1/cards/{}", card.digest());
+            let put = request("PUT", &path, "application/octet-stream", &bytes);
+            let mut stream = connect(target.address, IpAddr::from([127, 0, 0, 9]))?;
+            let status = match call(&mut stream, &put) {
+                Ok((status, ..)) => status.to_string(),
+                Err(error) => error.to_string(),
+            };
+            println!("a card of {} bytes for its {name}: {status}", bytes.len());
+        }
+        Ok(())
+    }
+}
+
+/// A card whose weights are all zero.
+fn card(program: Program, k: u32, info: Vec<u8>) -> Result<Card, Failure> {
+    struct Zero(Vec<(usize, Vec<F>)>);
+    impl GroupWitness for Zero {
+        fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<F>, F) {
+            let (rows, blinds) = &self.0[group];
+            let blind = blinds.iter().zip(coefficients).map(|(b, c)| *b * c).sum();
+            (vec![F::ZERO; *rows], blind)
+        }
+    }
+    let params = params::load(k)?;
+    let w = blinds_generator(&params::to_bytes(&params)?)?;
+    let plan = Plan::new(program.clone(), k, &Limits::default())?;
+    let mut rng = ChaCha20Rng::seed_from_u64(info.len() as u64);
+    let groups = plan.groups.iter();
+    let witness = Zero(
+        groups
+            .map(|g| {
+                (
+                    g.rows.len(),
+                    (0..g.points).map(|_| F::random(&mut rng)).collect(),
+                )
+            })
+            .collect(),
+    );
+    let blinds = witness.0.iter().flat_map(|(_, blinds)| blinds);
+    let mut card = Card {
+        program,
+        k,
+        info,
+        points: blinds.map(|blind| (w * *blind).to_affine()).collect(),
+        support: SupportProof { groups: Vec::new() },
+    };
+    card.support = support::prove(&params, &card.digest(), &plan.groups, &witness, &mut rng)
+        .map_err(|_| "a point is the identity")?;
+    Ok(card)
+}
+
+/// The generator of blinds: the last but one point of the parameters' file.
+fn blinds_generator(bytes: &[u8]) -> Result<C, Failure> {
+    let at = bytes.len().checked_sub(64).ok_or("no parameters")?;
+    let point: [u8; 32] = bytes[at..at + 32].try_into()?;
+    Option::from(C::from_bytes(&point)).ok_or("no point".into())
+}
+
+/// One matrix over the same input at many positions: few bytes, many elements.
+fn wiring(positions: u32, inputs: u32) -> Program {
+    let view = View {
+        loops: vec![positions, inputs],
+        axes: vec![Axis {
+            extent: inputs,
+            offset: 0,
+            strides: vec![0, 1],
+        }],
+    };
+    let neurons = Neurons {
+        groups: 1,
+        outputs: 1,
+        positions,
+        unit: Unit::RELU,
+        terms: vec![Term {
+            patches: ValueRef::new(1),
+            inputs,
+            weights: Weights::Committed,
+        }],
+    };
+    Program {
+        range_bits: 8,
+        tables: Vec::new(),
+        nodes: vec![
+            Node::Input { len: inputs },
+            Node::View {
+                source: ValueRef::new(0),
+                view,
+            },
+            Node::Neurons(neurons),
+        ],
+        outputs: vec![2],
+    }
+}
+
+/// Bytes of the right length: every 32 of them are a point.
+fn garbage(len: usize, point: &C) -> Vec<u8> {
+    let point = point.to_bytes();
+    let bytes: &[u8] = point.as_ref();
+    bytes.iter().copied().cycle().take(len).collect()
+}
+
+fn link(point: &C) -> LinkProof {
+    LinkProof {
+        commitment: *point,
+        rows: [F::ONE; BLINDING_ROWS],
+        blind: F::ONE,
+    }
+}
+
+/// A proof of several runs that shows nothing.
+fn runs(verifier: &Verifier, runs: usize, context: &[u8]) -> MultiProof {
+    let program = &verifier.card().program;
+    let point = &verifier.card().points[0];
+    let side = |len| Claim::Values(vec![0; len]);
+    let run = (side(program.input_len()), side(program.output_len()));
+    MultiProof {
+        card: verifier.digest(),
+        context: context.to_vec(),
+        runs: vec![run; runs],
+        halo2: garbage(verifier.halo2_len(runs), point),
+        link: link(point),
+    }
+}
+
+fn one(verifier: &Verifier) -> Proof {
+    let program = &verifier.card().program;
+    let point = &verifier.card().points[0];
+    Proof {
+        card: verifier.digest(),
+        context: Vec::new(),
+        input: Claim::Values(vec![0; program.input_len()]),
+        output: Claim::Values(vec![0; program.output_len()]),
+        halo2: garbage(verifier.halo2_len(1), point),
+        link: link(point),
+    }
+}
+
+fn post(path: &str, body: &str) -> Vec<u8> {
+    request("POST", path, "application/json", body.as_bytes())
+}
+
+/// Sends the same again and again, whatever is answered.
+fn send(name: &'static str, clients: usize, addresses: usize, requests: Vec<Vec<u8>>) -> Attack {
+    let act = move |target: &Target, from, number: usize, over: &AtomicBool, sent: &AtomicUsize| {
+        for bytes in requests.iter().cycle().skip(number) {
+            if over.load(Ordering::Relaxed) {
+                return;
+            }
+            let Ok(mut stream) = connect(target.address, from) else {
+                continue;
+            };
+            let _ = stream.set_read_timeout(Some(Duration::from_secs(3)));
+            let answer = call(&mut stream, bytes);
+            sent.fetch_add(1, Ordering::Relaxed);
+            if !answer.is_ok_and(|(status, ..)| status < 429) {
+                // Nobody is made to spin.
+                std::thread::sleep(Duration::from_millis(20));
+            }
+        }
+    };
+    Attack {
+        name,
+        clients,
+        addresses,
+        act: Box::new(act),
+    }
+}
+
+/// Opens connections and leaves them alone; `first` is all that is sent on one.
+fn idle(name: &'static str, each: usize, addresses: usize, first: Vec<u8>) -> Attack {
+    let act = move |target: &Target, from, _, over: &AtomicBool, sent: &AtomicUsize| {
+        let mut open = Vec::new();
+        while !over.load(Ordering::Relaxed) {
+            if open.len() >= each {
+                std::thread::sleep(Duration::from_millis(200));
+                // Those that were closed are opened again.
+                open.retain(is_open);
+                continue;
+            }
+            if let Ok(mut stream) = connect(target.address, from) {
+                let _ = stream.write_all(&first);
+                sent.fetch_add(1, Ordering::Relaxed);
+                open.push(stream);
+            }
+            std::thread::sleep(Duration::from_millis(1));
+        }
+    };
+    Attack {
+        name,
+        clients: addresses,
+        addresses,
+        act: Box::new(act),
+    }
+}
+
+fn is_open(stream: &std::net::TcpStream) -> bool {
+    let _ = stream.set_nonblocking(true);
+    match stream.peek(&mut [0]) {
+        Ok(0) => false,
+        Ok(_) => true,
+        Err(error) => error.kind() == std::io::ErrorKind::WouldBlock,
+    }
+}
+
+pub fn attacks(bait: &Bait) -> Vec<Attack> {
+    let digits = bait.digits.digest().to_string();
+    let real = json!([{
+        "input": { "kind": "real", "tensors": [vec![0.0; 64]] },
+        "output": { "kind": "real", "tensors": [vec![0.0; 10]] },
+    }]);
+    let described = |card: &Card| {
+        let question = json!({ "card": card.digest(), "proof": "", "expected": real });
+        let batch = json!({ "proofs": vec![question; 200] });
+        post("/v1/verify/batch", &batch.to_string())
+    };
+    let many = |count: usize| base64(&runs(&bait.digits, count, &[]).to_bytes());
+    let of_runs = |proof: &str| json!({ "card": digits, "proof": proof });
+    let (most, few) = (many(256), many(40));
+    let wired = verifier(bait.wired.clone(), &Limits::default());
+    let wired = wired
+        .map(|v| base64(&one(&v).to_bytes()))
+        .unwrap_or_default();
+    let wired = json!({ "card": bait.wired.digest(), "proof": wired });
+    let empty = format!(
+        "{{\"proofs\":[{{\"card\":\"{digits}\",\"proof\":\"\",\"expected\":[{}{{}}]}}]}}",
+        "{},".repeat(4000)
+    );
+    let swelling = {
+        let one = format!(
+            "{{\"card\":\"{digits}\",\"proof\":\"\",\"expected\":[{}{{}}]}},",
+            "{},".repeat(4000)
+        );
+        let body = format!("{{\"proofs\":[{}", one.repeat(1300));
+        post("/v1/verify/batch", &body[..body.len().min((1 << 24) - 1)])
+    };
+    let small = {
+        let question = json!({ "card": digits, "proof": base64(&one(&bait.digits).to_bytes()) });
+        post("/v1/verify", &question.to_string())
+    };
+    let fetch = format!(
+        "GET /v1/cards/{} HTTP/1.1\r\nhost: load\r\n\r\n",
+        bait.described[1].digest()
+    );
+    let fetch_small = format!(
+        "GET /v1/cards/{} HTTP/1.1\r\nhost: load\r\n\r\n",
+        bait.described[0].digest()
+    );
+    let junk = junk_card();
+    vec![
+        send(
+            "described cards",
+            4,
+            2,
+            bait.described.iter().map(described).collect(),
+        ),
+        send(
+            "runs",
+            4,
+            2,
+            vec![post("/v1/verify", &of_runs(&most).to_string())],
+        ),
+        send(
+            "runs in batches",
+            4,
+            2,
+            vec![post(
+                "/v1/verify/batch",
+                &json!({ "proofs": vec![of_runs(&few); 10] }).to_string(),
+            )],
+        ),
+        send(
+            "empty objects",
+            4,
+            2,
+            vec![swelling, post("/v1/verify/batch", &empty)],
+        ),
+        idle(
+            "unread downloads",
+            100,
+            4,
+            [fetch, fetch_small.repeat(40)].concat().into_bytes(),
+        ),
+        idle("silent connections", 1100, 1, Vec::new()),
+        idle(
+            "silent, many places",
+            300,
+            8,
+            b"POST /v1/verify HTTP/1.1\r\nx: ".to_vec(),
+        ),
+        send("wiring", 8, 4, vec![post("/v1/verify", &wired.to_string())]),
+        send(
+            "wiring in batches",
+            4,
+            2,
+            vec![post(
+                "/v1/verify/batch",
+                &json!({ "proofs": vec![wired.clone(); 100] }).to_string(),
+            )],
+        ),
+        send("small garbage", 8, 4, vec![small]),
+        send("cards", 4, 2, vec![junk]),
+    ]
+}
+
+/// A card that is wrong at its very end, so that all of it has to be looked at.
+fn junk_card() -> Vec<u8> {
+    use zkinfer_circuits::card::{FileKind, seal};
+    let bytes = fixture("cnn.card").unwrap_or_default();
+    let mut payload = bytes
+        .get(10..bytes.len().saturating_sub(32))
+        .unwrap_or_default()
+        .to_vec();
+    if let Some(last) = payload.len().checked_sub(32) {
+        payload[last] ^= 1;
+    }
+    let digest = digest("cnn").unwrap_or_default();
+    let path = format!("/v1/cards/{digest}");
+    request(
+        "PUT",
+        &path,
+        "application/octet-stream",
+        &seal(FileKind::Card, &payload),
+    )
+}
