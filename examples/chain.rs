@@ -123,5 +123,6 @@ fn parity() -> Graph {
         ],
         inputs: vec![0],
         outputs: vec![2],
+        ..Graph::default()
     }
 }

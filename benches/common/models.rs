@@ -44,9 +44,8 @@ fn push(graph: &mut Graph, op: Op, shape: Vec<usize>) {
 
 fn start(len: usize) -> Graph {
     let mut graph = Graph {
-        nodes: vec![],
         inputs: vec![0],
-        outputs: vec![],
+        ..Graph::default()
     };
     push(&mut graph, Op::Input, vec![len]);
     graph

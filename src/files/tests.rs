@@ -22,6 +22,8 @@ fn model() -> QuantizedModel {
         shape: vec![1, len],
         scale,
         zero_point: vec![0.1],
+        integers: false,
+        labels: Vec::new(),
     };
     let mut model = zoo(6);
     model.inputs = vec![tensor("image", 16, vec![1.0 / 3.0])];

@@ -269,7 +269,7 @@ fn free_dimensions() {
         [3]
     );
     let options = ImportOptions {
-        batch: 4,
+        batch: Some(4),
         ..ImportOptions::default()
     };
     assert_eq!(

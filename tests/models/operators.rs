@@ -39,6 +39,7 @@ fn graph(inputs: &[usize], rest: Vec<(Op, Vec<usize>, Vec<usize>)>) -> Graph {
         inputs: (0..inputs.len()).collect(),
         outputs: vec![nodes.len() - 1],
         nodes,
+        ..Graph::default()
     }
 }
 
@@ -298,9 +299,23 @@ fn trees_are_comparisons() {
 }
 
 #[test]
-fn labels_that_are_texts_are_left_out() {
-    let import = Graph::import(&forest(true), &ImportOptions::default()).unwrap();
-    assert_eq!(import.graph.outputs.len(), 1);
-    assert_eq!(import.dropped.len(), 1);
-    assert_eq!(import.dropped[0].output, "label");
+fn labels_that_are_texts_are_places_in_a_list() {
+    let graph = Graph::from_onnx(&forest(true)).unwrap();
+    let names: Vec<&str> = graph
+        .output_tensors
+        .iter()
+        .map(|t| t.name.as_str())
+        .collect();
+    assert_eq!(names, ["label", "scores"]);
+    assert_eq!(graph.output_tensors[0].labels.len(), 3);
+    assert!(graph.output_tensors[0].integers && !graph.output_tensors[1].integers);
+    let options = ImportOptions {
+        outputs: vec!["scores".into()],
+        ..ImportOptions::default()
+    };
+    let chosen = Graph::import(&forest(true), &options).unwrap();
+    assert_eq!(
+        (chosen.graph.outputs.len(), chosen.left_out),
+        (1, vec!["label".to_owned()])
+    );
 }

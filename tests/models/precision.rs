@@ -60,6 +60,7 @@ fn kernel() -> Graph {
         nodes,
         inputs: vec![0],
         outputs: vec![3],
+        ..Graph::default()
     }
 }
 
@@ -120,6 +121,7 @@ fn difference(d: f64) -> Graph {
         nodes,
         inputs: vec![0],
         outputs: vec![4],
+        ..Graph::default()
     }
 }
 

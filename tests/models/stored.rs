@@ -64,15 +64,15 @@ fn floats_are_those_of_onnx_runtime() {
         };
         for sample in samples {
             let values = import.graph.run(&sample.inputs).unwrap();
-            let got = import.graph.outputs_of(&values);
+            let mut got = import.graph.outputs_of(&values);
+            // Texts are not stored.
+            let mut tensors = import.graph.output_tensors.iter();
+            got.retain(|_| tensors.next().is_none_or(|t| t.labels.is_empty()));
             let far = distance(&got, &sample.outputs);
             // ONNX Runtime couples the probabilities of two classes by an iteration. Not a number is far as well.
             if !matches!(far, d if d < 1e-3) {
-                let dropped = &import.dropped;
                 let want = &sample.outputs;
-                failures.push(format!(
-                    "{name}: {far}: {got:?}, wanted {want:?}, {dropped:?}"
-                ));
+                failures.push(format!("{name}: {far}: {got:?}, wanted {want:?}"));
             }
         }
     }

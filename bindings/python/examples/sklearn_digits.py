@@ -55,7 +55,7 @@ for output in report["outputs"]:
 # %%
 folder = Path(tempfile.mkdtemp())
 secret = model.commit("sklearn digits")
-secret.save(folder / "digits.model")
+secret.save(folder / "digits.model", overwrite=True)
 secret.card.save(folder / "digits.card")
 print(secret.card, (folder / "digits.card").stat().st_size, "bytes")
 answers = [round(run.outputs[0].item()) for run in secret.infer_many(x_test)]

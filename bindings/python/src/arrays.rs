@@ -10,6 +10,7 @@ use pyo3::exceptions::PyTypeError;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyList, PyMapping, PyTuple};
+use std::collections::BTreeMap;
 use zkinfer::TensorInterface;
 use zkinfer::data::Tensors;
 
@@ -123,6 +124,43 @@ pub fn samples(object: &Bound<'_, PyAny>, forms: &[Form], which: Which) -> PyRes
         }
     }
     Ok(all)
+}
+
+/// The shapes of samples, by name or by place, where they can be told: lengths of all axes but the first.
+pub fn shapes(object: &Bound<'_, PyAny>) -> PyResult<BTreeMap<String, Vec<usize>>> {
+    let py = object.py();
+    let shape = PyModule::import(py, "numpy")?.getattr("shape")?;
+    let mut shapes = BTreeMap::new();
+    let mut add = |name: String, array: &Bound<'_, PyAny>| {
+        // What is no array is refused later.
+        let lengths = shape
+            .call1((array,))
+            .and_then(|s| s.extract::<Vec<usize>>());
+        if let Ok(Some((_, rest))) = lengths.as_deref().map(<[usize]>::split_first) {
+            shapes.insert(name, rest.to_vec());
+        }
+    };
+    if let Ok(mapping) = object.cast::<PyMapping>() {
+        for item in mapping.items()?.iter() {
+            let (name, array) = item.extract::<(Bound<'_, PyAny>, Bound<'_, PyAny>)>()?;
+            if let Ok(name) = name.extract::<String>() {
+                add(name, &array);
+            }
+        }
+        return Ok(shapes);
+    }
+    if let Ok(list) = object.cast::<PyList>() {
+        for (place, array) in list.iter().enumerate() {
+            add(format!("x{place}"), &array);
+        }
+    } else if let Ok(tuple) = object.cast::<PyTuple>() {
+        for (place, array) in tuple.iter().enumerate() {
+            add(format!("x{place}"), &array);
+        }
+    } else {
+        add("x0".into(), object);
+    }
+    Ok(shapes)
 }
 
 /// One object for each tensor.

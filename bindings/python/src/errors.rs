@@ -7,7 +7,7 @@ use std::fmt::Display;
 use zkinfer::InferError;
 use zkinfer::LoadError;
 use zkinfer::files::{FileError, ModelFileError};
-use zkinfer::quantize::EvaluateError;
+use zkinfer::quantize::{CompileError, Doubt, EvaluateError};
 use zkinfer::{CardError, Class, CommitError, ImportError, ProveError, QuantizeError, Refusal};
 
 /// An exception of `zkinfer.errors` by name.
@@ -93,6 +93,27 @@ pub fn quantize(py: Python<'_>, error: &QuantizeError) -> PyErr {
             | QuantizeError::Unsupported { layer, .. } => fields.set_item("layer", layer),
             _ => Ok(()),
         }),
+    }
+}
+
+/// A model that cannot be compiled.
+pub fn compile(py: Python<'_>, error: &CompileError) -> PyErr {
+    match error {
+        CompileError::Quantize(error) => quantize(py, error),
+        CompileError::Evaluate(error) => evaluate(py, error),
+        other => {
+            let message = format!("{other}; allow_error=True takes the model as it is");
+            raise(py, "QuantizeError", message, |fields| match other {
+                CompileError::Doubtful(doubts) => {
+                    let layer = doubts.iter().find_map(|d| match d {
+                        Doubt::Error { layer, .. } | Doubt::Class { layer, .. } => Some(layer),
+                        _ => None,
+                    });
+                    layer.map_or(Ok(()), |layer| fields.set_item("layer", layer))
+                }
+                _ => Ok(()),
+            })
+        }
     }
 }
 

@@ -57,7 +57,7 @@ pub fn write(py: Python<'_>, path: &Path, bytes: &[u8]) -> PyResult<()> {
 }
 
 /// Writes a file that only its owner may read, whole or not at all.
-pub fn write_secret(py: Python<'_>, path: &Path, bytes: &[u8]) -> PyResult<()> {
+pub fn write_secret(py: Python<'_>, path: &Path, bytes: &[u8], overwrite: bool) -> PyResult<()> {
     let dir = path
         .parent()
         .filter(|d| !d.as_os_str().is_empty())
@@ -65,7 +65,10 @@ pub fn write_secret(py: Python<'_>, path: &Path, bytes: &[u8]) -> PyResult<()> {
     let written = py.detach(|| -> io::Result<()> {
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(bytes)?;
-        file.persist(path)?;
+        match overwrite {
+            true => file.persist(path)?,
+            false => file.persist_noclobber(path)?,
+        };
         Ok(())
     });
     written.map_err(|e| os_error(path, &e))

@@ -13,9 +13,9 @@ use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
-use zkinfer::data::Tensors;
+use zkinfer::data::{Arrays, DataError};
 use zkinfer::interface::Interface;
-use zkinfer::quantize::{evaluate_with_progress, quantize_with_progress};
+use zkinfer::quantize::evaluate_with_progress;
 use zkinfer::secret::CommitOptions;
 use zkinfer::{
     Graph, ImportOptions, QuantizeOptions, QuantizedModel, Samples, SideVisibility, Visibility,
@@ -34,19 +34,22 @@ const IMPORT: f64 = 0.1;
 ///     bits: Bits of an activation, 4 to 14; 12 by default. More are more exact and may cost more.
 ///     headroom: By how much inputs and activations may exceed what calibration saw; 0.3 is 30 %.
 ///     per_channel: Scales of their own for every output channel of a linear layer.
-///     batch: Length of a dynamic first dimension.
-///     symbols: Lengths of named dynamic dimensions.
+///     batch: Length of an open first dimension; the samples' by default.
+///     symbols: Lengths of open dimensions, by their names or by input and axis (``"x:1"``); the samples' by default.
+///     outputs: Names of the outputs to prove; all by default.
+///     allow_error: Accept outputs that are too far from the float model's, and samples that cannot be proven.
 ///     inputs_from: Card of the model whose committed output is going to be this model's input.
 ///     progress: Called with the name of a stage and the fraction of the work that is done. What it raises stops the
 ///         work and is raised here.
 ///
 /// Raises:
 ///     ModelImportError: The model is not ONNX, or has an operator that is not supported.
-///     QuantizeError: The model cannot be quantized.
+///     QuantizeError: The model cannot be quantized, or should not be relied on: an output is off by more than 1 % of its
+///         scale, the class differs on more than 1 % of the samples, or samples cannot be proven.
 ///     InputError: Samples or options do not fit.
 ///     OSError: A file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=1, symbols=None, inputs_from=None, progress=None))]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, allow_error=false, inputs_from=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn compile(
     py: Python<'_>,
@@ -55,19 +58,23 @@ pub fn compile(
     bits: Option<u32>,
     headroom: f64,
     per_channel: bool,
-    batch: usize,
+    batch: Option<usize>,
     symbols: Option<BTreeMap<String, usize>>,
+    outputs: Option<Vec<String>>,
+    allow_error: bool,
     inputs_from: Option<&Card>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Model> {
     let import = ImportOptions {
         batch,
         symbols: symbols.unwrap_or_default(),
+        outputs: outputs.unwrap_or_default(),
         ..ImportOptions::default()
     };
     let mut options = QuantizeOptions::default()
         .with_headroom(headroom)
-        .with_per_channel(per_channel);
+        .with_per_channel(per_channel)
+        .with_allow_error(allow_error);
     options.range_bits = bits;
     if let Some(card) = inputs_from {
         options.inputs = card.interface(py)?.outputs;
@@ -85,57 +92,85 @@ fn compile_with(
     options: &QuantizeOptions,
     teller: &mut Teller,
 ) -> PyResult<Model> {
-    let (bytes, name) = onnx(model, import.max_bytes)?;
+    let source = onnx(model)?;
     if teller.tell("import", 0.0) == ControlFlow::Break(()) {
         // What was raised is told instead of this.
         return Err(errors::internal(py, "stopped"));
     }
-    let import = long(py, || Graph::import(&bytes, import))?;
-    let import = import.map_err(|e| errors::import(py, &e))?;
-    drop(bytes);
-    let graph = import.graph;
-    let samples = calibration_samples(calibration, &graph)?;
-    let quantized = long(py, || {
+    let given = Given::of(calibration)?;
+    let mut import = import.clone();
+    import.samples = match &given {
+        Given::File(_, arrays) => arrays.shapes(),
+        Given::Arrays => arrays::shapes(calibration)?,
+    };
+    let (imported, name) = match source {
+        Source::Bytes(bytes) => (long(py, || Graph::import(&bytes, &import))?, String::new()),
+        Source::Path(path) => {
+            // For a file that is not there an OSError.
+            std::fs::File::open(&path).map_err(|e| files::os_error(&path, &e))?;
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            let imported = long(py, || Graph::import_file(&path, &import))?;
+            (imported, name.into_owned())
+        }
+    };
+    let imported = imported.map_err(|e| errors::import(py, &e))?;
+    let graph = imported.graph;
+    let samples = given.samples(calibration, &graph)?;
+    let compiled = long(py, || {
         let mut progress = teller.part(IMPORT, 1.0);
-        quantize_with_progress(&graph, &samples, options, &mut progress)
+        graph.compile_with_progress(&samples, options, &mut progress)
     })?;
-    let dropped = import.dropped.into_iter();
+    let compiled = compiled.map_err(|e| errors::compile(py, &e))?;
     Ok(Model {
-        model: quantized.map_err(|e| errors::quantize(py, &e))?,
+        model: compiled.model,
         graph,
         name,
-        dropped: dropped.map(|d| (d.output, d.reason)).collect(),
+        left_out: imported.left_out,
+        warnings: compiled.doubts.iter().map(ToString::to_string).collect(),
     })
 }
 
-/// The content of an ONNX file, and the name of the model.
-fn onnx(model: &Bound<'_, PyAny>, limit: usize) -> PyResult<(Vec<u8>, String)> {
-    let py = model.py();
+/// An ONNX file, or its content.
+fn onnx(model: &Bound<'_, PyAny>) -> PyResult<Source> {
     if model.hasattr("SerializeToString")? {
         let bytes = model.call_method0("SerializeToString")?;
-        return Ok((files::content(&bytes)?, String::new()));
+        return Ok(Source::Bytes(files::content(&bytes)?));
     }
-    match Source::of(model, "model")? {
-        Source::Bytes(bytes) => Ok((bytes, String::new())),
-        Source::Path(path) => {
-            let name = path.file_stem().unwrap_or_default().to_string_lossy();
-            let name = name.into_owned();
-            Ok((files::read_some(py, &path, limit)?, name))
-        }
-    }
+    Source::of(model, "model")
 }
 
-fn calibration_samples(calibration: &Bound<'_, PyAny>, graph: &Graph) -> PyResult<Tensors> {
-    let py = calibration.py();
-    let Ok(path) = calibration.extract::<PathBuf>() else {
-        return arrays::samples(calibration, &input_forms(graph), Which::Input);
-    };
-    let lens = graph.input_lens();
-    let samples = py.detach(|| Samples::load(&path, &lens));
-    match samples {
-        Ok(samples) => Ok(samples.inputs),
-        Err(zkinfer::data::DataError::File { source, .. }) => Err(files::os_error(&path, &source)),
-        Err(error) => Err(errors::input(py, error)),
+/// Samples as they are given.
+enum Given {
+    File(PathBuf, Arrays),
+    Arrays,
+}
+
+impl Given {
+    fn of(samples: &Bound<'_, PyAny>) -> PyResult<Given> {
+        let py = samples.py();
+        let Ok(path) = samples.extract::<PathBuf>() else {
+            return Ok(Given::Arrays);
+        };
+        match py.detach(|| Arrays::load(&path)) {
+            Ok(arrays) => Ok(Given::File(path, arrays)),
+            Err(DataError::File { source, .. }) => Err(files::os_error(&path, &source)),
+            Err(error) => Err(errors::input(py, error)),
+        }
+    }
+
+    fn samples(&self, object: &Bound<'_, PyAny>, graph: &Graph) -> PyResult<Samples> {
+        let py = object.py();
+        match self {
+            Given::Arrays => Ok(Samples {
+                inputs: arrays::samples(object, &input_forms(graph), Which::Input)?,
+                ..Samples::default()
+            }),
+            Given::File(path, arrays) => {
+                let (inputs, outputs) = (graph.input_forms(), graph.output_forms());
+                let samples = py.detach(|| arrays.samples(&inputs, &outputs));
+                samples.map_err(|e| errors::input(py, format!("{}: {e}", path.display())))
+            }
+        }
     }
 }
 
@@ -155,7 +190,8 @@ pub struct Model {
     graph: Graph,
     model: QuantizedModel,
     name: String,
-    dropped: Vec<(String, String)>,
+    left_out: Vec<String>,
+    warnings: Vec<String>,
 }
 
 #[pymethods]
@@ -184,10 +220,16 @@ impl Model {
         self.model.program.committed_weights()
     }
 
-    /// Outputs of the ONNX model that cannot be proven and were left out, each with the reason.
+    /// Outputs of the ONNX model that were not chosen.
     #[getter]
-    fn dropped(&self) -> Vec<(String, String)> {
-        self.dropped.clone()
+    fn left_out(&self) -> Vec<String> {
+        self.left_out.clone()
+    }
+
+    /// What speaks against the model; empty unless it was compiled with ``allow_error``.
+    #[getter]
+    fn warnings(&self) -> Vec<String> {
+        self.warnings.clone()
     }
 
     /// Runs the model as it was before quantization, on one input.
@@ -223,7 +265,7 @@ impl Model {
         labels: Option<Vec<usize>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyAny>> {
-        let samples = calibration_samples(x, &self.graph)?;
+        let samples = Given::of(x)?.samples(x, &self.graph)?.inputs;
         let labels = labels.unwrap_or_default();
         if !labels.is_empty() && labels.len() != samples.len() {
             let message = format!("{} samples, {} labels", samples.len(), labels.len());
@@ -446,9 +488,11 @@ impl Secret {
         Secret::decode(py, &files::content(data)?)
     }
 
-    /// Writes the owner's file, readable to this user alone.
-    fn save(&self, py: Python<'_>, path: PathBuf) -> PyResult<()> {
-        files::write_secret(py, &path, &self.encode(py)?)
+    /// Writes the owner's file, readable to this user alone. One that is there already is not overwritten unless ``overwrite``
+    /// says so: its blinds exist nowhere else.
+    #[pyo3(signature = (path, *, overwrite=false))]
+    fn save(&self, py: Python<'_>, path: PathBuf, overwrite: bool) -> PyResult<()> {
+        files::write_secret(py, &path, &self.encode(py)?, overwrite)
     }
 
     /// Reads an owner's file.

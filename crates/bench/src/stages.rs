@@ -8,7 +8,7 @@ use crate::report::{Accuracy, Measurement, Samples, Sizes, Stage, StageName};
 use crate::{batch, threads};
 use std::ops::ControlFlow;
 use std::path::PathBuf;
-use zkinfer::data::Tensors;
+use zkinfer::data::{TensorForm, Tensors};
 use zkinfer::onnx::ReferenceModel;
 use zkinfer::quantize::{OutputReport, Report, evaluate};
 use zkinfer::{
@@ -94,6 +94,11 @@ impl Subject {
     /// Number of elements of every input.
     pub fn input_lens(&self) -> Vec<usize> {
         self.graph.input_lens()
+    }
+
+    /// Names and shapes of the inputs.
+    pub fn input_forms(&self) -> Vec<TensorForm> {
+        self.graph.input_forms()
     }
 
     /// Takes these samples, `[sample][input][element]`, for calibration and runs.

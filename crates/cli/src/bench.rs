@@ -2,12 +2,13 @@
 
 mod economics;
 
-use crate::compile::dimension;
+use crate::compile::{dimension, length};
 use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode, Stdio};
+use zkinfer::data::Arrays;
 use zkinfer::onnx::ImportOptions;
 use zkinfer_bench::families::Extent;
 use zkinfer_bench::report::{FORMAT, Family, Machine, Peer, Report, Sweep};
@@ -78,7 +79,7 @@ struct ModelOptions {
     #[arg(long, value_name = "X", requires = "model")]
     headroom: Option<f64>,
     /// Length of a dynamic first dimension [default: 1]
-    #[arg(long, value_name = "N", requires = "model")]
+    #[arg(long, value_name = "N", value_parser = length, requires = "model")]
     batch: Option<usize>,
     /// Length of a named dimension, such as sequence=32; may be given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension, requires = "model")]
@@ -352,19 +353,20 @@ impl Bench {
 
     fn subject(&self, path: &Path) -> Result<Subject> {
         let mut import = ImportOptions::default();
-        if let Some(batch) = self.model_options.batch {
-            import.batch = batch;
-        }
+        import.batch = self.model_options.batch;
         import
             .symbols
             .extend(self.model_options.dim.iter().cloned());
+        let arrays = self.model_options.calibration.as_ref();
+        let arrays = arrays.map(Arrays::load).transpose()?;
+        import.samples = arrays.as_ref().map(Arrays::shapes).unwrap_or_default();
         let bytes = files::read(path, import.max_bytes)?;
         let subject =
             Subject::new(name(path), bytes, import).with_context(|| path.display().to_string())?;
-        Ok(match &self.model_options.calibration {
+        Ok(match arrays {
             None => subject,
-            Some(data) => {
-                let samples = files::samples(data, &subject.input_lens())?;
+            Some(arrays) => {
+                let samples = arrays.samples(&subject.input_forms(), &[])?;
                 subject.with_samples(samples.inputs)
             }
         })

@@ -3,7 +3,8 @@
 use anyhow::{Context, Result, anyhow, bail};
 use std::io::{Read, Write};
 use std::path::{Path, PathBuf};
-use zkinfer::data::{Samples, Tensors};
+use zkinfer::TensorInterface;
+use zkinfer::data::{Arrays, Samples, TensorForm, Tensors};
 use zkinfer::files::{FileError, card_from_json, proof_from_json};
 use zkinfer::secret::Secret;
 use zkinfer_circuits::card::{Card, FileKind, Proof};
@@ -31,8 +32,19 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<()> {
     std::fs::write(path, bytes).with_context(|| format!("cannot write {}", path.display()))
 }
 
+/// Refuses to overwrite an owner's file.
+pub fn keep(path: &Path, force: bool) -> Result<()> {
+    if !force && path.symlink_metadata().is_ok() {
+        bail!(
+            "{} is there already, and the blinds in it exist nowhere else; choose another name, or overwrite it with --force",
+            path.display()
+        );
+    }
+    Ok(())
+}
+
 /// Writes a file that only its owner may read.
-pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
+pub fn write_secret(path: &Path, bytes: &[u8], force: bool) -> Result<()> {
     let dir = path
         .parent()
         .filter(|d| !d.as_os_str().is_empty())
@@ -41,7 +53,11 @@ pub fn write_secret(path: &Path, bytes: &[u8]) -> Result<()> {
         // Temporary files are made readable to their owner only, and stay so.
         let mut file = tempfile::NamedTempFile::new_in(dir)?;
         file.write_all(bytes)?;
-        file.persist(path)?;
+        match force {
+            true => file.persist(path)?,
+            // Not even one that somebody made in the meantime.
+            false => file.persist_noclobber(path)?,
+        };
         Ok(())
     };
     write().with_context(|| format!("cannot write {}", path.display()))
@@ -117,9 +133,11 @@ pub fn explain(
     }
 }
 
-/// All samples of a file.
-pub fn samples(path: &Path, lens: &[usize]) -> Result<Samples> {
-    let samples = Samples::load(path, lens)?;
+/// All samples of a file, for a model's inputs.
+pub fn samples(path: &Path, inputs: &[TensorInterface]) -> Result<Samples> {
+    let samples = Arrays::load(path)?
+        .samples(&TensorForm::list(inputs), &[])
+        .with_context(|| path.display().to_string())?;
     if samples.inputs.is_empty() {
         bail!("{} holds no samples", path.display());
     }
@@ -127,8 +145,8 @@ pub fn samples(path: &Path, lens: &[usize]) -> Result<Samples> {
 }
 
 /// One sample of a file.
-pub fn sample(path: &Path, lens: &[usize], number: usize) -> Result<Vec<Vec<f32>>> {
-    let mut inputs: Tensors = samples(path, lens)?.inputs;
+pub fn sample(path: &Path, inputs: &[TensorInterface], number: usize) -> Result<Vec<Vec<f32>>> {
+    let mut inputs: Tensors = samples(path, inputs)?.inputs;
     if number >= inputs.len() {
         bail!(
             "there is no sample {number} in {}: it has {} (counting from 0)",

@@ -1,12 +1,12 @@
 //! `zkinfer infer`.
 
 use crate::{files, ui};
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zkinfer::interface::Interface;
+use zkinfer::interface::{Interface, TensorInterface};
 use zkinfer::secret::Run;
 
 /// Run a compiled model, exactly as it is proven.
@@ -15,8 +15,10 @@ use zkinfer::secret::Run;
   zkinfer infer digits.model --input samples.npz --sample 3
   zkinfer infer digits.model --input samples.npz --all --json > outputs.jsonl
 
---json prints one object per sample and line: `output` has the real numbers, one flat list per output of
-the model, `output_int` the integers that a proof is about.")]
+--json prints one object per sample and line: `output` has the numbers, one flat list per output of the
+model, `names` and `shapes` what these are, `output_text` the texts where numbers stand for texts,
+`output_int` the integers that a proof is about. With --all a sample that cannot be proven has an
+`error` instead; the others follow, and the exit code is 2.")]
 pub struct Infer {
     /// The compiled model
     #[arg(value_name = "NAME.model")]
@@ -35,7 +37,11 @@ pub struct Infer {
 #[derive(Serialize)]
 struct Line<'a> {
     sample: usize,
-    output: &'a [Vec<f32>],
+    names: Vec<&'a str>,
+    shapes: Vec<&'a [usize]>,
+    output: Vec<Vec<serde_json::Number>>,
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    output_text: Vec<Option<Vec<&'a str>>>,
     output_int: Vec<Vec<u32>>,
 }
 
@@ -43,62 +49,123 @@ impl Infer {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let secret = files::secret(&self.model)?;
         let interface = Interface::from_card(secret.card())?;
-        let lens = interface.input_lens();
         let samples: Vec<(usize, Vec<Vec<f32>>)> = if self.all {
-            files::samples(&self.input, &lens)?
+            files::samples(&self.input, &interface.inputs)?
                 .inputs
                 .into_iter()
                 .enumerate()
                 .collect()
         } else {
             let number = self.sample.unwrap_or(0);
-            vec![(number, files::sample(&self.input, &lens, number)?)]
+            let sample = files::sample(&self.input, &interface.inputs, number)?;
+            vec![(number, sample)]
         };
-        let bar = ui::bar("running", samples.len());
+        let count = samples.len();
+        let mut refused = 0;
+        let bar = ui::bar("running", count);
         for (sample, inputs) in samples {
-            let run = secret
-                .infer(&inputs)
-                .with_context(|| format!("sample {sample}"))?;
-            bar.suspend(|| print(as_json, sample, &run, &interface))?;
+            match secret.infer(&inputs) {
+                Ok(run) => bar.suspend(|| print(as_json, sample, &run, &interface))?,
+                Err(error) if self.all => {
+                    refused += 1;
+                    bar.suspend(|| print_refusal(as_json, sample, &error))?;
+                }
+                Err(error) => {
+                    return Err(error).with_context(|| format!("sample {sample}"));
+                }
+            }
             bar.inc(1);
         }
         bar.finish_and_clear();
+        if refused > 0 {
+            bail!("{refused} of {count} samples cannot be proven");
+        }
         Ok(ExitCode::SUCCESS)
     }
 }
 
+/// A sample that has no answer, among others that may have one.
+fn print_refusal(as_json: bool, sample: usize, error: &zkinfer::InferError) -> Result<()> {
+    let error = error.to_string();
+    eprintln!(
+        "{} sample {sample}: {}",
+        ui::stderr().red("error:"),
+        ui::plain(&error)
+    );
+    match as_json {
+        true => ui::json(&serde_json::json!({ "sample": sample, "error": error })),
+        false => Ok(()),
+    }
+}
+
+/// The numbers of an output: whole ones as such.
+fn numbers(values: &[f32], tensor: &TensorInterface) -> Result<Vec<serde_json::Number>> {
+    let number = |&v: &f32| match tensor.integers {
+        true => Some(serde_json::Number::from(v as i64)),
+        // As short as a 32-bit float is.
+        false => v.to_string().parse().ok(),
+    };
+    let numbers = values.iter().map(number);
+    numbers
+        .collect::<Option<_>>()
+        .context("an output is not a number")
+}
+
 fn print(as_json: bool, sample: usize, run: &Run, interface: &Interface) -> Result<()> {
+    let outputs = || interface.outputs.iter().zip(run.outputs());
     if as_json {
+        let mut texts: Vec<_> = outputs().map(|(t, v)| t.texts(v)).collect();
+        if texts.iter().all(Option::is_none) {
+            texts.clear();
+        }
         return ui::json(&Line {
             sample,
-            output: run.outputs(),
+            names: interface.outputs.iter().map(|t| t.name.as_str()).collect(),
+            shapes: (interface.outputs.iter())
+                .map(|t| t.shape.as_slice())
+                .collect(),
+            output: outputs()
+                .map(|(t, v)| numbers(v, t))
+                .collect::<Result<_>>()?,
+            output_text: texts,
             output_int: interface.split_outputs(run.output())?,
         });
     }
-    for (tensor, values) in interface.outputs.iter().zip(run.outputs()) {
+    for (tensor, values) in outputs() {
+        let text = match tensor.texts(values) {
+            Some(texts) => texts
+                .iter()
+                .map(|t| ui::plain(t))
+                .collect::<Vec<_>>()
+                .join(", "),
+            None => list(values, tensor.integers),
+        };
+        let shape: Vec<String> = tensor.shape.iter().map(ToString::to_string).collect();
         ui::line(&format!(
-            "sample {sample}, {}: {}",
+            "sample {sample}, {} [{}]: {text}",
             ui::plain(&tensor.name),
-            list(values)
+            shape.join(", ")
         ))?;
     }
     Ok(())
 }
 
 /// The beginning of a list, with its largest element.
-pub fn list(values: &[f32]) -> String {
-    let shown: Vec<String> = values
-        .iter()
-        .take(16)
-        .map(|&v| ui::real(f64::from(v)))
-        .collect();
+pub fn list(values: &[f32], integers: bool) -> String {
+    let number = |&v: &f32| match integers {
+        true => format!("{v:.0}"),
+        false => ui::real(f64::from(v)),
+    };
+    let shown: Vec<String> = values.iter().take(16).map(number).collect();
     let more = if values.len() > 16 {
         format!(", ... ({} values)", values.len())
     } else {
         String::new()
     };
     match largest(values) {
-        Some(at) if values.len() > 1 => format!("[{}{more}], largest at {at}", shown.join(", ")),
+        Some(at) if values.len() > 1 && !integers => {
+            format!("[{}{more}], largest at {at}", shown.join(", "))
+        }
         _ => format!("[{}{more}]", shown.join(", ")),
     }
 }

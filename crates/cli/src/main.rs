@@ -12,6 +12,7 @@ mod prove;
 mod serve;
 mod ui;
 mod verify;
+mod words;
 
 use clap::{Args, Parser, Subcommand};
 use std::process::ExitCode;

@@ -65,7 +65,7 @@ impl Prove {
         let (secret, t_load) = ui::step("loading", || files::secret(&self.model));
         let secret = secret?.with_engine(self.engine);
         let interface = Interface::from_card(secret.card())?;
-        let input = files::sample(&self.input, &interface.input_lens(), self.sample)?;
+        let input = files::sample(&self.input, &interface.inputs, self.sample)?;
         let (run, t_run) = ui::step("running", || secret.infer(&input));
         let run = run?;
         let (key, t_key) = ui::step("deriving the proving key", || secret.prepare());
@@ -112,7 +112,11 @@ impl Prove {
             return Ok(ExitCode::SUCCESS);
         }
         for (tensor, values) in interface.outputs.iter().zip(run.outputs()) {
-            ui::line(&format!("{}: {}", ui::plain(&tensor.name), list(values)))?;
+            ui::line(&format!(
+                "{}: {}",
+                ui::plain(&tensor.name),
+                list(values, tensor.integers)
+            ))?;
         }
         ui::line(&format!(
             "{}  {}, proven in {}",

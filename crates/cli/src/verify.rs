@@ -162,7 +162,7 @@ impl Verify {
                         "  output {}, {}:\n    {}",
                         ui::plain(&tensor.name),
                         source(self.output.is_some()),
-                        list(values)
+                        list(values, tensor.integers)
                     ))?;
                 }
             }
@@ -201,7 +201,7 @@ impl Verify {
             Interface::from_card(card).with_context(|| self.card.display().to_string())?;
         let bits = card.program.range_bits;
         if let Some(path) = &self.input {
-            let input = files::sample(path, &interface.input_lens(), sample)?;
+            let input = files::sample(path, &interface.inputs, sample)?;
             let integers = interface
                 .state_inputs(&input, bits, self.tolerance)
                 .with_context(|| path.display().to_string())?;

@@ -17,6 +17,18 @@ pub struct TensorInterface {
     pub scale: Vec<f64>,
     /// The (not necessarily whole) integer that stands for 0.
     pub zero_point: Vec<f64>,
+    /// Whether its values are whole numbers, as labels and positions are.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub integers: bool,
+    /// What the values 0, 1, … stand for, where they stand for texts such as the names of classes.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub labels: Vec<String>,
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_false(value: &bool) -> bool {
+    !value
 }
 
 /// A tensor that does not fit its [`TensorInterface`].
@@ -144,6 +156,15 @@ impl TensorInterface {
         entry(&self.zero_point, index)
     }
 
+    /// The texts that values stand for; `None` where numbers are numbers, or for a value that stands for none.
+    pub fn texts(&self, values: &[f32]) -> Option<Vec<&str>> {
+        if self.labels.is_empty() {
+            return None;
+        }
+        let text = |v: &f32| self.labels.get(v.round() as usize).map(String::as_str);
+        values.iter().map(text).collect()
+    }
+
     /// Whether scales and zero points can be used for `len` elements, and the shape has that many.
     ///
     /// # Errors
@@ -256,14 +277,20 @@ impl TensorInterface {
         Ok(integers)
     }
 
-    /// The reals that integers stand for.
+    /// The reals that integers stand for; of a tensor of whole numbers the nearest whole ones.
     ///
     /// # Errors
     /// Wrong length.
     pub fn dequantize(&self, integers: &[u32]) -> Result<Vec<f32>, InterfaceError> {
         self.check(integers.len())?;
         let real = |(i, &q): (usize, &u32)| {
-            (self.scale_at(i) * (f64::from(q) - self.zero_point_at(i))) as f32
+            let real = self.scale_at(i) * (f64::from(q) - self.zero_point_at(i));
+            // No minus zero.
+            (if self.integers {
+                real.round() + 0.0
+            } else {
+                real
+            }) as f32
         };
         Ok(integers.iter().enumerate().map(real).collect())
     }

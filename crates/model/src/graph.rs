@@ -18,7 +18,7 @@ pub(crate) use scalar::Shape;
 pub type NodeId = usize;
 
 /// A float model. Nodes are in topological order; a node's inputs come before it.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Graph {
     /// All operations.
     pub nodes: Vec<GraphNode>,
@@ -26,6 +26,24 @@ pub struct Graph {
     pub inputs: Vec<NodeId>,
     /// The model's outputs, in the model's order.
     pub outputs: Vec<NodeId>,
+    /// What the outputs are called and hold, in the same order. An output beyond the end is called after its node and holds
+    /// real numbers.
+    pub output_tensors: Vec<OutputTensor>,
+}
+
+/// What an output is called and holds.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct OutputTensor {
+    /// Its name in the model.
+    pub name: String,
+    /// Its shape in the model.
+    pub shape: Vec<usize>,
+    /// Whether it holds whole numbers.
+    pub integers: bool,
+    /// The texts that its values 0, 1, … stand for, if they stand for texts.
+    pub labels: Vec<String>,
+    /// Its place among the outputs of the model's file.
+    pub position: usize,
 }
 
 /// One operation and the tensor it yields.
@@ -249,6 +267,22 @@ pub enum BinaryOp {
     BitXor,
     ShiftLeft,
     ShiftRight,
+}
+
+impl Graph {
+    /// What output number `at` is called and holds.
+    pub fn output_tensor(&self, at: usize) -> OutputTensor {
+        let named = self.output_tensors.get(at).cloned();
+        named.unwrap_or_else(|| {
+            let node = self.outputs.get(at).and_then(|&id| self.nodes.get(id));
+            OutputTensor {
+                name: node.map_or_else(String::new, |n| n.name.clone()),
+                shape: node.map_or_else(Vec::new, |n| n.shape.clone()),
+                position: at,
+                ..OutputTensor::default()
+            }
+        })
+    }
 }
 
 impl GraphNode {

@@ -9,7 +9,8 @@
 //! operators on one tensor (`x · (1 + erf(x / √2)) / 2`) becomes one activation however it was written.
 //!
 //! tract is not written for hostile files and has panics on malformed ones; all calls into it are inside one
-//! `catch_unwind` each (a build with `panic = "abort"` loses that protection). External data files are never opened.
+//! `catch_unwind` each (a build with `panic = "abort"` loses that protection). Weights in other files are read
+//! from the model's folder alone.
 
 mod dispatch;
 mod file;
@@ -24,6 +25,7 @@ mod pointwise;
 mod pool;
 mod probe;
 mod product;
+mod quiet;
 mod recurrent;
 mod reference;
 mod rewrite;
@@ -34,6 +36,9 @@ mod tensor;
 mod tie;
 
 use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
 
 use thiserror::Error;
 
@@ -44,10 +49,16 @@ pub use reference::ReferenceModel;
 /// Choices and limits of an import.
 #[derive(Clone, Debug)]
 pub struct ImportOptions {
-    /// Length of a dynamic first dimension of an input.
-    pub batch: usize,
-    /// Values of named dimensions (`dim_param`), by name. They take precedence over `batch`.
+    /// Length of a dynamic first dimension of an input. `None` for what [`samples`](Self::samples) have, or 1.
+    pub batch: Option<usize>,
+    /// Lengths of dimensions that the file leaves open: by the name of the dimension (`dim_param`), or by input and axis
+    /// (`"x:1"`). They take precedence over `samples` and `batch`.
     pub symbols: BTreeMap<String, usize>,
+    /// Shapes of samples, by the name of the array: the input's own, or `x0`, `x1`, … by position. Dimensions that are
+    /// still open take their lengths from them. See [`Arrays::shapes`](crate::data::Arrays::shapes).
+    pub samples: BTreeMap<String, Vec<usize>>,
+    /// The outputs to prove, by name; empty for all of them.
+    pub outputs: Vec<String>,
     /// Largest accepted file, in bytes.
     pub max_bytes: usize,
     /// Largest accepted tensor, in elements; also bounds patches (positions × inputs) of a layer.
@@ -59,8 +70,10 @@ pub struct ImportOptions {
 impl Default for ImportOptions {
     fn default() -> Self {
         ImportOptions {
-            batch: 1,
+            batch: None,
             symbols: BTreeMap::new(),
+            samples: BTreeMap::new(),
+            outputs: Vec::new(),
             max_bytes: 1 << 30,
             max_elements: 1 << 26,
             max_nodes: 10_000,
@@ -98,9 +111,60 @@ pub enum ImportError {
         /// How much is allowed.
         limit: u64,
     },
+    /// The model's file cannot be read.
+    #[error("cannot read {path}: {reason}")]
+    File {
+        /// The file.
+        path: String,
+        /// What the system says.
+        reason: String,
+    },
+    /// A tensor's elements are in another file, which cannot be used.
+    #[error("tensor \"{tensor}\": {reason}")]
+    External {
+        /// The tensor.
+        tensor: String,
+        /// What is wrong with where its elements are.
+        reason: String,
+    },
+    /// Outputs that cannot be proven, though others can.
+    #[error("{}", cannot_be_proven(failed, others))]
+    Outputs {
+        /// The outputs, and why not.
+        failed: Vec<(String, ImportError)>,
+        /// The outputs that can be proven.
+        others: Vec<String>,
+    },
+    /// The options ask for an output that the model does not have.
+    #[error("there is no output \"{name}\"; the model's outputs are {}", known.join(", "))]
+    NoOutput {
+        /// The name.
+        name: String,
+        /// The outputs that there are.
+        known: Vec<String>,
+    },
+    /// The options give a length to a dimension that is not open.
+    #[error(
+        "there is no open dimension \"{name}\"; {}",
+        if open.is_empty() { "the file fixes all of them".into() } else { format!("open are {}", open.join(", ")) }
+    )]
+    NoDimension {
+        /// The name.
+        name: String,
+        /// The dimensions that are open.
+        open: Vec<String>,
+    },
+    /// The options give a dimension no length.
+    #[error("the length of \"{name}\" is {length}; it has to be above zero")]
+    Length {
+        /// The dimension, or `batch`.
+        name: String,
+        /// The length.
+        length: usize,
+    },
     /// An input has a dimension whose length the file does not say.
     #[error(
-        "input \"{input}\": dimension {axis} ({symbol}) has no fixed length; give it a value in ImportOptions::symbols"
+        "input \"{input}\": dimension {axis} ({symbol}) has no fixed length, and the samples do not tell it"
     )]
     DynamicDimension {
         /// The input.
@@ -140,24 +204,36 @@ pub enum ImportError {
     },
 }
 
+fn cannot_be_proven(failed: &[(String, ImportError)], others: &[String]) -> String {
+    let failed: Vec<String> = failed
+        .iter()
+        .map(|(name, error)| format!("output \"{name}\" cannot be proven: {error}"))
+        .collect();
+    let others = others.join(", ");
+    format!(
+        "{}; choose the outputs that can be: {others}",
+        failed.join("; ")
+    )
+}
+
+impl ImportError {
+    /// Some outputs cannot be proven; if none can, the first reason.
+    fn outputs(mut failed: Vec<(String, ImportError)>, others: Vec<String>) -> ImportError {
+        match others.is_empty() {
+            true => failed.swap_remove(0).1,
+            false => ImportError::Outputs { failed, others },
+        }
+    }
+}
+
 /// An imported model.
 #[derive(Clone, Debug)]
 #[non_exhaustive]
 pub struct Import {
     /// The model.
     pub graph: Graph,
-    /// Outputs that are not numbers that can be proven (labels that are texts, for example), left out because others can.
-    pub dropped: Vec<DroppedOutput>,
-}
-
-/// An output of the ONNX model that the graph does not have.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub struct DroppedOutput {
-    /// The node that yields it.
-    pub output: String,
-    /// Why it cannot be proven.
-    pub reason: String,
+    /// Outputs that the options did not choose.
+    pub left_out: Vec<String>,
 }
 
 impl Graph {
@@ -169,7 +245,7 @@ impl Graph {
         Graph::from_onnx_with(bytes, &ImportOptions::default())
     }
 
-    /// Imports an ONNX model. Weights must be inside the file: external data is refused.
+    /// Imports an ONNX model. Weights must be inside of these bytes: for those in other files see [`Graph::from_onnx_file`].
     ///
     /// # Errors
     /// See [`ImportError`]; an operator that is not supported is named with its node and opset.
@@ -177,20 +253,56 @@ impl Graph {
         Ok(Graph::import(bytes, options)?.graph)
     }
 
+    /// Imports an ONNX file with [`ImportOptions::default`]; weights may be in other files of its folder.
+    ///
+    /// # Errors
+    /// As [`Graph::import_file`].
+    pub fn from_onnx_file(path: impl AsRef<Path>) -> Result<Graph, ImportError> {
+        Ok(Graph::import_file(path, &ImportOptions::default())?.graph)
+    }
+
+    /// Imports an ONNX file; weights may be in other files of its folder, or of folders in it.
+    ///
+    /// # Errors
+    /// As [`Graph::from_onnx_with`], and files that cannot be read, or are elsewhere.
+    pub fn import_file(
+        path: impl AsRef<Path>,
+        options: &ImportOptions,
+    ) -> Result<Import, ImportError> {
+        let path = path.as_ref();
+        let failed = |e: std::io::Error| ImportError::File {
+            path: path.display().to_string(),
+            reason: e.to_string(),
+        };
+        let mut bytes = Vec::new();
+        let file = File::open(path).map_err(failed)?;
+        let mut file = file.take(options.max_bytes as u64 + 1);
+        file.read_to_end(&mut bytes).map_err(failed)?;
+        let folder = match path.parent() {
+            Some(folder) if !folder.as_os_str().is_empty() => folder,
+            _ => Path::new("."),
+        };
+        Graph::import_from(&bytes, Some(folder), options)
+    }
+
     /// Imports an ONNX model and says what was left out.
     ///
     /// # Errors
     /// As [`Graph::from_onnx_with`].
     pub fn import(bytes: &[u8], options: &ImportOptions) -> Result<Import, ImportError> {
-        let model = passes::read(bytes, options, passes::Purpose::Lower)?;
+        Graph::import_from(bytes, None, options)
+    }
+
+    fn import_from(
+        bytes: &[u8],
+        folder: Option<&Path>,
+        options: &ImportOptions,
+    ) -> Result<Import, ImportError> {
+        let model = passes::read(bytes, folder, options, passes::Purpose::Lower)?;
         let typed = model.typed()?;
-        let (mut graph, mut dropped) = lower::lower(&model, &typed, options)?;
-        let text = |output: &String| DroppedOutput {
-            output: output.clone(),
-            reason: "a text cannot be proven".into(),
-        };
-        dropped.extend(model.texts.iter().map(text));
+        let mut graph = lower::lower(&model, &typed, options)?;
         crate::graph::simplify(&mut graph);
-        Ok(Import { graph, dropped })
+        let left_out = model.choice.left_out;
+        Ok(Import { graph, left_out })
     }
 }

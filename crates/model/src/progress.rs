@@ -12,7 +12,7 @@
 //! use zkinfer_model::{Graph, Stage};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
-//! # let graph = Graph { nodes: vec![], inputs: vec![], outputs: vec![] };
+//! # let graph = Graph::default();
 //! let mut show = |stage: Stage, fraction: f64| {
 //!     println!("{stage} {:.0} %", 100.0 * fraction);
 //!     ControlFlow::Continue(())

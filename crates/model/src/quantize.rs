@@ -12,6 +12,7 @@ use crate::graph::Graph;
 use crate::model::{QuantizedModel, TensorInterface};
 use crate::progress::{self, Progress, Stage, tell};
 
+mod checked;
 mod error;
 mod lower;
 mod masks;
@@ -23,9 +24,11 @@ mod stats;
 mod step;
 mod value;
 
+pub use checked::{CompileError, Compiled, Doubt};
 pub use error::QuantizeError;
 pub use report::{
-    EvaluateError, LayerReport, OutputReport, Report, evaluate, evaluate_with_progress,
+    ColumnReport, EvaluateError, LayerReport, OutputReport, Report, evaluate,
+    evaluate_with_progress,
 };
 
 use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS};
@@ -45,6 +48,8 @@ pub struct QuantizeOptions {
     /// model's input. Empty for a model of its own. Both models need the same `T`: set [`range_bits`](Self::range_bits) to
     /// the first one's.
     pub inputs: Vec<TensorInterface>,
+    /// Whether [`Graph::compile`] takes a model that it has [doubts](Doubt) about.
+    pub allow_error: bool,
 }
 
 impl Default for QuantizeOptions {
@@ -54,6 +59,7 @@ impl Default for QuantizeOptions {
             headroom: 0.3,
             per_channel: true,
             inputs: Vec::new(),
+            allow_error: false,
         }
     }
 }
@@ -84,6 +90,13 @@ impl QuantizeOptions {
     #[must_use]
     pub fn with_inputs(mut self, inputs: Vec<TensorInterface>) -> Self {
         self.inputs = inputs;
+        self
+    }
+
+    /// Sets [`allow_error`](Self::allow_error).
+    #[must_use]
+    pub fn with_allow_error(mut self, allow: bool) -> Self {
+        self.allow_error = allow;
         self
     }
 

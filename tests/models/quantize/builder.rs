@@ -199,6 +199,7 @@ impl Builder {
             nodes: self.nodes,
             inputs: self.inputs,
             outputs: outputs.to_vec(),
+            ..Graph::default()
         }
     }
 }

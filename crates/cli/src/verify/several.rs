@@ -89,9 +89,11 @@ pub fn run(
         lines.push(format!("  run {run}: input: {input}"));
         match (&verdict.output, &outputs) {
             (Side::Committed(_), _) => lines.push("    output: hidden behind a commitment".into()),
-            (_, Some((reals, _))) => {
-                lines.extend(reals.iter().map(|r| format!("    output: {}", list(r))))
-            }
+            (_, Some((reals, _))) => lines.extend(
+                reals
+                    .iter()
+                    .map(|r| format!("    output: {}", list(r, false))),
+            ),
             (Side::Public(values), _) => lines.push(format!("    output: {values:?}")),
         }
     }

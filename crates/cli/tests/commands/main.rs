@@ -4,4 +4,5 @@ mod dir;
 
 mod bench;
 mod flow;
+mod honest;
 mod runs;

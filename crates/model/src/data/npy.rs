@@ -43,12 +43,17 @@ impl Array {
         let kind = descr.get(1..).unwrap_or_default();
         let big = descr.starts_with('>');
         let width = match kind {
-            "f4" | "i4" => 4,
-            "f8" | "i8" => 8,
+            "f8" | "i8" | "u8" => 8,
+            "f4" | "i4" | "u4" => 4,
+            "f2" | "i2" | "u2" | "V2" => 2,
             "u1" | "i1" | "b1" => 1,
+            text if text.starts_with(['U', 'S', 'O']) => {
+                return Err(DataError::Text { name: name.into() });
+            }
             other => {
                 return Err(malformed(&format!(
-                    "element type \"{other}\" is not supported (f4, f8, i8, i4, i1, u1, b1 are)"
+                    "element type {other:?} is not supported; floats of 16, 32 and 64 bits, integers of 8 to 64 bits and \
+                     booleans are"
                 )));
             }
         };
@@ -59,10 +64,10 @@ impl Array {
                 elements * width
             )));
         }
-        let values = data
-            .chunks_exact(width as usize)
-            .map(|c| element(kind, big, c))
-            .collect();
+        let elements = data.chunks_exact(width as usize).enumerate();
+        let values = elements
+            .map(|(at, c)| element(kind, big, c).map_err(|v| inexact(name, at, v)))
+            .collect::<Result<_, _>>()?;
         Ok(Array {
             values: if fortran {
                 transpose(&shape, values)
@@ -103,20 +108,62 @@ fn shape(text: &str) -> Option<Vec<usize>> {
     (shape.len() <= 32).then_some(shape)
 }
 
-fn element(kind: &str, big: bool, bytes: &[u8]) -> f32 {
+/// The lengths of an array's axes, from the beginning of its file.
+pub(super) fn shape_of(file: &[u8]) -> Option<Vec<usize>> {
+    shape(field(split(file)?.0, "'shape'")?)
+}
+
+/// An integer that the reader's numbers do not hold.
+pub(super) fn inexact(name: &str, at: usize, value: String) -> DataError {
+    DataError::Malformed {
+        name: name.into(),
+        reason: format!(
+            "element {at} is {value}, an integer that 32-bit floats cannot hold exactly (beyond 16777216 not all can be); \
+             give smaller numbers"
+        ),
+    }
+}
+
+/// One element; an integer that is not exactly a 32-bit float as text.
+fn element(kind: &str, big: bool, bytes: &[u8]) -> Result<f32, String> {
     let mut word = [0u8; 8];
     for (i, b) in bytes.iter().enumerate().take(8) {
         word[if big { bytes.len() - 1 - i } else { i }] = *b;
     }
     let low = [word[0], word[1], word[2], word[3]];
-    match kind {
-        "f4" => f32::from_le_bytes(low),
-        "f8" => f64::from_le_bytes(word) as f32,
-        "i4" => i32::from_le_bytes(low) as f32,
-        "i8" => i64::from_le_bytes(word) as f32,
-        "i1" => f32::from(i8::from_le_bytes([word[0]])),
-        "b1" => f32::from(u8::from(word[0] != 0)),
-        _ => f32::from(word[0]),
+    let half = u16::from_le_bytes([word[0], word[1]]);
+    let whole: i128 = match kind {
+        "f2" => return Ok(half_float(half)),
+        // numpy has no name for `bfloat16`: two bytes of something.
+        "V2" => return Ok(f32::from_bits(u32::from(half) << 16)),
+        "f4" => return Ok(f32::from_le_bytes(low)),
+        "f8" => return Ok(f64::from_le_bytes(word) as f32),
+        "i1" => i8::from_le_bytes([word[0]]).into(),
+        "i2" => i16::from_le_bytes([word[0], word[1]]).into(),
+        "i4" => i32::from_le_bytes(low).into(),
+        "i8" => i64::from_le_bytes(word).into(),
+        "u8" => u64::from_le_bytes(word).into(),
+        "b1" => u8::from(word[0] != 0).into(),
+        // u1, u2, u4.
+        _ => u32::from_le_bytes(low).into(),
+    };
+    let short = whole as f32;
+    if short as i128 == whole {
+        Ok(short)
+    } else {
+        Err(whole.to_string())
+    }
+}
+
+/// A float of 16 bits.
+fn half_float(bits: u16) -> f32 {
+    let sign = if bits >> 15 == 1 { -1.0 } else { 1.0 };
+    let (exponent, fraction) = (i32::from(bits >> 10 & 31), f32::from(bits & 1023));
+    sign * match exponent {
+        0 => fraction * 2f32.powi(-24),
+        31 if fraction == 0.0 => f32::INFINITY,
+        31 => f32::NAN,
+        e => (1024.0 + fraction) * 2f32.powi(e - 25),
     }
 }
 

@@ -5,6 +5,7 @@ use zkinfer_circuits::error::ProgramError;
 use zkinfer_circuits::program::View;
 
 use super::{Activation, Graph, GraphNode, Linear, MatMul, Op};
+use crate::data::TensorForm;
 
 /// Why a graph could not be run.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -97,6 +98,28 @@ impl Graph {
             values.push(value);
         }
         Ok(values)
+    }
+
+    /// Names and shapes of the model's inputs.
+    pub fn input_forms(&self) -> Vec<TensorForm> {
+        let nodes = self.inputs.iter().filter_map(|&i| self.nodes.get(i));
+        let form = |(position, node): (usize, &GraphNode)| TensorForm {
+            name: node.name.clone(),
+            shape: node.shape.clone(),
+            position,
+        };
+        nodes.enumerate().map(form).collect()
+    }
+
+    /// Names and shapes of the model's outputs.
+    pub fn output_forms(&self) -> Vec<TensorForm> {
+        let outputs = (0..self.outputs.len()).map(|at| self.output_tensor(at));
+        let form = |output: super::OutputTensor| TensorForm {
+            name: output.name,
+            shape: output.shape,
+            position: output.position,
+        };
+        outputs.map(form).collect()
     }
 
     /// Picks the model's outputs out of the values that [`Graph::run`] returned (an output that does not exist is empty).

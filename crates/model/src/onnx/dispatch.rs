@@ -35,6 +35,9 @@ macro_rules! by_type {
 impl Lowering<'_> {
     /// The results of a node that has several.
     pub(super) fn several(&mut self, call: &Call) -> Option<Result<Vec<Value>, ImportError>> {
+        if let (Some(op), 2..) = (call.node.op_as::<MaxPool>(), call.node.outputs.len()) {
+            return Some(self.max_pool_places(op, call));
+        }
         by_type! { self, call:
             Topk => top_k,
             Scan => scan,
@@ -90,6 +93,9 @@ impl Lowering<'_> {
     fn by_name(&mut self, call: &Call) -> Option<Result<Lazy, ImportError>> {
         if call.node.op.name() == "Dropout" {
             return Some(self.dropout(call));
+        }
+        if call.node.op.name() == "OnnxMaxPoolIndices" {
+            return Some(self.max_pool_indices(call));
         }
         self.probe(call).transpose()
     }

@@ -5,7 +5,6 @@
 //! computed; a lie is an error, instead of memory that is not the shape's or of 2⁶⁴ steps, and so is a result that no memory
 //! would hold.
 
-use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::atomic::{AtomicUsize, Ordering::Relaxed};
 use std::sync::{Arc, LazyLock};
 
@@ -17,12 +16,13 @@ use tract_onnx::tract_hir::infer::{Factoid, InferenceFact, InferenceModel, Infer
 use tract_onnx::tract_hir::internal::*;
 
 use super::operators::{self, Needs};
+use super::quiet::quietly;
 use super::rewrite::functions::RESIZE_10;
 use super::sample;
 
 /// Runs tract code, which may panic on malformed models.
 pub(super) fn guarded<T>(f: impl FnOnce() -> TractResult<T>) -> Result<T, String> {
-    match catch_unwind(AssertUnwindSafe(f)) {
+    match quietly(f) {
         Ok(Ok(value)) => Ok(value),
         Ok(Err(error)) => Err(format!("{error:#}")),
         Err(panic) => {

@@ -14,8 +14,8 @@ use super::file::model::Model;
 use super::file::origin::Origin;
 use super::guard::guarded;
 use super::tensor::{Lazy, Lowering, Value};
-use super::{DroppedOutput, ImportError, ImportOptions};
-use crate::graph::{BinaryOp, Graph, Op, ScalarFn, ScalarOp};
+use super::{ImportError, ImportOptions};
+use crate::graph::{BinaryOp, Graph, Op, OutputTensor, ScalarFn, ScalarOp};
 
 /// A tract node with its operands.
 pub(super) struct Call<'n> {
@@ -47,12 +47,12 @@ fn is_real(datum_type: DatumType) -> bool {
     matches!(datum_type, DatumType::F16 | DatumType::F32 | DatumType::F64)
 }
 
-/// Lowers a typed model; also the outputs that were left out.
+/// Lowers a typed model.
 pub(super) fn lower(
     model: &Model,
     typed: &TypedModel,
     options: &ImportOptions,
-) -> Result<(Graph, Vec<DroppedOutput>), ImportError> {
+) -> Result<Graph, ImportError> {
     let inference = |reason| ImportError::Inference { reason };
     let mut lowering = Lowering::new(options);
     let mut values: HashMap<OutletId, Value> = HashMap::new();
@@ -75,45 +75,59 @@ pub(super) fn lower(
         values.insert(input, Value::Tensor(x));
     }
     lowering.run(Some(model), typed, &mut values)?;
-    let (mut dropped, mut first) = (Vec::new(), None);
-    for output in &typed.outputs {
-        let name = &typed.nodes[output.node].name;
-        let unknown = || Origin {
-            node: name.clone(),
-            op: "output".into(),
-            opset: 0,
-        };
-        lowering.origin = model.origin(name).cloned().unwrap_or_else(unknown);
-        let value = values
-            .get(output)
-            .cloned()
-            .ok_or_else(|| lowering.unsupported("the output is not supported"))?;
-        let real = typed
-            .outlet_fact(*output)
-            .is_ok_and(|f| is_real(f.datum_type));
-        match value {
-            // A label beside scores: whoever has the scores has the label.
-            Value::Failed(error) if !real => {
-                dropped.push(DroppedOutput {
-                    output: name.clone(),
-                    reason: error.to_string(),
-                });
-                first.get_or_insert(error);
-            }
-            value => {
-                let x = lowering.tensor(&value)?;
-                let node = lowering.plain(&x)?;
-                lowering.graph.outputs.push(node);
-            }
-        }
-    }
-    match first {
-        Some(error) if lowering.graph.outputs.is_empty() => Err((*error).clone()),
-        _ => Ok((lowering.graph, dropped)),
-    }
+    lowering.outputs(model, typed, &values)?;
+    Ok(lowering.graph)
 }
 
 impl Lowering<'_> {
+    /// Makes outputs of what the model calls its outputs: of all of them, or of none.
+    fn outputs(
+        &mut self,
+        model: &Model,
+        typed: &TypedModel,
+        values: &HashMap<OutletId, Value>,
+    ) -> Result<(), ImportError> {
+        let mut failed = Vec::new();
+        for (at, output) in typed.outputs.iter().enumerate() {
+            let node = &typed.nodes[output.node].name;
+            let name = model.output(at).unwrap_or(node).to_owned();
+            let unknown = || Origin {
+                node: node.clone(),
+                op: "output".into(),
+                opset: 0,
+            };
+            self.origin = model.origin(node).cloned().unwrap_or_else(unknown);
+            let value = values.get(output).cloned();
+            let x = match value {
+                Some(value) => self.tensor(&value),
+                None => Err(self.unsupported("this result of it is not supported")),
+            };
+            let x = match x {
+                Ok(x) => x,
+                Err(error @ ImportError::Unsupported { .. }) => {
+                    failed.push((name, error));
+                    continue;
+                }
+                Err(error) => return Err(error),
+            };
+            let node = self.plain(&x)?;
+            self.graph.outputs.push(node);
+            let fact = typed.outlet_fact(*output);
+            self.graph.output_tensors.push(OutputTensor {
+                integers: fact.is_ok_and(|f| !is_real(f.datum_type)),
+                labels: model.texts.labels(&name),
+                position: model.choice.positions.get(at).copied().unwrap_or(at),
+                shape: x.shape,
+                name,
+            });
+        }
+        if failed.is_empty() {
+            return Ok(());
+        }
+        let others = self.graph.output_tensors.iter().map(|t| t.name.clone());
+        Err(ImportError::outputs(failed, others.collect()))
+    }
+
     /// Lowers all nodes of a model whose inputs are in `values`; `model` is there unless it is the body of a loop, whose
     /// nodes belong to the loop.
     pub(super) fn run(

@@ -1,17 +1,20 @@
 //! What happens to a file before tract types it: a list of passes, in the order in which they run.
 
 use std::collections::HashMap;
+use std::path::Path;
 
 use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, TensorProto};
 
 use super::file::bounds::{self, limit_nodes};
 use super::file::decode::decode;
-use super::file::inputs::fix_inputs;
+use super::file::inputs;
 use super::file::model::Model;
-use super::file::names::distinct_nodes;
+use super::file::names::{distinct_nodes, tract_name};
 use super::file::origin::Origin;
+use super::file::outputs::{self, Choice};
 use super::operators;
 use super::rewrite::inline::inline;
+use super::rewrite::texts::Texts;
 use super::rewrite::writer::{Facts, each_node};
 use super::rewrite::{branches, integers, stored, traversal};
 use super::settle::{self, Question};
@@ -137,9 +140,9 @@ const PASSES: &[Pass] = &[
     },
     Pass {
         name: "texts",
-        why: "outputs that are texts cannot be proven; they are dropped where others are left",
+        why: "they are numbers by now, with which nothing else can be computed",
         phase: Phase::Lower,
-        run: |draft| done(drop_texts(draft)),
+        run: |draft| misused(draft),
     },
     Pass {
         name: "operator set",
@@ -164,7 +167,7 @@ const PASSES: &[Pass] = &[
         phase: Phase::Close,
         run: |draft| {
             let options = draft.options;
-            fix_inputs(draft.graph_mut(), options)
+            inputs::fix(draft.graph_mut(), options)
         },
     },
     Pass {
@@ -193,10 +196,12 @@ fn unversioned() -> ImportError {
 /// Decodes, bounds and repairs a model.
 pub(super) fn read(
     bytes: &[u8],
+    folder: Option<&Path>,
     options: &ImportOptions,
     purpose: Purpose,
 ) -> Result<Model, ImportError> {
-    let mut draft = Draft::new(decode(bytes, options)?, options, purpose)?;
+    let mut draft = Draft::new(decode(bytes, folder, options)?, options, purpose)?;
+    draft.choice = outputs::choose(draft.graph_mut(), &options.outputs)?;
     draft.pass(Phase::Open)?;
     draft.pass(Phase::Inline)?;
     for _ in 0..settle::ROUNDS {
@@ -235,8 +240,10 @@ struct Draft<'o> {
     opsets: HashMap<String, i64>,
     /// By the name that tract gives to the node.
     origins: HashMap<String, Origin>,
-    /// Outputs that are texts.
-    texts: Vec<String>,
+    /// Values that stand for texts.
+    texts: Texts,
+    /// The outputs that were chosen.
+    choice: Choice,
 }
 
 impl<'o> Draft<'o> {
@@ -254,7 +261,8 @@ impl<'o> Draft<'o> {
             opset: 0,
             opsets: sets.map(|o| (o.domain.clone(), o.version)).collect(),
             origins: HashMap::new(),
-            texts: Vec::new(),
+            texts: Texts::default(),
+            choice: Choice::default(),
             proto,
             options,
             purpose,
@@ -295,6 +303,7 @@ impl<'o> Draft<'o> {
             origins: self.origins,
             most: self.options.max_elements,
             texts: self.texts,
+            choice: self.choice,
         })
     }
 }
@@ -316,30 +325,36 @@ fn repair_graph(graph: &mut GraphProto, opset: i64) {
 }
 
 /// Writes out what can be, also in the graphs inside nodes; nodes that cannot stay as they are and are refused later. Returns
-/// the values that are texts.
-fn write_out(graph: &mut GraphProto, opset: i64) -> Vec<String> {
+/// the values that stand for texts.
+fn write_out(graph: &mut GraphProto, opset: i64) -> Texts {
+    let mut texts = Texts::default();
+    texts.stored(graph);
     let mut facts = Facts {
         left_out: integers::left_out(graph),
+        texts,
         ..Facts::of(graph)
     };
     each_node(graph, opset, |node, writer| {
         for body in node.attribute.iter_mut().filter_map(|a| a.g.as_mut()) {
             write_out(body, opset);
         }
+        facts.texts.enter(node);
         operators::of(node)?.route.write()?(node, writer, &mut facts)
     });
     facts.texts
 }
 
-/// Drops outputs that are texts, unless all are.
-fn drop_texts(draft: &mut Draft) {
-    let mut texts = std::mem::take(&mut draft.texts);
-    let outputs = &mut draft.graph_mut().output;
-    texts.retain(|t| outputs.iter().any(|o| o.name == *t));
-    if texts.len() < outputs.len() {
-        outputs.retain(|o| !texts.contains(&o.name));
-    }
-    draft.texts = texts;
+/// Refuses nodes that compute with texts.
+fn misused(draft: &mut Draft) -> Result<(), ImportError> {
+    let Some(name) = draft.texts.misused() else {
+        return Ok(());
+    };
+    let reason = "texts can be moved and mapped to numbers, nothing else";
+    let node = draft.graph().node.iter().find(|n| tract_name(n) == name);
+    Err(node.map_or_else(
+        || malformed(reason),
+        |node| Origin::of(node, &draft.opsets).unsupported(reason),
+    ))
 }
 
 fn add_operator_set(draft: &mut Draft) {

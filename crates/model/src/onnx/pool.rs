@@ -7,9 +7,9 @@ use zkinfer_circuits::program::View;
 use super::ImportError;
 use super::linear::Windows;
 use super::lower::Call;
-use super::tensor::{Lazy, Lowering};
+use super::tensor::{Lazy, Lowering, Value};
 use crate::graph::view::Builder;
-use crate::graph::{NodeId, Op, ScalarFn, ScalarOp};
+use crate::graph::{Linear, NodeId, Op, ScalarFn, ScalarOp};
 
 /// Most factors of a product along axes.
 const MAX_FACTORS: usize = 32;
@@ -51,6 +51,71 @@ impl Lowering<'_> {
         let w = self.windows(&op.pool_spec, &x.shape)?;
         let view = pool_view(&x.dims(), &w);
         self.max_over(&x, &view, w.kernel.iter().product(), &call.shape)
+    }
+
+    /// Maxima, and where in the whole operand each is: the first largest element of its window.
+    pub(super) fn max_pool_places(
+        &mut self,
+        op: &MaxPool,
+        call: &Call,
+    ) -> Result<Vec<Value>, ImportError> {
+        let largest = self.max_pool(op, call)?;
+        let places = match self.places(op, call) {
+            Err(error @ ImportError::Unsupported { .. }) => Value::Failed(error.into()),
+            places => Value::Tensor(places?),
+        };
+        Ok(vec![Value::Tensor(largest), places])
+    }
+
+    /// The pool yields the places already as ONNX has them.
+    pub(super) fn max_pool_indices(&mut self, call: &Call) -> Result<Lazy, ImportError> {
+        // The type is tract's own.
+        match format!("{:?}", call.node.op).contains("column_major: true") {
+            true => Err(self.unsupported("places in column-major order")),
+            false => self.first(call),
+        }
+    }
+
+    fn places(&mut self, op: &MaxPool, call: &Call) -> Result<Lazy, ImportError> {
+        let x = self.first(call)?;
+        let w = self.windows(&op.pool_spec, &x.shape)?;
+        let view = pool_view(&x.dims(), &w);
+        let (results, window) = (call.shape.iter().product(), w.kernel.iter().product());
+        self.bound("the number of window elements", &[results, window])?;
+        let padded = || self.unsupported("where the largest elements of padded windows are");
+        let indices = view.indices(x.len()).map_err(|_| padded())?;
+        let indices: Option<Vec<usize>> = indices.into_iter().collect();
+        let indices = indices.ok_or_else(padded)?;
+        let offsets: Vec<f32> = (indices.iter().take(window))
+            .map(|&i| i as f32 - indices[0] as f32)
+            .collect();
+        let first = indices.iter().step_by(window.max(1));
+        let first: Vec<f32> = first.map(|&i| i as f32).collect();
+        let windows = self.map(&x, &view, &[results, window])?;
+        let node = self.plain(&windows)?;
+        let len = window;
+        let hot = self.emit_lazy(
+            Op::TopK { len, count: 1 },
+            vec![node],
+            vec![results, 1, len],
+        )?;
+        // The place in the window, from the window's first element on.
+        let offset = Linear {
+            groups: 1,
+            outputs: 1,
+            positions: results,
+            inputs: window,
+            patches: View::identity(results * window),
+            weights: offsets,
+            bias: Vec::new(),
+        };
+        let shape = call.shape.clone();
+        let offset = self.emit_lazy(Op::Linear(offset), vec![hot.node], shape.clone())?;
+        let whole = Op::Affine {
+            scale: vec![1.0],
+            shift: first,
+        };
+        self.emit_lazy(whole, vec![offset.node], shape)
     }
 
     /// Maximum over the innermost `window` elements of a view.

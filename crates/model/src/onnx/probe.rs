@@ -18,6 +18,8 @@ use crate::graph::view::{Builder, fit_view};
 use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
 use zkinfer_circuits::program::{Axis, View};
 
+/// Most rows among which a computed number chooses: about as many as integers of 12 bits tell apart.
+const MAX_ROWS: usize = 4200;
 /// Largest operand whose elements are counted exactly in floats.
 const MAX_ELEMENTS: usize = 1 << 20;
 /// Largest matrix that is read off column by column, in elements.
@@ -209,6 +211,12 @@ impl Lowering<'_> {
     /// One where the operand is this whole number, else zero: `[operand…][count]` of them.
     pub(super) fn indicators(&mut self, x: &Lazy, count: usize) -> Result<Lazy, ImportError> {
         let len = x.len();
+        if count > MAX_ROWS {
+            return Err(self.unsupported(format!(
+                "a choice among {count} rows by a computed number; the limit is {MAX_ROWS}, beyond which their numbers are \
+                 not told apart. Look the rows up outside of the model and give them as its input"
+            )));
+        }
         self.bound("the number of indicators", &[len, count])?;
         let layer = Linear {
             groups: 1,

@@ -21,7 +21,7 @@ impl ReferenceModel {
     /// As [`Graph::from_onnx_with`](crate::graph::Graph::from_onnx_with), except that operators the importer cannot lower
     /// are fine as long as tract has them.
     pub fn from_onnx(bytes: &[u8], options: &ImportOptions) -> Result<ReferenceModel, ImportError> {
-        let typed = passes::read(bytes, options, Purpose::Run)?.typed()?;
+        let typed = passes::read(bytes, None, options, Purpose::Run)?.typed()?;
         let failed = |reason| ImportError::Inference { reason };
         let facts = guarded(|| {
             let facts = typed.input_outlets()?.iter().map(|&o| {

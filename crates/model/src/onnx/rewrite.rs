@@ -3,6 +3,7 @@
 
 pub(super) mod attention;
 pub(super) mod branches;
+pub(super) mod classes;
 pub(super) mod contrib;
 mod counters;
 pub(super) mod grids;
@@ -15,6 +16,7 @@ pub(super) mod norms;
 pub(super) mod pools;
 pub(super) mod recurrent;
 pub(super) mod stored;
+pub(super) mod texts;
 pub(super) mod traversal;
 pub(super) mod trees;
 pub(super) mod types;

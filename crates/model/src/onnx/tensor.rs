@@ -162,11 +162,7 @@ fn whole_result(op: &Op, inputs: bool) -> bool {
 
 impl<'a> Lowering<'a> {
     pub(super) fn new(options: &'a ImportOptions) -> Lowering<'a> {
-        let graph = Graph {
-            nodes: Vec::new(),
-            inputs: Vec::new(),
-            outputs: Vec::new(),
-        };
+        let graph = Graph::default();
         let origin = Origin {
             node: String::new(),
             op: String::new(),

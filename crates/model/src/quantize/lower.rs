@@ -161,18 +161,17 @@ impl<'a> Lowering<'a> {
         }
         let mut outputs = Vec::new();
         let mut nodes: Vec<u32> = Vec::new();
-        for &id in &self.graph.outputs.clone() {
+        for (at, &id) in self.graph.outputs.clone().iter().enumerate() {
             let (node, scale, zero_point) = self.output(id, &nodes)?;
             nodes.push(node);
-            let (name, shape) = (
-                self.graph.nodes[id].name.clone(),
-                self.graph.nodes[id].shape.clone(),
-            );
+            let tensor = self.graph.output_tensor(at);
             outputs.push(TensorInterface {
-                name,
-                shape,
+                name: tensor.name,
+                shape: tensor.shape,
                 scale: shorten(scale),
                 zero_point: shorten(zero_point),
+                integers: tensor.integers,
+                labels: tensor.labels,
             });
         }
         let states = self.found_states();

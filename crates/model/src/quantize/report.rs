@@ -5,10 +5,13 @@ use thiserror::Error;
 use zkinfer_circuits::error::ProgramError;
 use zkinfer_circuits::program::{Node, ProgramLimits};
 
+mod tally;
+
 use crate::graph::{Graph, GraphError};
 use crate::model::{Decoding, InterfaceError, QuantizedModel};
 use crate::progress::{self, Progress, Stage, Stopped, tell};
 use crate::run::{RunError, Trace};
+use tally::{Sums, Tally};
 
 /// Why a sample could not be evaluated.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -79,6 +82,26 @@ pub struct OutputReport {
     pub range: f64,
     /// `mean_error / range`.
     pub relative_error: f64,
+    /// What an error is judged by: the largest magnitude of the float output, or its spread where that is less.
+    #[serde(default)]
+    pub scale: f64,
+    /// Samples whose largest element is another one, or whose whole numbers are; ties aside.
+    #[serde(default)]
+    pub changed: usize,
+    /// The column of the output that is most wrong, among those whose unit is another than the output's.
+    #[serde(default)]
+    pub column: Option<ColumnReport>,
+}
+
+/// A column of an output, which is small beside the output: a target of another unit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ColumnReport {
+    /// Its place on the last axis.
+    pub index: usize,
+    /// Mean absolute error.
+    pub mean_error: f64,
+    /// Largest magnitude of the float output.
+    pub scale: f64,
 }
 
 /// One layer.
@@ -143,7 +166,9 @@ pub fn evaluate_with_progress(
         samples: samples.len(),
         ..Report::default()
     };
-    let mut outputs = vec![(Sums::default(), Vec::<f32>::new()); model.outputs.len()];
+    let mut outputs: Vec<Tally> = (0..model.outputs.len())
+        .map(|at| Tally::new(graph, at))
+        .collect();
     let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
     let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
     for (sample, x) in samples.iter().enumerate() {
@@ -182,9 +207,8 @@ pub fn evaluate_with_progress(
             return Err(EvaluateError::Graph);
         }
         ran += 1;
-        for ((sums, magnitudes), (g, w)) in outputs.iter_mut().zip(got.iter().zip(&want)) {
-            sums.add(g.iter().map(|&v| f64::from(v)), w);
-            magnitudes.extend(w.iter().map(|v| v.abs()));
+        for (tally, (g, w)) in outputs.iter_mut().zip(got.iter().zip(&want)) {
+            tally.add(g, w, &values);
         }
         if let (Some(g), Some(w)) = (got.first(), want.first()) {
             let (g, w) = (class(g), class(w));
@@ -224,20 +248,23 @@ pub fn evaluate_with_progress(
         report.float_accuracy = Some(fraction(float_hits));
         report.integer_accuracy = Some(fraction(integer_hits));
     }
-    for ((sums, mut magnitudes), tensor) in outputs.into_iter().zip(&model.outputs) {
-        magnitudes.sort_by(f32::total_cmp);
-        let at = (magnitudes.len() as f64 * 0.99) as usize;
-        let range = magnitudes
-            .get(at.min(magnitudes.len().saturating_sub(1)))
-            .map_or(0.0, |&v| f64::from(v));
-        let mean_error = sums.mean();
-        let relative_error = ratio(mean_error, range);
+    for (mut tally, tensor) in outputs.into_iter().zip(&model.outputs) {
+        let (range, mean_error) = (tally.range(), tally.all.mean());
+        let column = tally.apart();
+        let column = column.map(|(index, mean_error, scale)| ColumnReport {
+            index,
+            mean_error,
+            scale,
+        });
         report.outputs.push(OutputReport {
             name: tensor.name.clone(),
             mean_error,
-            max_error: sums.max,
+            max_error: tally.all.max,
             range,
-            relative_error,
+            relative_error: ratio(mean_error, range),
+            scale: tally.scale(),
+            changed: tally.changed(),
+            column,
         });
     }
     for ((sums, peak), (layer, _)) in layers.into_iter().zip(&model.decodings) {
@@ -292,36 +319,13 @@ fn ratio(a: f64, b: f64) -> f64 {
 fn class(values: &[f32]) -> Option<usize> {
     match values {
         [p] => Some(usize::from(*p > 0.5)),
-        _ => (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a }),
+        _ => largest(values),
     }
 }
 
-#[derive(Clone, Debug, Default)]
-struct Sums {
-    count: usize,
-    total: f64,
-    max: f64,
-    magnitude: f64,
-}
-
-impl Sums {
-    fn add(&mut self, got: impl IntoIterator<Item = f64>, want: &[f32]) {
-        for (g, &w) in got.into_iter().zip(want) {
-            let error = (g - f64::from(w)).abs();
-            self.count += 1;
-            self.total += error;
-            self.max = self.max.max(error);
-            self.magnitude = self.magnitude.max(f64::from(w.abs()));
-        }
-    }
-
-    fn mean(&self) -> f64 {
-        if self.count == 0 {
-            0.0
-        } else {
-            self.total / self.count as f64
-        }
-    }
+/// The first largest element.
+fn largest(values: &[f32]) -> Option<usize> {
+    (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a })
 }
 
 fn decode(

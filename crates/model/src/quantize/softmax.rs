@@ -179,7 +179,7 @@ impl Lowering<'_> {
             let layer = self.graph.nodes[id].name.clone();
             return Err(QuantizeError::Unsupported {
                 layer,
-                reason: "softmax over 2^T elements or more; raise range_bits",
+                reason: "softmax over 2^T elements or more; use more bits",
             });
         }
         let mut rows = self.unmasked(input, len);
@@ -197,7 +197,7 @@ impl Lowering<'_> {
             let layer = self.graph.nodes[id].name.clone();
             return Err(QuantizeError::Unsupported {
                 layer,
-                reason: "a softmax of logits whose integers are more than ¼ apart; subtract what is common to them before the model, or raise range_bits",
+                reason: "a softmax of logits whose integers are more than ¼ apart; subtract what is common to them before the model, or use more bits",
             });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);

@@ -4,7 +4,7 @@ use std::path::Path;
 use std::time::Instant;
 
 use serde::{Deserialize, Serialize};
-use zkinfer::data::{Array, DataError, Tensors};
+use zkinfer::data::{Array, Arrays, Tensors};
 use zkinfer::quantize::{Report, evaluate};
 use zkinfer::{
     Card, Expected, Graph, ImportOptions, Limits, Proof, QuantizeOptions, QuantizedModel, Samples,
@@ -49,6 +49,9 @@ pub struct Row {
     pub reproduced: bool,
     pub close: bool,
     pub cost: Option<Cost>,
+    /// Why `compile` refuses the model.
+    #[serde(default)]
+    pub doubts: Vec<String>,
     /// Resident memory at its highest: until evaluation, and from committing to verification.
     pub memory: (u64, u64),
 }
@@ -85,6 +88,7 @@ impl Row {
             reproduced: false,
             close: false,
             cost: None,
+            doubts: Vec::new(),
             memory: (0, 0),
         }
     }
@@ -114,36 +118,15 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
     row.kind = facts["kind"].as_str().unwrap_or("").to_owned();
     row.nonlinear = facts["nonlinear_elems"].as_u64().unwrap_or(0) as usize;
     let bytes = std::fs::read(folder.join("network.onnx"))?;
-    let mut import = Graph::import(&bytes, &ImportOptions::default())?;
-    let path = folder.join("samples.npz");
-    let lens = import.graph.input_lens();
-    if let Err(DataError::Shape {
-        expected, found, ..
-    }) = Samples::load(&path, &lens)
-        && found % expected.max(1) == 0
-    {
-        // A dynamic first dimension: as long as the samples are.
-        let options = ImportOptions {
-            batch: found / expected,
-            ..Default::default()
-        };
-        import = Graph::import(&bytes, &options)?;
-    }
-    let graph = import.graph;
+    let arrays = Arrays::load(folder.join("samples.npz"))?;
+    let options_of_import = ImportOptions {
+        samples: arrays.shapes(),
+        ..Default::default()
+    };
+    let graph = Graph::import(&bytes, &options_of_import)?.graph;
     row.stage = Stage::Imported;
     row.print();
-    let mut samples = Samples::load(&path, &graph.input_lens())?;
-    if let (Some(stored), false) = (&mut samples.outputs, import.dropped.is_empty()) {
-        // Labels that are texts are left out by the import: what is left has the graph's lengths.
-        for y in stored {
-            let mut wanted = graph
-                .outputs
-                .iter()
-                .map(|&o| graph.nodes[o].len())
-                .peekable();
-            y.retain(|y| wanted.next_if_eq(&y.len()).is_some());
-        }
-    }
+    let samples = arrays.samples(&graph.input_forms(), &graph.output_forms())?;
     row.samples = samples.inputs.len();
     let mut choices = QuantizeOptions::default();
     choices.range_bits = options.bits;
@@ -154,6 +137,9 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
         samples.inputs.clone()
     };
     let model = graph.quantize(&seen, &choices)?;
+    // What `compile` says of all samples.
+    let doubts = evaluate(&graph, &model, &seen, &[])?.doubts();
+    row.doubts = doubts.iter().map(ToString::to_string).collect();
     row.bits = model.program.range_bits;
     row.stage = Stage::Quantized;
     row.neurons = neurons(&model);

@@ -33,6 +33,9 @@ pub fn line(row: &Row) -> String {
     if let Some(reason) = &row.reason {
         let _ = write!(out, ": {reason}");
     }
+    for doubt in &row.doubts {
+        let _ = write!(out, "\n    compile refuses: {doubt}");
+    }
     out
 }
 

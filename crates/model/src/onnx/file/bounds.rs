@@ -142,13 +142,6 @@ fn asked_size(tensor: &TensorProto) -> u64 {
 }
 
 fn check_tensor(tensor: &TensorProto, options: &ImportOptions) -> Result<(), ImportError> {
-    if tensor.data_location == Some(1) || !tensor.external_data.is_empty() {
-        let reason = format!(
-            "tensor \"{}\" is in another file; save the model with its weights inside",
-            tensor.name
-        );
-        return Err(ImportError::Malformed { reason });
-    }
     let mut elements = 1u64;
     for &d in &tensor.dims {
         let d = u64::try_from(d).map_err(|_| ImportError::Malformed {

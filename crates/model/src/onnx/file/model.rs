@@ -6,8 +6,10 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
 use super::origin::Origin;
+use super::outputs::Choice;
 use crate::onnx::ImportError;
 use crate::onnx::guard::{self, guarded};
+use crate::onnx::rewrite::texts::Texts;
 
 /// A checked and repaired model.
 pub struct Model {
@@ -16,11 +18,19 @@ pub struct Model {
     pub origins: HashMap<String, Origin>,
     /// Most elements of a tensor.
     pub most: usize,
-    /// Outputs that were removed because they are texts.
-    pub texts: Vec<String>,
+    /// Values that stand for texts.
+    pub texts: Texts,
+    /// The outputs that were chosen.
+    pub choice: Choice,
 }
 
 impl Model {
+    /// The name of an output.
+    pub fn output(&self, at: usize) -> Option<&str> {
+        let graph = self.proto.graph.as_ref()?;
+        Some(&graph.output.get(at)?.name)
+    }
+
     /// Shape inference and constant folding.
     pub fn typed(&self) -> Result<TypedModel, ImportError> {
         // Declared intermediate shapes may contradict the lengths chosen for free dimensions.

@@ -2,7 +2,7 @@
 
 use super::construction::Construction::{self, *};
 use super::entry::{Needs, Operator, Support};
-use crate::onnx::rewrite::{attention, contrib, functions, grids, integers, ml, norms, pools, recurrent, trees};
+use crate::onnx::rewrite::{attention, classes, contrib, functions, grids, integers, ml, norms, pools, recurrent, trees};
 
 /// An operator that can be imported: by tract, unless the entry names another route.
 const fn built(
@@ -250,17 +250,17 @@ pub const OPERATORS: &[Operator] = &[
     refused("ai.onnx.ml", "DictVectorizer", 1, "maps are not tensors; give the values as a tensor"),
     built("ai.onnx.ml", "FeatureVectorizer", 1, Wiring, "").rewrite(ml::concat),
     built("ai.onnx.ml", "Imputer", 1, Wiring, "NaN and infinities are no values of a proof; other markers are compared with, to half a step").rewrite(ml::imputer),
-    built("ai.onnx.ml", "LabelEncoder", 1, Indicator, "from numbers; results that are texts are left out and reported").rewrite(ml::labels),
-    built("ai.onnx.ml", "LinearClassifier", 1, Linear, "labels that are texts are left out and reported"),
+    built("ai.onnx.ml", "LabelEncoder", 1, Indicator, "texts are places in a list").rewrite(ml::labels),
+    built("ai.onnx.ml", "LinearClassifier", 1, Linear, "no SOFTMAX_ZERO or PROBIT; labels that are texts are places in a list").rewrite(classes::linear_classifier),
     built("ai.onnx.ml", "LinearRegressor", 1, Linear, "").prefer(ml::linear),
     built("ai.onnx.ml", "Normalizer", 1, Norm, "").prefer(ml::normalizer),
     built("ai.onnx.ml", "OneHotEncoder", 1, Indicator, "categories that are whole numbers").rewrite(ml::one_hot),
     built("ai.onnx.ml", "SVMClassifier", 1, Vectors, "scores and labels; probabilities of two classes").rewrite(ml::classifier),
     built("ai.onnx.ml", "SVMRegressor", 1, Vectors, "").rewrite(ml::regressor),
     built("ai.onnx.ml", "Scaler", 1, Linear, "").rewrite(ml::scaler),
-    built("ai.onnx.ml", "TreeEnsemble", 5, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are left out and reported").rewrite(trees::rewrite),
-    built("ai.onnx.ml", "TreeEnsembleClassifier", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are left out and reported").rewrite(trees::rewrite),
-    built("ai.onnx.ml", "TreeEnsembleRegressor", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are left out and reported").rewrite(trees::rewrite),
+    built("ai.onnx.ml", "TreeEnsemble", 5, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
+    built("ai.onnx.ml", "TreeEnsembleClassifier", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
+    built("ai.onnx.ml", "TreeEnsembleRegressor", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
     built("ai.onnx.ml", "ZipMap", 1, Wiring, "the values; keys are texts or numbers of classes").rewrite(ml::values),
     built("com.microsoft", "Attention", 1, Softmax, "a mask of two axes; no earlier steps").rewrite(attention::contrib::packed),
     built("com.microsoft", "BiasGelu", 1, Table, "").rewrite(contrib::gelu),

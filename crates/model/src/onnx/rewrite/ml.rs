@@ -3,6 +3,7 @@
 
 use tract_onnx::pb::{NodeProto, TensorProto};
 
+use super::texts::strings;
 use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Up to this many keys a mapping is one function of its argument; beyond, an indicator per key.
@@ -127,8 +128,10 @@ fn tensor_values(tensor: &TensorProto) -> Option<Vec<f32>> {
     super::writer::decode(tensor).map(|k| k.values.iter().map(|&v| v as f32).collect())
 }
 
-/// Keys to values, numbers both; where values are texts the output is left out.
+/// Keys to values. Texts on either side are numbers of places in lists: of those that the operand stands for, and of those
+/// that the node has.
 pub(in crate::onnx) fn labels(node: &NodeProto, w: &mut Writer, facts: &mut Facts) -> Option<()> {
+    let texts = &mut facts.texts;
     let list = |kind: &str| {
         let whole = integers(node, &format!("{kind}_int64s"));
         if !whole.is_empty() {
@@ -141,13 +144,34 @@ pub(in crate::onnx) fn labels(node: &NodeProto, w: &mut Writer, facts: &mut Fact
         let tensor = attribute(node, &format!("{kind}_tensor")).and_then(|a| a.t.as_ref())?;
         tensor_values(tensor)
     };
-    let keys = list("keys")?;
-    let y = node.output.first()?;
-    let Some(values) = list("values") else {
-        // Names of classes.
-        let named = attribute(node, "values_strings").is_some_and(|a| !a.strings.is_empty());
-        named.then(|| facts.texts.push(y.clone()))?;
-        return w.identity(node.input.first()?, y);
+    let count = |n: usize| (0..n).map(|i| i as f32).collect::<Vec<f32>>();
+    let (x, y) = (node.input.first()?, node.output.first()?);
+    // In the first version classes stand for both sides.
+    let classes = strings(node, "classes_strings");
+    let operand = texts.of(x);
+    let mut names = strings(node, "values_strings");
+    if !classes.is_empty() && operand.is_none() {
+        names.clone_from(&classes);
+    }
+    let mut values = match list("values") {
+        Some(values) => values,
+        None if names.is_empty() => count(classes.len()),
+        None => count(names.len()),
+    };
+    let keys = match operand {
+        None if !classes.is_empty() => count(classes.len()),
+        None => list("keys")?,
+        Some(operand) => {
+            let mut keys = strings(node, "keys_strings");
+            keys.extend(classes);
+            let place = |text: &String| keys.iter().position(|k| k == text);
+            let hits: Vec<(usize, usize)> = (operand.iter().enumerate())
+                .filter_map(|(i, text)| Some((i, place(text)?)))
+                .collect();
+            let of = |&(_, at): &(usize, usize)| values.get(at).copied();
+            values = hits.iter().map(of).collect::<Option<_>>()?;
+            hits.iter().map(|&(i, _)| i as f32).collect()
+        }
     };
     let default = attribute(node, "default_float").map(|a| a.f);
     let default = default.or(attribute(node, "default_int64").map(|a| a.i as f32));
@@ -155,15 +179,22 @@ pub(in crate::onnx) fn labels(node: &NodeProto, w: &mut Writer, facts: &mut Fact
     let default = default.or(default_tensor
         .and_then(tensor_values)
         .and_then(|v| v.first().copied()));
-    let default = default.unwrap_or(if integers(node, "values_int64s").is_empty() {
-        0.0
-    } else {
-        -1.0
-    });
+    let reals = integers(node, "values_int64s").is_empty() && classes_of(node) == 0;
+    let mut default = default.unwrap_or(if reals { 0.0 } else { -1.0 });
+    if !names.is_empty() {
+        default = names.len() as f32;
+        let text = text(node, "default_string");
+        names.push(if text.is_empty() {
+            "_Unused".into()
+        } else {
+            text
+        });
+        texts.set(y, names);
+    }
     if keys.len() != values.len() || keys.len() > MOST || keys.iter().any(|k| !k.is_finite()) {
         return None;
     }
-    let x = w.cast(node.input.first()?);
+    let x = w.cast(x);
     let (first, last) = (w.floats(vec![default], &[]), keys.len());
     if last <= KEYS {
         let mut at = first;
@@ -180,6 +211,11 @@ pub(in crate::onnx) fn labels(node: &NodeProto, w: &mut Writer, facts: &mut Fact
     let sum = w.last_axis("Squeeze", &sum);
     w.node("Add", &[&sum, &first], y, Vec::new());
     Some(())
+}
+
+/// Classes of the first version of `LabelEncoder`.
+fn classes_of(node: &NodeProto) -> usize {
+    attribute(node, "classes_strings").map_or(0, |a| a.strings.len())
 }
 
 /// The kernel of every sample with every vector: `[N][count]`.

@@ -4,6 +4,7 @@ use std::collections::{HashMap, HashSet};
 
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 
+use super::texts::Texts;
 use super::types::Types;
 
 /// A constant's elements and shape.
@@ -180,7 +181,7 @@ impl Writer<'_> {
         Some(())
     }
 
-    /// The class with the largest score, by its number; where classes have names the output is left out.
+    /// The class with the largest score, by its number; where classes have names, by the place of the name.
     pub fn label(
         &mut self,
         scores: &str,
@@ -190,9 +191,9 @@ impl Writer<'_> {
     ) -> Option<()> {
         if ids.is_empty() {
             texts.push(label.into());
-            return Some(());
         }
         let settings = vec![int("axis", 1), int("keepdims", 0)];
+        // Also where there are none.
         if ids.iter().zip(0..).all(|(a, b)| *a == b) {
             self.node("ArgMax", &[scores], label, settings);
             return Some(());
@@ -265,9 +266,6 @@ pub fn each_node(
     }
     graph.node = nodes;
 }
-
-/// Outputs of the graph that are texts and cannot be kept, by name.
-pub type Texts = Vec<String>;
 
 /// What is known of the graph whose nodes are written out.
 #[derive(Default)]

@@ -331,7 +331,7 @@ impl Lowering<'_> {
             {
                 return Err(QuantizeError::Unsupported {
                     layer: self.graph.nodes[id].name.clone(),
-                    reason: "its argument varies less than the integers that it is computed from can tell; subtract what is common before the model, scale its inputs, or raise range_bits",
+                    reason: "its argument varies less than the integers that it is computed from can tell; subtract what is common before the model, scale its inputs, or use more bits",
                 });
             }
             range => range,

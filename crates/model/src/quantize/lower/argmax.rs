@@ -25,7 +25,7 @@ impl Lowering<'_> {
         if len as f64 >= self.network.range() {
             return Err(QuantizeError::Unsupported {
                 layer: self.graph.nodes[id].name.clone(),
-                reason: "an index among 2^T elements or more; raise range_bits",
+                reason: "an index among 2^T elements or more; use more bits",
             });
         }
         self.cut_masked(id, input)?;

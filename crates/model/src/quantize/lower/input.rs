@@ -56,6 +56,8 @@ impl Lowering<'_> {
                     shape,
                     scale: shorten(scale),
                     zero_point: shorten(zero),
+                    integers: false,
+                    labels: Vec::new(),
                 });
                 continue;
             }
@@ -72,6 +74,8 @@ impl Lowering<'_> {
                 shape,
                 scale: vec![scale],
                 zero_point: vec![zero],
+                integers: false,
+                labels: Vec::new(),
             });
         }
         Ok(out)

@@ -94,7 +94,7 @@ impl Lowering<'_> {
         if len as f64 >= self.network.range() || count > 32 {
             return Err(QuantizeError::Unsupported {
                 layer: self.graph.nodes[id].name.clone(),
-                reason: "the largest among 2^T elements or more, or more than 32 of them; raise range_bits, or pick fewer",
+                reason: "the largest among 2^T elements or more, or more than 32 of them; use more bits, or pick fewer",
             });
         }
         let (value, scale, _) = self.integers(id, input)?;

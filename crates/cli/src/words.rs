@@ -1,0 +1,79 @@
+//! Errors of the library in the words of the command line: what to do about them here.
+
+use zkinfer::ImportError;
+use zkinfer::quantize::{CompileError, Doubt, QuantizeError};
+use zkinfer_circuits::error::ProgramError;
+use zkinfer_circuits::program::ProgramLimits;
+
+/// Adds what to do to the reason why a model cannot be imported.
+pub fn import(error: ImportError) -> anyhow::Error {
+    let hint = match &error {
+        ImportError::DynamicDimension {
+            input,
+            axis,
+            symbol,
+        } => match symbol.as_str() {
+            "unnamed" => format!("give it one: --dim {input}:{axis}=N"),
+            "no shape" => "export the model with the number of its input's dimensions".into(),
+            name => format!("give it one: --dim {name}=N"),
+        },
+        ImportError::NoDimension { .. } => "--dim takes NAME=N or INPUT:AXIS=N".into(),
+        ImportError::Outputs { others, .. } => format!("with --outputs {}", others.join(",")),
+        ImportError::NoOutput { .. } => "--outputs takes names, with commas between them".into(),
+        _ => return error.into(),
+    };
+    anyhow::anyhow!("{error}; {hint}")
+}
+
+/// Adds what to do to the reason why a model cannot be compiled.
+pub fn compile(error: CompileError) -> anyhow::Error {
+    if let CompileError::Quantize(QuantizeError::Program(ProgramError::Node { reason, .. })) =
+        &error
+        && reason.contains("slots")
+    {
+        let limit = ProgramLimits::default().slots;
+        return anyhow::anyhow!(
+            "the model needs more than {limit} values, which is the limit of a proof; smaller inputs, fewer channels or fewer \
+             steps need fewer"
+        );
+    }
+    let mut hints: Vec<&str> = Vec::new();
+    match &error {
+        CompileError::Doubtful(doubts) => {
+            for doubt in doubts {
+                hints.push(doubt_hint(doubt));
+            }
+            hints.push("--allow-error takes the model as it is");
+        }
+        CompileError::Quantize(QuantizeError::Option { option, .. }) => match *option {
+            "range_bits" => hints.push("that is --bits"),
+            "headroom" => hints.push("that is --headroom"),
+            _ => {}
+        },
+        _ => {}
+    }
+    hints.dedup();
+    match hints.is_empty() {
+        true => error.into(),
+        false => anyhow::anyhow!("{error}. What to do: {}", hints.join("; ")),
+    }
+}
+
+fn doubt_hint(doubt: &Doubt) -> &'static str {
+    match doubt {
+        Doubt::Stored { .. } | Doubt::StoredLength { .. } => {
+            "store the outputs of this model, or leave them out of the data"
+        }
+        Doubt::Error {
+            column: Some(_), ..
+        } => {
+            "bring the columns to one scale, or make outputs of their own of them, and prove those with --outputs"
+        }
+        Doubt::Error { .. } | Doubt::Class { .. } => {
+            "more --bits (up to 14) are more exact; keep values of very different size out of one tensor, and normalise the \
+             inputs"
+        }
+        Doubt::Unprovable { .. } => "more --headroom leaves room for values that are rare",
+        _ => "look at the samples",
+    }
+}

@@ -1,0 +1,201 @@
+//! What is added up over samples.
+
+use crate::graph::{Graph, NodeId, Op};
+
+/// Most columns of an output that may be targets, and most axes of such an output: images have neighbours, not targets.
+const COLUMNS: usize = 64;
+const AXES: usize = 3;
+/// A column whose largest magnitude is smaller than the output's by this factor has a unit of its own.
+const APART: f64 = 30.0;
+/// Values are taken for equal if they differ by less than this part of the scale.
+const TIE: f64 = 0.01;
+
+#[derive(Clone, Debug, Default)]
+pub(super) struct Sums {
+    pub count: usize,
+    pub total: f64,
+    pub max: f64,
+    pub magnitude: f64,
+}
+
+impl Sums {
+    pub fn add(&mut self, got: impl IntoIterator<Item = f64>, want: &[f32]) {
+        for (g, &w) in got.into_iter().zip(want) {
+            self.one(g, f64::from(w));
+        }
+    }
+
+    fn one(&mut self, got: f64, want: f64) {
+        let error = (got - want).abs();
+        self.count += 1;
+        self.total += error;
+        self.max = self.max.max(error);
+        self.magnitude = self.magnitude.max(want.abs());
+    }
+
+    pub fn mean(&self) -> f64 {
+        if self.count == 0 {
+            0.0
+        } else {
+            self.total / self.count as f64
+        }
+    }
+}
+
+/// One output against what it should be.
+#[derive(Clone, Debug)]
+pub(super) struct Tally {
+    pub all: Sums,
+    columns: Vec<Sums>,
+    magnitudes: Vec<f32>,
+    low: f64,
+    high: f64,
+    /// Whether the output holds whole numbers: then any difference is one.
+    integers: bool,
+    /// Where a number comes from that names the largest of some: the compared tensor, the length of its runs, how many of the
+    /// largest.
+    ranked: Option<(NodeId, usize, usize)>,
+    /// Whether the output is one list of several numbers, the largest of which may name a class.
+    list: bool,
+    /// Gaps between the wanted class and the one that was got, of samples that differ.
+    changed: Vec<f64>,
+}
+
+impl Tally {
+    /// For output number `at`.
+    pub fn new(graph: &Graph, at: usize) -> Tally {
+        let tensor = graph.output_tensor(at);
+        let last = tensor.shape.last().copied().unwrap_or(1);
+        let targets = last <= COLUMNS && tensor.shape.len() <= AXES;
+        let axes = tensor.shape.iter().filter(|&&d| d > 1).count();
+        Tally {
+            all: Sums::default(),
+            columns: vec![Sums::default(); if targets { last } else { 0 }],
+            magnitudes: Vec::new(),
+            low: f64::INFINITY,
+            high: f64::NEG_INFINITY,
+            integers: tensor.integers,
+            ranked: graph.outputs.get(at).and_then(|&id| ranked(graph, id)),
+            list: axes == 1,
+            changed: Vec::new(),
+        }
+    }
+
+    /// A sample; `values` are those of the float graph.
+    pub fn add(&mut self, got: &[f32], want: &[f32], values: &[Vec<f32>]) {
+        let columns = self.columns.len().max(1);
+        for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+            let (g, w) = (f64::from(g), f64::from(w));
+            self.all.one(g, w);
+            if let Some(column) = self.columns.get_mut(i % columns) {
+                column.one(g, w);
+            }
+            (self.low, self.high) = (self.low.min(w), self.high.max(w));
+        }
+        self.magnitudes.extend(want.iter().map(|v| v.abs()));
+        if let Some(gap) = self.change(got, want, values) {
+            self.changed.push(gap);
+        }
+    }
+
+    /// How far apart the values are that are ranked in another way, if they are.
+    fn change(&self, got: &[f32], want: &[f32], values: &[Vec<f32>]) -> Option<f64> {
+        if self.integers {
+            let differs = |(g, w): (&f32, &f32)| (g - w).abs() > 0.5;
+            if !got.iter().zip(want).any(differs) {
+                return None;
+            }
+            let Some((node, len, count)) = self.ranked else {
+                return Some(f64::INFINITY);
+            };
+            let scores = values.get(node)?;
+            let scale = scores
+                .iter()
+                .fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
+            let runs = scores.chunks(len.max(1));
+            let gap = runs
+                .map(|run| gap(run, count))
+                .fold(f64::INFINITY, f64::min);
+            // In units that the limit below is in.
+            return Some(if gap <= TIE * scale {
+                0.0
+            } else {
+                f64::INFINITY
+            });
+        }
+        if !self.list {
+            return None;
+        }
+        let (g, w) = (super::largest(got)?, super::largest(want)?);
+        (g != w).then(|| f64::from(want[w]) - f64::from(want[g]))
+    }
+
+    /// Samples whose class is another one, ties aside.
+    pub fn changed(&self) -> usize {
+        let limit = TIE * self.scale();
+        self.changed.iter().filter(|&&gap| gap > limit).count()
+    }
+
+    /// 99th percentile of the magnitude.
+    pub fn range(&mut self) -> f64 {
+        self.magnitudes.sort_by(f32::total_cmp);
+        let at = (self.magnitudes.len() as f64 * 0.99) as usize;
+        let at = at.min(self.magnitudes.len().saturating_sub(1));
+        self.magnitudes.get(at).map_or(0.0, |&v| f64::from(v))
+    }
+
+    /// What an error is measured by: the largest magnitude, or the spread if it is less. An output that hardly varies is no
+    /// scale.
+    pub fn scale(&self) -> f64 {
+        let spread = (self.high - self.low).max(0.1 * self.all.magnitude);
+        spread.min(self.all.magnitude)
+    }
+
+    /// The column that is most wrong in a unit of its own: its place, mean error, magnitude.
+    pub fn apart(&self) -> Option<(usize, f64, f64)> {
+        // Probabilities have one unit, however small some are.
+        if self.low >= 0.0 && self.high <= 1.0 || self.integers {
+            return None;
+        }
+        let own =
+            |c: &&(usize, &Sums)| c.1.magnitude > 0.0 && c.1.magnitude * APART < self.all.magnitude;
+        let columns = self.columns.iter().enumerate();
+        let columns = columns.collect::<Vec<_>>();
+        let columns = columns.iter().filter(own);
+        columns
+            .map(|(at, c)| (*at, c.mean(), c.magnitude))
+            .max_by(|a, b| (a.1 / a.2).total_cmp(&(b.1 / b.2)))
+    }
+}
+
+/// The least difference between neighbours among the `count + 1` largest.
+fn gap(run: &[f32], count: usize) -> f64 {
+    let mut sorted: Vec<f32> = run.to_vec();
+    sorted.sort_by(|a, b| b.total_cmp(a));
+    let pairs = sorted.windows(2).take(count);
+    pairs
+        .map(|p| f64::from(p[0] - p[1]))
+        .fold(f64::INFINITY, f64::min)
+}
+
+/// Where the numbers of a node come from, if they name the largest of some.
+fn ranked(graph: &Graph, mut id: NodeId) -> Option<(NodeId, usize, usize)> {
+    loop {
+        let node = graph.nodes.get(id)?;
+        let &[input] = node.inputs.as_slice() else {
+            return None;
+        };
+        match node.op {
+            Op::ArgMax { len } => return Some((input, len, 1)),
+            Op::TopK { len, count } => return Some((input, len, count)),
+            Op::View(_)
+            | Op::Affine { .. }
+            | Op::Activation(_)
+            | Op::Linear(_)
+            | Op::Sum { .. } => {
+                id = input;
+            }
+            _ => return None,
+        }
+    }
+}
