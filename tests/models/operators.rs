@@ -319,3 +319,89 @@ fn labels_that_are_texts_are_places_in_a_list() {
         (1, vec!["label".to_owned()])
     );
 }
+
+/// A linear classifier of the classes 3 and 7: the labels and scores of `[1, 0]` and `[-1, 0]`.
+fn classified(rows: &[f32], transform: &str) -> Vec<(f32, Vec<f32>)> {
+    let transform = AttributeProto {
+        name: "post_transform".into(),
+        r#type: 3,
+        s: transform.as_bytes().to_vec(),
+        ..AttributeProto::default()
+    };
+    let node = NodeProto {
+        name: "classes".into(),
+        op_type: "LinearClassifier".into(),
+        domain: "ai.onnx.ml".into(),
+        input: vec!["x".into()],
+        output: vec!["label".into(), "scores".into()],
+        attribute: vec![
+            floats("coefficients", rows),
+            floats("intercepts", &vec![0.0; rows.len() / 2]),
+            ints("classlabels_ints", &[3, 7]),
+            transform,
+        ],
+        ..NodeProto::default()
+    };
+    let model = ModelProto {
+        ir_version: 8,
+        opset_import: vec![OperatorSetIdProto {
+            domain: "ai.onnx.ml".into(),
+            version: 1,
+        }],
+        graph: Some(GraphProto {
+            name: "g".into(),
+            node: vec![node],
+            input: vec![info("x", Some(&["1", "2"]))],
+            output: vec![
+                info("label", Some(&["1"])),
+                info("scores", Some(&["1", "2"])),
+            ],
+            ..GraphProto::default()
+        }),
+        ..ModelProto::default()
+    };
+    let graph = Graph::from_onnx(&model.encode_to_vec()).unwrap();
+    assert!(graph.output_tensors[0].integers);
+    let answer = |x: [f32; 2]| {
+        let mut outputs = graph.outputs_of(&graph.run(&[x.to_vec()]).unwrap());
+        (outputs[0][0], outputs.remove(1))
+    };
+    vec![answer([1.0, 0.0]), answer([-1.0, 0.0])]
+}
+
+/// What ONNX Runtime 1.23 says.
+#[test]
+fn linear_classifiers_are_those_of_onnx_runtime() {
+    let (one, two) = ([0.5, 0.1], [0.5, 0.1, -0.5, -0.1]);
+    let cases: [(&[f32], &str, [f32; 2], [[f32; 2]; 2]); 6] = [
+        (&one, "NONE", [7.0, 3.0], [[0.5, 0.5], [1.5, -0.5]]),
+        (&one, "SOFTMAX", [7.0, 3.0], [[0.5, 0.5], [1.5, -0.5]]),
+        (
+            &one,
+            "LOGISTIC",
+            [7.0, 3.0],
+            [[0.377_54, 0.622_46], [0.622_46, 0.377_54]],
+        ),
+        (&two, "NONE", [3.0, 7.0], [[0.5, -0.5], [-0.5, 0.5]]),
+        (
+            &two,
+            "LOGISTIC",
+            [3.0, 7.0],
+            [[0.622_46, 0.377_54], [0.377_54, 0.622_46]],
+        ),
+        (
+            &two,
+            "SOFTMAX",
+            [3.0, 7.0],
+            [[0.731_06, 0.268_94], [0.268_94, 0.731_06]],
+        ),
+    ];
+    for (rows, transform, labels, scores) in cases {
+        let got = classified(rows, transform);
+        for ((label, score), (want, wanted)) in got.iter().zip(labels.iter().zip(&scores)) {
+            assert_eq!(label, want, "{transform}");
+            let close = score.iter().zip(wanted).all(|(g, w)| (g - w).abs() < 1e-4);
+            assert!(close, "{transform}: {score:?}, wanted {wanted:?}");
+        }
+    }
+}

@@ -142,7 +142,7 @@ const PASSES: &[Pass] = &[
         name: "texts",
         why: "they are numbers by now, with which nothing else can be computed",
         phase: Phase::Lower,
-        run: |draft| misused(draft),
+        run: misused,
     },
     Pass {
         name: "operator set",
