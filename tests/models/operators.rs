@@ -369,7 +369,7 @@ fn classified(rows: &[f32], transform: &str) -> Vec<(f32, Vec<f32>)> {
     vec![answer([1.0, 0.0]), answer([-1.0, 0.0])]
 }
 
-/// What ONNX Runtime 1.23 says.
+/// What ONNX Runtime 1.32 says.
 #[test]
 fn linear_classifiers_are_those_of_onnx_runtime() {
     let (one, two) = ([0.5, 0.1], [0.5, 0.1, -0.5, -0.1]);
