@@ -70,7 +70,7 @@ pub use zkinfer_interface as interface;
 pub use zkinfer_model::onnx::{self, ImportError, ImportOptions};
 pub use zkinfer_model::{
     Graph, InferError, Progress, QuantizeError, QuantizeOptions, QuantizedModel, Samples, Stage,
-    Stopped, TensorInterface, data, graph, model, progress, quantize, run,
+    Stopped, TensorInterface, data, disclosure, graph, model, progress, quantize, run,
 };
 pub use zkinfer_verifier::{
     ChainError, LoadError, StatementError, params, public_input, public_output, verifier,

@@ -9,6 +9,7 @@
 //! | `lies` | a lie for every check of the verifier |
 //! | `mutations` | nothing of both can be left out; the tables of docs/protocol.md |
 //! | `families` | products of activations, and weights that several nodes share |
+//! | `hidden` | numbers of hidden activations: zero points, the factor of softmax |
 //! | `equal` | all engines make the same bytes, of one run and of several |
 //! | `random` | random networks: circuit, integer run and upstream agree |
 
@@ -17,6 +18,7 @@ mod cheats;
 mod constraints;
 mod equal;
 mod families;
+mod hidden;
 mod lies;
 mod mutations;
 mod random;

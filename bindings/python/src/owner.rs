@@ -220,6 +220,15 @@ impl Model {
         self.model.program.committed_weights()
     }
 
+    /// What a card of this model reveals besides the architecture, if its weights are hidden: the kind of information, where it
+    /// is, and what it tells.
+    #[getter]
+    fn disclosures(&self) -> Vec<(&'static str, String, &'static str)> {
+        let told = self.model.disclosures().into_iter();
+        told.map(|d| (d.kind.code(), d.place, d.kind.meaning()))
+            .collect()
+    }
+
     /// Outputs of the ONNX model that were not chosen.
     #[getter]
     fn left_out(&self) -> Vec<String> {

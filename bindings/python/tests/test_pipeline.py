@@ -25,6 +25,13 @@ def test_the_whole_way(x, model, secret, run, proof):
     np.testing.assert_allclose(shown.input.ravel(), x[0], atol=model.inputs[0].scale.max())
 
 
+def test_what_a_card_reveals(model):
+    kinds = {kind for kind, _place, _meaning in model.disclosures}
+    assert {"bits", "scales", "choices"} <= kinds
+    assert "factors" not in kinds
+    assert all(place and meaning for _kind, place, meaning in model.disclosures)
+
+
 @pytest.mark.parametrize(
     ("lie", "code"),
     [

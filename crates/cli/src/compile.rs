@@ -9,6 +9,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use zkinfer::Secret;
 use zkinfer::data::{Arrays, Samples};
+use zkinfer::disclosure;
 use zkinfer::graph::Graph;
 use zkinfer::onnx::ImportOptions;
 use zkinfer::plan;
@@ -184,6 +185,7 @@ impl Compile {
                 "bits": bits,
                 "weights": weights,
                 "weights_hidden": !self.public_weights,
+                "reveals": ui::reveals(secret.card()),
                 "report": report,
                 "left_out": left_out,
                 "warnings": warnings,
@@ -227,6 +229,14 @@ impl Compile {
             "  {} weights, {hidden}; model {digest}",
             ui::count(weights)
         ))?;
+        if !self.public_weights {
+            ui::line(
+                "  what depends on weights or calibration and is not hidden (docs/protocol.md, section 7):",
+            )?;
+            for told in disclosure::disclosures(&secret.card().program) {
+                ui::line(&format!("    {:<8} {}", told.kind.code(), told.place))?;
+            }
+        }
         let times = [
             ("import", t_import),
             ("quantize", t_quantize),

@@ -6,6 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
+use zkinfer::disclosure::disclosures;
 use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
@@ -195,6 +196,8 @@ fn describe_card(card: &Card) -> Result<Description> {
             None
         }
     };
+    let told = disclosures(program).into_iter();
+    lines.extend(told.map(|d| ("reveals", format!("{}: {}", d.kind.code(), d.place))));
     let json = json!({
         "kind": "card",
         "digest": card.digest().to_string(),
@@ -207,6 +210,7 @@ fn describe_card(card: &Card) -> Result<Description> {
         "points": card.points.len(),
         "k": card.k,
         "columns": columns,
+        "reveals": ui::reveals(card),
     });
     Ok(Description {
         lines,

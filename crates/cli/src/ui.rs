@@ -5,7 +5,8 @@ use indicatif::{ProgressBar, ProgressStyle};
 use std::io::{IsTerminal, Write};
 use std::ops::ControlFlow;
 use std::time::{Duration, Instant};
-use zkinfer::{Progress, Stage};
+use zkinfer::disclosure::{Disclosure, disclosures};
+use zkinfer::{Card, Progress, Stage};
 
 /// Colours, where they are wanted.
 #[derive(Clone, Copy)]
@@ -108,6 +109,16 @@ pub fn line(text: &str) -> Result<()> {
 /// One JSON value on a line of its own.
 pub fn json(value: &impl serde::Serialize) -> Result<()> {
     line(&serde_json::to_string(value)?)
+}
+
+/// What a card reveals besides the architecture, if its weights are hidden.
+pub fn reveals(card: &Card) -> Vec<serde_json::Value> {
+    let told = disclosures(&card.program).into_iter();
+    let entry = |d: Disclosure| {
+        let (kind, meaning) = (d.kind.code(), d.kind.meaning());
+        serde_json::json!({ "kind": kind, "place": d.place, "meaning": meaning })
+    };
+    told.map(entry).collect()
 }
 
 /// An error and its causes, except those that the text before already gives.

@@ -7,11 +7,13 @@
 //! | samples | [`data`] | files → [`Samples`] |
 //! | quantization | [`quantize`](mod@quantize), [`model`] | graph and samples → [`QuantizedModel`]: integer program, weights, scales |
 //! | reference run | [`run`] | the exact integer semantics |
+//! | what a card tells | [`disclosure`] | program → what weights and calibration made of it in the clear |
 
 // Functions of graphs that only the importer calls.
 #![cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports))]
 
 pub mod data;
+pub mod disclosure;
 pub mod error;
 pub mod graph;
 pub mod model;

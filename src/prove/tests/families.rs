@@ -18,12 +18,12 @@ type Cells<'a> = &'a dyn Fn(&Plan, &mut witness::Phase1);
 type Folded<'a> = &'a dyn Fn(&Plan, &mut [Vec<F>], &Challenges);
 
 #[derive(Default)]
-struct Lie<'a> {
+pub(super) struct Lie<'a> {
     cells: Option<Cells<'a>>,
     /// The columns up to the folded weights and activations.
     folded: Option<Folded<'a>>,
     challenges: Option<Challenges>,
-    violated: Vec<String>,
+    pub(super) violated: Vec<String>,
 }
 
 impl Deviation for Lie<'_> {
@@ -48,7 +48,7 @@ fn verifier(secret: &Secret) -> Verifier {
     Verifier::new(secret.card().clone(), params(k), &Limits::default()).unwrap()
 }
 
-fn tell(secret: &Secret, run: &Run, lie: &mut Lie<'_>) -> Result<Verdict, Rejection> {
+pub(super) fn tell(secret: &Secret, run: &Run, lie: &mut Lie<'_>) -> Result<Verdict, Rejection> {
     let visibility = Visibility {
         attach_input: true,
         ..Visibility::default()

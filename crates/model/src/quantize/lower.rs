@@ -8,7 +8,7 @@ use super::network::{Network, Origin, shorten};
 use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::{QuantizeError, QuantizeOptions};
-use crate::graph::{Graph, NodeId, Op, ScalarFn, Tie};
+use crate::graph::{Activation, Graph, NodeId, Op, ScalarFn, Tie};
 use crate::model::{QuantizedModel, TensorInterface};
 
 mod activation;
@@ -38,6 +38,12 @@ pub(super) struct Lowering<'a> {
     uses: Vec<usize>,
     /// Whether all elements of a node's tensor are wanted with one scale: they are multiplied or compared with each other.
     mixed: Vec<bool>,
+    /// Whether a matrix product reads a node's tensor: its range includes zero.
+    multiplied: Vec<bool>,
+    /// Whether a node's integers stand for numbers from zero on, whatever the weights are.
+    unsigned: Vec<bool>,
+    /// Whether a node's elements are zero or more, whatever the weights are.
+    positive: Vec<bool>,
     /// Who reads every node.
     readers: Vec<Vec<NodeId>>,
     values: Vec<Option<Value>>,
@@ -131,6 +137,9 @@ impl<'a> Lowering<'a> {
             network,
             uses,
             mixed: mixed(graph),
+            multiplied: multiplied(graph),
+            unsigned: known(graph, is_unsigned),
+            positive: known(graph, is_positive),
             readers,
             values: vec![None; graph.nodes.len()],
             chained: options.inputs.clone(),
@@ -329,6 +338,24 @@ impl<'a> Lowering<'a> {
 
 /// Nodes that a product, a matrix product or a softmax reads, be it through wiring and sums.
 fn mixed(graph: &Graph) -> Vec<bool> {
+    read_by(graph, |op, mixed| match op {
+        Op::Product { .. } | Op::MatMul(_) | Op::Softmax { .. } => true,
+        Op::View(_) | Op::Affine { .. } | Op::Add | Op::Concat => mixed,
+        _ => false,
+    })
+}
+
+/// Nodes that a matrix product reads, be it through wiring.
+fn multiplied(graph: &Graph) -> Vec<bool> {
+    read_by(graph, |op, multiplied| match op {
+        Op::MatMul(_) => true,
+        Op::View(_) | Op::Affine { .. } => multiplied,
+        _ => false,
+    })
+}
+
+/// Nodes that some operation reads: `reads` says whether an operation is one, or is like one if somebody who is reads it.
+fn read_by(graph: &Graph, reads: fn(&Op, bool) -> bool) -> Vec<bool> {
     let mut mixed = vec![false; graph.nodes.len()];
     // All steps of a loop are alike, also the last one, whose results may have fewer readers.
     let mut tied: HashSet<Tie> = HashSet::new();
@@ -339,12 +366,7 @@ fn mixed(graph: &Graph) -> Vec<bool> {
             if let (true, Some(tie)) = (mixed[id], node.tie) {
                 tied.insert(tie);
             }
-            let reads = match node.op {
-                Op::Product { .. } | Op::MatMul(_) | Op::Softmax { .. } => true,
-                Op::View(_) | Op::Affine { .. } | Op::Add | Op::Concat => mixed[id],
-                _ => false,
-            };
-            if reads {
+            if reads(&node.op, mixed[id]) {
                 let inputs = node.inputs.iter().filter(|&&i| i < id);
                 inputs.for_each(|&i| mixed[i] = true);
             }
@@ -352,6 +374,35 @@ fn mixed(graph: &Graph) -> Vec<bool> {
         if tied.len() == known {
             return mixed;
         }
+    }
+}
+
+/// What is known of every node from its operation and what is known of its operands.
+fn known(graph: &Graph, rule: fn(&Op, &[bool]) -> bool) -> Vec<bool> {
+    let mut known = vec![false; graph.nodes.len()];
+    for (id, node) in graph.nodes.iter().enumerate() {
+        let operand = |&i: &NodeId| known.get(i).copied().unwrap_or(false);
+        let operands: Vec<bool> = node.inputs.iter().map(operand).collect();
+        known[id] = rule(&node.op, &operands);
+    }
+    known
+}
+
+fn is_unsigned(op: &Op, operands: &[bool]) -> bool {
+    match op {
+        Op::Softmax { .. } | Op::Activation(Activation::Relu) => true,
+        Op::ArgMax { .. } | Op::TopK { .. } => true,
+        Op::View(_) | Op::Max { .. } => operands.iter().all(|&o| o),
+        _ => false,
+    }
+}
+
+fn is_positive(op: &Op, operands: &[bool]) -> bool {
+    match op {
+        Op::Activation(Activation::Clip { low, .. }) => *low >= 0.0,
+        Op::Sum { .. } | Op::Add | Op::Concat => operands.iter().all(|&o| o),
+        Op::Gate => operands.last() == Some(&true),
+        _ => is_unsigned(op, operands),
     }
 }
 

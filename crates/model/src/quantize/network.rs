@@ -47,6 +47,10 @@ const QUIET: f64 = 1.0 / 4.0;
 /// Sums of more elements than this have a whole coefficient.
 const WIDE: usize = 4;
 
+/// Channels' steps differ by at least this part, also those of channels that calibration saw to be alike (silent ones, say): what
+/// is done with the channels then does not show it.
+const APART: f64 = 1.0 / (1u64 << 36) as f64;
+
 /// The range of a neuron is at least this many roundings of its operands wide.
 const NOISE: f64 = 16.0;
 
@@ -266,6 +270,10 @@ impl Network {
         if tied || !self.per_channel {
             let coarsest = scales.iter().copied().fold(0.0, f64::max);
             scales.fill(coarsest);
+            return;
+        }
+        for (c, s) in scales.iter_mut().enumerate() {
+            *s *= 1.0 + c as f64 * APART;
         }
     }
 

@@ -6,6 +6,7 @@ use super::QuantizeError;
 use super::lower::Lowering;
 use super::value::{Act, Plane};
 use crate::graph::NodeId;
+use crate::model::WeightTensor;
 use crate::run::HintSolver;
 
 /// Largest step of logits: beyond, probabilities would be off by more than an eighth.
@@ -20,6 +21,14 @@ const DEPTH: f64 = 12.0;
 
 /// Logits that were further than this below another one in every sample are masked.
 const MASKED: f64 = 24.0;
+
+/// The step of the exponential's argument, for logits whose integers span `span`. The tables are public and tell it, so it follows
+/// from the span as little as can be: one step for every span up to twice the depth, above it one of four per octave (a coarser
+/// choice costs precision). Half of the span always fits the table, so what the upper clamp cuts off fits its cell.
+fn public_step(span: f64, range: f64) -> f64 {
+    let quarters = (4.0 * (span / 2.0 * 1.001 / DEPTH).log2()).ceil();
+    DEPTH * (quarters.max(0.0) / 4.0).exp2() / range
+}
 
 /// Distributions of which the same elements take part.
 struct Rows {
@@ -201,11 +210,8 @@ impl Lowering<'_> {
             });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);
-        // Twice the depth covers the logits' whole range, so what the upper clamp cuts off always fits.
-        let step = DEPTH.max(scale * range / 2.0 * 1.001) / range;
+        let step = public_step(scale * range, range);
         let factor = (scale / step * range).round().max(1.0);
-        // The step that the rounded factor really means.
-        let step = scale * range / factor;
         let mut f: Vec<u16> = (0..=top as u32)
             .map(|d| (top * (-f64::from(d) * step).exp()).round() as u16)
             .collect();
@@ -261,6 +267,12 @@ impl Lowering<'_> {
             inputs,
             weights: Weights::Public(weights),
         };
+        // What tells the logits' scale is committed: the hints are pinned whatever it is.
+        let scaled = Term {
+            patches: logits,
+            inputs: 1,
+            weights: Weights::Committed,
+        };
         let neurons = Neurons {
             groups: 1,
             outputs: 1,
@@ -273,11 +285,16 @@ impl Lowering<'_> {
             },
             terms: vec![
                 term(digits, 2, vec![1 << bits, 1 << (2 * bits)]),
-                term(logits, 1, vec![-(factor as i64)]),
+                scaled,
                 term(ones, 1, vec![constant]),
             ],
         };
         let node = self.network.push(Node::Neurons(neurons)).node;
+        self.network.weights.push(WeightTensor {
+            node,
+            term: 1,
+            data: vec![-(factor as i32)],
+        });
         self.network
             .record(node, &[step], self.stats.tensor(input), self.origin(id));
         // Σ f(d_i) − S >= 0 and S − 1 − Σ f(d_i + 1) >= 0; the range check of the quotients is all that matters.

@@ -4,6 +4,7 @@ use zkinfer_circuits::program::{Unit, ValueRef};
 
 use super::staircase::{self, Jumps};
 use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
+use crate::disclosure;
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
 use crate::quantize::step::{Step, step};
@@ -29,9 +30,6 @@ impl Lowering<'_> {
         match activation {
             Activation::Relu => self.lazy_relu(input),
             Activation::LeakyRelu(slopes) => {
-                if slopes.iter().all(|s| *s == 0.0) {
-                    return self.lazy_relu(input);
-                }
                 let acc = self.plain(input)?;
                 let (x, node, scales) = self.relu(&acc, false, self.origin(id))?;
                 let zero = vec![0.0; scales.len()];
@@ -62,15 +60,9 @@ impl Lowering<'_> {
                 acc.low = true;
                 Ok(Value::Acc(acc))
             }
+            // By what computes it, not by what weights make of it: a card shows whether there are neurons.
+            Value::Act(act) if self.positive[input] => Ok(Value::Act(act)),
             Value::Act(act) => {
-                let positive = |act: &Act| {
-                    act.planes
-                        .iter()
-                        .all(|p| p.scale.iter().all(|s| s.is_nan() || *s >= 0.0))
-                };
-                if positive(&act) && act.offset.iter().all(|o| *o >= 0.0) {
-                    return Ok(Value::Act(act));
-                }
                 let mut acc = self.elementwise(input, &act)?;
                 acc.low = true;
                 Ok(Value::Acc(acc))
@@ -253,9 +245,8 @@ impl Lowering<'_> {
                 }
             })
             .collect();
-        let mut entries = vec![self.network.top() as u16; 1 << self.network.bits];
-        entries[0] = 0;
-        let table = self.network.table(entries);
+        let table = disclosure::comparison(self.network.bits);
+        let table = self.network.table(table);
         let unit = Unit {
             tables: vec![table],
             ..Unit::RELU

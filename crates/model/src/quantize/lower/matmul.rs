@@ -10,25 +10,53 @@
 //! `Σ A` is a row of the left matrix summed up, a coefficient of the constant one. The cost is that of the operands and of the
 //! result, not of the `K` products of every element: see [`Weights::Value`] and `zkinfer_circuits::fold`.
 //!
-//! Error: half a step of the result, and of every product what half a step of its operands makes of it. `M ≥ 1` means that the
-//! range of the result is at most `2^T·s_a·s_b·2^T`, the product of the operands' ranges; if it is larger, the operands are given
-//! coarser steps first.
+//! Factors of activations are public, and what calibration saw of hidden activations must not be read from them. So `M` is a
+//! constant ([`factor`]); the operands' steps are what is fitted to the result's range. Zero points are the results of hidden
+//! neurons that read the constant one: what multiplies an activation by them, and `z_a·z_b`, are products of activations, too.
+//! Ranges of operands and results include zero, so that every zero point fits a cell. Which zero points are known to be zero and
+//! which operands get neurons of their own follows from the operations, never from numbers.
+//!
+//! Error: half a step of the result, and of every product what half a step of its operands makes of it. The result's range is at
+//! most `1/M` of the product of the operands' ranges. If it needs more, the operands are given coarser steps first; if it needs
+//! less, its integers do not fill their cells.
 
-use zkinfer_circuits::program::{Neurons, Node, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
 use super::neurons::steady;
-use super::{Act, Lowering, Plane, Value};
+use super::{Acc, Act, Lowering, Plane, Value};
 use crate::graph::{MatMul, NodeId};
 use crate::quantize::QuantizeError;
 
-/// Operands' steps leave this much more room than the result needs.
-const ROOM: f64 = 1.02;
+/// `M` of a product whose elements are sums of `inputs` products: signs that differ make a sum's range less than its summands'
+/// extremes ask for, one product's range is that of its operands.
+fn factor(inputs: usize) -> i64 {
+    if inputs == 1 { 1 } else { 2 }
+}
+
+/// An operand before it is read.
+enum Source {
+    /// One value with a whole zero point.
+    Whole(Act),
+    /// Neurons whose step is free.
+    Free(Acc),
+}
+
+impl Source {
+    /// Neurons whose ranges include zero.
+    fn around_zero(mut acc: Acc) -> Source {
+        let zero = |r: &mut (f64, f64)| *r = (r.0.min(0.0), r.1.max(0.0));
+        acc.range.iter_mut().for_each(zero);
+        Source::Free(acc)
+    }
+}
 
 /// An operand: `real = scale·(integer − zero)`.
+#[derive(Clone, Copy)]
 struct Whole {
     value: ValueRef,
     scale: f64,
-    zero: i64,
+    /// `None` if it is zero for any weights.
+    zero: Option<i64>,
 }
 
 impl Lowering<'_> {
@@ -36,89 +64,17 @@ impl Lowering<'_> {
         let [a, b] = self.graph.nodes[id].inputs[..] else {
             return Err(self.shape_error(id, "needs two operands"));
         };
-        let (groups, outputs, positions, inputs) = (
-            product.groups,
-            product.outputs,
-            product.positions,
-            product.inputs,
-        );
-        let acc = self.range_of(id);
-        let wanted = (acc.1 - acc.0).max(1e-9) * (1.0 + self.network.headroom) / self.network.top();
-        // How much coarser the operands have to be for M ≥ 1, shared so that roundings of both matter alike: one that hardly
-        // varies has steps that are far finer than its size asks for.
-        let natural = [self.natural(a)?, self.natural(b)?];
-        let missing = ROOM * wanted / (natural[0] * natural[1] * self.network.range());
-        let widen = if missing > 1.0 {
-            let relative = |id: NodeId, step: f64| {
-                let (low, high) = self.stats.tensor(id);
-                step / low.abs().max(high.abs()).max(step)
-            };
-            let ratio = relative(a, natural[0]) / relative(b, natural[1]);
-            let first = (missing / ratio).sqrt().clamp(1.0, missing);
-            [first, missing / first]
-        } else {
-            [1.0, 1.0]
-        };
-        let left = self.whole(id, a, &product.left, widen[0])?;
-        let right = if a == b && product.left == product.right {
-            Whole { ..left }
-        } else {
-            self.whole(id, b, &product.right, widen[1])?
-        };
-
-        let range = self.network.range();
-        let step = left.scale * right.scale * range;
-        let factor = (step / wanted).floor().max(1.0);
-        let scale = step / factor;
-        let (low, high) = acc;
-        let zero = ((self.network.top() - (low + high) / scale) / 2.0).round();
-        let m = factor as i64;
-        let ones = self.network.constant(groups * positions);
-        let mut terms = vec![Term {
-            patches: right.value,
-            inputs: inputs as u32,
-            weights: Weights::Value {
-                value: left.value,
-                factor: m,
-            },
-        }];
-        if right.zero != 0 {
-            let sums = self.sums(left.value, inputs);
-            terms.push(Term {
-                patches: ones,
-                inputs: 1,
-                weights: Weights::Value {
-                    value: sums,
-                    factor: -m * right.zero,
-                },
-            });
-        }
-        if left.zero != 0 {
-            terms.push(Term {
-                patches: self.sums(right.value, inputs),
-                inputs: 1,
-                weights: Weights::Public(vec![-m * left.zero; groups * outputs]),
-            });
-        }
-        let bias = m * inputs as i64 * left.zero * right.zero
-            + (range / 2.0) as i64
-            + (zero * range) as i64;
-        terms.push(Term {
-            patches: ones,
-            inputs: 1,
-            weights: Weights::Public(vec![bias; groups * outputs]),
-        });
-        let value = self.network.push(Node::Neurons(Neurons {
-            groups: groups as u32,
-            outputs: outputs as u32,
-            positions: positions as u32,
-            unit: Unit::LINEAR,
-            terms,
-        }));
+        let likely = self.range_of(id);
+        let (low, high) = (likely.0.min(0.0), likely.1.max(0.0));
+        let (top, range) = (self.network.top(), self.network.range());
+        let wanted = (high - low).max(1e-9) * (1.0 + self.network.headroom) / top;
+        let operands = self.operands(id, [a, b], product, wanted)?;
+        let scale = operands[0].scale * operands[1].scale * range / factor(product.inputs) as f64;
+        let zero = ((top - (low + high) / scale) / 2.0).round().clamp(0.0, top);
+        let value = self.product_neurons(id, product, operands, zero as i64)?;
         let origin = self.origin(id);
-        self.network
-            .record(value.node, &[scale], (low, high), origin);
-        let len = groups * outputs * positions;
+        self.network.record(value.node, &[scale], likely, origin);
+        let len = product.groups * product.outputs * product.positions;
         let act = Act {
             planes: vec![Plane {
                 value,
@@ -128,6 +84,115 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(act)
+    }
+
+    /// Both operands, with steps coarse enough for a result with steps of `wanted`.
+    fn operands(
+        &mut self,
+        id: NodeId,
+        [a, b]: [NodeId; 2],
+        product: &MatMul,
+        wanted: f64,
+    ) -> Result<[Whole; 2], QuantizeError> {
+        let mut first = self.source(a)?;
+        let mut second = self.source(b)?;
+        if let (Source::Whole(_), Source::Whole(act)) = (&first, &second) {
+            // One of them has to give way.
+            second = self.free(b, act)?;
+        }
+        if a == b && product.left == product.right {
+            first = match &second {
+                Source::Free(acc) => Source::Free(acc.clone()),
+                Source::Whole(act) => self.free(b, act)?,
+            };
+        }
+        let steps = [self.natural(&first), self.natural(&second)];
+        // How much coarser the operands have to be, shared so that roundings of both matter alike: one that hardly varies has
+        // steps that are far finer than its size asks for.
+        let finest = steps[0] * steps[1] * self.network.range() / factor(product.inputs) as f64;
+        let missing = (wanted / finest).max(1.0);
+        if a == b && product.left == product.right {
+            let whole = self.whole(id, b, &product.right, first, missing.sqrt())?;
+            return Ok([whole, whole]);
+        }
+        let widen = match (&first, &second) {
+            (Source::Whole(_), _) => [1.0, missing],
+            (_, Source::Whole(_)) => [missing, 1.0],
+            _ => {
+                let ratio = self.relative(a, steps[0]) / self.relative(b, steps[1]);
+                let first = (missing / ratio).sqrt().clamp(1.0, missing);
+                [first, missing / first]
+            }
+        };
+        Ok([
+            self.whole(id, a, &product.left, first, widen[0])?,
+            self.whole(id, b, &product.right, second, widen[1])?,
+        ])
+    }
+
+    /// The neurons of a product whose result has this zero point.
+    fn product_neurons(
+        &mut self,
+        id: NodeId,
+        product: &MatMul,
+        [left, right]: [Whole; 2],
+        zero: i64,
+    ) -> Result<ValueRef, QuantizeError> {
+        let (rows, columns) = (
+            product.groups * product.outputs,
+            product.groups * product.positions,
+        );
+        let zeros = [left.zero, right.zero, Some(zero)];
+        let hidden: Vec<i32> = zeros.iter().flatten().map(|&z| z as i32).collect();
+        let all = self.committed_integers(id, &hidden, hidden.len())?;
+        let mut taken = 0..hidden.len();
+        let [of_left, of_right, of_result] = zeros.map(|zero| zero.and_then(|_| taken.next()));
+        let repeat = |at: usize, times: usize| View {
+            loops: vec![times as u32],
+            axes: vec![Axis {
+                extent: hidden.len() as u32,
+                offset: at as i64,
+                strides: vec![0],
+            }],
+        };
+        let m = factor(product.inputs);
+        let ones = self.network.constant(columns);
+        let term = |patches: ValueRef, inputs: usize, weights: Weights| Term {
+            patches,
+            inputs: inputs as u32,
+            weights,
+        };
+        let times = |value: ValueRef, factor: i64| Weights::Value { value, factor };
+        let mut terms = vec![term(right.value, product.inputs, times(left.value, m))];
+        if let Some(at) = of_right {
+            let z = self.network.view(all, repeat(at, columns));
+            let sums = self.sums(left.value, product.inputs);
+            terms.push(term(z, 1, times(sums, -m)));
+        }
+        if let Some(at) = of_left {
+            let z = self.network.view(all, repeat(at, rows));
+            let sums = self.sums(right.value, product.inputs);
+            terms.push(term(sums, 1, times(z, -m)));
+            if let Some(other) = of_right {
+                let other = self.network.view(all, repeat(other, columns));
+                let factor = m * product.inputs as i64;
+                terms.push(term(other, 1, times(z, factor)));
+            }
+        }
+        let one = 1i64 << self.network.bits;
+        if let Some(at) = of_result {
+            let z = self.network.view(all, repeat(at, columns));
+            terms.push(term(z, 1, Weights::Public(vec![one; rows])));
+        }
+        let half = Weights::Public(vec![one / 2; rows]);
+        terms.push(term(ones, 1, half));
+        Ok(self.network.push(Node::Neurons(Neurons {
+            groups: product.groups as u32,
+            outputs: product.outputs as u32,
+            positions: product.positions as u32,
+            unit: Unit::LINEAR,
+            terms,
+        })))
     }
 
     fn sums(&mut self, value: ValueRef, inputs: usize) -> ValueRef {
@@ -144,68 +209,64 @@ impl Lowering<'_> {
         steady(seen.unwrap_or_else(|| self.stats.tensor(id)))
     }
 
-    fn as_whole(&self, act: &Act) -> Option<Whole> {
+    /// An operand's step over its size.
+    fn relative(&self, id: NodeId, step: f64) -> f64 {
+        let (low, high) = self.stats.tensor(id);
+        step / low.abs().max(high.abs()).max(step)
+    }
+
+    fn as_whole(&self, act: &Act) -> Option<(ValueRef, f64, i64)> {
         let (value, scale, offset) = act.uniform()?;
         let zero = -offset / scale;
         let whole = (zero - zero.round()).abs() <= 1e-6
-            && zero.abs() <= self.network.range() * self.network.range();
-        (whole && self.width(value) == 1).then_some(Whole {
-            value,
-            scale,
-            zero: zero.round() as i64,
-        })
+            && (0.0..=self.network.top()).contains(&zero.round());
+        (whole && self.width(value) == 1).then_some((value, scale, zero.round() as i64))
+    }
+
+    /// What an operand is before this product reads it.
+    fn source(&mut self, operand: NodeId) -> Result<Source, QuantizeError> {
+        match self.value(operand)? {
+            Value::Acc(acc) => Ok(Source::around_zero(acc)),
+            Value::Act(act) if self.as_whole(&act).is_some() => Ok(Source::Whole(act)),
+            Value::Act(act) => self.free(operand, &act),
+        }
+    }
+
+    /// An operand in neurons of its own.
+    fn free(&mut self, operand: NodeId, act: &Act) -> Result<Source, QuantizeError> {
+        Ok(Source::around_zero(self.elementwise(operand, act)?))
     }
 
     /// The step that an operand has, or would be given.
-    fn natural(&mut self, id: NodeId) -> Result<f64, QuantizeError> {
-        let (low, high) = match self.value(id)? {
-            Value::Act(act) => match self.as_whole(&act) {
-                Some(whole) => return Ok(whole.scale),
-                None => self.range_of(id),
-            },
-            Value::Acc(acc) => {
-                let (low, high) = acc.total_range();
-                if acc.low {
-                    (0.0, high.max(-low).max(0.0))
-                } else {
-                    (low, high)
-                }
-            }
+    fn natural(&self, source: &Source) -> f64 {
+        let acc = match source {
+            Source::Whole(act) => return self.as_whole(act).map_or(1e-9, |(_, scale, _)| scale),
+            Source::Free(acc) => acc,
         };
-        Ok((high - low).max(1e-9) * (1.0 + self.network.headroom) / self.network.top())
+        let (low, high) = acc.total_range();
+        let width = if acc.low {
+            high.max(-low).max(0.0)
+        } else {
+            high - low
+        };
+        width.max(1e-9) * (1.0 + self.network.headroom) / self.network.top()
     }
 
-    /// An operand of product `id`, read by a view; as neurons of their own with steps `widen` times as large as they would be,
-    /// unless it is one value with a whole zero point and nothing has to change.
+    /// An operand of product `id`, read by a view; neurons of its own have steps `widen` times as large as they would be.
     fn whole(
         &mut self,
         id: NodeId,
         operand: NodeId,
         view: &View,
+        source: Source,
         widen: f64,
     ) -> Result<Whole, QuantizeError> {
-        let spread = |range: &mut (f64, f64)| {
-            let (middle, half) = ((range.0 + range.1) / 2.0, (range.1 - range.0) / 2.0);
-            *range = (middle - half * widen, middle + half * widen);
-        };
-        let act = match self.value(operand)? {
-            Value::Act(act) if widen == 1.0 && self.as_whole(&act).is_some() => act,
-            value => {
-                // What hardly varied has a narrow range; its steps are not to become finer for that.
-                let mut width = 0.0;
-                let mut acc = match value {
-                    Value::Acc(acc) => acc,
-                    Value::Act(act) => {
-                        let step = self.as_whole(&act).map_or(0.0, |whole| whole.scale * widen);
-                        width = step * self.network.top() / (1.0 + self.network.headroom);
-                        self.elementwise(operand, &act)?
-                    }
-                };
-                acc.range.iter_mut().for_each(spread);
-                for (low, high) in &mut acc.range {
-                    let missing = (width - (*high - *low)).max(0.0) / 2.0;
-                    (*low, *high) = (*low - missing, *high + missing);
-                }
+        let act = match source {
+            Source::Whole(act) => act,
+            Source::Free(mut acc) => {
+                let spread = acc.spread.iter_mut().flatten();
+                let ranges = acc.range.iter_mut().chain(spread);
+                ranges.for_each(|r| *r = (r.0 * widen, r.1 * widen));
                 let act = self.materialize(acc, true, operand)?;
                 self.replace(operand, &act);
                 act
@@ -213,6 +274,7 @@ impl Lowering<'_> {
         };
         let indices = self.indices(id, view, act.len())?;
         let mut seen = self.view_act(act, view, &indices);
+        let mut unsigned = self.unsigned[operand];
         if self.as_whole(&seen).is_none() {
             // Padding is a real zero, another integer than the value's own zeros.
             let mut acc = self.rescaling(operand, &seen)?;
@@ -221,8 +283,15 @@ impl Lowering<'_> {
             acc.range = vec![range; acc.channels()];
             let origin = self.helper(operand);
             seen = self.requantize(&acc, true, origin)?;
+            unsigned = false;
         }
-        self.as_whole(&seen)
-            .ok_or_else(|| self.shape_error(id, "an operand has no scale of its own"))
+        let (value, scale, zero) = self
+            .as_whole(&seen)
+            .ok_or_else(|| self.shape_error(id, "an operand has no scale of its own"))?;
+        Ok(Whole {
+            value,
+            scale,
+            zero: (!unsigned || zero != 0).then_some(zero),
+        })
     }
 }

@@ -50,8 +50,17 @@ impl Lowering<'_> {
     }
 
     /// Turns an accumulator that stands for tensor `id` into neurons; `tied`: with one scale for the whole tensor.
-    pub fn materialize(&mut self, acc: Acc, tied: bool, id: NodeId) -> Result<Act, QuantizeError> {
+    pub fn materialize(
+        &mut self,
+        mut acc: Acc,
+        tied: bool,
+        id: NodeId,
+    ) -> Result<Act, QuantizeError> {
         let origin = self.origin(id);
+        if self.multiplied[id] {
+            let zero = |r: &mut (f64, f64)| *r = (r.0.min(0.0), r.1.max(0.0));
+            acc.range.iter_mut().for_each(zero);
+        }
         let act = if acc.low {
             self.relu(&acc, tied, origin)?.0
         } else {

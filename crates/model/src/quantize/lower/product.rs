@@ -19,7 +19,8 @@
 use zkinfer_circuits::program::{Unit, ValueRef, View};
 
 use super::{Acc, Act, Lowering, Value};
-use crate::graph::NodeId;
+use crate::disclosure;
+use crate::graph::{Activation, NodeId, Op, ScalarFn, ScalarOp};
 use crate::quantize::QuantizeError;
 use crate::quantize::value::Plane;
 
@@ -31,7 +32,9 @@ const SUM: usize = 4;
 /// An operand: its tensor, centre and half-range.
 struct Operand {
     act: Act,
-    centre: f64,
+    /// None for operands that are padded or of a function that is odd, the middle of the range for others, also where that is near
+    /// zero: whether there is a centre must not follow from numbers.
+    centre: Option<f64>,
     half: f64,
     /// Per element, the largest `|X|` that calibration saw, as (low, high).
     seen: Vec<(f64, f64)>,
@@ -55,13 +58,18 @@ impl Lowering<'_> {
         }
         // Padding is a real zero, which a centre would move.
         if left.contains(&None) {
-            x = self.centred(a, x.act, 0.0);
+            x = self.centred(a, x.act, None);
         }
         if right.contains(&None) {
-            y = self.centred(b, y.act, 0.0);
+            y = self.centred(b, y.act, None);
         }
         let n = left.len();
-        let unit = |o: &Operand| o.act.clone().affine(&[1.0 / o.half], &[-o.centre / o.half]);
+        let centre = |o: &Operand| o.centre.unwrap_or(0.0);
+        let unit = |o: &Operand| {
+            o.act
+                .clone()
+                .affine(&[1.0 / o.half], &[-centre(o) / o.half])
+        };
         let (big_x, big_y) = (unit(&x), unit(&y));
         let (l, r) = (
             self.view_act(big_x.clone(), views.0, &left),
@@ -111,12 +119,12 @@ impl Lowering<'_> {
             (&y, x.centre, views.1, &right),
         ];
         for (operand, factor, view, indices) in linear {
-            if factor != 0.0 {
+            if let Some(factor) = factor {
                 let part = self.view_act(operand.act.clone(), view, indices);
                 act = act.add(part.affine(&[factor], &[0.0]));
             }
         }
-        let mut act = act.affine(&[1.0], &[-x.centre * y.centre]);
+        let mut act = act.affine(&[1.0], &[-centre(&x) * centre(&y)]);
         if group > 1 {
             let agree = |p: &Plane| p.scale.chunks(group).all(|c| super::common(c).is_some());
             if !act.planes.iter().all(agree) {
@@ -146,27 +154,35 @@ impl Lowering<'_> {
             self.replace(id, &act);
         }
         let (low, high) = self.stats.tensor(id);
-        let centre = (low + high) / 2.0;
-        // A centre near zero gains nothing and costs a plane.
-        let centre = if centre.abs() < 0.1 * (high - low) {
-            0.0
-        } else {
-            centre
-        };
+        let centre = (!self.is_odd(id)).then_some((low + high) / 2.0);
         Ok(self.centred(id, act, centre))
     }
 
-    fn centred(&self, id: NodeId, act: Act, centre: f64) -> Operand {
+    /// Whether a tensor's values lie about zero alike to both sides, whatever the weights are: the results of an odd function.
+    fn is_odd(&self, id: NodeId) -> bool {
+        let mut node = &self.graph.nodes[id];
+        while let (Op::View(_), Some(&input)) = (&node.op, node.inputs.first()) {
+            node = &self.graph.nodes[input];
+        }
+        let Op::Activation(Activation::Scalar(ScalarFn::Apply(f, _))) = &node.op else {
+            return false;
+        };
+        use ScalarOp::{Asinh, Atan, Erf, Sin, Sinh, Softsign, Tanh};
+        matches!(f, Tanh | Erf | Softsign | Sin | Atan | Sinh | Asinh)
+    }
+
+    fn centred(&self, id: NodeId, act: Act, centre: Option<f64>) -> Operand {
+        let middle = centre.unwrap_or(0.0);
         let (low, high) = self
             .stats
             .channels(id, 1, |_| 0)
             .first()
             .copied()
             .unwrap_or((-1.0, 1.0));
-        let half = (high - centre).abs().max((low - centre).abs());
+        let half = (high - middle).abs().max((low - middle).abs());
         let half = half * (1.0 + self.network.headroom);
         let full = self.interval(&act).map(|(low, high)| {
-            let reach = (high - centre).abs().max((low - centre).abs());
+            let reach = (high - middle).abs().max((low - middle).abs());
             (low, high, reach)
         });
         // What integers can be at all is the bound, if it is known. Where calibration saw much less of it, roundings may still
@@ -176,7 +192,7 @@ impl Lowering<'_> {
         let seen = (0..act.len())
             .map(|i| {
                 let (a, b) = wide.map_or_else(|| self.stats.element(id, i), |f| (f.0, f.1));
-                ((a - centre) / half, (b - centre) / half)
+                ((a - middle) / half, (b - middle) / half)
             })
             .collect();
         Operand {
@@ -212,8 +228,8 @@ impl Lowering<'_> {
         let mut scales = vec![2.0 * reach / top; acc.channels()];
         self.network.settle(&acc, &mut scales, true);
         let reach = scales.first().copied().unwrap_or(1.0) * top / 2.0;
-        let entry = |q: u32| ((2.0 * f64::from(q) / top - 1.0).powi(2) * top).round() as u16;
-        let table = self.network.table((0..=top as u32).map(entry).collect());
+        let table = disclosure::squares(self.network.bits);
+        let table = self.network.table(table);
         let unit = Unit {
             tables: vec![table],
             ..Unit::LINEAR

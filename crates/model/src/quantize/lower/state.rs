@@ -152,7 +152,7 @@ impl Lowering<'_> {
     }
 
     /// Committed integers; one stands for all `len` elements.
-    fn committed_integers(
+    pub(super) fn committed_integers(
         &mut self,
         id: NodeId,
         values: &[i32],
