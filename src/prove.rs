@@ -224,7 +224,15 @@ impl Prover<'_> {
         let late = session
             .late(layout, eta, &commitments)
             .map_err(|_| ProveError::Unlucky)?;
-        let (kappa, beta) = coefficients.late(&late);
+        let (kappa, beta) = coefficients
+            .late(&plan.wiring, &late)
+            .ok_or(ProveError::Unlucky)?;
+        // On every program that a test proves something about.
+        #[cfg(test)]
+        assert_eq!(
+            (kappa, beta.clone()),
+            coefficients.late_by_enumeration(&late)
+        );
         let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
         hooks.deviation.instances(plan, &mut instances);
         let inverses = sums::table_inverses(plan, &challenges);

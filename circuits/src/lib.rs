@@ -14,6 +14,7 @@
 //! | [`link`] | columns hold what published commitments hold |
 //! | [`support`] | commitments have entries only where a neuron may read |
 //! | [`statement`], [`card`], [`codec`], [`transcript`] | statements, files, encodings, challenges |
+//! | [`wiring`] | what linear maps read, as affine pieces, and sums over them in closed form |
 //! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
 //! | [`params`] | the generators, as files with pinned digests |
 //! | [`receipt`] | machine-readable results |
@@ -77,6 +78,7 @@ pub mod statement;
 pub mod support;
 pub mod transcript;
 pub mod verify;
+pub mod wiring;
 
 /// The circuit's field: the scalar field of Vesta.
 pub type F = pasta_curves::Fp;

@@ -262,6 +262,8 @@ pub struct ProgramLimits {
     pub elements: u64,
     /// Neurons' accumulators and other cells-bearing slots.
     pub slots: u64,
+    /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
+    pub pieces: usize,
 }
 
 impl Default for ProgramLimits {
@@ -271,6 +273,7 @@ impl Default for ProgramLimits {
             tables: 64,
             elements: 1 << 26,
             slots: 1 << 22,
+            pieces: 1 << 20,
         }
     }
 }

@@ -154,7 +154,10 @@ impl Verifier {
             return Err(Rejection::Link);
         };
 
-        let (kappa, beta) = coefficients.late(&late);
+        let Some((kappa, beta)) = coefficients.late(&self.plan.wiring, &late) else {
+            // A challenge is zero, which happens to nobody.
+            return Err(Rejection::Circuit);
+        };
         let instances = instances(layout, &challenges, &late, kappa, beta);
         // Upstream would commit to the same instance once for every run.
         let stand_ins = match (apart, runs.len()) {

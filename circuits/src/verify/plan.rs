@@ -10,6 +10,7 @@ use crate::gates::{Description, describe, fixed_columns};
 use crate::layout::{Cell, Lane, Layout};
 use crate::link::commit_rows;
 use crate::program::{Expanded, Program};
+use crate::wiring::Wiring;
 use crate::{C, F};
 use ff::Field;
 use group::Curve;
@@ -32,6 +33,8 @@ pub struct Plan {
     pub fixed: Arc<Vec<Vec<u32>>>,
     /// Groups of the model commitment.
     pub groups: Vec<Group>,
+    /// What linear maps read.
+    pub wiring: Wiring,
 }
 
 impl Plan {
@@ -53,6 +56,7 @@ impl Plan {
             });
         }
         let groups = groups(&program, &layout);
+        let wiring = Wiring::new(&program, &layout, limits.program.pieces)?;
         let description = Arc::new(describe(&layout));
         let fixed = Arc::new(fixed_columns(&program, &layout));
         conventions::check(&program, &layout, &description, &fixed)?;
@@ -63,6 +67,7 @@ impl Plan {
             description,
             fixed,
             groups,
+            wiring,
         })
     }
 

@@ -134,7 +134,7 @@ fn card_that_takes_for_ever() {
     let eta = session.eta(&tall.layout, &[]).unwrap();
     let late = session.late(&tall.layout, eta, &[]).unwrap();
     let coefficients = Coefficients::new(&tall.program, &tall.expanded, &tall.layout, &challenges);
-    assert_ne!(coefficients.late(&late).0, F::ZERO);
+    assert_ne!(coefficients.late(&tall.wiring, &late).unwrap().0, F::ZERO);
 
     // One wide sum that many public outputs read, and one value that many terms read.
     let wide = vec![

@@ -1,0 +1,365 @@
+//! The wiring of a program as affine pieces, and sums over it in closed form.
+//!
+//! What the verifier needs of the wiring are sums over all cells that a linear map reads, of monomials that are powers of one
+//! challenge in the position of the reader and of another one in the row of the cell ([`crate::fold`]). Along one *piece*, some
+//! nested counters along which position, input and row move by fixed steps, such a sum is a product of geometric series.
+//! So the wiring is followed once for each card, by the piece, and written out nowhere: a convolution without padding is one piece
+//! whatever its size, one with padding a piece for each offset of its kernel. What is not regular, a gather by stored indices, is a piece
+//! for each element, and the limit on pieces is what bounds it.
+//!
+//! | module | what |
+//! |---|---|
+//! | `span` | boxes of elements, and how they are split so that no counter carries |
+//! | `resolve` | from elements of a value to cells, through views, concatenations and sums |
+//! | `series` | geometric series |
+
+mod resolve;
+mod series;
+mod span;
+#[cfg(test)]
+mod tests;
+
+use crate::F;
+use crate::error::ProgramError;
+use crate::layout::{Block, Fold, Layout};
+use crate::program::{Neurons, Node, Program, Weights};
+use resolve::{Resolver, Run};
+pub(crate) use series::{Bases, Series};
+use series::{Ratio, Ratios};
+use span::{Digits, GROUP, INPUT, Loop, POSITION, Span, WINDOW};
+use std::ops::Range;
+
+/// The pieces of all linear maps that are tied to free coefficients.
+#[derive(Clone, Debug)]
+pub struct Wiring {
+    nodes: Vec<Maps>,
+    pieces: Vec<Piece>,
+    counters: Vec<Counter>,
+    ratios: Ratios,
+}
+
+/// Which pieces belong to a node.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Maps {
+    /// What the terms of a folded table read, by tile, then by term; of a direct node, what its public terms read.
+    pub patches: Vec<Vec<Range<usize>>>,
+    /// The activations of all blocks that are coefficients.
+    pub operands: Range<usize>,
+}
+
+/// `Σ λ·y^a·z^b·η^c` over some counters, each of which multiplies the monomial by a fixed ratio in every step.
+#[derive(Clone, Debug)]
+struct Piece {
+    /// Number of the `E` column.
+    number: u32,
+    y: u32,
+    z: u32,
+    eta: u32,
+    /// Which sum it is part of.
+    target: i64,
+    counters: Range<usize>,
+}
+
+/// A counter of a piece.
+#[derive(Clone, Debug)]
+struct Counter {
+    count: u32,
+    ratio: u32,
+    /// How far a step moves the target; where it does not, the counter is a geometric series.
+    target: i64,
+}
+
+/// How the monomials of a map follow from the digits of what it reads.
+struct Reading {
+    /// Exponent of `y` where all digits are zero, and how far a position moves it.
+    y: (i64, i64),
+    /// The same of `η`, and an input.
+    eta: (i64, i64),
+    /// How far the digits move the target.
+    target: Digits,
+}
+
+impl Wiring {
+    /// Follows the wiring of a program that was checked and placed.
+    ///
+    /// # Errors
+    /// Names the node at which more than `limit` pieces were looked at.
+    pub fn new(program: &Program, layout: &Layout, limit: usize) -> Result<Wiring, ProgramError> {
+        let mut builder = Builder {
+            layout,
+            resolver: Resolver::new(program, layout, limit),
+            wiring: Wiring {
+                nodes: Vec::with_capacity(program.nodes.len()),
+                pieces: Vec::new(),
+                counters: Vec::new(),
+                ratios: Ratios::default(),
+            },
+        };
+        for (index, node) in program.nodes.iter().enumerate() {
+            let fold = layout.placements[index].as_ref();
+            let maps = match (node, fold.and_then(|p| p.fold.as_ref())) {
+                (Node::Neurons(n), Some(Fold::Direct(_))) => builder.direct(n),
+                (Node::Neurons(n), Some(Fold::Table(blocks))) => {
+                    let family = fold.map_or(&[][..], |p| &p.family);
+                    builder.table(program, n, blocks, family)
+                }
+                _ => Some(Maps::default()),
+            };
+            builder.wiring.nodes.push(maps.ok_or(ProgramError::Node {
+                node: index,
+                reason: "its wiring has more pieces than the limit",
+            })?);
+        }
+        Ok(builder.wiring)
+    }
+
+    /// Number of pieces.
+    pub fn pieces(&self) -> usize {
+        self.pieces.len()
+    }
+
+    /// Which pieces belong to a node.
+    pub(crate) fn maps(&self, node: usize) -> &Maps {
+        &self.nodes[node]
+    }
+
+    /// All geometric series that occur. `None` if a challenge is zero.
+    pub(crate) fn series(&self, bases: &Bases<'_>) -> Option<Series> {
+        self.ratios.evaluate(bases)
+    }
+
+    /// Adds the sums over pieces to their targets.
+    pub(crate) fn add(
+        &self,
+        pieces: Range<usize>,
+        bases: &Bases<'_>,
+        series: &Series,
+        targets: &mut [F],
+    ) {
+        let mut running = Vec::new();
+        for piece in &self.pieces[pieces] {
+            let mut value = bases.monomial(piece.number, piece.y, piece.z, piece.eta);
+            running.clear();
+            for counter in &self.counters[piece.counters.clone()] {
+                if counter.target == 0 {
+                    value *= series.sum(counter.ratio);
+                } else {
+                    running.push((counter, series.ratio(counter.ratio)));
+                }
+            }
+            spread(&running, piece.target, value, targets);
+        }
+    }
+}
+
+/// Adds a monomial to all targets that some counters move it to.
+fn spread(counters: &[(&Counter, F)], target: i64, value: F, targets: &mut [F]) {
+    let Some((&(counter, ratio), others)) = counters.split_first() else {
+        targets[target as usize] += value;
+        return;
+    };
+    let (mut target, mut value) = (target, value);
+    for _ in 0..counter.count {
+        spread(others, target, value, targets);
+        target += counter.target;
+        value *= ratio;
+    }
+}
+
+struct Builder<'a> {
+    layout: &'a Layout,
+    resolver: Resolver<'a>,
+    wiring: Wiring,
+}
+
+impl Builder<'_> {
+    /// What the public terms of a direct node read.
+    fn direct(&mut self, n: &Neurons) -> Option<Maps> {
+        let mut ranges = Vec::with_capacity(n.terms.len());
+        for term in &n.terms {
+            let from = self.wiring.pieces.len();
+            if matches!(term.weights, Weights::Public(_)) {
+                let span = patches(n, term.inputs, 0..1, 0);
+                let reading = Reading {
+                    y: (0, 0),
+                    eta: (0, 0),
+                    target: targets(n, term.inputs),
+                };
+                let runs = self.resolver.resolve(term.patches, span).ok()?;
+                self.push_all(runs, &reading);
+            }
+            ranges.push(from..self.wiring.pieces.len());
+        }
+        Some(Maps {
+            patches: vec![ranges],
+            operands: 0..0,
+        })
+    }
+
+    /// What a folded table reads: the patches of the node and of all that share its weights, and its operands.
+    fn table(
+        &mut self,
+        program: &Program,
+        n: &Neurons,
+        blocks: &[Block],
+        family: &[(u32, usize)],
+    ) -> Option<Maps> {
+        // All blocks are cut into the same tiles.
+        let Some(model) = blocks.first() else {
+            return Some(Maps::default());
+        };
+        let mut patches_of = Vec::with_capacity(model.tiles.len());
+        for tile in &model.tiles {
+            let mut ranges = Vec::with_capacity(n.terms.len());
+            for (t, term) in n.terms.iter().enumerate() {
+                let from = self.wiring.pieces.len();
+                let reading = Reading {
+                    y: (model.height as i64 - 1, -1),
+                    eta: (0, 0),
+                    target: targets(n, term.inputs),
+                };
+                for &(member, first) in family {
+                    let Node::Neurons(m) = &program.nodes[member as usize] else {
+                        continue;
+                    };
+                    let own = first..first + m.positions as usize;
+                    let (from, to) = (
+                        tile.positions.start.max(own.start),
+                        tile.positions.end.min(own.end),
+                    );
+                    if from < to {
+                        let positions = from - first..to - first;
+                        let offset = from - tile.positions.start;
+                        let span = patches(m, term.inputs, positions, offset);
+                        let runs = self.resolver.resolve(m.terms[t].patches, span).ok()?;
+                        self.push_all(runs, &reading);
+                    }
+                }
+                ranges.push(from..self.wiring.pieces.len());
+            }
+            patches_of.push(ranges);
+        }
+        let from = self.wiring.pieces.len();
+        self.operands(n, blocks)?;
+        Some(Maps {
+            patches: patches_of,
+            operands: from..self.wiring.pieces.len(),
+        })
+    }
+
+    fn operands(&mut self, n: &Neurons, blocks: &[Block]) -> Option<()> {
+        for block in blocks {
+            let Some((column, mut row)) = block.values else {
+                continue;
+            };
+            let before: usize = self.layout.value_rows[..column].iter().sum();
+            for (term, value, _) in n.operands() {
+                let inputs = i64::from(term.inputs);
+                let channel = block.group * n.outputs as usize + block.channels.start;
+                let span = Span {
+                    base: channel as i64 * inputs,
+                    at: [0; 4],
+                    loops: vec![
+                        counter(block.channels.len() as i64, inputs, POSITION),
+                        counter(inputs, 1, INPUT),
+                    ],
+                };
+                let runs = self.resolver.resolve(value, span).ok()?;
+                let height = block.height as i64;
+                let reading = Reading {
+                    y: (
+                        self.layout.last as i64 - block.base_row as i64 - height,
+                        -height,
+                    ),
+                    // The first power belongs to the first row.
+                    eta: ((before + row + 1) as i64, 1),
+                    target: [0; 4],
+                };
+                self.push_all(runs, &reading);
+                row += term.inputs as usize;
+            }
+        }
+        Some(())
+    }
+
+    fn push_all(&mut self, runs: Vec<Run>, reading: &Reading) {
+        for run in runs {
+            self.push(run, reading);
+        }
+    }
+
+    fn push(&mut self, run: Run, reading: &Reading) {
+        let Some(port) = run.port.or(self.layout.free_one) else {
+            return;
+        };
+        let Some((_, number)) = self.layout.ports[port as usize].free else {
+            return;
+        };
+        let last = self.layout.last as i64;
+        let along = |digits: &Digits| -> i64 {
+            digits.iter().zip(&reading.target).map(|(d, t)| d * t).sum()
+        };
+        let from = self.wiring.counters.len();
+        for l in &run.loops {
+            let ratio = Ratio {
+                count: l.count as u32,
+                y: reading.y.1 * l.steps[POSITION],
+                z: -l.stride,
+                eta: reading.eta.1 * l.steps[INPUT],
+            };
+            self.wiring.counters.push(Counter {
+                count: ratio.count,
+                ratio: self.wiring.ratios.number(ratio),
+                target: along(&l.steps),
+            });
+        }
+        self.wiring.pieces.push(Piece {
+            number: number as u32,
+            y: (reading.y.0 + reading.y.1 * run.at[POSITION]) as u32,
+            z: (last - 1 - run.row) as u32,
+            eta: (reading.eta.0 + reading.eta.1 * run.at[INPUT]) as u32,
+            target: along(&run.at),
+            counters: from..self.wiring.counters.len(),
+        });
+    }
+}
+
+fn counter(count: i64, stride: i64, digit: usize) -> Loop {
+    let mut steps = [0; 4];
+    steps[digit] = 1;
+    Loop {
+        count,
+        stride,
+        steps,
+    }
+}
+
+/// The elements of patches `[group][position][window][input]` at some positions, the first of which counts as `offset`.
+fn patches(n: &Neurons, inputs: u32, positions: Range<usize>, offset: usize) -> Span {
+    let (inputs, window) = (i64::from(inputs), i64::from(n.unit.window));
+    let mut at = [0; 4];
+    at[POSITION] = offset as i64;
+    Span {
+        base: positions.start as i64 * window * inputs,
+        at,
+        loops: vec![
+            counter(
+                i64::from(n.groups),
+                i64::from(n.positions) * window * inputs,
+                GROUP,
+            ),
+            counter(positions.len() as i64, window * inputs, POSITION),
+            counter(window, inputs, WINDOW),
+            counter(inputs, 1, INPUT),
+        ],
+    }
+}
+
+/// Sums are listed `[group][window][input]`.
+fn targets(n: &Neurons, inputs: u32) -> Digits {
+    let mut target = [0; 4];
+    target[INPUT] = 1;
+    target[WINDOW] = i64::from(inputs);
+    target[GROUP] = i64::from(inputs) * i64::from(n.unit.window);
+    target
+}

@@ -1,0 +1,350 @@
+//! Closed forms against the enumeration, on random programs with wiring of every kind.
+
+use super::*;
+use crate::fold::{Challenges, Coefficients, LateChallenges};
+use crate::program::{Axis, Term, Unit, ValueRef, View};
+use crate::verify::{Limits, Plan};
+use ff::Field;
+use proptest::prelude::*;
+use rand_chacha::ChaCha20Rng;
+use rand_chacha::rand_core::{Rng, SeedableRng};
+
+/// Makes programs up.
+struct Maker {
+    rng: ChaCha20Rng,
+    nodes: Vec<Node>,
+    /// Values that can be read, and their lengths.
+    values: Vec<(ValueRef, u32)>,
+    /// Nodes whose weights can be used again.
+    leaders: Vec<usize>,
+}
+
+impl Maker {
+    fn below(&mut self, n: u32) -> u32 {
+        self.rng.next_u32() % n.max(1)
+    }
+
+    fn push(&mut self, node: Node, len: u32) -> ValueRef {
+        self.nodes.push(node);
+        let value = ValueRef::new(self.nodes.len() - 1);
+        self.values.push((value, len));
+        value
+    }
+
+    fn any(&mut self) -> (ValueRef, u32) {
+        let at = self.below(self.values.len() as u32) as usize;
+        self.values[at]
+    }
+
+    /// Factors of a number, in some order; ones among them.
+    fn factors(&mut self, mut number: u32) -> Vec<u32> {
+        let mut factors = Vec::new();
+        while number > 1 && factors.len() < 4 {
+            let divisors: Vec<u32> = (2..=number).filter(|d| number.is_multiple_of(*d)).collect();
+            let at = self.below(divisors.len() as u32) as usize;
+            factors.push(divisors[at]);
+            number /= divisors[at];
+        }
+        if number > 1 || factors.is_empty() || self.below(5) == 0 {
+            factors.push(number);
+        }
+        factors
+    }
+
+    /// A view of some value with these loops: plain, or with offsets and strides of every kind.
+    fn view(&mut self, loops: Vec<u32>) -> ValueRef {
+        let (source, len) = self.any();
+        let extents = self.factors(len);
+        let kind = self.below(3);
+        let mut axes = Vec::new();
+        for extent in extents {
+            let mut strides = vec![0i64; loops.len()];
+            let mut offset = 0;
+            for stride in &mut strides {
+                *stride = match kind {
+                    0 => i64::from(self.below(2)),
+                    _ if self.below(2) == 0 => 0,
+                    1 => i64::from(self.below(3)),
+                    _ => i64::from(self.below(7)) - 3,
+                };
+            }
+            if kind == 2 {
+                offset = i64::from(self.below(2 * extent + 2)) - i64::from(extent / 2) - 1;
+            } else if kind == 1 {
+                offset = -i64::from(self.below(3));
+            }
+            axes.push(Axis {
+                extent,
+                offset,
+                strides,
+            });
+        }
+        let len = loops.iter().product();
+        self.push(
+            Node::View {
+                source,
+                view: View { loops, axes },
+            },
+            len,
+        )
+    }
+
+    /// A value of a length: a view with loops as given or as they come, or a reshape where one fits.
+    fn of_shape(&mut self, shape: &[u32]) -> ValueRef {
+        let len: u32 = shape.iter().product();
+        let fitting: Vec<ValueRef> = self
+            .values
+            .iter()
+            .filter(|(_, l)| *l == len)
+            .map(|(v, _)| *v)
+            .collect();
+        if !fitting.is_empty() && self.below(3) == 0 {
+            let at = self.below(fitting.len() as u32) as usize;
+            return fitting[at];
+        }
+        let loops = if self.below(3) > 0 {
+            shape.to_vec()
+        } else {
+            self.factors(len)
+        };
+        self.view(loops)
+    }
+
+    fn wiring(&mut self) {
+        match self.below(5) {
+            0 => {
+                let count = 1 + self.below(4);
+                let parts: Vec<(ValueRef, u32)> = (0..count).map(|_| self.any()).collect();
+                let len = parts.iter().map(|(_, l)| l).sum();
+                let sources = parts.into_iter().map(|(v, _)| v).collect();
+                self.push(Node::Concat { sources }, len);
+            }
+            1 => {
+                let (source, len) = self.any();
+                let divisors: Vec<u32> = (1..=len.min(6))
+                    .filter(|d| len.is_multiple_of(*d))
+                    .collect();
+                let at = self.below(divisors.len() as u32) as usize;
+                let group = divisors[at];
+                self.push(Node::Sum { source, group }, len / group);
+            }
+            2 => {
+                let len = 1 + self.below(3);
+                self.push(Node::Constant { len }, len);
+            }
+            _ => {
+                let loops = (0..1 + self.below(3)).map(|_| 1 + self.below(5)).collect();
+                self.view(loops);
+            }
+        }
+    }
+
+    fn neurons(&mut self, output: bool) {
+        if !output && !self.leaders.is_empty() && self.below(4) == 0 {
+            return self.member();
+        }
+        let (groups, outputs) = (1 + self.below(3), 1 + self.below(4));
+        let positions = match self.below(4) {
+            0 => 1,
+            1 => 60 + self.below(100),
+            _ => 1 + self.below(20),
+        };
+        let positions = if output { 1 + positions % 8 } else { positions };
+        let window = [1, 1, 1, 2, 3][self.below(5) as usize];
+        let mut terms = Vec::new();
+        for _ in 0..1 + self.below(3) {
+            let inputs = 1 + self.below(6);
+            let patches = self.of_shape(&[groups, positions, window, inputs]);
+            let weights = match self.below(4) {
+                0 => {
+                    let count = groups * outputs * inputs;
+                    Weights::Public((0..count).map(|_| i64::from(self.below(5)) - 2).collect())
+                }
+                1 => Weights::Value {
+                    value: self.of_shape(&[groups, outputs, inputs]),
+                    factor: i64::from(self.below(7)) - 3,
+                },
+                _ => Weights::Committed,
+            };
+            terms.push(Term {
+                patches,
+                inputs,
+                weights,
+            });
+        }
+        let values = terms
+            .iter()
+            .any(|t| matches!(t.weights, Weights::Value { .. }));
+        let low = self.below(2) == 0;
+        let unit = Unit {
+            window,
+            low,
+            high: false,
+            tables: Vec::new(),
+        };
+        let len = groups * outputs * positions;
+        let value = self.push(
+            Node::Neurons(Neurons {
+                groups,
+                outputs,
+                positions,
+                unit,
+                terms,
+            }),
+            len,
+        );
+        if low && window == 1 {
+            self.values.push((ValueRef { port: 1, ..value }, len));
+        }
+        let committed = |t: &Term| t.weights == Weights::Committed;
+        let Some(Node::Neurons(n)) = self.nodes.last() else {
+            return;
+        };
+        if !output && !values && n.terms.iter().any(committed) {
+            self.leaders.push(self.nodes.len() - 1);
+        }
+    }
+
+    /// Another node with the weights of an earlier one.
+    fn member(&mut self) {
+        let at = self.below(self.leaders.len() as u32) as usize;
+        let leader = self.leaders[at];
+        let Node::Neurons(mut n) = self.nodes[leader].clone() else {
+            return;
+        };
+        n.positions = 1 + self.below(9);
+        for term in &mut n.terms {
+            let shape = [n.groups, n.positions, n.unit.window, term.inputs];
+            term.patches = self.of_shape(&shape);
+            if term.weights == Weights::Committed {
+                term.weights = Weights::Shared(leader as u32);
+            }
+        }
+        let len = n.len() as u32;
+        self.push(Node::Neurons(n), len);
+    }
+
+    fn program(seed: u64) -> Program {
+        let mut maker = Maker {
+            rng: ChaCha20Rng::seed_from_u64(seed),
+            nodes: Vec::new(),
+            values: Vec::new(),
+            leaders: Vec::new(),
+        };
+        for _ in 0..1 + maker.below(2) {
+            let len = 1 + maker.below(70);
+            maker.push(Node::Input { len }, len);
+        }
+        for _ in 0..1 + maker.below(4) {
+            for _ in 0..maker.below(5) {
+                maker.wiring();
+            }
+            maker.neurons(false);
+        }
+        maker.wiring();
+        maker.neurons(true);
+        let output = maker.nodes.len() as u32 - 1;
+        Program {
+            range_bits: 4,
+            tables: Vec::new(),
+            nodes: maker.nodes,
+            outputs: vec![output],
+        }
+    }
+}
+
+/// Whether the program is one, and if so, that both ways to the coefficients come to the same.
+fn agree(program: Program, k: u32, seed: u64) -> bool {
+    let Ok(plan) = Plan::new(program, k, &Limits::default()) else {
+        return false;
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    let layout = &plan.layout;
+    let mut random = |count: usize| (0..count).map(|_| F::random(&mut rng)).collect::<Vec<F>>();
+    let challenges = Challenges {
+        alpha: F::ONE,
+        theta: None,
+        y: random(layout.y_weights.constants),
+    };
+    let late = LateChallenges {
+        eta: (layout.columns.values > 0).then(|| random(1)[0]),
+        e: random(layout.e_weights.as_ref().map_or(0, |w| w.constants)),
+    };
+    let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
+    let closed = coefficients.late(&plan.wiring, &late);
+    let enumerated = coefficients.late_by_enumeration(&late);
+    assert_eq!(closed, Some(enumerated), "{:?}", plan.program);
+    true
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(10_000))]
+    #[test]
+    fn closed_forms_are_the_enumeration(seed: u64, k in 6u32..9) {
+        agree(Maker::program(seed), k, seed);
+    }
+}
+
+#[test]
+fn most_programs_that_are_made_up_are_programs() {
+    let made = (0..200).filter(|&seed| agree(Maker::program(seed), 7, seed));
+    assert!(made.count() > 150);
+}
+
+/// A convolution: as many pieces as its kernel has offsets, whatever its size.
+#[test]
+fn a_convolution_has_a_piece_for_each_offset() {
+    let program = |size: u32, channels: u32, padding: i64| {
+        let side = size + 2 * padding as u32 - 2;
+        let axis = |strides: Vec<i64>, extent: u32, offset: i64| Axis {
+            extent,
+            offset,
+            strides,
+        };
+        let view = View {
+            loops: vec![side, side, channels, 3, 3],
+            axes: vec![
+                axis(vec![0, 0, 1, 0, 0], channels, 0),
+                axis(vec![1, 0, 0, 1, 0], size, -padding),
+                axis(vec![0, 1, 0, 0, 1], size, -padding),
+            ],
+        };
+        let term = Term {
+            patches: ValueRef::new(1),
+            inputs: 9 * channels,
+            weights: Weights::Committed,
+        };
+        Program {
+            range_bits: 4,
+            tables: Vec::new(),
+            nodes: vec![
+                Node::Input {
+                    len: size * size * channels,
+                },
+                Node::View {
+                    source: ValueRef::new(0),
+                    view,
+                },
+                Node::Neurons(Neurons {
+                    groups: 1,
+                    outputs: 2,
+                    positions: side * side,
+                    unit: Unit::LINEAR,
+                    terms: vec![term],
+                }),
+            ],
+            outputs: vec![2],
+        }
+    };
+    for (size, channels, padding, pieces) in
+        [(8, 3, 0, 1), (16, 3, 0, 1), (8, 3, 1, 9), (16, 5, 1, 9)]
+    {
+        let plan = Plan::new(program(size, channels, padding), 11, &Limits::default()).unwrap();
+        assert_eq!(plan.wiring.pieces(), pieces, "{size} {channels} {padding}");
+        assert!(agree(program(size, channels, padding), 11, 1));
+    }
+    let mut limits = Limits::default();
+    limits.program.pieces = 10;
+    let refused = Plan::new(program(8, 3, 1), 11, &limits).unwrap_err();
+    assert!(refused.to_string().contains("pieces"), "{refused}");
+}
