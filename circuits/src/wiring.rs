@@ -118,6 +118,13 @@ impl Wiring {
         self.pieces.len()
     }
 
+    /// About what it takes in memory, in bytes.
+    pub fn memory(&self) -> usize {
+        size_of::<Piece>() * self.pieces.capacity()
+            + size_of::<Counter>() * self.counters.capacity()
+            + 3 * size_of::<Ratio>() * self.ratios.len()
+    }
+
     /// Which pieces belong to a node.
     pub(crate) fn maps(&self, node: usize) -> &Maps {
         &self.nodes[node]

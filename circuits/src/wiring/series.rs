@@ -69,6 +69,11 @@ impl Series {
 }
 
 impl Ratios {
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.all.len()
+    }
+
     /// The number of a ratio.
     pub fn number(&mut self, ratio: Ratio) -> u32 {
         let all = &mut self.all;
