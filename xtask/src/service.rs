@@ -16,7 +16,8 @@ pub const PATIENCE: Duration = Duration::from_secs(60);
 pub struct Service {
     process: Child,
     pub address: SocketAddr,
-    /// Where else it answers about health and metrics.
+    /// Where else it answers about health and metrics. One of the two programs that share this file does not ask.
+    #[allow(dead_code)]
     pub operations: Option<SocketAddr>,
 }
 

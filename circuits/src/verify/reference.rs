@@ -103,7 +103,7 @@ impl Verifier {
         let points = self.card.points.len();
         let mut transcript = session.link();
         let equation = link::equation(layout.k, points, &mut transcript, &linked, statement.link);
-        let (kappa, beta) = coefficients.late(&late);
+        let (kappa, beta) = coefficients.late_by_enumeration(&late);
         Ok((
             instances(layout, &challenges, &late, kappa, beta),
             equation.map_err(|_| Rejection::Link)?,

@@ -6,7 +6,9 @@ use base64::engine::general_purpose::STANDARD;
 use serde::Deserialize;
 use std::collections::BTreeSet;
 use zkinfer_circuits::card::Card;
-use zkinfer_circuits::receipt::{Class, ExpectedRecord, Outcome, Receipt, Refusal, SideRecord};
+use zkinfer_circuits::receipt::{
+    Class, ExpectedRecord, Outcome, Receipt, Refusal, SideRecord, StatedSide,
+};
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
@@ -83,7 +85,12 @@ fn every_vector_comes_out_as_it_says() {
             // Upstream's verifier alone comes to the same.
             let reference = verifier.candidate(expected, &bytes);
             let reference = reference.and_then(|c| Ok(verifier.reference(&c)?));
-            let reference = Receipt::new(&verifier.digest(), &bytes, &reference);
+            let reference = Receipt::new(
+                &verifier.digest(),
+                &bytes,
+                &StatedSide::of(expected),
+                &reference,
+            );
             assert_eq!(reference, receipt, "{name}");
             let json = serde_json::to_string(&receipt).unwrap();
             assert_eq!(serde_json::from_str::<Receipt>(&json).unwrap(), receipt);

@@ -306,6 +306,8 @@ mod tests {
             shape: vec![2],
             scale: scale.to_vec(),
             zero_point: zero_point.to_vec(),
+            integers: false,
+            labels: Vec::new(),
         }
     }
 

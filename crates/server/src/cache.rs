@@ -296,7 +296,16 @@ fn memory(model: &Model) -> usize {
     let support: usize = support.map(|(_, s)| 96 + 32 * s.capacity()).sum();
     // The description, and what it is decoded into.
     let info = 8 * card.info.len();
-    wires + plan.wiring.memory() + fixed + public + cells + rows + support + info + POINT * points + BASE
+    wires
+        + plan.wiring.memory()
+        + fixed
+        + public
+        + cells
+        + rows
+        + support
+        + info
+        + POINT * points
+        + BASE
 }
 
 /// Memory that a prepared point takes.

@@ -356,7 +356,7 @@ mod tests {
         let (go, wait_for_it) = mpsc::channel::<()>();
         let own = lane.clone();
         let job = async move {
-            let job = move |_: &Stop| drop(wait_for_it.recv());
+            let job = move |_: &Stop| wait_for_it.recv().unwrap_or_default();
             own.run(asking(who), job).await.unwrap();
         };
         (go, tokio::spawn(job))

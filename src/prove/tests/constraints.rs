@@ -84,7 +84,7 @@ impl Table {
         columns.extend(prover.usable(coefficients.values(&run.trace.slots)));
         let free = prover.free(&coefficients, &columns, eta);
         columns.extend(free);
-        let (kappa, beta) = coefficients.late(&late);
+        let (kappa, beta) = coefficients.late_by_enumeration(&late);
         let instances = instances(layout, &challenges, &late, kappa, beta.clone());
         let phase2 = columns.split_off(phase1_columns);
         let table = Table {

@@ -67,10 +67,22 @@ fn attention() -> QuantizedModel {
         nodes,
         inputs: vec![0],
         outputs: vec![4],
+        output_tensors: Vec::new(),
     };
-    let sample = |s: usize| vec![(0..12).map(|i| ((i * 5 + s * 3) % 13) as f32 / 6.0 - 1.0).collect()];
+    let sample = |s: usize| {
+        vec![
+            (0..12)
+                .map(|i| ((i * 5 + s * 3) % 13) as f32 / 6.0 - 1.0)
+                .collect(),
+        ]
+    };
     let samples: Vec<Vec<Vec<f32>>> = (0..13).map(sample).collect();
-    quantize(&graph, &samples, &QuantizeOptions::default().with_range_bits(BITS)).unwrap()
+    quantize(
+        &graph,
+        &samples,
+        &QuantizeOptions::default().with_range_bits(BITS),
+    )
+    .unwrap()
 }
 
 fn committed(model: &QuantizedModel, is: fn(&Neurons) -> bool) -> usize {

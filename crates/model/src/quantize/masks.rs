@@ -208,6 +208,7 @@ mod tests {
             ],
             inputs: vec![0, 1],
             outputs,
+            output_tensors: Vec::new(),
         }
     }
 

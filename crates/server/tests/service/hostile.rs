@@ -447,10 +447,10 @@ fn questions_that_cost_too_much() {
     // Runs times rows.
     let service = Service::with_cards(|c| c.limits.run_rows = 3 << 9);
     service
-        .verify(&common::question("digits", "digits_3.runs"))
+        .verify(&crate::common::question("digits", "digits_3.runs"))
         .expect(200, "accepted");
     let service = Service::with_cards(|c| c.limits.run_rows = (3 << 9) - 1);
     service
-        .verify(&common::question("digits", "digits_3.runs"))
+        .verify(&crate::common::question("digits", "digits_3.runs"))
         .expect(400, "malformed_proof");
 }

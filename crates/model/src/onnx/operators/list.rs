@@ -2,7 +2,9 @@
 
 use super::construction::Construction::{self, *};
 use super::entry::{Needs, Operator, Support};
-use crate::onnx::rewrite::{attention, classes, contrib, functions, grids, integers, ml, norms, pools, recurrent, trees};
+use crate::onnx::rewrite::{
+    attention, classes, contrib, functions, grids, integers, ml, norms, pools, recurrent, trees,
+};
 
 /// An operator that can be imported: by tract, unless the entry names another route.
 const fn built(

@@ -64,7 +64,7 @@ struct Choice {
 }
 
 /// Puts choices before operators whose values are only wanted where they have some.
-pub(super) fn rewrite(graph: &mut GraphProto) {
+pub(in crate::onnx) fn rewrite(graph: &mut GraphProto) {
     for node in &mut graph.node {
         let bodies = node.attribute.iter_mut().filter_map(|a| a.g.as_mut());
         bodies.for_each(rewrite);

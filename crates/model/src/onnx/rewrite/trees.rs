@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use tract_onnx::pb::{AttributeProto, NodeProto};
 
 use super::ml::is_for_several;
+use super::texts::Texts;
 use super::writer::{Facts, Writer, attribute, int, text};
 
 /// Branches times leaves of one block of trees: larger ensembles are cut into blocks.
@@ -460,7 +461,7 @@ fn of_one_class(
     total: &str,
     id: i64,
     (transform, ids): (&str, &[i64]),
-    texts: &mut Vec<String>,
+    texts: &mut Texts,
 ) -> Option<()> {
     let weights = attribute(node, "class_weights").map(|a| a.floats.as_slice())?;
     let positive = weights.iter().all(|&v| v >= 0.0);
