@@ -7,8 +7,10 @@
 use crate::error::CommitError;
 use std::fmt;
 use zkinfer_circuits::error::{CardError, LayoutError};
+use zkinfer_circuits::gates::{Description, describe};
 use zkinfer_circuits::layout::{Columns, Layout};
-use zkinfer_circuits::program::{Program, ProgramLimits};
+use zkinfer_circuits::program::Program;
+use zkinfer_circuits::verify::{Limits, Plan};
 
 /// What the planner may choose.
 #[derive(Clone, Copy, Debug)]
@@ -68,8 +70,8 @@ pub struct Candidate {
 /// The planner's choice and what it was compared with.
 #[derive(Clone, Debug)]
 pub struct PlanChoice {
-    /// The chosen `k`.
-    pub k: u32,
+    /// The chosen plan, ready to be committed to.
+    pub plan: Plan,
     /// Every `k` that the program fits, ascending.
     pub candidates: Vec<Candidate>,
 }
@@ -97,7 +99,12 @@ mod cost {
 }
 
 impl Candidate {
-    fn new(program: &Program, layout: &Layout) -> Candidate {
+    /// What a plan that was made costs.
+    pub fn of(plan: &Plan) -> Candidate {
+        Candidate::new(&plan.program, &plan.layout, &plan.description)
+    }
+
+    fn new(program: &Program, layout: &Layout, description: &Description) -> Candidate {
         let columns = layout.columns.clone();
         let n = layout.rows() as f64;
         let small = columns.phase1() as f64;
@@ -110,7 +117,7 @@ impl Candidate {
         let verify = n * cost::VERIFY_ROW
             + (points + coefficients) as f64 * cost::VERIFY_POINT
             + columns.advice() as f64 * cost::VERIFY_COLUMN;
-        let proof_bytes = proof_bytes(layout);
+        let proof_bytes = proof_bytes(layout, description);
         Candidate {
             k: layout.k,
             columns,
@@ -124,10 +131,9 @@ impl Candidate {
 
 /// Size of upstream's proof and the link: one commitment per column, one evaluation per query, two points per round of
 /// the opening.
-fn proof_bytes(layout: &Layout) -> usize {
+fn proof_bytes(layout: &Layout, description: &Description) -> usize {
     let columns = &layout.columns;
     let next = columns.constants + columns.sums + columns.folds;
-    let description = zkinfer_circuits::gates::describe(layout);
     let quotient = 4;
     let evaluations = columns.advice() + next + description.fixed + description.instance + 1;
     let opening = 2 * layout.k as usize + 3 + 2 + 2;
@@ -135,55 +141,55 @@ fn proof_bytes(layout: &Layout) -> usize {
     32 * (columns.advice() + 1 + quotient + evaluations + opening + link)
 }
 
-/// Chooses `k` for a program.
+impl PlanOptions {
+    /// What a candidate costs in milliseconds of proving.
+    fn weigh(&self, c: &Candidate) -> f64 {
+        c.prove_ms
+            + self.verify_weight * c.verify_ms
+            + self.size_weight * c.proof_bytes as f64 / 1e3
+    }
+}
+
+/// Chooses `k` for a program. The program is expanded once and laid out once for every `k` that is tried.
 ///
 /// # Errors
 /// If the program is not well formed or fits no `k` that is allowed.
 pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, CommitError> {
-    let expanded = program
-        .expand(&ProgramLimits::default())
-        .map_err(CardError::from)?;
+    let limits = Limits::default();
+    let expanded = program.expand(&limits.program).map_err(CardError::from)?;
     let range = match options.k {
         Some(k) => k..=k,
         None => options.min_k..=options.max_k,
     };
     let mut candidates = Vec::new();
-    let mut problem: Option<LayoutError> = None;
+    let mut best: Option<(f64, Layout)> = None;
+    let mut problem = LayoutError::K {
+        k: 0,
+        min: options.min_k,
+        max: options.max_k,
+    };
     for k in range {
         match Layout::new(program, &expanded, k) {
-            Ok(layout) => candidates.push(Candidate::new(program, &layout)),
-            Err(error) => problem = Some(error),
+            Ok(layout) => {
+                let candidate = Candidate::new(program, &layout, &describe(&layout));
+                let cost = options.weigh(&candidate);
+                candidates.push(candidate);
+                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                    best = Some((cost, layout));
+                }
+            }
+            Err(error) => problem = error,
         }
     }
-    let weigh = |c: &Candidate| {
-        c.prove_ms
-            + options.verify_weight * c.verify_ms
-            + options.size_weight * c.proof_bytes as f64 / 1e3
-    };
-    match candidates
-        .iter()
-        .min_by(|a, b| weigh(a).total_cmp(&weigh(b)))
-    {
-        Some(best) => Ok(PlanChoice {
-            k: best.k,
-            candidates,
-        }),
-        None => Err(CommitError::Plan(
-            problem
-                .unwrap_or(LayoutError::K {
-                    k: 0,
-                    min: options.min_k,
-                    max: options.max_k,
-                })
-                .into(),
-        )),
-    }
+    let (_, layout) = best.ok_or(CommitError::Plan(problem.into()))?;
+    let plan = Plan::of_layout(program.clone(), expanded, layout, &limits)?;
+    Ok(PlanChoice { plan, candidates })
 }
 
 impl PlanChoice {
-    /// The chosen candidate.
-    pub fn chosen(&self) -> Option<&Candidate> {
-        self.candidates.iter().find(|c| c.k == self.k)
+    /// The chosen `k`.
+    pub fn k(&self) -> u32 {
+        self.plan.layout.k
     }
 }
 
@@ -198,7 +204,7 @@ impl fmt::Display for PlanChoice {
             writeln!(
                 f,
                 "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
-                if c.k == self.k { ">" } else { " " },
+                if c.k == self.k() { ">" } else { " " },
                 c.k,
                 1u64 << c.k,
                 col.lanes,

@@ -96,18 +96,37 @@ impl Secret {
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
         tell(progress, Stage::Commit, 0.0)?;
-        let k = plan::choose(&model.program, &options.plan)?.k;
-        let params = zkinfer_verifier::params::load(k).map_err(|_| CommitError::Params)?;
+        let plan = plan::choose(&model.program, &options.plan)?.plan;
+        Secret::commit_planned(model, plan, options, rng, progress)
+    }
+
+    /// [`Secret::commit_with_progress`] for a model whose plan was [chosen](plan::choose) before.
+    ///
+    /// # Errors
+    /// As [`Secret::commit_with_progress`], and [`CommitError::Mismatch`] for the plan of another program.
+    pub fn commit_planned(
+        model: QuantizedModel,
+        plan: Plan,
+        options: &CommitOptions,
+        rng: &mut impl CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<Secret, CommitError> {
+        if plan.program != model.program {
+            return Err(CommitError::Mismatch);
+        }
+        let params =
+            zkinfer_verifier::params::load(plan.layout.k).map_err(|_| CommitError::Params)?;
         let info = model
             .interface(options.name.clone())
             .to_info()
             .map_err(|_| CommitError::Interface)?;
         // Nobody would verify with a card that describes more.
         Limits::default().allow_info(info.len())?;
-        Secret::commit_at(model, k, info, params, options.weights, rng, progress)
+        Secret::commit_parts(model, plan, info, params, options.weights, rng, progress)
     }
 
-    /// Commits to a model, laid out at `k`.
+    /// Commits to a model at a given `k`, with given parameters.
+    #[cfg(test)]
     pub(crate) fn commit_at(
         model: QuantizedModel,
         k: u32,
@@ -118,6 +137,19 @@ impl Secret {
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
         let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
+        Secret::commit_parts(model, plan, info, params, weights, rng, progress)
+    }
+
+    /// Commits to a model that was laid out.
+    fn commit_parts(
+        model: QuantizedModel,
+        plan: Plan,
+        info: Vec<u8>,
+        params: Arc<Params<C>>,
+        weights: WeightVisibility,
+        rng: &mut dyn CryptoRng,
+        progress: &mut Progress<'_>,
+    ) -> Result<Secret, CommitError> {
         let blind = |rng: &mut _| match weights {
             WeightVisibility::Hidden => F::random(rng),
             WeightVisibility::Public => F::ZERO,
@@ -139,7 +171,7 @@ impl Secret {
         tell(progress, Stage::Support, COMMIT_SHARE)?;
         let mut card = Card {
             program: model.program.clone(),
-            k,
+            k: plan.layout.k,
             info,
             points,
             support: SupportProof { groups: Vec::new() },

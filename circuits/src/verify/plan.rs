@@ -46,8 +46,22 @@ impl Plan {
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
         limits.allow_k(k)?;
         let expanded = program.expand(&limits.program)?;
-        crate::hints::check(&program, &expanded)?;
         let layout = Layout::new(&program, &expanded, k)?;
+        Plan::of_layout(program, expanded, layout, limits)
+    }
+
+    /// The plan of a program that was expanded and laid out already, as a planner does to compare sizes.
+    ///
+    /// # Errors
+    /// A program whose hints are not pinned down, or a layout beyond the limits.
+    pub fn of_layout(
+        program: Program,
+        expanded: Expanded,
+        layout: Layout,
+        limits: &Limits,
+    ) -> Result<Plan, CardError> {
+        limits.allow_k(layout.k)?;
+        crate::hints::check(&program, &expanded)?;
         if layout.columns.advice() > limits.columns {
             return Err(CardError::Limit {
                 what: "columns",

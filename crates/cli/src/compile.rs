@@ -159,11 +159,13 @@ impl Compile {
             .with_weights(weights);
         commit.plan.k = self.k;
         let choice = plan::choose(&model.program, &commit.plan)?;
+        let (k, plan_table) = (choice.k(), choice.to_string());
+        let (plan, candidates) = (choice.plan, choice.candidates);
         let weights = model.program.committed_weights();
         let bits = model.program.range_bits;
         let what = format!("committing to {} weights", ui::count(weights));
         let (secret, t_commit) = ui::watched(what, |progress| {
-            Secret::commit_with_progress(model, &commit, &mut zkinfer::rng(), progress)
+            Secret::commit_planned(model, plan, &commit, &mut zkinfer::rng(), progress)
         });
         let secret = secret?;
 
@@ -173,8 +175,7 @@ impl Compile {
 
         let digest = secret.card().digest().to_string();
         if as_json {
-            let candidates: Vec<_> = choice
-                .candidates
+            let candidates: Vec<_> = candidates
                 .iter()
                 .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms }))
                 .collect();
@@ -189,7 +190,7 @@ impl Compile {
                 "report": report,
                 "left_out": left_out,
                 "warnings": warnings,
-                "plan": { "k": choice.k, "candidates": candidates },
+                "plan": { "k": k, "candidates": candidates },
                 "seconds": {
                     "import": t_import.as_secs_f64(),
                     "quantize": t_quantize.as_secs_f64(),
@@ -207,7 +208,7 @@ impl Compile {
         ui::line(&format!(
             "\n{}\n{}",
             paint.bold("Plan: the cheapest number of rows"),
-            choice.to_string().trim_end()
+            plan_table.trim_end()
         ))?;
         ui::line(&format!("\n{}", paint.bold("Written")))?;
         let hidden = if self.public_weights {

@@ -10,7 +10,7 @@ use std::process::ExitCode;
 use std::time::Duration;
 use zkinfer::files::proof_to_json;
 use zkinfer::interface::Interface;
-use zkinfer::plan::{self, PlanOptions};
+use zkinfer::plan::Candidate;
 use zkinfer::secret::{SideVisibility, Visibility};
 use zkinfer_circuits::statement::MAX_CONTEXT;
 
@@ -143,18 +143,16 @@ impl Prove {
             part("link", timings.link),
         ];
         ui::line(&ui::stdout().dim(&parts.join(", ")))?;
-        let options = PlanOptions::default().with_k(secret.card().k);
-        if let Some(c) = plan::choose(&secret.card().program, &options)?.chosen() {
-            let predicted = format!(
-                "k = {}: {} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
-                c.k,
-                1u64 << c.k,
-                c.columns.advice(),
-                c.prove_ms,
-                c.proof_bytes
-            );
-            ui::line(&ui::stdout().dim(&predicted))?;
-        }
+        let c = Candidate::of(secret.plan());
+        let predicted = format!(
+            "k = {}: {} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
+            c.k,
+            1u64 << c.k,
+            c.columns.advice(),
+            c.prove_ms,
+            c.proof_bytes
+        );
+        ui::line(&ui::stdout().dim(&predicted))?;
         Ok(ExitCode::SUCCESS)
     }
 }

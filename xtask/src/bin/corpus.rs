@@ -58,7 +58,7 @@ fn model(path: &Path) -> Result<(), Failure> {
     let k = std::env::var("K")
         .ok()
         .and_then(|b| b.parse().ok())
-        .unwrap_or(plan.k);
+        .unwrap_or(plan.k());
     let params = zkinfer::params::load(k)?;
     let clock = Instant::now();
     let secret = Secret::commit_with(
