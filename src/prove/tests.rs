@@ -10,10 +10,12 @@
 //! | `mutations` | nothing of both can be left out; the tables of docs/protocol.md |
 //! | `families` | products of activations, and weights that several nodes share |
 //! | `hidden` | numbers of hidden activations: zero points, the factor of softmax |
+//! | `chains` | chains with what their integers stand for |
 //! | `equal` | all engines make the same bytes, of one run and of several |
 //! | `random` | random networks: circuit, integer run and upstream agree |
 
 mod audit;
+mod chains;
 mod cheats;
 mod constraints;
 mod equal;

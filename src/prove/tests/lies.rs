@@ -6,7 +6,7 @@
 mod bytes;
 mod late;
 mod programs;
-mod statements;
+pub(super) mod statements;
 
 use super::zoo::{dense, params, products, secret_of};
 use super::*;

@@ -59,13 +59,48 @@ fn every_constraint_is_needed() {
     println!("{} kinds of mutations, all caught", found.len());
 }
 
+/// One row for each thing that is left out: in which lanes, how many of it, and what catches them.
 fn table_of_constraints(found: &BTreeMap<String, BTreeSet<&'static str>>) -> String {
-    let mut text = String::from("| left out | caught by |\n|---|---|\n");
+    let mut rows: BTreeMap<String, (BTreeMap<&str, usize>, BTreeSet<&str>)> = BTreeMap::new();
     for (kind, lies) in found {
-        let lies: Vec<&str> = lies.iter().copied().collect();
-        let _ = writeln!(text, "| {kind} | {} |", lies.join(", "));
+        let (unit, what) = match kind.split_once(": ") {
+            Some((unit, what)) if !unit.starts_with("gate ") => (unit, what),
+            _ => ("", kind.as_str()),
+        };
+        let row = rows.entry(without_numbers(what)).or_default();
+        *row.0.entry(unit).or_default() += 1;
+        row.1.extend(lies);
+    }
+    let mut text = String::from("| left out | of lanes with | caught by |\n|---|---|---|\n");
+    for (what, (units, lies)) in rows {
+        let unit = |(unit, count): (&str, usize)| match count {
+            1 => unit.to_string(),
+            _ => format!("{unit} (each of {count})"),
+        };
+        let units: Vec<String> = units.into_iter().map(unit).collect();
+        let lies: Vec<&str> = lies.into_iter().collect();
+        let _ = writeln!(
+            text,
+            "| {what} | {} | {} |",
+            units.join("; "),
+            lies.join(", ")
+        );
     }
     text
+}
+
+/// Names without the numbers of candidates.
+fn without_numbers(what: &str) -> String {
+    let mut words = Vec::new();
+    for word in what.split(' ') {
+        let digits = word.trim_end_matches('`');
+        if digits.is_empty() || !digits.chars().all(|c| c.is_ascii_digit()) {
+            words.push(word.to_string());
+        } else if let (Some(last), true) = (words.last_mut(), word.ends_with('`')) {
+            last.push('`');
+        }
+    }
+    words.join(" ")
 }
 
 fn table_of_checks() -> String {

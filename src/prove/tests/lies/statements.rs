@@ -123,7 +123,7 @@ fn other_scales() -> bool {
 }
 
 /// Copies its inputs.
-fn copies(bits: u32, len: u32) -> QuantizedModel {
+pub(crate) fn copies(bits: u32, len: u32) -> QuantizedModel {
     let copy = Neurons {
         groups: 1,
         outputs: 1,
@@ -152,7 +152,11 @@ fn copies(bits: u32, len: u32) -> QuantizedModel {
 }
 
 /// Two proofs with a committed boundary; `change` makes it another commitment.
-fn chained(first: &Secret, second: &Secret, change: impl FnOnce(&mut [u32])) -> bool {
+pub(crate) fn proofs(
+    first: &Secret,
+    second: &Secret,
+    change: impl FnOnce(&mut [u32]),
+) -> (Proof, Proof) {
     let mut rng = ChaCha20Rng::seed_from_u64(7);
     let run = small_run(first);
     let visibility = Visibility {
@@ -172,11 +176,12 @@ fn chained(first: &Secret, second: &Secret, change: impl FnOnce(&mut [u32])) -> 
         ..Visibility::default()
     };
     let read = second.prove(&run, &visibility, b"", &mut rng).unwrap();
+    (written.proof, read.proof)
+}
+
+fn chained(first: &Secret, second: &Secret, change: impl FnOnce(&mut [u32])) -> bool {
+    let (written, read) = proofs(first, second, change);
     let (a, b) = (verifier(first), verifier(second));
     let anything = expected(b"");
-    let steps = [
-        (&a, &anything, &written.proof),
-        (&b, &anything, &read.proof),
-    ];
-    verify_chain(&steps).is_ok()
+    verify_chain(&[(&a, &anything, &written), (&b, &anything, &read)]).is_ok()
 }

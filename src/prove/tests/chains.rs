@@ -1,0 +1,86 @@
+//! Chains with what their integers stand for.
+
+use super::lies::statements::{copies, proofs};
+use super::zoo::{dense, params};
+use super::*;
+use crate::secret::{Secret, WeightVisibility};
+use zkinfer_circuits::verify::{Expected, Limits, Misfit, Verifier, verify_chain as integers};
+use zkinfer_interface::{Interface, TensorInterface};
+use zkinfer_model::model::QuantizedModel;
+use zkinfer_verifier::{ChainError, verify_chain};
+
+fn committed(model: QuantizedModel, inputs: usize, outputs: usize, scale: f64) -> Secret {
+    let tensor = |len: usize, scale: f64| TensorInterface {
+        name: "x".into(),
+        shape: vec![len],
+        scale: vec![scale],
+        zero_point: vec![3.0; len],
+    };
+    let interface = Interface {
+        name: String::new(),
+        inputs: vec![tensor(inputs, scale)],
+        outputs: vec![tensor(outputs, 0.5)],
+    };
+    let mut rng = ChaCha20Rng::seed_from_u64(3);
+    Secret::commit_at(
+        model,
+        6,
+        interface.to_info().unwrap(),
+        params(6),
+        WeightVisibility::Hidden,
+        &mut rng,
+        &mut zkinfer_model::progress::silent,
+    )
+    .unwrap()
+}
+
+#[test]
+fn a_chain_has_the_same_scales_on_both_sides() {
+    let first = committed(dense(6), 4, 2, 1.0);
+    let expected = Expected::default();
+    let chain = |scale: f64, bits: u32| {
+        let second = committed(copies(bits, 2), 2, 2, scale);
+        let (written, read) = proofs(&first, &second, |_| {});
+        let verifier = |secret: &Secret| {
+            Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap()
+        };
+        let (a, b) = (verifier(&first), verifier(&second));
+        let steps = [(&a, &expected, &written), (&b, &expected, &read)];
+        if bits == 6 {
+            // The integers fit whatever they stand for.
+            assert_eq!(integers(&steps).unwrap().len(), 2);
+        }
+        verify_chain(&steps).map(|verdicts| verdicts.len())
+    };
+    assert_eq!(chain(0.5, 6).unwrap(), 2);
+    let other = chain(0.25, 6).unwrap_err();
+    let expected = matches!(
+        other,
+        ChainError::Scale {
+            index: 0,
+            element: 0,
+            output: 0.5,
+            input: 0.25,
+            ..
+        }
+    );
+    assert!(expected, "{other}");
+    let bits = zkinfer_circuits::verify::ChainError::Boundary {
+        index: 0,
+        reason: Misfit::Bits {
+            output: 6,
+            input: 7,
+        },
+    };
+    let found = chain(0.5, 7).unwrap_err();
+    assert!(
+        matches!(&found, ChainError::Circuit(e) if *e == bits),
+        "{found}"
+    );
+    assert!(matches!(
+        verify_chain(&[]),
+        Err(ChainError::Circuit(
+            zkinfer_circuits::verify::ChainError::Empty
+        ))
+    ));
+}
