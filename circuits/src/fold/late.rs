@@ -2,6 +2,7 @@
 
 use super::{Coefficients, Folded, LateChallenges, lane_weights, row_powers, small};
 use crate::F;
+use crate::checks::{Check, is_off};
 use crate::layout::{Block, Cell, Fold};
 use crate::program::{Neurons, Node, Weights};
 use crate::wiring::{Bases, Maps, Series, Wiring};
@@ -22,6 +23,10 @@ impl Coefficients<'_> {
     ///
     /// `None` if a challenge is zero, which happens to nobody.
     pub fn late(&self, wiring: &Wiring, late: &LateChallenges) -> Option<(F, Vec<Vec<F>>)> {
+        if is_off(Check::EtaPowers) {
+            // There are no series in powers that are all the same.
+            return Some(self.late_by_enumeration(late));
+        }
         let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
         let beta: Vec<Vec<F>> = rows.map(|&rows| vec![F::ZERO; rows]).collect();
         let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
