@@ -84,6 +84,21 @@ impl ScalarFn {
         }
     }
 
+    /// Where choices by comparisons with a constant change sides; the value there is that of one side.
+    pub(crate) fn thresholds(&self) -> Vec<f64> {
+        match self {
+            ScalarFn::X | ScalarFn::Const(_) => Vec::new(),
+            ScalarFn::Apply(_, f) => f.thresholds(),
+            ScalarFn::Combine(_, f, g) => [f.thresholds(), g.thresholds()].concat(),
+            ScalarFn::Select(c, f, g) => {
+                let own = c.affine().filter(|(slope, _)| *slope != 0.0);
+                let own = own.map(|(slope, shift)| -shift / slope);
+                let parts = [c.thresholds(), f.thresholds(), g.thresholds()].concat();
+                own.into_iter().chain(parts).collect()
+            }
+        }
+    }
+
     /// Number of symbols in the expression.
     pub fn size(&self) -> usize {
         match self {

@@ -352,6 +352,7 @@ impl Lowering<'_> {
             && self.network.tables.len() < TABLES
             && NOISE * self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
             && f.points().is_empty()
+            && jumps_at(f, (domain.1 - domain.0) / top, room).is_empty()
             && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
             && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
         {
@@ -370,6 +371,7 @@ impl Lowering<'_> {
         let points: Vec<(f64, f64)> = f
             .points()
             .into_iter()
+            .chain(jumps_at(f, step, room))
             .map(|point| {
                 (
                     point,
@@ -428,6 +430,23 @@ impl Lowering<'_> {
         Ok(Value::Act(act))
     }
 }
+
+/// Thresholds at which a function jumps by much of the range of its results: exactly there, where calibration values often are,
+/// it has to be on its own side.
+fn jumps_at(f: &ScalarFn, step: f64, range: f64) -> Vec<f64> {
+    let mut thresholds = f.thresholds();
+    thresholds.retain(|&p| {
+        let far = |x: f64| {
+            let distance = (f.eval(x) - f.eval(p)).abs();
+            distance.is_nan() || distance > JUMP * range
+        };
+        far(p - step) || far(p + step)
+    });
+    thresholds
+}
+
+/// See [`jumps_at`].
+const JUMP: f64 = 0.5;
 
 /// By how much a value may be from `point` because of the integers that it is made of: nothing where they can be exactly there.
 fn blur(acc: &Acc, point: f64) -> f64 {
