@@ -2,7 +2,7 @@
 
     python tests/sweep/sweep.py path/to/values [--only NAME,…] [--keep FOLDER] [--verbose]
 
-`path/to/values` is the program crates/model/examples/values.rs. Which operators are supported is read from docs/operators.md, attribute
+`path/to/values` is the program xtask/src/bin/values.rs. Which operators are supported is read from docs/operators.md, attribute
 values, versions and type constraints from ONNX's schemas; ONNX Runtime decides which of the models made so mean anything. What
 differs fails; what zkinfer refuses is counted, with the reason.
 """
