@@ -126,6 +126,8 @@ bounds! {
         elements: u64 = config().limits.program.elements, "N";
         /// Most cells in a card's program
         slots: u64 = config().limits.program.slots, "N";
+        /// Most affine pieces of a card's wiring
+        pieces: usize = config().limits.program.pieces, "N";
     }
     "Load" {
         /// Threads that check proofs; 0: one for each processor
@@ -278,6 +280,7 @@ impl Serve {
         config.limits.program.tables = b.tables;
         config.limits.program.elements = b.elements;
         config.limits.program.slots = b.slots;
+        config.limits.program.pieces = b.pieces;
         config.request_bytes = b.request_bytes;
         config.batch_bytes = b.batch_bytes;
         config.batch_proofs = b.batch_proofs;

@@ -6,8 +6,8 @@ use zkinfer_circuits::verify::Verifier;
 
 /// Whatever the card: hashing, decoding, the openings.
 const BASE: u64 = 1_000_000;
-/// For each element of the wiring: the sum over all of them.
-const ELEMENT: u64 = 30;
+/// For each affine piece of the wiring: sums along it.
+const PIECE: u64 = 3_000;
 /// For each row: the sum over the generators.
 const ROW: u64 = 8_000;
 /// For each point of the card, and of the proof.
@@ -26,10 +26,8 @@ impl Cost {
     /// Before a proof was seen.
     pub fn of(verifier: &Verifier) -> Cost {
         let plan = verifier.plan();
-        let slots = plan.expanded.values.iter().flatten();
-        let slots: usize = slots.map(|wire| wire.slots.len()).sum();
         let points = verifier.card().points.len() + plan.layout.columns.advice();
-        let estimate = (ELEMENT.saturating_mul(slots as u64))
+        let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
             .saturating_add(ROW << verifier.card().k.min(30))
             .saturating_add(POINT.saturating_mul(points as u64))
             .saturating_add(BASE);
