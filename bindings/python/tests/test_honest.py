@@ -30,7 +30,7 @@ def test_columns_of_their_own_units_are_judged_apart():
 
 def test_lengths_are_the_samples():
     x = np.ones((4, 1, 5, 4), np.float32) * np.arange(4, dtype=np.float32).reshape(-1, 1, 1, 1)
-    for samples in (x, {"x": x}, {"x0": x}, [x]):
+    for samples in (x, {"x": x}, {"x0": x}):
         assert zkinfer.compile(DATA / "open.onnx", samples).outputs[0].shape == (1, 5, 2)
     with pytest.raises(zkinfer.QuantizeError, match="stored with the samples"):
         zkinfer.compile(DATA / "open.onnx", DATA / "open_wrong.npz")
