@@ -43,7 +43,7 @@ with open("labels.txt", "w") as file:
 w = np.array([[1e6, 0], [0, 1e-3]], np.float32)
 made = model("units", [h.make_node("MatMul", ["x", "w"], ["h"], name="mix"),
                        h.make_node("Transpose", ["h"], ["t"], perm=[1, 0], name="turn"),
-                       h.make_node("Softplus", ["t"], ["s"], name="soft"),
+                       h.make_node("Sqrt", ["t"], ["s"], name="root"),
                        h.make_node("Transpose", ["s"], ["y"], perm=[1, 0], name="back")],
              [floats("x", 1, 2)], [floats("y", 1, 2)], [("w", w)])
 np.savez("units.npz", x0=rng.uniform(0.5, 1, size=(32, 1, 2)).astype(np.float32))

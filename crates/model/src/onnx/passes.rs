@@ -202,6 +202,7 @@ pub(super) fn read(
 ) -> Result<Model, ImportError> {
     let mut draft = Draft::new(decode(bytes, folder, options)?, options, purpose)?;
     draft.choice = outputs::choose(draft.graph_mut(), &options.outputs)?;
+    outputs::separate(draft.graph_mut());
     draft.pass(Phase::Open)?;
     draft.pass(Phase::Inline)?;
     for _ in 0..settle::ROUNDS {

@@ -262,8 +262,8 @@ pub fn evaluate_with_progress(
             max_error: tally.all.max,
             range,
             relative_error: ratio(mean_error, range),
-            scale: tally.scale(),
-            changed: tally.changed(),
+            scale: tally.scale(range),
+            changed: tally.changed(range),
             column,
         });
     }

@@ -6,7 +6,7 @@ use tract_onnx::pb::ModelProto;
 use tract_onnx::prelude::{Framework, InferenceModelExt, TypedModel};
 
 use super::origin::Origin;
-use super::outputs::Choice;
+use super::outputs::{Choice, original};
 use crate::onnx::ImportError;
 use crate::onnx::guard::{self, guarded};
 use crate::onnx::rewrite::texts::Texts;
@@ -28,7 +28,7 @@ impl Model {
     /// The name of an output.
     pub fn output(&self, at: usize) -> Option<&str> {
         let graph = self.proto.graph.as_ref()?;
-        Some(&graph.output.get(at)?.name)
+        Some(original(&graph.output.get(at)?.name))
     }
 
     /// Shape inference and constant folding.

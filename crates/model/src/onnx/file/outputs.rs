@@ -45,6 +45,34 @@ pub fn choose(graph: &mut GraphProto, names: &[String]) -> Result<Choice, Import
     Ok(choice)
 }
 
+/// Behind the name of an output that is an input or a stored tensor.
+const COPY: &str = ".~output";
+
+/// Gives outputs that are inputs or stored tensors a node of their own: tract forgets what it knows of an output's source.
+pub fn separate(graph: &mut GraphProto) {
+    let computed: HashSet<String> = (graph.node.iter())
+        .flat_map(|n| n.output.iter().cloned())
+        .collect();
+    for output in &mut graph.output {
+        if computed.contains(&output.name) {
+            continue;
+        }
+        let copy = format!("{}{COPY}", output.name);
+        graph.node.push(NodeProto {
+            name: copy.clone(),
+            op_type: "Identity".into(),
+            input: vec![std::mem::replace(&mut output.name, copy.clone())],
+            output: vec![copy],
+            ..NodeProto::default()
+        });
+    }
+}
+
+/// What an output is called in the file.
+pub fn original(name: &str) -> &str {
+    name.strip_suffix(COPY).unwrap_or(name)
+}
+
 /// Removes the nodes that no output needs.
 fn prune(graph: &mut GraphProto) {
     let mut producers: HashMap<&str, usize> = HashMap::new();

@@ -130,9 +130,9 @@ impl Tally {
         (g != w).then(|| f64::from(want[w]) - f64::from(want[g]))
     }
 
-    /// Samples whose class is another one, ties aside.
-    pub fn changed(&self) -> usize {
-        let limit = TIE * self.scale();
+    /// Samples whose class is another one, ties aside; `range` is [that](Self::range) of the output.
+    pub fn changed(&self, range: f64) -> usize {
+        let limit = TIE * self.scale(range);
         self.changed.iter().filter(|&&gap| gap > limit).count()
     }
 
@@ -144,11 +144,16 @@ impl Tally {
         self.magnitudes.get(at).map_or(0.0, |&v| f64::from(v))
     }
 
-    /// What an error is measured by: the largest magnitude, or the spread if it is less. An output that hardly varies is no
-    /// scale.
-    pub fn scale(&self) -> f64 {
-        let spread = (self.high - self.low).max(0.1 * self.all.magnitude);
-        spread.min(self.all.magnitude)
+    /// What an error is measured by: the [range](Self::range), or the spread if it is less. A few elements that are far
+    /// larger than the others are no scale, nor is an output that hardly varies.
+    pub fn scale(&self, range: f64) -> f64 {
+        let range = if range > 0.0 {
+            range
+        } else {
+            self.all.magnitude
+        };
+        let spread = (self.high - self.low).max(0.1 * range);
+        spread.min(range)
     }
 
     /// The column that is most wrong in a unit of its own: its place, mean error, magnitude.
