@@ -74,7 +74,7 @@ impl Disclosed {
                 "the step of a softmax's tables: by how much the range of its logits exceeds 24, if it does, in steps of 19 %"
             }
             Disclosed::Masks => {
-                "which logits of a softmax are left out: those that every calibration sample has 24 or more below another one"
+                "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two"
             }
             Disclosed::Choices => {
                 "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to"
