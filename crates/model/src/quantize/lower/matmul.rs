@@ -273,14 +273,18 @@ impl Lowering<'_> {
             }
         };
         let indices = self.indices(id, view, act.len())?;
+        let step = act.uniform().map_or(0.0, |(_, scale, _)| scale);
         let mut seen = self.view_act(act, view, &indices);
         let mut unsigned = self.unsigned[operand];
         if self.as_whole(&seen).is_none() {
             // Padding is a real zero, another integer than the value's own zeros.
             let mut acc = self.rescaling(operand, &seen)?;
             let range = self.range_of(operand);
-            let range = (range.0.min(0.0) * widen, range.1.max(0.0) * widen);
-            acc.range = vec![range; acc.channels()];
+            let (low, high) = (range.0.min(0.0), range.1.max(0.0));
+            // No finer than what the result's step was fitted to.
+            let steps = self.network.top() / (1.0 + self.network.headroom);
+            let widen = widen.max(step * steps / (high - low).max(1e-9));
+            acc.range = vec![(low * widen, high * widen); acc.channels()];
             let origin = self.helper(operand);
             seen = self.requantize(&acc, true, origin)?;
             unsigned = false;
