@@ -15,6 +15,8 @@ fn committed(model: QuantizedModel, inputs: usize, outputs: usize, scale: f64) -
         shape: vec![len],
         scale: vec![scale],
         zero_point: vec![3.0; len],
+        integers: false,
+        labels: Vec::new(),
     };
     let interface = Interface {
         name: String::new(),

@@ -104,7 +104,7 @@ fn values(folder: &Path, case: &Case, answer: &mut Answer) {
 
 fn imported(path: &Path, answer: &mut Answer) -> Result<Graph, Failure> {
     let import = Graph::import(&std::fs::read(path)?, &ImportOptions::default())?;
-    answer.dropped = import.dropped.iter().map(|d| d.output.clone()).collect();
+    answer.dropped = import.left_out;
     Ok(import.graph)
 }
 
