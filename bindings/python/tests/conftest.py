@@ -9,9 +9,9 @@ import pytest
 import zkinfer
 from numpy.typing import NDArray
 
-ROOT = Path(__file__).resolve().parents[2]
-ONNX = ROOT / "cli" / "assets" / "digits.onnx"
-NPZ = ROOT / "cli" / "assets" / "digits.npz"
+ROOT = Path(__file__).resolve().parents[3]
+ONNX = ROOT / "examples" / "data" / "digits.onnx"
+NPZ = ROOT / "examples" / "data" / "digits.npz"
 FIXTURES = ROOT / "tests" / "fixtures"
 
 

@@ -10,7 +10,7 @@ import zkinfer
 from numpy.typing import NDArray
 
 HERE = Path(__file__).resolve()
-ASSETS = HERE.parents[2] / "cli" / "assets"
+ASSETS = HERE.parents[3] / "examples" / "data"
 
 
 def report(stage: str, fraction: float) -> None:
