@@ -10,6 +10,8 @@
 //! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
 //! | [`verifier`] | `Limits`, `Verifier`, `Check`, `Verdict`, `Receipt`, `verify`, `verify_many` |
 
+#![cfg(feature = "extension")]
+
 mod arrays;
 mod errors;
 mod files;

@@ -1,6 +1,7 @@
 //! Many proofs at once.
 
-use crate::{Failure, Verifier, expectations, json};
+use crate::Failure;
+use crate::exports::{Verifier, expectations, json};
 use std::sync::Arc;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
 use zkinfer_circuits::receipt::{Receipt, Refusal, StatedSide};

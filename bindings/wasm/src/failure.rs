@@ -1,7 +1,6 @@
 //! Reasons to refuse, as they cross to JavaScript.
 
 use serde::Serialize;
-use wasm_bindgen::JsValue;
 use zkinfer_circuits::error::{CardError, DecodeError};
 use zkinfer_circuits::receipt::Refusal;
 use zkinfer_interface::InterfaceError;
@@ -68,9 +67,10 @@ impl From<InterfaceError> for Failure {
     }
 }
 
-impl From<Failure> for JsValue {
-    fn from(failure: Failure) -> JsValue {
+#[cfg(target_arch = "wasm32")]
+impl From<Failure> for wasm_bindgen::JsValue {
+    fn from(failure: Failure) -> Self {
         let text = serde_json::to_string(&failure).unwrap_or_default();
-        JsValue::from_str(&text)
+        Self::from_str(&text)
     }
 }
