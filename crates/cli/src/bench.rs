@@ -352,8 +352,10 @@ impl Bench {
     }
 
     fn subject(&self, path: &Path) -> Result<Subject> {
-        let mut import = ImportOptions::default();
-        import.batch = self.model_options.batch;
+        let mut import = ImportOptions {
+            batch: self.model_options.batch,
+            ..ImportOptions::default()
+        };
         import
             .symbols
             .extend(self.model_options.dim.iter().cloned());

@@ -96,8 +96,10 @@ pub fn length(text: &str) -> Result<usize, String> {
 impl Compile {
     /// The float model and the samples.
     fn import(&self) -> Result<(Graph, Vec<String>, Samples, Duration)> {
-        let mut import = ImportOptions::default();
-        import.batch = self.batch;
+        let mut import = ImportOptions {
+            batch: self.batch,
+            ..ImportOptions::default()
+        };
         import.symbols.extend(self.dim.iter().cloned());
         import.outputs.clone_from(&self.outputs);
         let arrays = Arrays::load(&self.calibration)?;

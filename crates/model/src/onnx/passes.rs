@@ -63,7 +63,10 @@ const PASSES: &[Pass] = &[
         name: "names of nodes",
         why: "what is written out is named after its node: nodes that share a name lose it",
         phase: Phase::Open,
-        run: |draft| done(distinct_nodes(draft.graph_mut())),
+        run: |draft| {
+            distinct_nodes(draft.graph_mut());
+            Ok(())
+        },
     },
     Pass {
         name: "inlining",
@@ -71,7 +74,8 @@ const PASSES: &[Pass] = &[
         phase: Phase::Inline,
         run: |draft| {
             let most = draft.options.max_nodes;
-            done(inline(&mut draft.proto, draft.opset, most))
+            inline(&mut draft.proto, draft.opset, most);
+            Ok(())
         },
     },
     Pass {
@@ -84,25 +88,37 @@ const PASSES: &[Pass] = &[
         name: "four bits",
         why: "tract has no such types; they are bytes from here on",
         phase: Phase::Close,
-        run: |draft| done(integers::unpack(draft.graph_mut())),
+        run: |draft| {
+            integers::unpack(draft.graph_mut());
+            Ok(())
+        },
     },
     Pass {
         name: "branches",
         why: "what is not taken need not be a number: operands are chosen before a quotient or a root is",
         phase: Phase::Close,
-        run: |draft| done(branches::rewrite(draft.graph_mut())),
+        run: |draft| {
+            branches::rewrite(draft.graph_mut());
+            Ok(())
+        },
     },
     Pass {
         name: "casts of stored integers",
         why: "tract makes dimensions of them and loses \"up to the end\"",
         phase: Phase::Close,
-        run: |draft| done(stored::drop_casts(draft.graph_mut())),
+        run: |draft| {
+            stored::drop_casts(draft.graph_mut());
+            Ok(())
+        },
     },
     Pass {
         name: "casts to integers",
         why: "tract makes dimensions of them and divides those like real numbers",
         phase: Phase::Close,
-        run: |draft| done(stored::whole_casts(draft.graph_mut())),
+        run: |draft| {
+            stored::whole_casts(draft.graph_mut());
+            Ok(())
+        },
     },
     Pass {
         name: "lists of tensors",
@@ -110,14 +126,18 @@ const PASSES: &[Pass] = &[
         phase: Phase::Close,
         run: |draft| {
             let opset = draft.opset;
-            done(stored::sequences(draft.graph_mut(), opset))
+            stored::sequences(draft.graph_mut(), opset);
+            Ok(())
         },
     },
     Pass {
         name: "repairs",
         why: "what tract computes differently from ONNX, also for the float reference",
         phase: Phase::Close,
-        run: |draft| done(repair(draft)),
+        run: |draft| {
+            repair(draft);
+            Ok(())
+        },
     },
     Pass {
         name: "walks down trees",
@@ -125,7 +145,8 @@ const PASSES: &[Pass] = &[
         phase: Phase::Lower,
         run: |draft| {
             let opset = draft.opset;
-            done(traversal::rewrite(draft.graph_mut(), opset))
+            traversal::rewrite(draft.graph_mut(), opset);
+            Ok(())
         },
     },
     Pass {
@@ -148,7 +169,10 @@ const PASSES: &[Pass] = &[
         name: "operator set",
         why: "a model of nothing but machine-learning operators has others now",
         phase: Phase::Lower,
-        run: |draft| done(add_operator_set(draft)),
+        run: |draft| {
+            add_operator_set(draft);
+            Ok(())
+        },
     },
     Pass {
         name: "bounds",
@@ -177,11 +201,6 @@ const PASSES: &[Pass] = &[
         run: |draft| draft.version().map(|_| ()).ok_or_else(unversioned),
     },
 ];
-
-/// The result of passes that cannot fail.
-fn done((): ()) -> Result<(), ImportError> {
-    Ok(())
-}
 
 fn malformed(reason: &str) -> ImportError {
     ImportError::Malformed {

@@ -130,7 +130,7 @@ fn positive(seed: u64) -> Graph {
     let x = b.input(&[1, 6]);
     let h = b.dense(&mut r, x, 6);
     let h = b.relu(h);
-    let shift = vec![if seed % 2 == 0 { 0.5 } else { -0.5 }];
+    let shift = vec![if seed.is_multiple_of(2) { 0.5 } else { -0.5 }];
     let h = b.op(
         Op::Affine {
             scale: vec![1.0],
