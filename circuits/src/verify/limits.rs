@@ -38,7 +38,8 @@ impl Default for Limits {
             proof_bytes: 1 << 22,
             runs: 256,
             run_rows: 1 << 22,
-            info: 1 << 16,
+            // One scale for each element of an output of some thousand elements.
+            info: 1 << 18,
         }
     }
 }

@@ -100,6 +100,7 @@ impl Default for Config {
         let mut limits = Limits::default();
         limits.k = 14;
         limits.points = 1 << 16;
+        limits.info = 1 << 16;
         limits.columns = 1024;
         limits.card_bytes = 1 << 23;
         limits.proof_bytes = 1 << 20;
