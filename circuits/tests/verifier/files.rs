@@ -176,7 +176,7 @@ fn receipts_tell_reasons_apart() {
 #[test]
 fn receipts_are_stable() {
     let receipt = verifier("digits").receipt(&[context("digits")], b"");
-    let expected = r#"{"receipt_version":1,"format_version":1,"card":"89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
+    let expected = r#"{"receipt_version":2,"format_version":1,"card":"89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
     assert_eq!(serde_json::to_string(&receipt).unwrap(), expected);
     for bad in ["\"00\"", "\"", "12", &format!("\"{}\"", "G".repeat(64))] {
         assert!(serde_json::from_str::<zkinfer_circuits::transcript::Digest>(bad).is_err());

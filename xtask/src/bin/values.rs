@@ -11,10 +11,10 @@ use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
-use zkinfer_circuits::program::ProgramLimits;
 use zkinfer::graph::Graph;
 use zkinfer::onnx::ImportOptions;
 use zkinfer::{QuantizeOptions, QuantizedModel};
+use zkinfer_circuits::program::ProgramLimits;
 
 type Failure = Box<dyn std::error::Error>;
 

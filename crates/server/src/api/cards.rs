@@ -136,7 +136,9 @@ pub fn add(
             content((inline(schema::Bytes) = "application/octet-stream"), (CardDescription = "application/json"))),
         (status = 400, description = "`malformed_digest`.", body = Problem, content_type = "application/problem+json"),
         (status = 404, description = "`unknown_card`.", body = Problem, content_type = "application/problem+json"),
-        (status = 422, description = "The card is beyond the service's limits by now: `card_limit`.",
+        (status = 413, description = "The card is longer than the service's limit by now: `too_large`.",
+            body = Problem, content_type = "application/problem+json"),
+        (status = 422, description = "The card is beyond the service's limits by now: `card_limit`, `card_program`.",
             body = Problem, content_type = "application/problem+json"),
     )
 )]

@@ -16,7 +16,9 @@ fn what_is_built_has_a_route_and_what_is_refused_has_advice() {
         let reads = known.contains_key(o.name);
         match (o.support, o.route) {
             (Support::Built { .. }, Route::Tract | Route::Prefer(_)) => {
-                assert!(reads, "tract does not read {}", o.name);
+                // Some are written out before tract looks.
+                let written = o.repair.is_some();
+                assert!(reads || written, "tract does not read {}", o.name);
             }
             (Support::Built { .. }, Route::Rewrite(_) | Route::Inlined) => {}
             (Support::Built { .. }, Route::Never) => panic!("{} has no route", o.name),

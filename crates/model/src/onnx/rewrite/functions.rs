@@ -118,8 +118,7 @@ pub(in crate::onnx) fn zeros(node: &NodeProto, w: &mut Writer, _: &mut Facts) ->
         }),
         ..AttributeProto::default()
     };
-    let operand = name(node, 0)?;
-    w.node(&node.op_type, &[operand], node.output.first()?, vec![zero]);
+    w.instead(node, vec![zero]);
     Some(())
 }
 

@@ -153,6 +153,14 @@ impl Writer<'_> {
         });
     }
 
+    /// The node itself with other attributes: errors go on to name it.
+    pub fn instead(&mut self, node: &NodeProto, attribute: Vec<AttributeProto>) {
+        self.nodes.push(NodeProto {
+            attribute,
+            ..node.clone()
+        });
+    }
+
     pub fn op(&mut self, op: &str, inputs: &[&str]) -> String {
         self.op_with(op, inputs, Vec::new())
     }
