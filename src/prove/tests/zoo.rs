@@ -492,7 +492,8 @@ pub(crate) fn judged_runs(
     }
     let runs = proof.runs.len();
     let possible = runs > 0 && proof.halo2.len() == verifier.halo2_len(runs);
-    assert_eq!(verifier.has_stand_ins(runs), possible);
+    // Also where an earlier proof of as many runs left them.
+    assert!(!possible || verifier.has_stand_ins(runs));
     assert_eq!(verifier.reference(&copy().1), alone);
     alone
 }
