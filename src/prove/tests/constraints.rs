@@ -11,15 +11,15 @@
 //!   catches must pass.
 
 mod models;
-mod sums;
+mod running;
 
 use super::zoo::{secret_of, violated};
 use super::*;
 use crate::secret::Secret;
 use models::{folds, hints, units, widest};
+use running::about_sums;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
-use sums::about_sums;
 use witness::Phase1;
 use zkinfer_circuits::fold::{Challenges, LateChallenges};
 use zkinfer_circuits::gates::{Description, describe_with};
