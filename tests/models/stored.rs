@@ -82,6 +82,19 @@ fn floats_are_those_of_onnx_runtime() {
 /// Nearest neighbours at the same distance may change places.
 const TOLERANCE: f32 = 0.02;
 
+/// Levels of what rounds to integers of eight bits inside: a value as close to the middle between two as our own steps are fine
+/// goes to either.
+const LEVELS: [(&str, f32); 2] = [("qlinear", 1.0 / 128.0), ("qlinear_plain", 1.0 / 128.0)];
+
+/// Whether all outputs are within one level.
+fn within_a_level(name: &str, got: &[Vec<f32>], want: &[Vec<f32>]) -> bool {
+    LEVELS.iter().any(|(n, level)| {
+        let close = |(g, w): (&f32, &f32)| (g - w).abs() <= level * 1.001;
+        let all = |(g, w): (&Vec<f32>, &Vec<f32>)| g.len() == w.len() && g.iter().zip(w).all(close);
+        *n == name && got.len() == want.len() && got.iter().zip(want).all(all)
+    })
+}
+
 #[test]
 fn integers_follow_and_are_proven() {
     let all: Vec<(String, Vec<Sample>)> = stored().into_iter().collect();
@@ -109,7 +122,7 @@ fn integers_follow_and_are_proven() {
                 };
                 let got = model.dequantize_outputs(&expanded, &trace).unwrap();
                 let far = distance(&got, &sample.outputs);
-                if far > TOLERANCE {
+                if far > TOLERANCE && !within_a_level(name, &got, &sample.outputs) {
                     let (got, want) = (got.last(), sample.outputs.last());
                     return Some(format!(
                         "{name}, sample {i}: {far}: {got:?}, wanted {want:?}"

@@ -362,7 +362,7 @@ mod tests {
         (go, tokio::spawn(job))
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn whoever_had_least_comes_first() {
         let lane = Lane::new("test", 1, 100).unwrap();
         let (go, held) = hold(&lane, 1);
@@ -390,7 +390,7 @@ mod tests {
         assert_eq!((lane.running(), lane.waiting()), (0, 0));
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_full_queue_has_room_for_whoever_has_none_of_it() {
         let lane = Lane::new("test", 1, 4).unwrap();
         let (go, held) = hold(&lane, 1);
@@ -423,7 +423,7 @@ mod tests {
         assert_eq!(other.await.unwrap(), Ok(2));
     }
 
-    #[tokio::test]
+    #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
     async fn a_job_is_told_that_nobody_waits_or_that_its_time_is_over() {
         let lane = Lane::new("test", 1, 4).unwrap();
         let own = lane.clone();

@@ -322,8 +322,8 @@ fn clip(seed: u64) -> Graph {
     let h = b.dense(&mut r, x, 8);
     let h = b.activation(
         Activation::Clip {
-            low: 0.0,
-            high: 0.5,
+            low: -1.5,
+            high: 2.0,
         },
         h,
     );
