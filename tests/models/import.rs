@@ -205,6 +205,10 @@ const REQUIRED: &[&str] = &[
     "Tanh",
 ];
 
+/// Cases of which ONNX's reference computes something else than ONNX Runtime and PyTorch, which are followed: it spreads corners
+/// over the fractional length of the output instead of over its elements.
+const OTHERWISE: [&str; 1] = ["test_resize_downsample_scales_linear_align_corners"];
+
 #[test]
 #[ignore = "reads the corpus, see docs/corpus.md"]
 fn conformance_cases() {
@@ -241,6 +245,10 @@ fn conformance_cases() {
             }
         };
         if graph.outputs.len() < outputs.len() {
+            row[1] += 1;
+            continue;
+        }
+        if OTHERWISE.iter().any(|start| name.starts_with(start)) {
             row[1] += 1;
             continue;
         }

@@ -38,8 +38,8 @@ impl Default for Limits {
             proof_bytes: 1 << 22,
             runs: 256,
             run_rows: 1 << 22,
-            // One scale for each element of an output of some thousand elements.
-            info: 1 << 18,
+            // One scale for each element of an output of ten thousand elements.
+            info: 1 << 20,
         }
     }
 }

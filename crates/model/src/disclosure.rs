@@ -27,6 +27,8 @@ pub enum Disclosed {
     Logits,
     /// Logits that are left out.
     Masks,
+    /// Factors of products of activations.
+    Products,
     /// Nodes of the program that depend on numbers.
     Choices,
     /// Factors of activations, in cards made by earlier versions.
@@ -35,12 +37,13 @@ pub enum Disclosed {
 
 impl Disclosed {
     /// Everything that there is.
-    pub const ALL: [Disclosed; 7] = [
+    pub const ALL: [Disclosed; 8] = [
         Disclosed::Bits,
         Disclosed::Scales,
         Disclosed::Tables,
         Disclosed::Logits,
         Disclosed::Masks,
+        Disclosed::Products,
         Disclosed::Choices,
         Disclosed::Factors,
     ];
@@ -53,6 +56,7 @@ impl Disclosed {
             Disclosed::Tables => "tables",
             Disclosed::Logits => "logits",
             Disclosed::Masks => "masks",
+            Disclosed::Products => "products",
             Disclosed::Choices => "choices",
             Disclosed::Factors => "factors",
         }
@@ -75,6 +79,9 @@ impl Disclosed {
             }
             Disclosed::Masks => {
                 "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two"
+            }
+            Disclosed::Products => {
+                "by how much the results of a product of activations stay below what their operands could make of them, if it is four times or more, in powers of four"
             }
             Disclosed::Choices => {
                 "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to"
@@ -126,6 +133,11 @@ pub fn disclosures(program: &Program) -> Vec<Disclosure> {
     if softmaxes > 0 {
         tell(Disclosed::Logits, format!("softmax, {softmaxes} times"));
         tell(Disclosed::Masks, format!("softmax, {softmaxes} times"));
+    }
+    let products = neurons(program).filter(|n| n.operands().next().is_some());
+    let products = products.count();
+    if products > 0 {
+        tell(Disclosed::Products, count(products, "node"));
     }
     tell(Disclosed::Choices, count(program.nodes.len(), "node"));
     let factors = neurons(program).filter(|n| has_factors(program, n)).count();

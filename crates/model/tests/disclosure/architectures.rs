@@ -37,12 +37,12 @@ pub const ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "attention",
         graph: attention,
-        allowed: &[Disclosed::Logits, Disclosed::Masks],
+        allowed: &[Disclosed::Logits, Disclosed::Masks, Disclosed::Products],
     },
     Architecture {
         name: "products",
         graph: products,
-        allowed: &[],
+        allowed: &[Disclosed::Products],
     },
     Architecture {
         name: "softmax",
@@ -57,7 +57,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "layer normalization",
         graph: layer_normalization,
-        allowed: &[Disclosed::Tables],
+        allowed: &[Disclosed::Tables, Disclosed::Products],
     },
     Architecture {
         name: "clip",
@@ -67,7 +67,7 @@ pub const ARCHITECTURES: &[Architecture] = &[
     Architecture {
         name: "gated cell",
         graph: gated,
-        allowed: &[Disclosed::Tables],
+        allowed: &[Disclosed::Tables, Disclosed::Products],
     },
 ];
 

@@ -137,7 +137,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "LogSoftmax", 1, LogSoftmax, ""),
     built("", "Loop", 1, Inlined, "the number of steps constant, at most 1,024; no early end").inlined(),
     built("", "LpNormalization", 1, Norm, ""),
-    built("", "LpPool", 1, Norm, "p from 1 to 8; no ceil_mode, no dilations").rewrite(pools::lp_pool).needs(Needs::Dimensions(2)),
+    built("", "LpPool", 1, Norm, "p of 1 or 2; no ceil_mode, no dilations").rewrite(pools::lp_pool).needs(Needs::Dimensions(2)),
     built("", "MatMul", 1, Matrix, ""),
     built("", "MatMulInteger", 10, Integer, "scales and zero points constant").rewrite(integers::product),
     built("", "Max", 1, Clamp, ""),

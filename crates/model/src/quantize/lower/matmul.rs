@@ -10,15 +10,17 @@
 //! `Σ A` is a row of the left matrix summed up, a coefficient of the constant one. The cost is that of the operands and of the
 //! result, not of the `K` products of every element: see [`Weights::Value`] and `zkinfer_circuits::fold`.
 //!
-//! Factors of activations are public, and what calibration saw of hidden activations must not be read from them. So `M` is a
-//! constant ([`factor`]); the operands' steps are what is fitted to the result's range. Zero points are the results of hidden
+//! Factors of activations are public, and what calibration saw of hidden activations must not be read from them. So `M` is one
+//! constant ([`base`]) where that costs less than two bits, and the operands' steps are what is fitted to the result's range.
+//! Where results are smaller than their operands would allow, `M` grows by powers of four ([`factor`]), which a card shows
+//! ([`Disclosed::Products`](crate::disclosure::Disclosed)). Zero points are the results of hidden
 //! neurons that read the constant one: what multiplies an activation by them, and `z_a·z_b`, are products of activations, too.
 //! Ranges of operands and results include zero, so that every zero point fits a cell. Which zero points are known to be zero and
 //! which operands get neurons of their own follows from the operations, never from numbers.
 //!
 //! Error: half a step of the result, and of every product what half a step of its operands makes of it. The result's range is at
 //! most `1/M` of the product of the operands' ranges. If it needs more, the operands are given coarser steps first; if it needs
-//! less, its integers do not fill their cells.
+//! less, its integers fill at least a quarter of their cells.
 
 use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
@@ -27,10 +29,19 @@ use super::{Acc, Act, Lowering, Plane, Value};
 use crate::graph::{MatMul, NodeId};
 use crate::quantize::QuantizeError;
 
-/// `M` of a product whose elements are sums of `inputs` products: signs that differ make a sum's range less than its summands'
-/// extremes ask for, one product's range is that of its operands.
-fn factor(inputs: usize) -> i64 {
+/// Least `M` of a product whose elements are sums of `inputs` products: signs that differ make a sum's range less than its
+/// summands' extremes ask for, one product's range is that of its operands.
+fn base(inputs: usize) -> i64 {
     if inputs == 1 { 1 } else { 2 }
+}
+
+/// Largest power of four in `M`: beyond, results are as coarse as their operands.
+const POWERS: f64 = 12.0;
+
+/// `M` of a product whose results would have steps of `finest` with the least one and should have steps of `wanted`.
+fn factor(inputs: usize, finest: f64, wanted: f64) -> i64 {
+    let powers = (finest / wanted).log2() / 2.0;
+    base(inputs) << (2 * powers.floor().clamp(0.0, POWERS) as u32)
 }
 
 /// An operand before it is read.
@@ -69,9 +80,11 @@ impl Lowering<'_> {
         let (top, range) = (self.network.top(), self.network.range());
         let wanted = (high - low).max(1e-9) * (1.0 + self.network.headroom) / top;
         let operands = self.operands(id, [a, b], product, wanted)?;
-        let scale = operands[0].scale * operands[1].scale * range / factor(product.inputs) as f64;
+        let finest = operands[0].scale * operands[1].scale * range / base(product.inputs) as f64;
+        let m = factor(product.inputs, finest, wanted);
+        let scale = operands[0].scale * operands[1].scale * range / m as f64;
         let zero = ((top - (low + high) / scale) / 2.0).round().clamp(0.0, top);
-        let value = self.product_neurons(id, product, operands, zero as i64)?;
+        let value = self.product_neurons(id, product, operands, m, zero as i64)?;
         let origin = self.origin(id);
         self.network.record(value.node, &[scale], likely, origin);
         let len = product.groups * product.outputs * product.positions;
@@ -109,7 +122,7 @@ impl Lowering<'_> {
         let steps = [self.natural(&first), self.natural(&second)];
         // How much coarser the operands have to be, shared so that roundings of both matter alike: one that hardly varies has
         // steps that are far finer than its size asks for.
-        let finest = steps[0] * steps[1] * self.network.range() / factor(product.inputs) as f64;
+        let finest = steps[0] * steps[1] * self.network.range() / base(product.inputs) as f64;
         let missing = (wanted / finest).max(1.0);
         if a == b && product.left == product.right {
             let whole = self.whole(id, b, &product.right, first, missing.sqrt())?;
@@ -130,12 +143,13 @@ impl Lowering<'_> {
         ])
     }
 
-    /// The neurons of a product whose result has this zero point.
+    /// The neurons of a product with factor `m` whose result has this zero point.
     fn product_neurons(
         &mut self,
         id: NodeId,
         product: &MatMul,
         [left, right]: [Whole; 2],
+        m: i64,
         zero: i64,
     ) -> Result<ValueRef, QuantizeError> {
         let (rows, columns) = (
@@ -155,7 +169,6 @@ impl Lowering<'_> {
                 strides: vec![0],
             }],
         };
-        let m = factor(product.inputs);
         let ones = self.network.constant(columns);
         let term = |patches: ValueRef, inputs: usize, weights: Weights| Term {
             patches,
