@@ -213,13 +213,25 @@ def beyond(got, least, largest, wanted, size):
     return float(np.nanmax(np.maximum(low - got, got - high), initial=0.0) / max(1e-2, size, np.nanmax(np.abs(high), initial=0.0)))
 
 
+def numbers(outputs, labels):
+    """Outputs that are numbers, texts as places in the lists of the interface."""
+    labels = labels if len(labels) == len(outputs) else [[]] * len(outputs)
+    found = []
+    for o, texts in zip(outputs, labels):
+        if isinstance(o, np.ndarray) and o.dtype.kind in "OUS" and texts:
+            o = np.array([texts.index(t) if t in texts else -1 for t in o.ravel()])
+        if isinstance(o, np.ndarray) and o.dtype.kind in "fiub":
+            found.append(o)
+    return found
+
+
 def judge(case, answer):
     """The verdict on one case and what there is to say."""
     if answer["panic"]:
         return "panic", answer["panic"]
     if answer["import"]:
         return "refused", answer["import"]
-    wanted = [[o for o in w if isinstance(o, np.ndarray) and o.dtype.kind in "fiub"] for w in case["wanted"]]
+    wanted = [numbers(w, answer["labels"]) for w in case["wanted"]]
     for w, floats in zip(wanted, answer["floats"]):
         if len(w) != len(floats):
             kind = "left out" if answer["dropped"] else "wrong"

@@ -41,6 +41,8 @@ struct Answer {
     import: Option<String>,
     /// Outputs that were left out.
     dropped: Vec<String>,
+    /// Per output, the texts that its values are places of.
+    labels: Vec<Vec<String>>,
     /// `[sample][output][element]` of the graph in floats; not a number and infinities are `null`.
     floats: Vec<Sample>,
     /// Why there are no integers.
@@ -88,6 +90,8 @@ fn values(folder: &Path, case: &Case, answer: &mut Answer) {
             return;
         }
     };
+    let labels = graph.output_tensors.iter().map(|t| t.labels.clone());
+    answer.labels = labels.collect();
     for sample in &case.samples {
         match graph.run(sample) {
             Ok(values) => answer.floats.push(graph.outputs_of(&values)),

@@ -261,7 +261,7 @@ pub const OPERATORS: &[Operator] = &[
     built("ai.onnx.ml", "SVMRegressor", 1, Vectors, "").rewrite(ml::regressor),
     built("ai.onnx.ml", "Scaler", 1, Linear, "").rewrite(ml::scaler),
     built("ai.onnx.ml", "TreeEnsemble", 5, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
-    built("ai.onnx.ml", "TreeEnsembleClassifier", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
+    built("ai.onnx.ml", "TreeEnsembleClassifier", 1, Trees, "sums; of two classes, leaves that speak of one of them; none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
     built("ai.onnx.ml", "TreeEnsembleRegressor", 1, Trees, "sums and averages (minima and maxima of one target); none, softmax and logistic transforms; labels that are texts are places in a list").rewrite(trees::rewrite),
     built("ai.onnx.ml", "ZipMap", 1, Wiring, "the values; keys are texts or numbers of classes").rewrite(ml::values),
     built("com.microsoft", "Attention", 1, Softmax, "a mask of two axes; no earlier steps").rewrite(attention::contrib::packed),

@@ -92,6 +92,10 @@ impl Cell {
         if clip.is_some_and(|c| c.is_nan() || c <= 0.0) {
             return None;
         }
+        // Of other numbers nobody says what they mean.
+        if attribute(node, "linear_before_reset").is_some_and(|a| !(0..=1).contains(&a.i)) {
+            return None;
+        }
         Some(Cell {
             kind,
             hidden: (1..=1 << 16).contains(&hidden).then_some(hidden)?,

@@ -394,6 +394,11 @@ pub(in crate::onnx) fn rewrite(node: &NodeProto, w: &mut Writer, facts: &mut Fac
         .filter(|ids| classifier && targets == 2 && ids.iter().all(|i| *i == ids[0]))
         .and_then(|ids| ids.first().copied());
     let several = classifier && single.is_none();
+    if several && targets == 2 {
+        // Of two classes that leaves speak of both, ONNX Runtime takes the second if its score is positive, and names it 1; the
+        // standard takes the larger one.
+        return None;
+    }
     let total = with_base(w, total, &all, targets, (several, single), &base)?;
     if let Some(id) = single {
         return of_one_class(node, w, &total, id, (&transform, &ids), &mut facts.texts);
