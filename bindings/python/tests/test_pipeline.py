@@ -107,7 +107,7 @@ def test_options(x):
 
 
 def test_evaluate(x, model):
-    labels = np.argmax([model.run_float(row)[0] for row in x[:8]], axis=1)
+    labels = [int(np.argmax(model.run_float(row)[0])) for row in x[:8]]
     report = model.evaluate(x[:8], labels)
     assert report["samples"] == 8
     assert report["float_accuracy"] == 1.0

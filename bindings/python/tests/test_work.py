@@ -83,7 +83,7 @@ def test_many_threads_at_once(x, secret, verifier):
 
 
 STAGES = {
-    "compile": ["import", "calibrate", "lower", "done"],
+    "compile": ["import", "calibrate", "lower", "evaluate", "done"],
     "commit": ["commit", "support", "done"],
     "prove": ["key", "witness", "fold", "sums", "open", "link", "done"],
     "prove several": ["key", "witness", "fold", "sums", "open", "link", "done"],

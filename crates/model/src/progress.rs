@@ -105,3 +105,16 @@ pub fn tell(progress: &mut Progress<'_>, stage: Stage, fraction: f64) -> Result<
         ControlFlow::Break(()) => Err(Stopped),
     }
 }
+
+/// The progress of one of several steps, whose fractions are those of the whole between `from` and `to`. Only the last step is
+/// [done](Stage::Done).
+pub(crate) fn part<'a>(
+    progress: &'a mut Progress<'_>,
+    from: f64,
+    to: f64,
+) -> impl FnMut(Stage, f64) -> ControlFlow<()> + 'a {
+    move |stage, fraction| match stage {
+        Stage::Done if to < 1.0 => ControlFlow::Continue(()),
+        _ => progress(stage, from + (to - from) * fraction),
+    }
+}

@@ -201,7 +201,11 @@ function record(expected: Expected): object {
     if (value === null) throw bad(`${key} is null: leave out what is not expected`);
   }
   const { input, output, context = "" } = expected;
-  const side = (s: Side | undefined) => (s?.kind === "public" ? { ...s, values: Array.from(s.values) } : s);
+  const side = (s: Side | undefined) => {
+    if (s?.kind !== "public") return s;
+    if (!Array.isArray(s.values) && !ArrayBuffer.isView(s.values)) throw bad("a public side has values, a list of integers");
+    return { ...s, values: Array.from(s.values) };
+  };
   if (typeof context !== "string" && !(context instanceof Uint8Array)) throw bad("a context is text or bytes");
   const bytes = typeof context === "string" ? new TextEncoder().encode(context) : context;
   return { input: side(input), output: side(output), context: toHex(bytes) };

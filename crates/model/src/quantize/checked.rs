@@ -7,7 +7,7 @@ use super::{QuantizeError, QuantizeOptions, quantize_with_progress};
 use crate::data::Samples;
 use crate::graph::Graph;
 use crate::model::QuantizedModel;
-use crate::progress::{self, Progress, Stage, tell};
+use crate::progress::{self, Progress, Stage, part, tell};
 
 /// Largest mean error of an output, over its scale.
 const ERROR: f64 = 0.01;
@@ -16,6 +16,10 @@ const CHANGED: f64 = 0.01;
 /// Stored outputs: largest mean difference over the scale, and the largest part of the elements that may be further off than
 /// twice that.
 const STORED: f64 = 0.01;
+
+/// How far compilation is when stored outputs were compared, and when the model is quantized.
+const COMPARED: f64 = 0.15;
+const QUANTIZED: f64 = 0.6;
 
 /// A quantized model, and how close it is to the float model on the samples that it was made from.
 #[derive(Clone, Debug)]
@@ -160,16 +164,24 @@ impl Graph {
         options: &QuantizeOptions,
         progress: &mut Progress<'_>,
     ) -> Result<Compiled, CompileError> {
-        let mut doubts = self.compare_stored(samples, progress)?;
+        let compared = samples.outputs.as_ref().map_or(0.0, |_| COMPARED);
+        let mut doubts = self.compare_stored(samples, &mut part(progress, 0.0, compared))?;
         if !doubts.is_empty() && !options.allow_error {
             // Before the time that the rest takes.
             return Err(CompileError::Doubtful(doubts));
         }
-        let model = quantize_with_progress(self, &samples.inputs, options, progress)?;
+        let inputs = &samples.inputs;
+        let model = quantize_with_progress(
+            self,
+            inputs,
+            options,
+            &mut part(progress, compared, QUANTIZED),
+        )?;
         let labels = samples.labels.iter().flatten();
         let labels: Option<Vec<usize>> = labels.map(|&v| usize::try_from(v).ok()).collect();
         let labels = labels.unwrap_or_default();
-        let report = evaluate_with_progress(self, &model, &samples.inputs, &labels, progress)?;
+        let rest = &mut part(progress, QUANTIZED, 1.0);
+        let report = evaluate_with_progress(self, &model, inputs, &labels, rest)?;
         doubts.extend(report.doubts());
         match doubts.is_empty() || options.allow_error {
             true => Ok(Compiled {
@@ -193,7 +205,7 @@ impl Graph {
         let mut seen = vec![Seen::default(); self.outputs.len()];
         for (sample, (x, wanted)) in samples.inputs.iter().zip(stored).enumerate() {
             let done = sample as f64 / samples.inputs.len() as f64;
-            tell(progress, Stage::Evaluate, done).map_err(EvaluateError::from)?;
+            tell(progress, Stage::Calibrate, done).map_err(EvaluateError::from)?;
             let values = self
                 .run(x)
                 .map_err(|source| EvaluateError::Float { sample, source })?;
