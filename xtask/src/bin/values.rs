@@ -6,20 +6,22 @@
 //!
 //! Reads `FOLDER/cases.json`, a list of `{"name", "samples": [[[…] per input] per sample]}` (and "calibration" of the same form) with the model of each in
 //! `FOLDER/NAME.onnx`, and writes `FOLDER/values.json`: one [`Answer`] per case. `tests/sweep` compares them with ONNX Runtime.
+#[path = "../moved.rs"]
+mod moved;
+
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
+use zkinfer::QuantizeOptions;
 use zkinfer::graph::Graph;
 use zkinfer::onnx::ImportOptions;
-use zkinfer::{QuantizeOptions, QuantizedModel};
 use zkinfer_circuits::program::ProgramLimits;
 
-type Failure = Box<dyn std::error::Error>;
+use moved::{Sample, moved};
 
-/// One sample: per tensor its elements, row-major.
-type Sample = Vec<Vec<f32>>;
+type Failure = Box<dyn std::error::Error>;
 
 /// How often the samples are given for calibration: they are also those that are run, so that ranges need no margins.
 const CALIBRATION: usize = 64;
@@ -139,38 +141,4 @@ fn integers(graph: &Graph, case: &Case, answer: &mut Answer) -> Result<(), Failu
         answer.largest.push(largest);
     }
     Ok(())
-}
-
-/// The range of every output element while inputs move by up to a step: an integer input stands for all reals that round
-/// to it, and a steep function makes much of half a step.
-fn moved(
-    graph: &Graph,
-    model: &QuantizedModel,
-    sample: &Sample,
-    like: &Sample,
-) -> (Sample, Sample) {
-    let fill = |v: f32| like.iter().map(|o| vec![v; o.len()]).collect::<Sample>();
-    let (mut least, mut largest) = (fill(f32::INFINITY), fill(f32::NEG_INFINITY));
-    for (part, against) in (-4..=4).flat_map(|p| [(f64::from(p), 1.0), (f64::from(p), -1.0)]) {
-        let shift = |(k, values): (usize, &Vec<f32>)| {
-            let sign = if k % 2 == 1 { against } else { 1.0 };
-            let step = |i: usize| model.inputs.get(k).map_or(0.0, |t| t.scale_at(i));
-            let by = |i: usize| sign * part / 4.0 * step(i);
-            let one = |(i, v): (usize, &f32)| (f64::from(*v) + by(i)) as f32;
-            values.iter().enumerate().map(one).collect::<Vec<f32>>()
-        };
-        let inputs: Sample = sample.iter().enumerate().map(shift).collect();
-        let Ok(values) = graph.run(&inputs) else {
-            continue;
-        };
-        let outputs = graph.outputs_of(&values);
-        for (k, output) in outputs.iter().enumerate().take(least.len()) {
-            for (i, v) in output.iter().enumerate().filter(|(_, v)| v.is_finite()) {
-                if let (Some(a), Some(b)) = (least[k].get_mut(i), largest[k].get_mut(i)) {
-                    (*a, *b) = (a.min(*v), b.max(*v));
-                }
-            }
-        }
-    }
-    (least, largest)
 }

@@ -7,6 +7,7 @@ use std::time::{Duration, Instant};
 
 use crate::Failure;
 use crate::compare::{self, Output};
+use crate::ties::Ties;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -133,7 +134,7 @@ impl Case<'_> {
             None => return Ok((Verdict::Wrong, "there is no expected output".into())),
         };
         let samples = expected.iter().map(Output::samples).max().unwrap_or(0);
-        let compared = compare::compare(&expected, &answers);
+        let mut compared = compare::compare(&expected, &answers);
         if compared.lost > 0 {
             let about = format!(
                 "{} of {} outputs are missing",
@@ -143,7 +144,18 @@ impl Case<'_> {
             return Ok((Verdict::Lost, about));
         }
         if compared.wrong {
-            return Ok((Verdict::Wrong, compared.about));
+            // Sample by sample: those that are off by themselves have to be explained.
+            let ties = Ties::of(&self.folder, &work.path().join("case.model"))?;
+            let apart = answers.iter().filter(|answer| {
+                let alone = std::slice::from_ref(*answer);
+                compare::compare(&expected, alone).wrong
+            });
+            let apart: Vec<_> = apart.collect();
+            let tied = |a: &&(usize, serde_json::Value)| ties.explain(&expected, a.0, &a.1);
+            if apart.is_empty() || !apart.iter().all(tied) {
+                return Ok((Verdict::Wrong, compared.about));
+            }
+            compared.about += &format!(", {} at a threshold", apart.len());
         }
         if answers.len() < samples {
             let about = format!(

@@ -32,6 +32,7 @@ impl Output {
 pub struct Compared {
     /// Outputs that are missing.
     pub lost: usize,
+    /// Whether an output is too far off.
     pub wrong: bool,
     pub about: String,
 }
@@ -135,7 +136,7 @@ fn ratio(error: f64, magnitude: f64) -> f64 {
 }
 
 /// The numbers of an output, flat.
-fn reals(value: &serde_json::Value) -> Vec<f64> {
+pub fn reals(value: &serde_json::Value) -> Vec<f64> {
     match value {
         serde_json::Value::Array(items) => items.iter().flat_map(reals).collect(),
         other => vec![other.as_f64().unwrap_or(f64::NAN)],

@@ -12,7 +12,7 @@
 //! A case is a folder with `model.onnx`, `data.npz` (calibration: `x0, x1, …`), `test.npz` and `expected.npz` (`y0, y1, …`,
 //! in the order of the model's outputs; where there is none, only a refusal is right). Verdicts:
 //!
-//! * `ok`: all outputs are there and right;
+//! * `ok`: all outputs are there and right, or right of inputs that round to the same integers;
 //! * `refused`: an error says why there is no answer, for all samples or for some;
 //! * `wrong`: an answer is further from the expected one than an output of its own scale allows;
 //! * `lost`: an output is missing though nothing was said;
@@ -22,7 +22,10 @@
 
 mod case;
 mod compare;
+#[path = "../../moved.rs"]
+mod moved;
 mod texts;
+mod ties;
 
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
