@@ -9,7 +9,7 @@ use models::{
 };
 use tract_onnx::pb::{AttributeProto, GraphProto, NodeProto, TensorProto};
 use zkinfer::graph::Graph;
-use zkinfer::onnx::ImportError;
+use zkinfer::onnx::{ImportError, ImportOptions};
 use zkinfer::quantize::{QuantizeError, QuantizeOptions};
 
 const X: &[f32] = &[0.5, -1.0, 2.0, 1.5];
@@ -423,6 +423,50 @@ fn choices_have_several_results() {
         .output("z", FLOAT)
         .run(X);
     assert_eq!(got, [vec![2.5, 1.0, 4.0, 3.5], vec![-1.5, -3.0, 0.0, -0.5]]);
+}
+
+#[test]
+fn a_given_input_decides_between_branches() {
+    let branch = |op: &str| GraphProto {
+        name: op.into(),
+        node: vec![node(op, "x k", "t", vec![])],
+        output: vec![value("t", FLOAT, None)],
+        ..GraphProto::default()
+    };
+    let model = || {
+        let branches = vec![
+            body("then_branch", branch("Mul")),
+            body("else_branch", branch("Add")),
+        ];
+        let nodes = vec![node("If", "training", "y", branches)];
+        let model = Model::new(FLOAT, &[1, 4], nodes, vec![floats("k", &[], &[2.0])]);
+        model.input("training", BOOL, &[]).bytes()
+    };
+    let import = |given: &[(&str, f64)]| {
+        let mut options = ImportOptions::default();
+        let given = given.iter().map(|&(name, value)| (name.to_owned(), value));
+        options.given.extend(given);
+        let described = options.described("net");
+        Graph::import(&model(), &options).map(|import| (import.graph, described))
+    };
+    for (value, expected) in [(0.0, [2.5, 1.0, 4.0, 3.5]), (1.0, [1.0, -2.0, 4.0, 3.0])] {
+        let (graph, name) = import(&[("training", value)]).expect("an import");
+        assert_eq!(graph.inputs.len(), 1);
+        let values = graph.run(&[X.to_vec()]).expect("a run");
+        assert_eq!(graph.outputs_of(&values), [expected]);
+        assert_eq!(name, format!("net with training={value}"));
+    }
+    // Without a value, of no input, of values that it cannot have.
+    assert!(matches!(import(&[]), Err(ImportError::Unsupported { op, .. }) if op == "If"));
+    for given in [
+        ("trainin", 1.0),
+        ("k", 1.0),
+        ("training", 0.5),
+        ("training", 2.0),
+    ] {
+        let error = import(&[given]).map(|_| ()).expect_err("no import");
+        assert!(matches!(error, ImportError::Given { .. }), "{error}");
+    }
 }
 
 /// Quantizes with these samples and runs them in integers.

@@ -37,6 +37,7 @@ const IMPORT: f64 = 0.1;
 ///     batch: Length of an open first dimension; the samples' by default.
 ///     symbols: Lengths of open dimensions, by their names or by input and axis (``"x:1"``); the samples' by default.
 ///     outputs: Names of the outputs to prove; all by default.
+///     given: Inputs that have one value in every run, by name: constants of what is proven, which the card says.
 ///     allow_error: Accept outputs that are too far from the float model's, and samples that cannot be proven.
 ///     inputs_from: Card of the model whose committed output is going to be this model's input.
 ///     progress: Called with the name of a stage and the fraction of the work that is done. What it raises stops the
@@ -49,7 +50,7 @@ const IMPORT: f64 = 0.1;
 ///     InputError: Samples or options do not fit.
 ///     OSError: A file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, allow_error=false, inputs_from=None, progress=None))]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, allow_error=false, inputs_from=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn compile(
     py: Python<'_>,
@@ -61,6 +62,7 @@ pub fn compile(
     batch: Option<usize>,
     symbols: Option<BTreeMap<String, usize>>,
     outputs: Option<Vec<String>>,
+    given: Option<BTreeMap<String, f64>>,
     allow_error: bool,
     inputs_from: Option<&Card>,
     progress: Option<Py<PyAny>>,
@@ -69,6 +71,7 @@ pub fn compile(
         batch,
         symbols: symbols.unwrap_or_default(),
         outputs: outputs.unwrap_or_default(),
+        given: given.unwrap_or_default(),
         ..ImportOptions::default()
     };
     let mut options = QuantizeOptions::default()
@@ -124,7 +127,7 @@ fn compile_with(
     Ok(Model {
         model: compiled.model,
         graph,
-        name,
+        name: import.described(&name),
         left_out: imported.left_out,
         warnings: compiled.doubts.iter().map(ToString::to_string).collect(),
     })

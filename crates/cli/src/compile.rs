@@ -62,6 +62,10 @@ pub struct Compile {
     /// given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension)]
     dim: Vec<(String, usize)>,
+    /// An input that has one value in every run, a branch of the model for example (training=0): it
+    /// is a constant of what is proven, and the card says so; may be given several times
+    #[arg(long, value_name = "NAME=VALUE", value_parser = given)]
+    input: Vec<(String, f64)>,
     /// Outputs to prove, by name [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     outputs: Vec<String>,
@@ -87,6 +91,18 @@ pub fn dimension(text: &str) -> Result<(String, usize), String> {
     Ok((name.to_string(), length))
 }
 
+/// `NAME=VALUE`
+pub fn given(text: &str) -> Result<(String, f64), String> {
+    let wanted = || format!("{text:?} is not of the form NAME=VALUE, with a number");
+    let (name, value) = text.rsplit_once('=').ok_or_else(wanted)?;
+    let value = match value {
+        "true" => 1.0,
+        "false" => 0.0,
+        number => number.parse().map_err(|_| wanted())?,
+    };
+    Ok((name.to_string(), value))
+}
+
 /// A length.
 pub fn length(text: &str) -> Result<usize, String> {
     let length = text.parse().ok().filter(|&n| n > 0);
@@ -94,14 +110,27 @@ pub fn length(text: &str) -> Result<usize, String> {
 }
 
 impl Compile {
-    /// The float model and the samples.
-    fn import(&self) -> Result<(Graph, Vec<String>, Samples, Duration)> {
+    /// How the model is read.
+    fn options(&self) -> ImportOptions {
         let mut import = ImportOptions {
             batch: self.batch,
             ..ImportOptions::default()
         };
         import.symbols.extend(self.dim.iter().cloned());
         import.outputs.clone_from(&self.outputs);
+        import.given.extend(self.input.iter().cloned());
+        import
+    }
+
+    /// The model's name, for the card.
+    fn name(&self) -> String {
+        let stem = self.model.file_stem().unwrap_or_default();
+        self.options().described(&stem.to_string_lossy())
+    }
+
+    /// The float model and the samples.
+    fn import(&self) -> Result<(Graph, Vec<String>, Samples, Duration)> {
+        let mut import = self.options();
         let arrays = Arrays::load(&self.calibration)?;
         import.samples = arrays.shapes();
         let (imported, time) = ui::step("importing", || Graph::import_file(&self.model, &import));
@@ -126,11 +155,6 @@ impl Compile {
         // Before the work.
         files::keep(&model_path, self.force)?;
         let (graph, left_out, samples, t_import) = self.import()?;
-        let name = self
-            .model
-            .file_stem()
-            .map(|s| s.to_string_lossy().into_owned())
-            .unwrap_or_default();
         let mut options = QuantizeOptions::default().with_allow_error(self.allow_error);
         options.range_bits = self.bits;
         if let Some(headroom) = self.headroom {
@@ -157,7 +181,7 @@ impl Compile {
             WeightVisibility::Hidden
         };
         let mut commit = CommitOptions::default()
-            .with_name(name)
+            .with_name(self.name())
             .with_weights(weights);
         commit.plan.k = self.k;
         let choice = plan::choose(&model.program, &commit.plan)?;

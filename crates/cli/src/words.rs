@@ -18,6 +18,10 @@ pub fn import(error: ImportError) -> anyhow::Error {
             name => format!("give it one: --dim {name}=N"),
         },
         ImportError::NoDimension { .. } => "--dim takes NAME=N or INPUT:AXIS=N".into(),
+        ImportError::Given { .. } => "--input takes NAME=VALUE".into(),
+        ImportError::Unsupported { op, .. } if op == "If" => {
+            "with --input NAME=VALUE, an input that decides has one value".into()
+        }
         ImportError::Outputs { others, .. } => format!("with --outputs {}", others.join(",")),
         ImportError::NoOutput { .. } => "--outputs takes names, with commas between them".into(),
         _ => return error.into(),

@@ -59,6 +59,9 @@ pub struct ImportOptions {
     pub samples: BTreeMap<String, Vec<usize>>,
     /// The outputs to prove, by name; empty for all of them.
     pub outputs: Vec<String>,
+    /// Inputs that have one value (all of whose elements are this) in every run of the model: they are constants of what is
+    /// proven, so that an `If` whose condition is such an input has one branch. See [`described`](Self::described).
+    pub given: BTreeMap<String, f64>,
     /// Largest accepted file, in bytes.
     pub max_bytes: usize,
     /// Largest accepted tensor, in elements; also bounds patches (positions × inputs) of a layer.
@@ -74,9 +77,23 @@ impl Default for ImportOptions {
             symbols: BTreeMap::new(),
             samples: BTreeMap::new(),
             outputs: Vec::new(),
+            given: BTreeMap::new(),
             max_bytes: 1 << 30,
             max_elements: 1 << 26,
             max_nodes: 10_000,
+        }
+    }
+}
+
+impl ImportOptions {
+    /// A model's name for its card: with inputs that are [given](Self::given) it is another model, and says so.
+    pub fn described(&self, name: &str) -> String {
+        let given: Vec<String> = (self.given.iter())
+            .map(|(input, value)| format!("{input}={value}"))
+            .collect();
+        match given.as_slice() {
+            [] => name.to_owned(),
+            given => format!("{name} with {}", given.join(", ")),
         }
     }
 }
@@ -142,6 +159,16 @@ pub enum ImportError {
         name: String,
         /// The outputs that there are.
         known: Vec<String>,
+    },
+    /// The options give a value to an input that cannot have it.
+    #[error("input \"{name}\" cannot be given the value {value}: {reason}")]
+    Given {
+        /// The name.
+        name: String,
+        /// The value.
+        value: f64,
+        /// Why not.
+        reason: String,
     },
     /// The options give a length to a dimension that is not open.
     #[error(

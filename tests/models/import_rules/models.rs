@@ -149,6 +149,11 @@ impl Model {
         self
     }
 
+    pub fn input(mut self, name: &str, kind: i32, dims: &[i64]) -> Model {
+        self.graph.input.push(value(name, kind, Some(dims)));
+        self
+    }
+
     pub fn bytes(self) -> Vec<u8> {
         let set = |(domain, version): (&str, i64)| OperatorSetIdProto {
             domain: domain.into(),

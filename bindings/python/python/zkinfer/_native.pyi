@@ -60,6 +60,7 @@ def compile(
     batch: int | None = None,
     symbols: dict[str, int] | None = None,
     outputs: list[str] | None = None,
+    given: dict[str, float] | None = None,
     allow_error: bool = False,
     inputs_from: Card | None = None,
     progress: _Progress | None = None,

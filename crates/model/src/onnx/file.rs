@@ -4,6 +4,7 @@ pub(super) mod bfloat;
 pub(super) mod bounds;
 pub(super) mod decode;
 pub(super) mod external;
+pub(super) mod given;
 pub(super) mod inputs;
 pub(super) mod model;
 pub(super) mod names;

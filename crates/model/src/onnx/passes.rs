@@ -7,11 +7,11 @@ use tract_onnx::pb::{GraphProto, ModelProto, OperatorSetIdProto, TensorProto};
 
 use super::file::bounds::{self, limit_nodes};
 use super::file::decode::decode;
-use super::file::inputs;
 use super::file::model::Model;
 use super::file::names::{distinct_nodes, tract_name};
 use super::file::origin::Origin;
 use super::file::outputs::{self, Choice};
+use super::file::{given, inputs};
 use super::operators;
 use super::rewrite::inline::inline;
 use super::rewrite::texts::Texts;
@@ -58,6 +58,15 @@ const PASSES: &[Pass] = &[
         why: "bounds what follows; what is written out only adds nodes",
         phase: Phase::Open,
         run: |draft| limit_nodes(draft.graph(), draft.options),
+    },
+    Pass {
+        name: "given inputs",
+        why: "they are stored tensors from here on, which choices between graphs may follow",
+        phase: Phase::Open,
+        run: |draft| {
+            let given = &draft.options.given;
+            given::store(draft.graph_mut(), given)
+        },
     },
     Pass {
         name: "names of nodes",

@@ -121,7 +121,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "HardSwish", 14, Table, ""),
     built("", "Hardmax", 1, Index, "fewer than 2^T elements"),
     built("", "Identity", 1, Wiring, ""),
-    built("", "If", 1, Inlined, "the condition constant").inlined().bare(),
+    built("", "If", 1, Inlined, "the condition constant, or an input that is given one value").inlined().bare(),
     refused("", "ImageDecoder", 20, "decode outside and give the pixels as an input"),
     built("", "InstanceNormalization", 1, Norm, "").needs(Needs::Dimensions(2)),
     built("", "IsInf", 10, Comparison, "no: values of a proof are finite, and calibration refuses others").prefer(ml::never),
