@@ -27,6 +27,16 @@ const MAX_MATRIX: usize = 1 << 22;
 /// Most pieces an irregular index map is cut into.
 const MAX_PIECES: usize = 2048;
 
+/// An operator that is tried out, and its results for zeros and for random elements.
+struct Tried<'a> {
+    call: &'a Call<'a>,
+    at: usize,
+    x: &'a Lazy,
+    zero: &'a [f32],
+    test: &'a [f32],
+    tested: &'a [f32],
+}
+
 impl Lowering<'_> {
     /// The result of an operator that is linear in its one free operand, if this is one.
     pub(super) fn probe(&mut self, call: &Call) -> Result<Option<Lazy>, ImportError> {
@@ -85,41 +95,92 @@ impl Lowering<'_> {
         {
             return constant(y, self).map(Some);
         }
-        if len.saturating_mul(outputs) > MAX_MATRIX {
-            return Err(self.unsupported(format!(
-                "a linear map of {len} to {outputs} elements without a shape that could be used"
-            )));
-        }
-        let mut weights = vec![0.0f32; len * outputs];
-        let mut unit = vec![0.0f32; len];
-        for j in 0..len {
-            unit[j] = 1.0;
-            let column = self.tried(call, at, &x.shape, &unit)?;
-            unit[j] = 0.0;
-            for (o, (c, z)) in column.iter().zip(&zero).enumerate() {
-                weights[o * len + j] = c - z;
-            }
-        }
-        let matches = (0..outputs).all(|o| {
-            let row = weights[o * len..(o + 1) * len].iter().zip(&test);
-            let sum: f64 = row.map(|(w, t)| f64::from(*w) * f64::from(*t)).sum();
-            (sum + f64::from(zero[o] - tested[o])).abs() <= 1.0 + 1e-3 * f64::from(tested[o].abs())
-        });
-        if !matches || weights.iter().any(|w| !w.is_finite()) {
+        let tried = Tried {
+            call,
+            at,
+            x: &x,
+            zero: &zero,
+            test: &test,
+            tested: &tested,
+        };
+        let Some((planes, weights)) = self.block(&tried)? else {
             return Err(self.unsupported("the operator is not linear with these operands"));
-        }
+        };
         let layer = Linear {
             groups: 1,
-            outputs,
-            positions: 1,
-            inputs: len,
+            outputs: outputs / planes,
+            positions: planes,
+            inputs: len / planes,
             patches: View::identity(len),
             weights,
             bias: Vec::new(),
         };
         let node = self.plain(&x)?;
-        let y = self.emit_lazy(Op::Linear(layer), vec![node], call.shape.clone())?;
+        let y = self.emit_lazy(
+            Op::Linear(layer),
+            vec![node],
+            vec![outputs / planes, planes],
+        )?;
+        let y = self.permuted(&y, &[1, 0])?.reshaped(&call.shape);
         constant(y, self).map(Some)
+    }
+
+    /// How many planes of the operand are treated alike and apart from each other (channels of an image), and the matrix of
+    /// one, `[output][input]`; `None` if the operator is not linear.
+    fn block(&self, tried: &Tried) -> Result<Option<(usize, Vec<f32>)>, ImportError> {
+        let (from, to) = (&tried.x.shape, &tried.call.shape);
+        let (len, outputs) = (tried.test.len(), tried.tested.len());
+        let common = from.iter().zip(to).take_while(|(a, b)| a == b).count();
+        let mut largest = None;
+        for depth in (0..=common).rev() {
+            let planes: usize = from[..depth].iter().product();
+            if planes == 0 {
+                continue;
+            }
+            let size = (len / planes).saturating_mul(outputs / planes);
+            if size > MAX_MATRIX {
+                largest.get_or_insert((len / planes, outputs / planes));
+                break;
+            }
+            if let Some(weights) = self.matrix(tried, planes)? {
+                return Ok(Some((planes, weights)));
+            }
+        }
+        match largest {
+            None => Ok(None),
+            Some((inputs, outputs)) => Err(self.unsupported(format!(
+                "a linear map of {inputs} to {outputs} elements without a shape that could be used"
+            ))),
+        }
+    }
+
+    /// The matrix of the first plane, if it is that of all.
+    fn matrix(&self, tried: &Tried, planes: usize) -> Result<Option<Vec<f32>>, ImportError> {
+        let (len, zero) = (tried.test.len(), tried.zero);
+        let (inputs, outputs) = (len / planes, zero.len() / planes);
+        let mut weights = vec![0.0f32; inputs * outputs];
+        let mut unit = vec![0.0f32; len];
+        for j in 0..inputs {
+            unit[j] = 1.0;
+            let column = self.tried(tried.call, tried.at, &tried.x.shape, &unit)?;
+            unit[j] = 0.0;
+            let (own, others) = column.split_at(outputs);
+            if others != &zero[outputs..] {
+                return Ok(None);
+            }
+            for (o, (c, z)) in own.iter().zip(zero).enumerate() {
+                weights[o * inputs + j] = c - z;
+            }
+        }
+        let matches = (0..zero.len()).all(|at| {
+            let (plane, o) = (at / outputs, at % outputs);
+            let values = &tried.test[plane * inputs..(plane + 1) * inputs];
+            let row = weights[o * inputs..(o + 1) * inputs].iter().zip(values);
+            let sum: f64 = row.map(|(w, t)| f64::from(*w) * f64::from(*t)).sum();
+            let tested = tried.tested[at];
+            (sum + f64::from(zero[at] - tested)).abs() <= 1.0 + 1e-3 * f64::from(tested.abs())
+        });
+        Ok((matches && weights.iter().all(|w| w.is_finite())).then_some(weights))
     }
 
     /// The operator's first result for these values of its free operand.
