@@ -263,6 +263,7 @@ pub struct ProgramLimits {
     /// Neurons' accumulators and other cells-bearing slots.
     pub slots: u64,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
+    /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to.
     pub pieces: usize,
 }
 

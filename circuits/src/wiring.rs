@@ -36,6 +36,8 @@ pub struct Wiring {
     pieces: Vec<Piece>,
     counters: Vec<Counter>,
     ratios: Ratios,
+    /// Most sums that are added to at once.
+    widest: usize,
 }
 
 /// Which pieces belong to a node.
@@ -93,6 +95,7 @@ impl Wiring {
                 pieces: Vec::new(),
                 counters: Vec::new(),
                 ratios: Ratios::default(),
+                widest: 0,
             },
         };
         for (index, node) in program.nodes.iter().enumerate() {
@@ -118,11 +121,12 @@ impl Wiring {
         self.pieces.len()
     }
 
-    /// About what it takes in memory, in bytes.
+    /// About what it takes in memory, in bytes, with the sums of one verification.
     pub fn memory(&self) -> usize {
         size_of::<Piece>() * self.pieces.capacity()
             + size_of::<Counter>() * self.counters.capacity()
             + 3 * size_of::<Ratio>() * self.ratios.len()
+            + size_of::<F>() * self.widest
     }
 
     /// Which pieces belong to a node.
@@ -186,6 +190,7 @@ impl Builder<'_> {
         for term in &n.terms {
             let from = self.wiring.pieces.len();
             if matches!(term.weights, Weights::Public(_)) {
+                self.targets(n, term.inputs)?;
                 let span = patches(n, term.inputs, 0..1, 0);
                 let reading = Reading {
                     y: (0, 0),
@@ -220,6 +225,7 @@ impl Builder<'_> {
             let mut ranges = Vec::with_capacity(n.terms.len());
             for (t, term) in n.terms.iter().enumerate() {
                 let from = self.wiring.pieces.len();
+                self.targets(n, term.inputs)?;
                 let reading = Reading {
                     y: (model.height as i64 - 1, -1),
                     eta: (0, 0),
@@ -252,6 +258,14 @@ impl Builder<'_> {
             patches: patches_of,
             operands: from..self.wiring.pieces.len(),
         })
+    }
+
+    /// Counts the sums of a term, one for every group, candidate and input.
+    fn targets(&mut self, n: &Neurons, inputs: u32) -> Option<()> {
+        let each = n.unit.window as usize * inputs as usize;
+        let count = (n.groups as usize).saturating_mul(each);
+        self.wiring.widest = self.wiring.widest.max(count);
+        self.resolver.spend_on_targets(count).ok()
     }
 
     fn operands(&mut self, n: &Neurons, blocks: &[Block]) -> Option<()> {

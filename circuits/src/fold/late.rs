@@ -21,7 +21,7 @@ impl Coefficients<'_> {
     /// The verifier's coefficients: `κ`, and `β` per `T` and `U` column and used row, both multiplied by `z₀`. To those of `U`
     /// columns the powers of `η` are added. `wiring` is that of the program and layout.
     ///
-    /// `None` if a challenge is zero, which happens to nobody.
+    /// `None` if a challenge is zero, which has probability below 2⁻²⁵⁰.
     pub fn late(&self, wiring: &Wiring, late: &LateChallenges) -> Option<(F, Vec<Vec<F>>)> {
         if is_off(Check::EtaPowers) {
             // There are no series in powers that are all the same.

@@ -54,7 +54,10 @@ impl Limits {
     }
 
     /// Whether a card's commitment may consist of so many points.
-    pub(crate) fn allow_points(&self, points: usize) -> Result<(), CardError> {
+    ///
+    /// # Errors
+    /// More than the limit.
+    pub fn allow_points(&self, points: usize) -> Result<(), CardError> {
         allow("points of the model commitment", points, self.points)
     }
 

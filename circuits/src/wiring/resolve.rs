@@ -7,6 +7,12 @@ use crate::program::{Node, Program, ValueRef, View};
 /// Counters that a piece may have; more do not occur.
 const MOST_LOOPS: usize = 40;
 
+/// So many counters more count as a further span.
+const COUNTERS: usize = 2;
+
+/// So many sums count as a span.
+const TARGETS: usize = 16;
+
 /// The cells that a span reads, if they lie on a line: elements that are always zero are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Run {
@@ -87,16 +93,24 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// Counts sums that pieces will be added to: each takes a field element while they are.
+    pub fn spend_on_targets(&mut self, count: usize) -> Result<(), TooMany> {
+        self.left = self.left.checked_sub(count / TARGETS).ok_or(TooMany)?;
+        Ok(())
+    }
+
     /// The cells that a span of a value's elements reads.
     pub fn resolve(&mut self, value: ValueRef, span: Span) -> Result<Vec<Run>, TooMany> {
         let mut open = vec![(value, span)];
         let mut runs = Vec::new();
         while let Some((value, mut span)) = open.pop() {
-            self.left = self.left.checked_sub(1).ok_or(TooMany)?;
             span.normalize();
             if span.loops.len() > MOST_LOOPS {
                 return Err(TooMany);
             }
+            // What a piece takes in memory follows its counters.
+            let weight = 1 + span.loops.len() / COUNTERS;
+            self.left = self.left.checked_sub(weight).ok_or(TooMany)?;
             let index = value.node as usize;
             match &self.program.nodes[index] {
                 Node::Constant { .. } => runs.push(Run {

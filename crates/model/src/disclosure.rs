@@ -69,7 +69,7 @@ impl Disclosed {
                 "the number of bits, unless an option fixes it: how large the quantized model's errors are on the calibration samples"
             }
             Disclosed::Scales => {
-                "steps and zero points of inputs and outputs: their ranges on the calibration samples"
+                "steps and zero points of inputs and outputs: their ranges on the calibration samples or, for an output that is only rescaled or sums up many values, the step or the sizes of the weights that it is computed with"
             }
             Disclosed::Tables => {
                 "every function's table, its clamps, whether it is one table or two, and which layers have the same: the ranges of argument and result on the calibration samples and the numbers in the function (a learned slope beside the activation), as far as the table's shape shows them"
@@ -78,7 +78,7 @@ impl Disclosed {
                 "the step of a softmax's tables: by how much the range of its logits exceeds 24, if it does, in steps of 19 %"
             }
             Disclosed::Masks => {
-                "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two"
+                "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two; whether a constant of 10⁴ or more is added to what an index of the largest chooses from"
             }
             Disclosed::Products => {
                 "by how much the results of a product of activations stay below what their operands could make of them, if it is four times or more, in powers of four"
