@@ -8,6 +8,7 @@ use thiserror::Error;
 ///
 /// `scale` and `zero_point` have one entry for the whole tensor or one per element.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct TensorInterface {
     /// Name of the tensor.
     pub name: String,
@@ -121,8 +122,9 @@ pub enum InterfaceError {
 
 /// Steps that a model can have. Beyond, integers of any width stand for no numbers that could be told apart as `f32`.
 const SCALES: RangeInclusive<f64> = 1e-30..=1e30;
-/// Zero points that a model can have: neighbours far from zero must be different numbers.
-const MAX_ZERO: f64 = (1u64 << 40) as f64;
+/// Zero points that a model can have: up to here neighbouring integers, of at most 16 bits, stand for different numbers of
+/// single precision.
+const MAX_ZERO: f64 = ((1u64 << 23) - (1 << 16)) as f64;
 
 /// Half a step, and what arithmetic may be off by.
 const HALF: f64 = 0.5 + 1e-9;
@@ -161,7 +163,11 @@ impl TensorInterface {
         if self.labels.is_empty() {
             return None;
         }
-        let text = |v: &f32| self.labels.get(v.round() as usize).map(String::as_str);
+        let text = |v: &f32| {
+            let place = v.round();
+            let place = (place >= 0.0).then_some(place as usize)?;
+            self.labels.get(place).map(String::as_str)
+        };
         values.iter().map(text).collect()
     }
 
@@ -234,9 +240,11 @@ impl TensorInterface {
         Ok(out)
     }
 
-    /// Distance between the reals that neighbouring integers stand for: one for all elements or one for each.
+    /// Distance between the reals that neighbouring integers stand for: one for all elements or one for each. Whole numbers
+    /// are at least one apart, however fine the integers behind them are.
     pub fn steps(&self) -> Vec<f64> {
-        self.scale.iter().map(|s| s.abs()).collect()
+        let least = if self.integers { 1.0 } else { 0.0 };
+        self.scale.iter().map(|s| s.abs().max(least)).collect()
     }
 
     /// The integers that stand for reals which somebody states, each no farther from its real than half a step, and no step
@@ -351,9 +359,35 @@ mod tests {
         );
         assert_eq!(a.unwrap(), b.unwrap());
         assert!(absurd.state(&[0.1, 7.0], 8, Some(1.0)).is_err());
-        // Numbers so far from zero that neighbours are the same in the arithmetic.
-        let far = tensor(&[1e-6], &[-1e12]);
-        assert_eq!(far.quantize(&[1e6, 1e6], 8, false).unwrap(), [0, 0]);
-        assert!(far.state(&[1e6, 1e6], 8, None).is_ok());
+    }
+
+    /// Numbers so far from zero that neighbours are the same in single precision: what is stated would be another number.
+    #[test]
+    fn neighbours_are_different_numbers() {
+        for (scale, zero) in [(1e-6, -1e12), (1.0, -1.7e9), (1.0, 8_400_000.0)] {
+            let far = tensor(&[scale], &[zero]);
+            let refused = far.state(&[1e6, 1e6], 8, None);
+            assert!(matches!(refused, Err(InterfaceError::Malformed { .. })));
+        }
+        let farthest = tensor(&[0.3], &[-MAX_ZERO]);
+        let near_end: Vec<u32> = (65_530..65_536).collect();
+        for pair in near_end.windows(2) {
+            let reals = farthest.dequantize(pair).unwrap();
+            assert_ne!(reals[0], reals[1]);
+            assert_eq!(farthest.state(&reals, 16, None).unwrap(), pair);
+        }
+    }
+
+    /// A finer step than one would say of whole numbers what they cannot be.
+    #[test]
+    fn whole_numbers_are_one_apart() {
+        let mut whole = tensor(&[0.001], &[0.0]);
+        whole.integers = true;
+        assert_eq!(whole.steps(), [1.0]);
+        assert!(whole.state(&[0.4, 1.0], 12, Some(0.5)).is_err());
+        whole.labels = vec!["no".into(), "yes".into()];
+        assert_eq!(whole.texts(&[1.0, 0.2]), Some(vec!["yes", "no"]));
+        assert_eq!(whole.texts(&[-3.0]), None);
+        assert_eq!(whole.texts(&[2.0]), None);
     }
 }

@@ -20,6 +20,18 @@ pub enum ChainError {
         /// Why.
         reason: CardInfoError,
     },
+    /// An element is rounded to a whole number on one side of the boundary, and not on the other.
+    #[error(
+        "between cards {index} and {} of the chain: element {element} is a whole number on one side only; quantize the \
+         second model with the first one's outputs as inputs",
+        index + 1
+    )]
+    Whole {
+        /// The card whose output it is, counted from zero.
+        index: usize,
+        /// Which element, over all tensors.
+        element: usize,
+    },
     /// The same integer is one number as an output, and another one as the next model's input.
     #[error(
         "between cards {index} and {} of the chain: element {element} is in steps of {output} from {output_zero}, \
@@ -43,7 +55,7 @@ pub enum ChainError {
 }
 
 /// Checks proofs as [`verify::verify_chain`] does, and that both cards at a boundary take its integers for the same real
-/// numbers: step and zero point of every element. Names and shapes may differ, as between a vector and an image.
+/// numbers: step and zero point of every element, and whether it is rounded to a whole number. Names and shapes may differ, as between a vector and an image.
 ///
 /// # Errors
 /// The first reason for which the chain is not accepted.
@@ -57,6 +69,9 @@ pub fn verify_chain(steps: &[(&Verifier, &Expected, &Proof)]) -> Result<Vec<Verd
     for (index, pair) in interfaces.windows(2).enumerate() {
         let (outputs, inputs) = (meanings(&pair[0].outputs), meanings(&pair[1].inputs));
         for (element, (output, input)) in outputs.zip(inputs).enumerate() {
+            if output.2 != input.2 {
+                return Err(ChainError::Whole { index, element });
+            }
             if output != input {
                 return Err(ChainError::Scale {
                     index,
@@ -72,13 +87,18 @@ pub fn verify_chain(steps: &[(&Verifier, &Expected, &Proof)]) -> Result<Vec<Verd
     Ok(verdicts)
 }
 
-/// Step and zero point of every element. Lengths are the architecture's: the boundary was checked to have one.
-fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64)> {
+/// Step and zero point of every element, and whether what they make of an integer is rounded. Lengths are the architecture's:
+/// the boundary was checked to have one.
+fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64, bool)> {
     tensors.iter().flat_map(|tensor| {
         let at = |values: &[f64], i: usize| {
             let value = values.get(i).or(values.first());
             value.copied().unwrap_or(f64::NAN)
         };
-        (0..tensor.len()).map(move |i| (at(&tensor.scale, i), at(&tensor.zero_point, i)))
+        (0..tensor.len()).map(move |i| {
+            let (scale, zero) = (at(&tensor.scale, i), at(&tensor.zero_point, i));
+            let whole = scale.fract() == 0.0 && (scale * zero).fract() == 0.0;
+            (scale, zero, tensor.integers && !whole)
+        })
     })
 }

@@ -9,7 +9,13 @@ use zkinfer_interface::{Interface, TensorInterface};
 use zkinfer_model::model::QuantizedModel;
 use zkinfer_verifier::{ChainError, verify_chain};
 
-fn committed(model: QuantizedModel, inputs: usize, outputs: usize, scale: f64) -> Secret {
+fn committed(
+    model: QuantizedModel,
+    inputs: usize,
+    outputs: usize,
+    scale: f64,
+    whole: bool,
+) -> Secret {
     let tensor = |len: usize, scale: f64| TensorInterface {
         name: "x".into(),
         shape: vec![len],
@@ -21,7 +27,10 @@ fn committed(model: QuantizedModel, inputs: usize, outputs: usize, scale: f64) -
     let interface = Interface {
         name: String::new(),
         inputs: vec![tensor(inputs, scale)],
-        outputs: vec![tensor(outputs, 0.5)],
+        outputs: vec![TensorInterface {
+            integers: whole,
+            ..tensor(outputs, 0.5)
+        }],
     };
     let mut rng = ChaCha20Rng::seed_from_u64(3);
     Secret::commit_at(
@@ -38,10 +47,10 @@ fn committed(model: QuantizedModel, inputs: usize, outputs: usize, scale: f64) -
 
 #[test]
 fn a_chain_has_the_same_scales_on_both_sides() {
-    let first = committed(dense(6), 4, 2, 1.0);
+    let first = committed(dense(6), 4, 2, 1.0, false);
     let expected = Expected::default();
     let chain = |scale: f64, bits: u32| {
-        let second = committed(copies(bits, 2), 2, 2, scale);
+        let second = committed(copies(bits, 2), 2, 2, scale, false);
         let (written, read) = proofs(&first, &second, |_| {});
         let verifier = |secret: &Secret| {
             Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap()
@@ -85,4 +94,27 @@ fn a_chain_has_the_same_scales_on_both_sides() {
             zkinfer_circuits::verify::ChainError::Empty
         ))
     ));
+}
+
+/// What is rounded on one side is another number on the other, unless its steps are whole anyway.
+#[test]
+fn a_chain_rounds_on_both_sides_or_on_none() {
+    let first = committed(dense(6), 4, 2, 1.0, true);
+    let second = committed(copies(6, 2), 2, 2, 0.5, false);
+    let (written, read) = proofs(&first, &second, |_| {});
+    let verifier = |secret: &Secret| {
+        Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap()
+    };
+    let (a, b) = (verifier(&first), verifier(&second));
+    let expected = Expected::default();
+    let steps = [(&a, &expected, &written), (&b, &expected, &read)];
+    let refused = verify_chain(&steps).unwrap_err();
+    let whole = matches!(
+        refused,
+        ChainError::Whole {
+            index: 0,
+            element: 0
+        }
+    );
+    assert!(whole, "{refused}");
 }

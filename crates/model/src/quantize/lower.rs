@@ -174,14 +174,19 @@ impl<'a> Lowering<'a> {
             let (node, scale, zero_point) = self.output(id, &nodes)?;
             nodes.push(node);
             let tensor = self.graph.output_tensor(at);
-            outputs.push(TensorInterface {
+            let interface = TensorInterface {
                 name: tensor.name,
                 shape: tensor.shape,
                 scale: shorten(scale),
                 zero_point: shorten(zero_point),
                 integers: tensor.integers,
                 labels: tensor.labels,
-            });
+            };
+            interface.check(interface.len()).map_err(|_| QuantizeError::Unsupported {
+                layer: interface.name.clone(),
+                reason: "an output whose values differ by so little, compared with their size, that numbers of single precision do not tell its integers apart; subtract what is common to them, or give them another unit",
+            })?;
+            outputs.push(interface);
         }
         let states = self.found_states();
         if let Some(id) = self.misfit.filter(|_| states == self.states) {

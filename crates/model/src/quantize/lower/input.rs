@@ -13,6 +13,9 @@ const MAX_FEATURES: usize = 512;
 /// Features whose ranges differ by more than this have scales of their own.
 const UNEVEN: f64 = 16.0;
 
+/// Least width of an input's range over its magnitude: of narrower ones single precision does not tell the integers apart.
+const NARROWEST: f64 = 2e-3;
+
 impl Lowering<'_> {
     pub(super) fn inputs(&mut self) -> Result<Vec<TensorInterface>, QuantizeError> {
         let mut out = Vec::new();
@@ -118,7 +121,7 @@ impl Lowering<'_> {
             if seen.0 >= 0.0 && a <= 0.25 * b {
                 a = 0.0;
             }
-            let least = (a.abs().max(b.abs()) * 1e-3).max(largest * 1e-9);
+            let least = (a.abs().max(b.abs()) * NARROWEST).max(largest * 1e-9);
             let (a, b) = if b - a < least {
                 (a - least, b + least)
             } else {
@@ -188,7 +191,7 @@ impl Lowering<'_> {
         }
         let domain = self.domain(id, (low, high));
         (a, b) = (a.min(domain.0), b.max(domain.1));
-        let least = a.abs().max(b.abs()).max(1e-6) * 1e-3;
+        let least = a.abs().max(b.abs()).max(1e-6) * NARROWEST;
         if b - a < least {
             (a, b) = (a - least, b + least);
         }
