@@ -19,6 +19,7 @@ struct Given {
     tables: Option<usize>,
     elements: Option<u64>,
     slots: Option<u64>,
+    pieces: Option<usize>,
 }
 
 /// The limits that a caller set, and for the rest those that suit an instance of WebAssembly, whose memory ends at 4 GiB
@@ -43,5 +44,6 @@ pub fn limits(text: &str) -> Result<Limits, Failure> {
     program.tables = given.tables.unwrap_or(program.tables);
     program.elements = given.elements.unwrap_or(1 << 24);
     program.slots = given.slots.unwrap_or(1 << 21);
+    program.pieces = given.pieces.unwrap_or(1 << 18);
     Ok(limits)
 }

@@ -9,7 +9,7 @@ const { vectors_version: version, vectors } = JSON.parse(new TextDecoder().decod
 const digits = await Verifier.load(fixture("digits.card"));
 
 /** Expectations of the vectors, as this package writes them. */
-const expectation = ({ input, output, context = "" }) => ({ input, output, context: fromHex(context) });
+const expectation = ({ context = "", ...sides }) => ({ ...sides, context: fromHex(context) });
 
 test("vectors", async (t) => {
   assert.equal(version, 1);
@@ -87,6 +87,12 @@ test("an expectation that would not be compared is an error", () => {
     { output: { kind: "public", value: output.values }, context: "digits" },
     { output: { kind: "public", values: null }, context: "digits" },
     { output: { ...output, values: output.values, dgst: "" }, context: "digits" },
+    { output: undefined, context: "digits" },
+    { output: { ...output, digest: null }, context: "digits" },
+    [[]],
+    new Map([["output", wrong]]),
+    Promise.resolve({ output: wrong }),
+    Object.create({ output: wrong }),
   ]) {
     for (const check of [() => digits.verify(proof, expected), () => digits.receipt(proof, expected), () => verifyMany([{ verifier: digits, proof, expected }])]) {
       assert.throws(check, { name: "ZkinferError", class: "invalid_argument" }, JSON.stringify(expected));

@@ -12,6 +12,7 @@
  * @packageDocumentation
  */
 import { Rejected, ZkinferError } from "./errors.js";
+import { listed, tolerated } from "./expected.js";
 import type { Answer, Calls, Request } from "./protocol.js";
 import type { Bytes, CardInfo, Expected, FileInfo, Limits, Preparation, PublicSide, Receipt, Stage, Verdict } from "./types.js";
 import type { Claims } from "./verifier.js";
@@ -80,7 +81,7 @@ export class VerifierWorker {
 
   /** Checks many proofs with verifiers of this worker; see {@link verifyMany}. */
   verifyMany(checks: Iterable<RemoteCheck>): Promise<Receipt[]> {
-    const flat = Array.from(checks, ({ verifier, proof, expected = {} }) => ({ id: verifier.id, proof, expected: list(expected) }));
+    const flat = Array.from(checks, ({ verifier, proof, expected = {} }) => ({ id: verifier.id, proof, expected: listed(expected) }));
     return this.request("receipts", [flat]);
   }
 
@@ -143,12 +144,12 @@ export class RemoteVerifier {
 
   /** Checks a proof. Rejects with {@link Rejected} if it is not accepted. */
   verify(proof: Bytes, expected: Expected | readonly Expected[] = {}): Promise<Verdict> {
-    return this.#worker.request("verify", [this.id, proof, list(expected)]);
+    return this.#worker.request("verify", [this.id, proof, listed(expected)]);
   }
 
   /** Checks a proof and records what came out. */
   receipt(proof: Bytes, expected: Expected | readonly Expected[] = {}): Promise<Receipt> {
-    return this.#worker.request("receipt", [this.id, proof, list(expected)]);
+    return this.#worker.request("receipt", [this.id, proof, listed(expected)]);
   }
 
   /** What a proof claims, in real numbers where the card has scales. */
@@ -178,9 +179,6 @@ export class RemoteVerifier {
 }
 
 function given(tolerance: number | undefined): [] | [number] {
-  return tolerance === undefined ? [] : [tolerance];
-}
-
-function list(expected: Expected | readonly Expected[]): readonly Expected[] {
-  return Array.isArray(expected) ? (expected as readonly Expected[]) : [expected as Expected];
+  const most = tolerated(tolerance);
+  return most === undefined ? [] : [most];
 }

@@ -36,10 +36,10 @@ export type Side = PublicSide | CommittedSide;
 
 /** What the caller expects of one run. What is left out is taken from the proof, and the verdict says what it was. */
 export interface Expected {
-  input?: Side | undefined;
-  output?: Side | undefined;
+  input?: Side;
+  output?: Side;
   /** Always compared, also if it is left out: then the context has to be empty. A string is text (UTF-8). */
-  context?: string | Uint8Array | undefined;
+  context?: string | Uint8Array;
 }
 
 /** An input or output as receipts hold it. */

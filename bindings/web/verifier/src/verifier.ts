@@ -1,10 +1,11 @@
 /// <reference lib="esnext.disposable" preserve="true" />
 import type { Card, Parameters, Verifier as Handle } from "./wasm/zkinfer_wasm.js";
 import { Rejected, ZkinferError } from "./errors.js";
-import { fromHex, toHex } from "./hex.js";
+import { records, tolerated } from "./expected.js";
+import { fromHex } from "./hex.js";
 import { call, init } from "./module.js";
 import { asBytes, readUrl } from "./source.js";
-import type { Bytes, CardInfo, Claim, Expected, FileInfo, Limits, LoadOptions, ParamsSource, Preparation, ProofInfo, PublicSide, Receipt, Side, Tensor, Verdict } from "./types.js";
+import type { Bytes, CardInfo, Claim, Expected, FileInfo, Limits, LoadOptions, ParamsSource, Preparation, ProofInfo, PublicSide, Receipt, Tensor, Verdict } from "./types.js";
 
 /** A claim with the real values behind it, if there are any. */
 export type RealClaim = Claim & { reals: Float32Array[] | null };
@@ -116,7 +117,7 @@ export class Verifier {
     const list = [...checks];
     const batch = call((m) => new m.Batch());
     try {
-      for (const { verifier, proof, expected } of list) call(() => batch.add(verifier.#handle, asBytes(proof), records(expected ?? {})));
+      for (const { verifier, proof, expected } of list) call(() => batch.add(verifier.#handle, asBytes(proof), records(expected === undefined ? {} : expected)));
       return JSON.parse(call(() => batch.receipts())) as Receipt[];
     } finally {
       batch.free();
@@ -140,13 +141,15 @@ export class Verifier {
    */
   publicInput(tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide {
     const json = lists(tensors);
-    return { kind: "public", values: call(() => this.#handle.state_inputs(json, tolerance)) };
+    const most = tolerated(tolerance);
+    return { kind: "public", values: call(() => this.#handle.state_inputs(json, most)) };
   }
 
   /** The statement's form of a real-valued output; see {@link Verifier.publicInput}. */
   publicOutput(tensors: readonly ArrayLike<number>[], tolerance?: number): PublicSide {
     const json = lists(tensors);
-    return { kind: "public", values: call(() => this.#handle.state_outputs(json, tolerance)) };
+    const most = tolerated(tolerance);
+    return { kind: "public", values: call(() => this.#handle.state_outputs(json, most)) };
   }
 
   /** The real inputs behind integers, one array per tensor. */
@@ -183,32 +186,6 @@ export class Verifier {
     if (side.kind !== "public" || this.card.interface === null || side.values.length !== length) return null;
     return which === "input" ? this.inputs(side.values) : this.outputs(side.values);
   }
-}
-
-function records(expected: Expected | readonly Expected[]): string {
-  const list = Array.isArray(expected) ? (expected as readonly Expected[]) : [expected as Expected];
-  return JSON.stringify(list.map(record));
-}
-
-const EXPECTED = ["input", "output", "context"];
-
-/** What is misspelt or `null` would look as if it were compared. */
-function record(expected: Expected): object {
-  const bad = (message: string) => new ZkinferError("invalid_argument", "expected", message);
-  if (expected === null || typeof expected !== "object") throw bad("an expectation is an object with input, output, context");
-  for (const [key, value] of Object.entries(expected)) {
-    if (!EXPECTED.includes(key)) throw bad(`an expectation has input, output and context, not ${JSON.stringify(key)}`);
-    if (value === null) throw bad(`${key} is null: leave out what is not expected`);
-  }
-  const { input, output, context = "" } = expected;
-  const side = (s: Side | undefined) => {
-    if (s?.kind !== "public") return s;
-    if (!Array.isArray(s.values) && !ArrayBuffer.isView(s.values)) throw bad("a public side has values, a list of integers");
-    return { ...s, values: Array.from(s.values) };
-  };
-  if (typeof context !== "string" && !(context instanceof Uint8Array)) throw bad("a context is text or bytes");
-  const bytes = typeof context === "string" ? new TextEncoder().encode(context) : context;
-  return { input: side(input), output: side(output), context: toHex(bytes) };
 }
 
 function lists(tensors: readonly ArrayLike<number>[]): string {
