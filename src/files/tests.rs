@@ -9,6 +9,7 @@ use zkinfer_circuits::codec::{Reader, Writer};
 use zkinfer_circuits::error::CardError;
 use zkinfer_circuits::program::ValueRef;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_circuits::verify::Limits;
 use zkinfer_interface::Interface;
 use zkinfer_model::model::{Decoding, Layer, QuantizedModel, TensorInterface};
 use zkinfer_model::run::HintSolver;
@@ -285,27 +286,45 @@ fn zoo_with_other_names() -> QuantizedModel {
     model
 }
 
+/// Limits of files of so many bytes.
+fn within(bytes: usize) -> Limits {
+    let mut limits = Limits::default();
+    limits.card_bytes = bytes;
+    limits
+}
+
 #[test]
 fn json_of_cards() {
     let mut card = SECRET.card().clone();
     for info in [card.info.clone(), vec![], vec![0xff, 0]] {
         card.info = info;
         let text = card_to_json(&card).unwrap();
-        assert_eq!(card_from_json(&text, text.len()).unwrap(), card);
+        assert_eq!(card_from_json(&text, &within(text.len())).unwrap(), card);
         assert!(text.contains(&card.digest().to_string()));
     }
     let text = card_to_json(SECRET.card()).unwrap();
     let edited = text.replace("scores", "SCORES");
     assert!(matches!(
-        card_from_json(&edited, LIMIT),
+        card_from_json(&edited, &within(LIMIT)),
         Err(FileError::Content)
     ));
-    let error = card_from_json(&text, text.len() - 1).unwrap_err();
+    let error = card_from_json(&text, &within(text.len() - 1)).unwrap_err();
     assert!(
         matches!(error, FileError::Decode(DecodeError::TooLarge { .. })),
         "{error}"
     );
-    torture_json(&text, |t| card_from_json(t, LIMIT).map(|_| ()));
+    torture_json(&text, |t| card_from_json(t, &within(LIMIT)).map(|_| ()));
+    // What a card asks for is looked at before its points are decoded: these are none.
+    let at = text.find("\"points\":\"").unwrap() + 10;
+    let broken = format!("{}!{}", &text[..at], &text[at + 1..]);
+    let changes: [fn(&mut Limits); 3] = [|l| l.k = 1, |l| l.info = 1, |l| l.points = 1];
+    for narrow in changes {
+        let mut limits = within(LIMIT);
+        narrow(&mut limits);
+        let error = card_from_json(&broken, &limits).unwrap_err();
+        assert!(matches!(error, FileError::Limit(_)), "{error}");
+    }
+    assert!(card_from_json(&broken, &within(LIMIT)).is_err());
 }
 
 #[test]

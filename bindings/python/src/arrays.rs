@@ -187,7 +187,22 @@ fn split<'py>(
             );
             Err(errors::tensor(py, &form.name, message))
         };
-        return forms.iter().enumerate().map(find).collect();
+        let found: Vec<Bound<'py, PyAny>> = forms
+            .iter()
+            .enumerate()
+            .map(find)
+            .collect::<Result<_, _>>()?;
+        // A key that nobody reads is a misspelt one, or the same tensor a second time.
+        if mapping.len()? != found.len() {
+            let keys = mapping.keys()?.repr()?;
+            let names: Vec<&str> = forms.iter().map(|f| f.name.as_str()).collect();
+            let message = format!(
+                "the model has the {}s {names:?}, given are {keys}",
+                which.name()
+            );
+            return Err(errors::input(py, message));
+        }
+        return Ok(found);
     }
     if let [_] = forms {
         return Ok(vec![object.clone()]);

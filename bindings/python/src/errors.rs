@@ -184,6 +184,7 @@ pub fn interface(py: Python<'_>, message: impl Display) -> PyErr {
 pub fn file(py: Python<'_>, error: &FileError) -> PyErr {
     match error {
         FileError::Decode(decode) => refusal(py, &decode.clone().into()),
+        FileError::Limit(card) => refusal(py, &card.clone().into()),
         other => invalid_json(py, other),
     }
 }

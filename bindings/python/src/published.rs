@@ -75,7 +75,7 @@ impl Card {
     /// Reads the binary or the JSON form.
     pub fn decode(py: Python<'_>, bytes: &[u8], limits: &zkinfer::Limits) -> PyResult<Card> {
         let card = if is_json(bytes) {
-            let card = card_from_json(&text(py, bytes)?, limits.card_bytes);
+            let card = card_from_json(&text(py, bytes)?, limits);
             card.map_err(|e| errors::file(py, &e))?
         } else {
             let card = zkinfer::Card::from_bytes_within(bytes, limits);
@@ -191,8 +191,8 @@ impl Card {
         text: &str,
         limits: Option<&Limits>,
     ) -> PyResult<Card> {
-        let limit = Limits::or_default(limits).card_bytes;
-        let card = card_from_json(text, limit).map_err(|e| errors::file(py, &e))?;
+        let limits = Limits::or_default(limits);
+        let card = card_from_json(text, &limits).map_err(|e| errors::file(py, &e))?;
         Ok(Card(Arc::new(card)))
     }
 

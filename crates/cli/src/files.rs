@@ -8,6 +8,7 @@ use zkinfer::data::{Arrays, Samples, TensorForm, Tensors};
 use zkinfer::files::{FileError, card_from_json, proof_from_json};
 use zkinfer::secret::Secret;
 use zkinfer_circuits::card::{Card, FileKind, Proof};
+use zkinfer_circuits::receipt::Refusal;
 use zkinfer_circuits::verify::Limits;
 
 /// Longest model file.
@@ -82,9 +83,14 @@ fn text(bytes: &[u8]) -> Result<&str, FileError> {
 /// A card, binary or JSON.
 pub fn card(bytes: &[u8], limits: &Limits) -> Result<Card, FileError> {
     if is_json(bytes) {
-        card_from_json(text(bytes)?, limits.card_bytes)
+        card_from_json(text(bytes)?, limits)
     } else {
-        Ok(Card::from_bytes(bytes, limits.card_bytes)?)
+        Card::from_bytes_within(bytes, limits).map_err(|refusal| match refusal {
+            Refusal::Card(limit) => FileError::Limit(limit),
+            Refusal::Decode(decode) => FileError::Decode(decode),
+            // Nothing is proven by a card.
+            other => FileError::Json(serde::de::Error::custom(other)),
+        })
     }
 }
 

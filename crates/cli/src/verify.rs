@@ -69,6 +69,9 @@ const OUTPUT_BYTES: usize = 1 << 26;
 
 impl Verify {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
+        if self.tolerance.is_some() && self.input.is_none() && self.output.is_none() {
+            bail!("--tolerance is about what --input or --output states: give one of them");
+        }
         let start = Instant::now();
         let limits = Limits::default();
         let card_bytes = files::read(&self.card, limits.card_bytes)?;

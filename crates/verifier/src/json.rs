@@ -8,12 +8,13 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zkinfer_circuits::card::{Card, FORMAT_VERSION, Proof};
 use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
-use zkinfer_circuits::error::DecodeError;
+use zkinfer_circuits::error::{CardError, DecodeError};
 use zkinfer_circuits::layout::BLINDING_ROWS;
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::statement::Claim;
 use zkinfer_circuits::support::SupportProof;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_circuits::verify::Limits;
 use zkinfer_circuits::{C, F};
 
 /// Why a file cannot be used.
@@ -40,6 +41,9 @@ pub enum FileError {
         /// Which field.
         field: &'static str,
     },
+    /// A card asks for more than the limits.
+    #[error(transparent)]
+    Limit(#[from] CardError),
     /// A digest in JSON is not that of the content.
     #[error("the content does not have the stated digest: the file is damaged or was edited")]
     Content,
@@ -128,22 +132,27 @@ pub fn card_to_json(card: &Card) -> Result<String, FileError> {
     Ok(serde_json::to_string(&json)?)
 }
 
-/// Reads a card's JSON form of at most `limit` bytes.
+/// Reads a card's JSON form that asks for no more than the limits, which are looked at before a point is decoded.
 ///
 /// # Errors
 /// Anything that does not fit, a digest that is not the content's included; never panics.
-pub fn card_from_json(text: &str, limit: usize) -> Result<Card, FileError> {
-    check_head(text, limit, CARD)?;
+pub fn card_from_json(text: &str, limits: &Limits) -> Result<Card, FileError> {
+    check_head(text, limits.card_bytes, CARD)?;
     let json: CardJson = serde_json::from_str(text)?;
+    limits.allow_k(json.k)?;
+    let info = match json.info {
+        Info::Text(text) => text.into_bytes(),
+        Info::Base64(text) => decode("info", &text)?,
+    };
+    limits.allow_info(info.len())?;
+    // Three bytes in four digits, 32 bytes a point.
+    limits.allow_points(json.points.len() / 4 * 3 / 32)?;
     let program = decode("program", &json.program)?;
     let support = decode("support", &json.support)?;
     let card = Card {
         program: whole(&program, read_program)?,
         k: json.k,
-        info: match json.info {
-            Info::Text(text) => text.into_bytes(),
-            Info::Base64(text) => decode("info", &text)?,
-        },
+        info,
         points: decode_points("points", &json.points)?,
         support: whole(&support, read_support)?,
     };

@@ -253,7 +253,9 @@ impl Corpus {
     fn card(&self, rng: &mut Random) -> Result<Outcome, String> {
         let text = changed(rng, &self.cards, change_text);
         let text = String::from_utf8_lossy(&text);
-        match card_from_json(&text, LIMIT) {
+        let mut limits = Limits::default();
+        limits.card_bytes = LIMIT;
+        match card_from_json(&text, &limits) {
             // The digest is of everything but the support proof, which a verifier checks by itself.
             Ok(card) if card != *self.verifier.card() => {
                 let mut same = card.clone();
