@@ -2,8 +2,8 @@
 //!
 //! The generators follow from `k` alone (hashing to the curve), but making them takes long for larger `k`, above all where
 //! there are no threads, so they are kept in files. Somebody who could slip in generators of their choice could have wrong
-//! proofs accepted; therefore the digest of the right ones is part of this crate, up to `k` = [`MAX_PINNED_K`], and
-//! [`from_bytes`] takes no others. The digests are those of what [`Params::new`] makes: tests compare.
+//! proofs accepted; therefore the digest of the right ones is part of this crate, for every `k` up to [`MAX_PINNED_K`],
+//! and [`from_bytes`] takes no others. The digests are those of what [`Params::new`] makes: tests compare.
 
 use crate::C;
 use crate::card::{FileKind, open, seal};
@@ -17,11 +17,11 @@ use thiserror::Error;
 
 pub use halo2_proofs::poly::commitment::Params;
 
-/// Largest `k` whose parameters' digest is known.
-pub const MAX_PINNED_K: u32 = 16;
+/// Largest `k` whose parameters' digest is known: the largest that a circuit may have.
+pub const MAX_PINNED_K: u32 = 18;
 
 /// Blake2b-256 ("zkinfer-params") of the serialized parameters for `k` = 6 and on.
-const DIGESTS: [&str; 11] = [
+const DIGESTS: [&str; 13] = [
     "042845f52dbc52fc29115ff4d206d4fe9fece97e70db1c30ea5987d1ecbff290",
     "c1a07d013a630ee5ac747ad1968e04192f6ed1a196908f7b1f30e263b927ae93",
     "02ad5f4200958efc2b32e4139ec1f42a78f13fce0c9a46d06827ac0605d6f655",
@@ -33,6 +33,8 @@ const DIGESTS: [&str; 11] = [
     "87e05a37223899e7a6720f34285dc5e2e31d59cc085ac1092b3ddc5bbacd24af",
     "4b3afeba6b784feaf38e71bce865dfbdd10ed6bd1bba30d54cdfa73102cd1cb7",
     "f12e21b69fe862ef523269c37297af825f9df8b6247e36fe9f50b29f3865b23f",
+    "4a652fd83093e4eb4635255e6a1ac0cc21e125f9b71371459b66313bdda4db73",
+    "42fe11b788ca23399f209d61576e2d3612beaadc97e00254823b805f958a9cb6",
 ];
 
 /// Why a file with parameters was not used.
@@ -84,7 +86,7 @@ pub fn from_bytes(bytes: &[u8]) -> Result<Params<C>, ReadError> {
         }
         .into());
     }
-    let right = pinned(found).is_none_or(|digest| digest_of(payload) == digest);
+    let right = pinned(found).is_some_and(|digest| digest_of(payload) == digest);
     if !holds(Check::ParamsDigest, right) {
         return Err(ReadError::Forged);
     }

@@ -4,8 +4,8 @@
 //! this order, at what this process already has, at what is shipped with the crate (`k` up to [`MAX_SHIPPED_K`]), and at
 //! a cache directory of the user; what it has to make, it leaves there.
 //!
-//! A cached file must have the digest that `zkinfer-circuits` holds (up to `k` = [`MAX_PINNED_K`]), so neither damage nor
-//! somebody with access to the directory can slip in other generators; larger ones are guarded by a checksum alone.
+//! A cached file must have the digest that `zkinfer-circuits` holds (for every `k` there is, up to [`MAX_PINNED_K`]), so
+//! neither damage nor somebody with access to the directory can slip in other generators.
 //! `ZKINFER_CACHE_DIR` names another directory; an empty value switches the cache off.
 
 use std::collections::BTreeMap;
