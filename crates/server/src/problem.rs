@@ -5,11 +5,14 @@ use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::borrow::Cow;
+use std::fmt::{self, Display, Write};
 use utoipa::ToSchema;
 use zkinfer_circuits::receipt::{Class, Refusal};
 
 /// Content type of a [`Problem`].
 pub const PROBLEM_JSON: &str = "application/problem+json";
+/// Longest detail in bytes: what it quotes may be as long as a body.
+const DETAIL: usize = 1000;
 
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -33,13 +36,23 @@ pub struct Problem {
 
 impl Problem {
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
+        let mut detail = detail.into();
+        detail.truncate(detail.floor_char_boundary(DETAIL));
         Problem {
             status: status.as_u16(),
             title: status.canonical_reason().unwrap_or("error").into(),
             code,
             class: None,
-            detail: detail.into(),
+            detail,
         }
+    }
+
+    /// A body that does not fit. No more of the error is written than a detail holds.
+    pub fn misfit(error: &impl Display) -> Problem {
+        let mut brief = Brief(String::new());
+        // Ends with an error where it is cut.
+        let _ = write!(brief, "the body does not fit: {error}");
+        Problem::malformed(brief.0)
     }
 
     pub fn malformed(detail: impl Into<String>) -> Problem {
@@ -89,6 +102,17 @@ impl Problem {
     }
 }
 
+/// Text that ends where a detail has to.
+struct Brief(String);
+
+impl Write for Brief {
+    fn write_str(&mut self, text: &str) -> fmt::Result {
+        let room = DETAIL - self.0.len();
+        self.0.push_str(&text[..text.floor_char_boundary(room)]);
+        (text.len() <= room).then_some(()).ok_or(fmt::Error)
+    }
+}
+
 /// The status that goes with a reason to refuse.
 pub fn status(class: Class, code: &str) -> StatusCode {
     match (class, code) {
@@ -124,3 +148,18 @@ impl IntoResponse for Problem {
 /// What the log calls an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn details_are_short() {
+        let long = format!("a{}", "é".repeat(1 << 20));
+        assert_eq!(Problem::malformed(long.as_str()).detail.len(), DETAIL - 1);
+        let detail = Problem::misfit(&long).detail;
+        assert!((DETAIL - 1..=DETAIL).contains(&detail.len()));
+        assert!(detail.starts_with("the body does not fit: aé"));
+        assert_eq!(Problem::malformed("short").detail, "short");
+    }
+}

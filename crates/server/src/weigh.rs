@@ -11,6 +11,10 @@ const LIST: usize = 3 * size_of::<Vec<u8>>() + 64;
 const NUMBER: usize = 12;
 /// What a string takes at most besides its bytes.
 const STRING: usize = 3 * size_of::<String>() + 32;
+/// Bytes of the escape for the character of one byte that needs most, `\u{7f}`.
+const DELETE: usize = 6;
+/// The same for each byte of any other character that is no ASCII, as in `\u{80}`.
+const OTHER: usize = 3;
 
 const fn max(a: usize, b: usize) -> usize {
     if a > b { a } else { b }
@@ -35,11 +39,15 @@ pub fn decoded(text: &[u8]) -> usize {
                             rest.next();
                             length += 1;
                         }
+                        // Where the string does not fit, the error quotes it, with escapes for what cannot be printed.
+                        Some(0x7f) => length += DELETE - 1,
+                        Some(0x80..) => length += OTHER - 1,
                         Some(_) => {}
                     }
                     length += 1;
                 }
-                // The text, and what it says in base64 or hexadecimal digits.
+                // The text, and what it says in base64 or hexadecimal digits; or an error that quotes it, which doubles
+                // when it grows.
                 STRING + 2 * length
             }
             _ => 0,
@@ -59,6 +67,13 @@ mod tests {
         assert_eq!(decoded(b"\"{[,\\\"{[,\""), STRING + 2 * 8);
         assert_eq!(decoded(b"\"{[,\\"), STRING + 2 * 5);
         assert_eq!(decoded(b"[1,2]"), LIST + NUMBER);
+        // What an error says of a string.
+        for text in ["\u{7f}", "\u{80}", "é", "\u{200b}", "\u{e0001}"] {
+            let text = text.repeat(1000);
+            let weight = decoded(format!("\"{text}\"").as_bytes());
+            let error = serde_json::from_str::<bool>(&format!("\"{text}\""));
+            assert!(weight > 2 * error.unwrap_err().to_string().len() - 200);
+        }
         let proof = "A".repeat(1 << 20);
         assert!(decoded(format!("{{\"proof\": \"{proof}\"}}").as_bytes()) < 3 << 20);
     }

@@ -174,7 +174,8 @@ fn decode<T: DeserializeOwned>(
     }
     share.add(memory.take(decoded)?);
     let value = serde_json::from_slice(&bytes);
-    let value = value.map_err(|e| Problem::malformed(format!("the body does not fit: {e}")))?;
+    // An error quotes what does not fit, so the share is held until that is gone, too.
+    let value = value.map_err(|e| Problem::misfit(&e))?;
     Ok((value, share))
 }
 

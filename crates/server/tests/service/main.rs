@@ -2,6 +2,7 @@
 
 mod common;
 
+mod answers;
 mod cards;
 mod hostile;
 mod openapi;
