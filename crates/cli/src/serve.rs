@@ -158,7 +158,7 @@ bounds! {
         header_timeout: u64 = config().header_timeout.as_secs(), "SECONDS";
         /// How long a body may take
         body_timeout: u64 = config().body_timeout.as_secs(), "SECONDS";
-        /// How long a client may leave an answer unread
+        /// How long a client may leave an answer unread; all of it may take a second more for each 32 KiB
         write_timeout: u64 = config().write_timeout.as_secs(), "SECONDS";
         /// What takes longer than this, by estimate, gets the threads for it
         long: u64 = config().long.as_millis() as u64, "MILLISECONDS";

@@ -68,7 +68,7 @@ pub struct Config {
     pub header_timeout: Duration,
     /// How long a body may take.
     pub body_timeout: Duration,
-    /// How long a client may leave an answer unread.
+    /// How long a client may leave an answer unread. All of it takes no longer than that and a second for each 32 KiB.
     pub write_timeout: Duration,
     /// How long an answer may take.
     pub request_timeout: Duration,

@@ -25,8 +25,10 @@ struct Open {
 #[derive(Debug)]
 struct Entry {
     number: u64,
-    /// Since when nothing is asked; `None` while a request is worked on or its answer sent.
-    idle: Option<Instant>,
+    /// Requests that are worked on, or whose answers are being sent: the next one may be there before an answer is.
+    busy: usize,
+    /// When there was one last.
+    since: Instant,
     close: Arc<Notify>,
 }
 
@@ -75,7 +77,8 @@ impl Connections {
         let (number, close) = (open.next, Arc::new(Notify::new()));
         open.clients.entry(client).or_default().push(Entry {
             number,
-            idle: Some(Instant::now()),
+            busy: 0,
+            since: Instant::now(),
             close: close.clone(),
         });
         Some(Connection(Arc::new(Inner {
@@ -98,8 +101,8 @@ impl Open {
         let Some(entries) = self.clients.get(&client) else {
             return false;
         };
-        let idle = entries.iter().filter_map(|e| Some((e.idle?, e.number)));
-        match idle.min() {
+        let idle = entries.iter().filter(|e| e.busy == 0);
+        match idle.map(|e| (e.since, e.number)).min() {
             Some((_, number)) => {
                 self.leave(client, number);
                 true
@@ -130,25 +133,28 @@ impl Connection {
         self.0.close.notified().await;
     }
 
-    /// Says that a request is worked on, until the answer is dropped.
+    /// Says that a request is worked on, until what is returned is dropped.
     pub fn work(&self) -> Busy {
-        self.set_idle(None);
+        self.change(|own| own.busy += 1);
         Busy(self.clone())
     }
 
-    fn set_idle(&self, idle: Option<Instant>) {
+    fn change(&self, change: impl FnOnce(&mut Entry)) {
         let mut open = self.0.all.open();
         let entries = open.clients.get_mut(&self.0.client);
         let own = entries.and_then(|e| e.iter_mut().find(|e| e.number == self.0.number));
         if let Some(own) = own {
-            own.idle = idle;
+            change(own);
         }
     }
 }
 
 impl Drop for Busy {
     fn drop(&mut self) {
-        self.0.set_idle(Some(Instant::now()));
+        self.0.change(|own| {
+            own.busy -= 1;
+            own.since = Instant::now();
+        });
     }
 }
 

@@ -106,7 +106,7 @@ impl HttpBody for Pieces {
     }
 }
 
-/// Holds something until a response is sent, or nobody reads it any more.
+/// Holds something as long as the body of a response, which is until it is sent (`wire`), or nobody reads it any more.
 pub fn hold<T: Send + Unpin + 'static>(response: Response, held: T) -> Response {
     response.map(|body| Body::new(Held { body, _held: held }))
 }

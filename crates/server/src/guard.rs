@@ -201,7 +201,7 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
             let answer = tokio::time::timeout(app.config.request_timeout, next.run(request));
             let late = || Problem::timeout("there was no result in time; try again");
             let response = answer.await.unwrap_or_else(|_| late().into_response());
-            // The request is over when its answer is on its way, not when there is one.
+            // The request is over when its answer is sent, not when there is one.
             hold(response, visit)
         }
     };

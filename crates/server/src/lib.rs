@@ -16,6 +16,7 @@
 //! | `connections` | open connections: of one client, of all, and who makes room |
 //! | `body`, `weigh` | reading bodies, bounded in bytes, time and what they are decoded into |
 //! | `download` | files on their way out, in memory once |
+//! | `wire` | answers on their way out, each open until it is sent |
 //! | `api` | the endpoints and their description |
 //! | `ask` | requests as they are sent, and what they mean to the library |
 //! | `task` | from a request to a verdict |
@@ -45,6 +46,7 @@ mod serve;
 mod store;
 mod task;
 mod weigh;
+mod wire;
 
 pub use api::openapi;
 #[doc(hidden)]

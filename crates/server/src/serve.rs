@@ -10,6 +10,7 @@ use crate::guard::{Clients, Peer};
 use crate::lane::{Lane, aside};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, now};
+use crate::wire::{Answers, Wire};
 use axum::Router;
 use axum::body::Body;
 use hyper::body::Incoming;
@@ -251,20 +252,22 @@ async fn connection(
     let _ = stream.set_nodelay(true);
     let mut stream = TimeoutStream::new(stream);
     stream.set_write_timeout(Some(app.config.write_timeout));
+    let answers = Answers::new(app.config.write_timeout);
+    let stream = Wire::new(Box::pin(stream), answers.clone());
     let service = service_fn(|request: hyper::Request<Incoming>| {
         let busy = own.work();
         let mut request = request.map(Body::new);
         request.extensions_mut().insert(Peer(peer));
         let answer = router.clone().oneshot(request);
-        // Until the answer is on its way.
-        Box::pin(async move { Ok::<_, Infallible>(hold(answer.await?, busy)) })
+        let answers = answers.clone();
+        Box::pin(async move { Ok::<_, Infallible>(answers.begin(hold(answer.await?, busy))) })
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
         .header_read_timeout(app.config.header_timeout)
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
-        .serve_connection(TokioIo::new(Box::pin(stream)), service);
+        .serve_connection(TokioIo::new(stream), service);
     let mut stopping = false;
     loop {
         tokio::select! {

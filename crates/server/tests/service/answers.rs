@@ -1,6 +1,8 @@
 //! What is sent back: bounded, and the request is open until it is.
 
 use crate::common::*;
+use std::io::Write;
+use std::time::Duration;
 
 const JSON: [(&str, &str); 1] = [("content-type", "application/json")];
 
@@ -24,4 +26,33 @@ fn problems_do_not_echo_bodies() {
             }
         }
     }
+}
+
+/// A client that asks and does not read has its requests open all the time.
+#[test]
+fn requests_are_open_until_their_answers_are_sent() {
+    let service = Service::with_cards(|c| {
+        c.client_requests = 1;
+        c.write_timeout = 2 * PATIENCE;
+    });
+    let path = format!("/v1/cards/{}", digest("cnn"));
+    let request = format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n").repeat(20_000);
+    let mut stream = service.connect();
+    let short = Duration::from_secs(1);
+    stream.set_write_timeout(Some(short)).unwrap();
+    // More answers than fit any buffer: when nothing more is taken, they are stuck.
+    let _ = stream.write_all(request.as_bytes());
+    let mut refused = 0;
+    service.wait("the request that is stuck counts", |s| {
+        refused = if s.get(&path).status == 429 {
+            refused + 1
+        } else {
+            0
+        };
+        refused == 50
+    });
+    drop(stream);
+    service.wait("the client is welcome again", |s| {
+        s.get(&path).status == 200
+    });
 }
