@@ -146,7 +146,7 @@ bounds! {
         client_connections: usize = config().client_connections, "N";
         /// Most open requests of one client; more get 429; 0: no limit
         client_requests: usize = config().client_requests, "N";
-        /// Memory for bodies of all requests, and what they are decoded into; more get 503
+        /// Memory for bodies of all requests, and what they are decoded into; more get 503, one client's part 429
         body_bytes: usize = config().body_bytes, "BYTES";
         /// Most cards kept ready in memory
         cache_cards: usize = config().cache_cards, "N";

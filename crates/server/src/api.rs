@@ -188,7 +188,8 @@ fn add_common(description: &mut OpenApi) {
     let always = [
         (
             "429",
-            "This client has too many requests open: `too_many_requests`. Try again after `Retry-After` seconds.",
+            "This client has too many requests open, or too much memory in them: `too_many_requests`. Try again after \
+             `Retry-After` seconds.",
         ),
         ("500", "`internal`: the service's log says more."),
         (
@@ -223,6 +224,8 @@ fn add_common(description: &mut OpenApi) {
         }
     }
 }
+
+pub use proofs::of_client;
 
 /// The state that handlers take.
 type Shared = State<Arc<App>>;

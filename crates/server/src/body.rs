@@ -1,50 +1,111 @@
 //! Reading bodies: bounded in bytes, in time, and in memory over all requests.
 
+use crate::guard::client_of;
 use crate::problem::Problem;
 use axum::body::{Body, HttpBody};
 use axum::extract::Request;
 use axum::http::{HeaderMap, StatusCode, header};
 use http_body_util::BodyExt;
-use std::sync::Arc;
+use std::collections::HashMap;
+use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use tokio::sync::{OwnedSemaphorePermit, Semaphore};
 
-/// Unit of [`Memory`], so that its counter does not overflow.
-const UNIT: usize = 1 << 10;
+/// Least that room is made for.
+const STEP: usize = 1 << 14;
 
-/// Memory for bodies, for what they are decoded into, and for files on their way out, of all requests together.
+/// Memory for bodies, for what they are decoded into, and for answers, of all requests together; no client has all of it.
 #[derive(Clone, Debug)]
-pub struct Memory(Arc<Semaphore>);
+pub struct Memory {
+    taken: Arc<Mutex<Taken>>,
+    most: usize,
+    of_client: usize,
+}
 
-/// A part of [`Memory`], given back when dropped.
 #[derive(Debug, Default)]
-pub struct Share(Option<OwnedSemaphorePermit>);
+struct Taken {
+    bytes: usize,
+    clients: HashMap<IpAddr, usize>,
+}
+
+/// A part of [`Memory`] that a client has, given back when dropped.
+#[derive(Debug)]
+pub struct Share {
+    memory: Memory,
+    client: IpAddr,
+    bytes: usize,
+}
 
 impl Memory {
-    pub fn new(bytes: usize) -> Memory {
-        let units = bytes.div_ceil(UNIT).min(Semaphore::MAX_PERMITS);
-        Memory(Arc::new(Semaphore::new(units)))
+    /// At most `most` bytes, and `of_client` of one client.
+    pub fn new(most: usize, of_client: usize) -> Memory {
+        Memory {
+            taken: Arc::default(),
+            most,
+            of_client: of_client.min(most),
+        }
     }
 
-    /// Takes a part.
-    ///
-    /// # Errors
-    /// If there is not so much left.
-    pub fn take(&self, bytes: usize) -> Result<Share, Problem> {
-        let none = || Problem::overloaded("no memory for another body");
-        let units = u32::try_from(bytes.div_ceil(UNIT)).map_err(|_| none())?;
-        let permit = self.0.clone().try_acquire_many_owned(units);
-        Ok(Share(Some(permit.map_err(|_| none())?)))
+    /// An empty share of a client.
+    pub fn share(&self, client: IpAddr) -> Share {
+        Share {
+            memory: self.clone(),
+            client,
+            bytes: 0,
+        }
+    }
+
+    fn taken(&self) -> MutexGuard<'_, Taken> {
+        // Every change is made in one step.
+        self.taken.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Share {
-    /// Adds another part.
-    pub fn add(&mut self, more: Share) {
-        match (&mut self.0, more.0) {
-            (Some(own), Some(more)) => own.merge(more),
-            (none, more) => *none = more,
+    /// Takes more.
+    ///
+    /// # Errors
+    /// 429 if the client has its part, 503 if there is not so much left.
+    pub fn grow(&mut self, bytes: usize) -> Result<(), Problem> {
+        let Memory {
+            most, of_client, ..
+        } = self.memory;
+        let mut taken = self.memory.taken();
+        let own = taken.clients.get(&self.client).copied().unwrap_or(0);
+        if bytes > most - taken.bytes {
+            return Err(Problem::overloaded("no memory for another request"));
+        }
+        if bytes > of_client.saturating_sub(own) {
+            return Err(Problem::new(
+                StatusCode::TOO_MANY_REQUESTS,
+                "too_many_requests",
+                format!("requests of this client take {own} bytes of memory, and may take {of_client}"),
+            ));
+        }
+        if bytes > 0 {
+            taken.bytes += bytes;
+            taken.clients.insert(self.client, own + bytes);
+            self.bytes += bytes;
+        }
+        Ok(())
+    }
+
+    /// Whether so much more is more than a client ever has, however little others have.
+    pub fn is_beyond(&self, bytes: usize) -> bool {
+        bytes > self.memory.of_client.saturating_sub(self.bytes)
+    }
+}
+
+impl Drop for Share {
+    fn drop(&mut self) {
+        let mut taken = self.memory.taken();
+        taken.bytes -= self.bytes;
+        if let Some(own) = taken.clients.get_mut(&self.client) {
+            *own -= self.bytes;
+            if *own == 0 {
+                taken.clients.remove(&self.client);
+            }
         }
     }
 }
@@ -78,7 +139,7 @@ pub struct Received {
 /// Reads a body of at most `limit` bytes within `time`.
 ///
 /// # Errors
-/// 413, 408, 503 if all memory for bodies is taken, 400 if the connection breaks.
+/// 413, 408, 429 or 503 if there is no memory for it, 400 if the connection breaks.
 pub async fn read(
     request: Request,
     memory: &Memory,
@@ -100,7 +161,9 @@ pub async fn read(
         )
     };
     let progress = request.extensions().get::<Progress>().cloned();
-    let collected = collect(request.into_body(), memory, limit);
+    let share = memory.share(client_of(&request));
+    let most = announced.map_or(limit, |n| limit.min(n as usize));
+    let collected = collect(request.into_body(), share, most, limit);
     let received = tokio::time::timeout(time, collected)
         .await
         .map_err(|_| late())??;
@@ -110,11 +173,14 @@ pub async fn read(
     Ok(received)
 }
 
-/// Memory is taken as data arrive, not as they are announced.
-async fn collect(mut body: Body, memory: &Memory, limit: usize) -> Result<Received, Problem> {
+/// Memory is taken as data arrive, not as they are announced; `most` only bounds how much is taken in advance.
+async fn collect(
+    mut body: Body,
+    mut share: Share,
+    most: usize,
+    limit: usize,
+) -> Result<Received, Problem> {
     let mut bytes = Vec::new();
-    let mut share = Share::default();
-    let mut paid = 0usize;
     while let Some(frame) = body.frame().await {
         let frame = frame.map_err(|e| Problem::malformed(format!("the body broke off: {e}")))?;
         let Ok(data) = frame.into_data() else {
@@ -123,12 +189,13 @@ async fn collect(mut body: Body, memory: &Memory, limit: usize) -> Result<Receiv
         if data.len() > limit - bytes.len() {
             return Err(Problem::too_large("the body", limit));
         }
-        let needed = (bytes.len() + data.len()).div_ceil(UNIT);
-        if needed > paid {
-            // In steps, and what `Vec` grows by is at most twice of what it holds.
-            let units = (needed - paid).max(16);
-            share.add(memory.take(units * UNIT)?);
-            paid += units;
+        let needed = bytes.len() + data.len();
+        let room = bytes.capacity();
+        if needed > room {
+            // What is taken is what is made room for, no more.
+            let more = (2 * room).max(STEP).min(most).max(needed) - room;
+            share.grow(more)?;
+            bytes.reserve_exact(room + more - bytes.len());
         }
         bytes.extend_from_slice(&data);
     }
@@ -150,4 +217,45 @@ pub fn unsupported(wanted: &str) -> Problem {
         "unsupported_media_type",
         format!("the body has to be {wanted}, declared as such in Content-Type"),
     )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::download::{self, Downloads};
+
+    #[test]
+    fn no_client_takes_all_memory() {
+        let memory = Memory::new(100, 60);
+        let share = |last: u8| memory.share(IpAddr::from([127, 0, 0, last]));
+        let (mut first, mut again, mut other) = (share(1), share(1), share(2));
+        first.grow(40).unwrap();
+        again.grow(20).unwrap();
+        assert_eq!(again.grow(1).unwrap_err().status, 429);
+        other.grow(40).unwrap();
+        assert_eq!(other.grow(1).unwrap_err().status, 503);
+        assert!(other.is_beyond(21) && !other.is_beyond(20));
+        drop(first);
+        other.grow(20).unwrap();
+        drop((again, other));
+        let taken = memory.taken();
+        assert_eq!((taken.bytes, taken.clients.len()), (0, 0));
+    }
+
+    #[tokio::test]
+    async fn what_is_taken_is_what_a_body_has_room_for() {
+        let client = IpAddr::from([127, 0, 0, 1]);
+        for (announced, length) in [(100_000, 100_000), (1 << 20, 100_000), (5, 5)] {
+            let memory = Memory::new(1 << 20, 1 << 20);
+            // In pieces, and no memory for the file itself.
+            let own = Memory::new(1 << 20, 1 << 20).share(client);
+            let file = Downloads::default().keep([0; 32], vec![1; length], own);
+            let body = download::answer(file.unwrap(), "").into_body();
+            let received = collect(body, memory.share(client), announced, 1 << 20);
+            let received = received.await.unwrap();
+            assert_eq!(received.bytes.len(), length);
+            assert_eq!(received.bytes.capacity(), received.share.bytes);
+            assert_eq!(memory.taken().bytes, received.share.bytes);
+        }
+    }
 }

@@ -40,7 +40,7 @@ pub struct Config {
     /// Most different cards in a batch.
     pub batch_cards: usize,
     /// Most bytes of bodies in memory, of what they are decoded into, and of files that are fetched, of all requests
-    /// together.
+    /// together. One client has a quarter of it, or what the longest batch needs.
     pub body_bytes: usize,
 
     /// Threads that check proofs; 0: one for each processor.
@@ -123,7 +123,7 @@ impl Default for Config {
             batch_bytes: 1 << 24,
             batch_proofs: 256,
             batch_cards: 16,
-            body_bytes: 3 << 25,
+            body_bytes: 1 << 27,
             threads: 0,
             queue: 256,
             long_threads: 1,

@@ -1,6 +1,6 @@
 //! Answers that are longer than a buffer: files that are shared by all who fetch them, and what is held until a body ends.
 
-use crate::body::{Memory, Share};
+use crate::body::Share;
 use crate::problem::Problem;
 use axum::body::Body;
 use axum::http::{HeaderMap, StatusCode, header};
@@ -41,7 +41,7 @@ impl Downloads {
         files.get(name)?.upgrade()
     }
 
-    /// Keeps a file as long as somebody fetches it.
+    /// Keeps a file as long as somebody fetches it. It is the first one's share that it counts in.
     ///
     /// # Errors
     /// If there is no memory for it.
@@ -49,9 +49,10 @@ impl Downloads {
         &self,
         name: [u8; 32],
         bytes: Vec<u8>,
-        memory: &Memory,
+        mut share: Share,
     ) -> Result<Arc<File>, Problem> {
-        let _share = memory.take(bytes.len())?;
+        share.grow(bytes.len())?;
+        let _share = share;
         let file = Arc::new(File { bytes, _share });
         let mut files = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         files.retain(|_, file| file.strong_count() > 0);

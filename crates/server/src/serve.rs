@@ -103,7 +103,7 @@ impl Server {
             bodies: Lane::new("bodies", 1, config.queue)?,
             cards: Lane::new("cards", config.card_threads, config.card_queue)?,
             loads: Lane::new("loads", config.card_threads, config.card_queue)?,
-            memory: Memory::new(config.body_bytes),
+            memory: Memory::new(config.body_bytes, api::of_client(&config)),
             downloads: Downloads::default(),
             clients: Clients::new(config.client_requests),
             metrics: Metrics::new(),

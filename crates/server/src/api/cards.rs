@@ -14,6 +14,7 @@ use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::Response;
 use serde::Serialize;
+use std::net::IpAddr;
 use std::sync::Arc;
 use utoipa::ToSchema;
 use zkinfer_circuits::card::FORMAT_VERSION;
@@ -149,7 +150,7 @@ pub async fn card(
 ) -> Result<Response, Problem> {
     let digest = parse(digest)?;
     let client = client(&request);
-    let file = file(&app, &digest).await?;
+    let file = file(&app, client, &digest).await?;
     let mut response = if wants_json(request.headers()) {
         let size = file.bytes().len();
         drop(file);
@@ -168,15 +169,16 @@ pub async fn card(
 }
 
 /// The file of a card, from the store unless somebody is fetching it already.
-async fn file(app: &Arc<App>, digest: &Digest) -> Result<Arc<File>, Problem> {
+async fn file(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Arc<File>, Problem> {
     if let Some(file) = app.downloads.find(&digest.0) {
         return Ok(file);
     }
     let (shared, wanted) = (app.clone(), *digest);
+    let share = app.memory.share(client);
     aside(move || {
         let bytes = shared.store.card(&wanted).map_err(|e| failed(&e))?;
         let bytes = bytes.ok_or_else(|| unknown(&wanted))?;
-        shared.downloads.keep(wanted.0, bytes, &shared.memory)
+        shared.downloads.keep(wanted.0, bytes, share)
     })
     .await?
 }

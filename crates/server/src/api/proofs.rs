@@ -2,7 +2,8 @@
 
 use super::{App, Shared, schema};
 use crate::ask::{BatchRequest, VerifyRequest};
-use crate::body::{Memory, Received, Share, declared, read, unsupported};
+use crate::body::{Received, Share, declared, read, unsupported};
+use crate::config::Config;
 use crate::download::hold;
 use crate::guard::client_of as client;
 use crate::lane::Stop;
@@ -62,7 +63,7 @@ pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Pr
     if let Outcome::Rejected { class, .. } = &receipt.result {
         response.extensions_mut().insert(Code(class_name(*class)));
     }
-    keep(&app, response, held)
+    Ok(keep(response, held))
 }
 
 /// Check several proofs at once
@@ -87,14 +88,15 @@ pub async fn verify_batch(State(app): Shared, request: Request) -> Result<Respon
     let results: Vec<BatchResult> = answers.into_iter().map(BatchResult::from).collect();
     let accepted = results.iter().filter(|r| r.status == 200).count();
     let response = json(StatusCode::OK, &BatchResponse { accepted, results })?;
-    keep(&app, response, held)
+    Ok(keep(response, held))
 }
 
 /// An answer that counts, too, until it is sent: receipts may be as long as what they are about.
-fn keep(app: &App, response: Response, mut held: Share) -> Result<Response, Problem> {
+fn keep(response: Response, mut held: Share) -> Response {
     let length = response.body().size_hint().lower() as usize;
-    held.add(app.memory.take(length)?);
-    Ok(hold(response, held))
+    // There is a verdict, and a context may be used up by it: it is sent even if there is no memory left.
+    let _ = held.grow(length);
+    hold(response, held)
 }
 
 /// Results of a batch.
@@ -150,21 +152,32 @@ async fn parse<T: DeserializeOwned + Send + 'static>(
     }
     let client = client(&request);
     let received = read(request, &app.memory, limit, app.config.body_timeout).await?;
-    let memory = app.memory.clone();
-    let most = limit.saturating_mul(DECODED).min(app.config.body_bytes / 2);
+    let most = decoded_most(&app.config, limit);
     if received.bytes.len() <= SHORT {
-        return decode(received, &memory, most);
+        return decode(received, most);
     }
     let cost = Duration::from_nanos(10 * received.bytes.len() as u64);
     let asking = app.asking(client, cost);
-    let job = move |_: &Stop| decode(received, &memory, most);
+    let job = move |_: &Stop| decode(received, most);
     app.bodies.run(asking, job).await?
+}
+
+/// Most that a body of at most `limit` bytes is decoded into.
+fn decoded_most(config: &Config, limit: usize) -> usize {
+    let most = limit.saturating_mul(DECODED);
+    most.min(config.body_bytes / 4)
+}
+
+/// Most memory for the requests of one client: a quarter of all, or what the longest batch needs.
+pub fn of_client(config: &Config) -> usize {
+    let limit = config.batch_bytes.max(config.request_bytes);
+    let batch = limit.saturating_add(decoded_most(config, limit));
+    batch.max(config.limits.card_bytes).max(config.body_bytes / 4)
 }
 
 /// Decodes a body. What it is decoded into counts, and more than `most` is refused before it is made.
 fn decode<T: DeserializeOwned>(
     received: Received,
-    memory: &Memory,
     most: usize,
 ) -> Result<(T, Share), Problem> {
     let Received { bytes, mut share } = received;
@@ -172,7 +185,7 @@ fn decode<T: DeserializeOwned>(
     if decoded > most {
         return Err(Problem::too_large("what the body is decoded into", most));
     }
-    share.add(memory.take(decoded)?);
+    share.grow(decoded)?;
     let value = serde_json::from_slice(&bytes);
     // An error quotes what does not fit, so the share is held until that is gone, too.
     let value = value.map_err(|e| Problem::misfit(&e))?;

@@ -7,5 +7,6 @@ mod cards;
 mod hostile;
 mod openapi;
 mod operation;
+mod shares;
 mod vectors;
 mod verify;
