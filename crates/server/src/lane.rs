@@ -52,7 +52,12 @@ impl Stop {
 
     /// Whether to stop: to be asked between parts of a job.
     pub fn is_due(&self) -> bool {
-        self.left.load(Ordering::Relaxed) || Instant::now() >= self.end
+        self.is_alone() || Instant::now() >= self.end
+    }
+
+    /// Whether nobody waits for the job any more.
+    pub fn is_alone(&self) -> bool {
+        self.left.load(Ordering::Relaxed)
     }
 }
 

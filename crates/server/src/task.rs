@@ -62,7 +62,7 @@ async fn check_one(
         }
         let begun = begin(&shared, &model, request)?;
         let receipt = check_begun(&begun);
-        let mut settled = settle(&shared, vec![(begun.key, receipt)]);
+        let mut settled = settle(&shared, vec![(begun.key, receipt)], stop);
         // One in, one out.
         settled.pop().unwrap_or_else(|| Err(Problem::internal()))
     };
@@ -247,7 +247,7 @@ fn check_chunk(
         judged.extend(check_group(group));
     }
     let (indices, judged): (Vec<usize>, Vec<_>) = judged.into_iter().unzip();
-    for (index, answer) in indices.into_iter().zip(settle(app, judged)) {
+    for (index, answer) in indices.into_iter().zip(settle(app, judged, stop)) {
         answers[index] = Some(answer);
     }
     // Every question has an answer by now.
@@ -333,13 +333,17 @@ fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begu
     })
 }
 
-/// Uses up the contexts of accepted proofs that asked for it. Of two that arrive together, one is accepted.
-fn settle(app: &App, judged: Vec<(Option<ContextKey>, RealReceipt)>) -> Vec<Answer> {
+/// Uses up the contexts of accepted proofs that asked for it. Of two that arrive together, one is accepted; of what nobody
+/// waits for any more, none is: nobody would know.
+fn settle(app: &App, judged: Vec<(Option<ContextKey>, RealReceipt)>, stop: &Stop) -> Vec<Answer> {
     let asked =
         |(key, receipt): &(Option<ContextKey>, RealReceipt)| key.filter(|_| receipt.is_accepted());
     let keys: Vec<ContextKey> = judged.iter().filter_map(asked).collect();
     if keys.is_empty() {
         return judged.into_iter().map(|(_, receipt)| Ok(receipt)).collect();
+    }
+    if stop.is_alone() {
+        return judged.iter().map(|_| Err(late())).collect();
     }
     let now = now();
     let until = now.saturating_add(app.config.once_for.as_secs().max(1));

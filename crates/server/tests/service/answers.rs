@@ -1,6 +1,7 @@
 //! What is sent back: bounded, and the request is open until it is.
 
 use crate::common::*;
+use serde_json::json;
 use std::io::Write;
 use std::time::Duration;
 
@@ -55,4 +56,36 @@ fn requests_are_open_until_their_answers_are_sent() {
     service.wait("the client is welcome again", |s| {
         s.get(&path).status == 200
     });
+}
+
+/// Whoever asked for an acceptance once is told of it, even if there is no memory left for the answer.
+#[test]
+fn contexts_are_used_up_by_answers_that_are_sent() {
+    let question = with(
+        question("digits", "digits_0.proof"),
+        json!({ "once": true }),
+    );
+    let held = 400_000;
+    // All of it that the question needs, but for the answer; how much that is shows.
+    for rest in (8..60).map(|kib| kib << 10) {
+        let service = Service::start(|c| c.body_bytes = held + rest);
+        assert_eq!(service.put("digits").status, 201);
+        let mut other = service.connect();
+        let head = format!(
+            "POST /v1/verify/batch HTTP/1.1\r\nhost: test\r\ncontent-type: application/json\r\ncontent-length: {held}\r\n\r\n"
+        );
+        other.write_all(head.as_bytes()).unwrap();
+        other.write_all(&vec![b' '; held - 1]).unwrap();
+        let in_flight = "zkinfer_http_requests_in_flight";
+        service.wait("it is being read", |s| s.metric(in_flight) >= 2.0);
+        // Most of it is there soon; were it not, more would be left for the question.
+        std::thread::sleep(Duration::from_millis(50));
+        let accepted = service.verify(&question).status == 200;
+        let used = service.metric("zkinfer_store_contexts");
+        assert_eq!(used, f64::from(u8::from(accepted)), "{rest}");
+        if accepted {
+            return;
+        }
+    }
+    panic!("there is room for the question");
 }
