@@ -13,6 +13,8 @@ use tokio::sync::oneshot;
 const HALF_LIFE: f64 = 10.0;
 /// What is left of it that is worth remembering, in seconds.
 const NOTHING: f64 = 1e-3;
+/// Whoever gives a job more time than a century means all the time there is, and clocks end.
+pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
 /// A queue with threads behind it. What a job does in parallel, it does on the lane's threads, so hostile cards take no
 /// time from proofs.
@@ -42,12 +44,18 @@ pub struct Stop {
 }
 
 impl Stop {
-    fn new(limit: Duration) -> Stop {
-        let now = Instant::now();
+    /// For a job that goes on for so long.
+    pub fn new(limit: Duration) -> Stop {
         Stop {
             left: Arc::default(),
-            end: now.checked_add(limit).unwrap_or(now),
+            end: Instant::now() + limit.min(LONGEST),
         }
+    }
+
+    /// Says that nobody waits for the job any more.
+    #[cfg(test)]
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// Whether to stop: to be asked between parts of a job.
@@ -447,5 +455,6 @@ mod tests {
             ..asking(1)
         };
         lane.run(short, endless).await.unwrap();
+        assert!(!Stop::new(Duration::MAX).is_due());
     }
 }

@@ -7,7 +7,7 @@ use crate::config::Config;
 use crate::connections::{Connection, Connections};
 use crate::download::{Downloads, hold};
 use crate::guard::{Clients, Peer};
-use crate::lane::{Lane, aside};
+use crate::lane::{LONGEST, Lane, aside};
 use crate::metrics::Metrics;
 use crate::store::{Store, StoreError, now};
 use crate::wire::{Answers, Wire};
@@ -264,7 +264,7 @@ async fn connection(
     });
     let mut connection = http1::Builder::new()
         .timer(TokioTimer::new())
-        .header_read_timeout(app.config.header_timeout)
+        .header_read_timeout(app.config.header_timeout.min(LONGEST))
         .max_buf_size(HEAD_BYTES)
         .max_headers(HEADERS)
         .serve_connection(TokioIo::new(stream), service);

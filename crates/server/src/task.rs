@@ -6,7 +6,7 @@ use crate::cache::{Model, failed, model};
 use crate::lane::Stop;
 use crate::metrics::VerdictLabels;
 use crate::problem::{Problem, status};
-use crate::store::{ContextKey, now};
+use crate::store::{ContextKey, Store, now};
 use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -54,7 +54,11 @@ async fn check_one(
     request: VerifyRequest,
 ) -> Answer {
     let cost = cost(&model, &request);
-    affordable(app, model.cost.runs(1))?;
+    // By the estimate alone; what was learned counts when it is known of how many runs the proof is.
+    let (least, most) = (model.cost.estimated(1), app.config.job_timeout);
+    if least > most {
+        return Err(too_costly(least, most));
+    }
     let shared = app.clone();
     let job = move |stop: &Stop| {
         if stop.is_due() {
@@ -62,7 +66,12 @@ async fn check_one(
         }
         let begun = begin(&shared, &model, request)?;
         let receipt = check_begun(&begun);
-        let mut settled = settle(&shared, vec![(begun.key, receipt)], stop);
+        let mut settled = settle(
+            &shared.store,
+            shared.config.once_for,
+            vec![(begun.key, receipt)],
+            stop,
+        );
         // One in, one out.
         settled.pop().unwrap_or_else(|| Err(Problem::internal()))
     };
@@ -123,19 +132,23 @@ fn cost(model: &Model, request: &VerifyRequest) -> Duration {
     })
 }
 
-/// Whether a question may take so long.
-fn affordable(app: &App, cost: Duration) -> Result<(), Problem> {
+/// Whether a question about so many runs may take as long as it will.
+fn affordable(app: &App, model: &Model, runs: usize) -> Result<(), Problem> {
     let most = app.config.job_timeout;
-    if cost <= most {
+    if model.cost.is_within(runs, most, now()) {
         return Ok(());
     }
-    Err(Problem::new(
+    Err(too_costly(model.cost.runs(runs), most))
+}
+
+fn too_costly(cost: Duration, most: Duration) -> Problem {
+    Problem::new(
         StatusCode::UNPROCESSABLE_ENTITY,
         "too_costly",
         format!(
             "this would take about {cost:.1?}, the limit is {most:?}: send fewer runs or proofs"
         ),
-    ))
+    )
 }
 
 fn late() -> Problem {
@@ -247,7 +260,7 @@ fn check_chunk(
         judged.extend(check_group(group));
     }
     let (indices, judged): (Vec<usize>, Vec<_>) = judged.into_iter().unzip();
-    for (index, answer) in indices.into_iter().zip(settle(app, judged, stop)) {
+    for (index, answer) in indices.into_iter().zip(settle(&app.store, app.config.once_for, judged, stop)) {
         answers[index] = Some(answer);
     }
     // Every question has an answer by now.
@@ -322,7 +335,7 @@ fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begu
     }
     let candidate = model.verifier.candidate(&expected, &task.proof);
     if let Ok(candidate) = &candidate {
-        affordable(app, model.cost.runs(runs(candidate)))?;
+        affordable(app, model, runs(candidate))?;
     }
     Ok(Begun {
         model,
@@ -335,7 +348,12 @@ fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begu
 
 /// Uses up the contexts of accepted proofs that asked for it. Of two that arrive together, one is accepted; of what nobody
 /// waits for any more, none is: nobody would know.
-fn settle(app: &App, judged: Vec<(Option<ContextKey>, RealReceipt)>, stop: &Stop) -> Vec<Answer> {
+fn settle(
+    store: &Store,
+    once_for: Duration,
+    judged: Vec<(Option<ContextKey>, RealReceipt)>,
+    stop: &Stop,
+) -> Vec<Answer> {
     let asked =
         |(key, receipt): &(Option<ContextKey>, RealReceipt)| key.filter(|_| receipt.is_accepted());
     let keys: Vec<ContextKey> = judged.iter().filter_map(asked).collect();
@@ -346,8 +364,8 @@ fn settle(app: &App, judged: Vec<(Option<ContextKey>, RealReceipt)>, stop: &Stop
         return judged.iter().map(|_| Err(late())).collect();
     }
     let now = now();
-    let until = now.saturating_add(app.config.once_for.as_secs().max(1));
-    let used = app.store.use_contexts(&keys, now, until);
+    let until = now.saturating_add(once_for.as_secs().max(1));
+    let used = store.use_contexts(&keys, now, until);
     let used = used.map_err(|e| failed(&e));
     let mut fresh = used.as_ref().map(|fresh| fresh.iter());
     let settled = judged.into_iter().map(|judged| match &mut fresh {
@@ -381,4 +399,39 @@ fn count(app: &App, answer: &Answer) {
         .verdicts
         .get_or_create(&VerdictLabels { code })
         .inc();
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::Config;
+    use serde_json::json;
+    use zkinfer_circuits::transcript::Digest;
+
+    #[test]
+    fn what_nobody_waits_for_uses_up_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store = folder.path().join("store.redb");
+        let store = Store::open(&config).unwrap();
+        let key = ContextKey::new(&Digest([0; 32]), b"context");
+        let digest = "0".repeat(64);
+        let receipt: RealReceipt = serde_json::from_value(json!({
+            "receipt_version": 2, "format_version": 1, "card": digest, "proof": digest,
+            "result": { "outcome": "accepted", "statement": digest, "context": "00", "runs": [] }
+        }))
+        .unwrap();
+        let settle = |stop: &Stop| {
+            let judged = vec![(Some(key), receipt.clone())];
+            let answer = settle(&store, config.once_for, judged, stop).pop();
+            answer.unwrap().map_or_else(|problem| problem.code, |_| "accepted")
+        };
+        let alone = Stop::new(Duration::MAX);
+        alone.leave();
+        assert_eq!(settle(&alone), "timeout");
+        assert!(!store.is_used(&key, now()).unwrap());
+        // Somebody who waits is told, however long it took.
+        assert_eq!(settle(&Stop::new(Duration::ZERO)), "accepted");
+        assert_eq!(settle(&Stop::new(Duration::ZERO)), "replayed");
+    }
 }
