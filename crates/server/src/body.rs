@@ -80,7 +80,9 @@ impl Share {
             return Err(Problem::new(
                 StatusCode::TOO_MANY_REQUESTS,
                 "too_many_requests",
-                format!("requests of this client take {own} bytes of memory, and may take {of_client}"),
+                format!(
+                    "requests of this client take {own} bytes of memory, and may take {of_client}"
+                ),
             ));
         }
         if bytes > 0 {

@@ -11,6 +11,7 @@ use axum::http::StatusCode;
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
 use std::collections::HashMap;
+use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -229,6 +230,10 @@ fn check_chunk(
     let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
     let mut open = Vec::new();
     for (index, request) in requests.into_iter().enumerate() {
+        if stop.is_due() {
+            answers.push(Some(Err(late())));
+            continue;
+        }
         answers.push(match open_one(app, models, request) {
             Err(problem) => Some(Err(problem)),
             Ok(begun) => match &begun.candidate {
@@ -240,17 +245,10 @@ fn check_chunk(
             },
         });
     }
-    // Several dear ones are checked one after the other, so that there is an end between them.
-    let dear: Duration = open.iter().map(|(_, begun)| begun.cost()).sum();
-    let at_once = if dear > app.config.long {
-        1 + open.len() / 4
-    } else {
-        open.len()
-    };
     let mut judged = Vec::with_capacity(open.len());
     let mut open = open.into_iter().peekable();
     while open.peek().is_some() {
-        let group: Vec<(usize, Begun<'_>)> = open.by_ref().take(at_once.max(1)).collect();
+        let group = together(&mut open, app.config.long, |(_, begun)| begun.cost());
         if stop.is_due() {
             for (index, _) in group {
                 answers[index] = Some(Err(late()));
@@ -260,12 +258,32 @@ fn check_chunk(
         judged.extend(check_group(group));
     }
     let (indices, judged): (Vec<usize>, Vec<_>) = judged.into_iter().unzip();
-    for (index, answer) in indices.into_iter().zip(settle(&app.store, app.config.once_for, judged, stop)) {
+    for (index, answer) in
+        indices
+            .into_iter()
+            .zip(settle(&app.store, app.config.once_for, judged, stop))
+    {
         answers[index] = Some(answer);
     }
     // Every question has an answer by now.
     let answered = |answer: Option<Answer>| answer.unwrap_or_else(|| Err(Problem::internal()));
     answers.into_iter().map(answered).collect()
+}
+
+/// Those that are checked together, of all that are left: as many as take no longer than `most`, so that there is an end
+/// between dear ones, but one at least.
+fn together<T>(
+    left: &mut Peekable<impl Iterator<Item = T>>,
+    most: Duration,
+    cost: impl Fn(&T) -> Duration,
+) -> Vec<T> {
+    let mut group: Vec<T> = left.next().into_iter().collect();
+    let mut sum = group.iter().map(&cost).sum::<Duration>();
+    while let Some(next) = left.next_if(|next| sum.saturating_add(cost(next)) <= most) {
+        sum = sum.saturating_add(cost(&next));
+        group.push(next);
+    }
+    group
 }
 
 /// Checks proofs together.
@@ -409,6 +427,24 @@ mod tests {
     use zkinfer_circuits::transcript::Digest;
 
     #[test]
+    fn dear_proofs_are_checked_one_after_the_other() {
+        let groups = |costs: &[u64]| {
+            let mut left = costs.iter().copied().peekable();
+            let mut sizes = Vec::new();
+            while left.peek().is_some() {
+                let cost = |seconds: &u64| Duration::from_secs(*seconds);
+                sizes.push(together(&mut left, Duration::from_secs(10), cost).len());
+            }
+            sizes
+        };
+        assert_eq!(groups(&[10, 10, 10]), [1, 1, 1]);
+        assert_eq!(groups(&[1; 12]), [10, 2]);
+        assert_eq!(groups(&[4, 4, 4, 50, 1]), [2, 1, 1, 1]);
+        assert_eq!(groups(&[u64::MAX, u64::MAX]), [1, 1]);
+        assert!(groups(&[]).is_empty());
+    }
+
+    #[test]
     fn what_nobody_waits_for_uses_up_nothing() {
         let folder = tempfile::tempdir().unwrap();
         let mut config = Config::default();
@@ -424,7 +460,9 @@ mod tests {
         let settle = |stop: &Stop| {
             let judged = vec![(Some(key), receipt.clone())];
             let answer = settle(&store, config.once_for, judged, stop).pop();
-            answer.unwrap().map_or_else(|problem| problem.code, |_| "accepted")
+            answer
+                .unwrap()
+                .map_or_else(|problem| problem.code, |_| "accepted")
         };
         let alone = Stop::new(Duration::MAX);
         alone.leave();

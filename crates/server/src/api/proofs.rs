@@ -172,14 +172,13 @@ fn decoded_most(config: &Config, limit: usize) -> usize {
 pub fn of_client(config: &Config) -> usize {
     let limit = config.batch_bytes.max(config.request_bytes);
     let batch = limit.saturating_add(decoded_most(config, limit));
-    batch.max(config.limits.card_bytes).max(config.body_bytes / 4)
+    batch
+        .max(config.limits.card_bytes)
+        .max(config.body_bytes / 4)
 }
 
 /// Decodes a body. What it is decoded into counts, and more than `most` is refused before it is made.
-fn decode<T: DeserializeOwned>(
-    received: Received,
-    most: usize,
-) -> Result<(T, Share), Problem> {
+fn decode<T: DeserializeOwned>(received: Received, most: usize) -> Result<(T, Share), Problem> {
     let Received { bytes, mut share } = received;
     let decoded = weigh::decoded(&bytes);
     if decoded > most {

@@ -10,7 +10,12 @@ fn ask(service: &Service, client: &str, question: &Value) -> Answer {
         ("content-type", "application/json"),
         ("x-forwarded-for", client),
     ];
-    service.send("POST", "/v1/verify", &headers, question.to_string().as_bytes())
+    service.send(
+        "POST",
+        "/v1/verify",
+        &headers,
+        question.to_string().as_bytes(),
+    )
 }
 
 #[test]
@@ -30,7 +35,8 @@ fn one_client_does_not_take_all_memory() {
         stream.write_all(head.as_bytes()).unwrap();
         let _ = stream.write_all(&[b' '; 99_000]);
     }
-    let refused = "zkinfer_http_requests_total{method=\"POST\",route=\"/v1/verify/batch\",status=\"429\"}";
+    let refused =
+        "zkinfer_http_requests_total{method=\"POST\",route=\"/v1/verify/batch\",status=\"429\"}";
     service.wait("it has its part", |s| s.metric(refused) == 9.0);
     let question = question("digits", "digits_0.proof");
     ask(&service, "10.0.0.2", &question).expect(200, "accepted");
