@@ -44,12 +44,12 @@ pub enum SideRecord {
 enum Stated {
     Public {
         values: Vec<u16>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "present")]
         digest: Option<Digest>,
     },
     Committed {
         points: Vec<String>,
-        #[serde(default)]
+        #[serde(default, deserialize_with = "present")]
         digest: Option<Digest>,
     },
 }

@@ -33,10 +33,12 @@ pub struct VerifyRequest {
     expected: Option<AtMost<ExpectedRun, 4096>>,
     /// The context (a nonce, a request id) that the proof must be bound to, in hexadecimal digits, for every run that does
     /// not say its own. Left out: none.
-    #[schema(pattern = "^([0-9a-fA-F]{2})*$", max_length = 8192)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(pattern = "^([0-9a-fA-F]{2})*$", max_length = 8192, nullable = false)]
     context: Option<String>,
     /// The same as text, instead.
-    #[schema(max_length = 4096)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(max_length = 4096, nullable = false)]
     context_text: Option<String>,
     /// Accept this context of this model once: what asks for it again is refused.
     #[serde(default)]
@@ -56,7 +58,8 @@ pub struct ExpectedRun {
     #[schema(value_type = Option<schema::ExpectedSide>, nullable = false)]
     output: Option<Stated>,
     /// The context, in hexadecimal digits.
-    #[schema(pattern = "^([0-9a-fA-F]{2})*$", max_length = 8192)]
+    #[serde(default, deserialize_with = "present")]
+    #[schema(pattern = "^([0-9a-fA-F]{2})*$", max_length = 8192, nullable = false)]
     context: Option<String>,
 }
 
@@ -87,10 +90,15 @@ enum Known {
 #[serde(deny_unknown_fields)]
 struct Written {
     kind: Kind,
+    #[serde(default, deserialize_with = "present")]
     values: Option<Vec<u16>>,
+    #[serde(default, deserialize_with = "present")]
     points: Option<AtMost<String, 4096>>,
+    #[serde(default, deserialize_with = "present")]
     tensors: Option<AtMost<Vec<f32>, 1024>>,
+    #[serde(default, deserialize_with = "present")]
     tolerance: Option<f64>,
+    #[serde(default, deserialize_with = "present")]
     digest: Option<Digest>,
 }
 

@@ -182,6 +182,7 @@ pub enum ExpectedSide {
         /// All tensors concatenated.
         values: Vec<u16>,
         /// Digest of the side.
+        #[schema(nullable = false)]
         digest: Option<Digest>,
     },
     /// Commitments to them.
@@ -190,6 +191,7 @@ pub enum ExpectedSide {
         #[schema(max_items = 4096)]
         points: Vec<String>,
         /// Digest of the side.
+        #[schema(nullable = false)]
         digest: Option<Digest>,
     },
     /// Real numbers: the card says which integers stand for them.
@@ -199,8 +201,10 @@ pub enum ExpectedSide {
         tensors: Vec<Vec<f32>>,
         /// Largest step between neighbouring values that the caller puts up with. A card that rounds more coarsely is
         /// refused.
+        #[schema(nullable = false)]
         tolerance: Option<f64>,
         /// Digest of the side.
+        #[schema(nullable = false)]
         digest: Option<Digest>,
     },
 }

@@ -5,6 +5,7 @@ mod common;
 mod answers;
 mod cards;
 mod hostile;
+mod nothing;
 mod openapi;
 mod operation;
 mod shares;

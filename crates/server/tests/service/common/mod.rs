@@ -383,6 +383,12 @@ pub fn with(mut question: Value, fields: Value) -> Value {
     question
 }
 
+/// A question with a field left out.
+pub fn without(mut question: Value, field: &str) -> Value {
+    question.as_object_mut().unwrap().remove(field);
+    question
+}
+
 /// Bytes sealed again after a change behind the header, so that only the change is wrong.
 pub fn resealed(file: &str, change: impl FnOnce(&mut Vec<u8>)) -> Vec<u8> {
     use zkinfer_circuits::card::{FileKind, seal};
