@@ -180,8 +180,10 @@ bounds! {
         anybody_bytes: u64 = config().anybody_bytes, "BYTES";
         /// How long one of these is kept if nobody asks about it
         anybody_for: u64 = config().anybody_for.as_secs(), "SECONDS";
-        /// Most used contexts
+        /// Most used contexts of the operator's cards; more get 507
         contexts: u64 = config().contexts, "N";
+        /// With --open: most used contexts of others' cards; more get 507
+        anybody_contexts: u64 = config().anybody_contexts, "N";
         /// How long a used context is remembered
         once_for: u64 = config().once_for.as_secs(), "SECONDS";
     }
@@ -312,6 +314,7 @@ impl Serve {
         config.anybody_bytes = b.anybody_bytes;
         config.anybody_for = Duration::from_secs(b.anybody_for);
         config.contexts = b.contexts;
+        config.anybody_contexts = b.anybody_contexts;
         config.once_for = Duration::from_secs(b.once_for);
         Ok(config)
     }

@@ -240,7 +240,7 @@ impl Task {
         // All runs of a proof that is accepted have the same.
         match expected.first().filter(|first| !first.context.is_empty()) {
             Some(first) => {
-                let key = ContextKey::new(&self.card, &first.context);
+                let key = ContextKey::new(&self.card, model.keeper, &first.context);
                 Ok((expected, Some(key)))
             }
             None => Err(Problem::malformed(

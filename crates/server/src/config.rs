@@ -89,8 +89,10 @@ pub struct Config {
     pub anybody_bytes: u64,
     /// How long such a card is kept if nobody asks about it.
     pub anybody_for: Duration,
-    /// Most used contexts in the store.
+    /// Most used contexts in the store, of the operator's cards.
     pub contexts: u64,
+    /// Most used contexts of cards that anybody may have sent.
+    pub anybody_contexts: u64,
     /// How long a used context is remembered.
     pub once_for: Duration,
 }
@@ -147,6 +149,7 @@ impl Default for Config {
             anybody_bytes: 1 << 28,
             anybody_for: Duration::from_secs(30 * 24 * 3600),
             contexts: 1_000_000,
+            anybody_contexts: 100_000,
             once_for: Duration::from_secs(7 * 24 * 3600),
         }
     }

@@ -9,7 +9,7 @@ use crate::config::Config;
 use redb::{
     Database, DatabaseError, MultimapTable, MultimapTableDefinition, ReadableDatabase,
     ReadableMultimapTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    TableError,
+    TableError, WriteTransaction,
 };
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -26,6 +26,8 @@ const USES: TableDefinition<[u8; 32], u64> = TableDefinition::new("uses");
 const CONTEXTS: TableDefinition<[u8; 32], u64> = TableDefinition::new("contexts");
 /// The same the other way round.
 const EXPIRIES: MultimapTableDefinition<u64, [u8; 32]> = MultimapTableDefinition::new("expiries");
+/// Those of them that are of cards that anybody may have sent.
+const STRANGERS: TableDefinition<[u8; 32], ()> = TableDefinition::new("strangers");
 const META_VERSION: &str = "version";
 /// Bytes of all cards, and of those that anybody may have sent.
 const META_BYTES: &str = "card_bytes";
@@ -95,17 +97,21 @@ from!(
 
 /// Identifies a context of a model.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct ContextKey([u8; 32]);
+pub struct ContextKey {
+    key: [u8; 32],
+    /// Whose limit it counts for.
+    keeper: Keeper,
+}
 
 impl ContextKey {
-    /// Of a model's card and the bytes that a proof is bound to.
-    pub fn new(card: &Digest, context: &[u8]) -> ContextKey {
+    /// Of a model's card, who keeps that, and the bytes that a proof is bound to.
+    pub fn new(card: &Digest, keeper: Keeper, context: &[u8]) -> ContextKey {
         let mut hash = blake2b_simd::Params::new();
         let hash = hash.hash_length(32).personal(b"zkinfer-once");
         let mut key = [0; 32];
         let hash = hash.to_state().update(&card.0).update(context).finalize();
         key.copy_from_slice(hash.as_bytes());
-        ContextKey(key)
+        ContextKey { key, keeper }
     }
 }
 
@@ -132,7 +138,8 @@ struct Bounds {
     operator: (u64, u64),
     /// And of the others.
     anybody: (u64, u64),
-    contexts: u64,
+    /// Contexts of the operator's cards, and of the others.
+    contexts: (u64, u64),
 }
 
 impl Store {
@@ -145,6 +152,7 @@ impl Store {
             check_version(&mut write.open_table(META)?)?;
             write.open_table(CONTEXTS)?;
             write.open_multimap_table(EXPIRIES)?;
+            write.open_table(STRANGERS)?;
         }
         write.commit()?;
         move_contexts(&cards, &contexts)?;
@@ -158,7 +166,7 @@ impl Store {
         let bounds = Bounds {
             operator: (config.store_cards, config.store_bytes),
             anybody: (config.anybody_cards, config.anybody_bytes),
-            contexts: config.contexts,
+            contexts: (config.contexts, config.anybody_contexts),
         };
         Ok(Store {
             cards,
@@ -262,7 +270,7 @@ impl Store {
     pub fn is_used(&self, key: &ContextKey, now: u64) -> Result<bool, StoreError> {
         let contexts = self.contexts.begin_read()?.open_table(CONTEXTS)?;
         Ok(contexts
-            .get(key.0)?
+            .get(key.key)?
             .is_some_and(|until| until.value() > now))
     }
 
@@ -277,27 +285,18 @@ impl Store {
         let write = self.contexts.begin_write()?;
         let mut fresh = Vec::with_capacity(keys.len());
         {
-            let mut contexts = write.open_table(CONTEXTS)?;
-            let mut expiries = write.open_multimap_table(EXPIRIES)?;
+            let mut used = Used::open(&write)?;
             for key in keys {
-                let before = contexts.get(key.0)?.map(|until| until.value());
+                let before = used.contexts.get(key.key)?.map(|until| until.value());
                 if before.is_some_and(|until| until > now) {
                     fresh.push(false);
                     continue;
                 }
-                if let Some(before) = before {
-                    expiries.remove(before, key.0)?;
-                } else if contexts.len()? >= self.bounds.contexts
-                    && forget(&mut contexts, &mut expiries, now)? == 0
-                {
-                    return Err(StoreError::Full {
-                        what: "used contexts",
-                        count: contexts.len()?,
-                        limit: self.bounds.contexts,
-                    });
+                match before {
+                    Some(before) => used.remove(before, &key.key)?,
+                    None => used.make_room(&self.bounds, key.keeper, now)?,
                 }
-                contexts.insert(key.0, until)?;
-                expiries.insert(until, key.0)?;
+                used.insert(key, until)?;
                 fresh.push(true);
             }
         }
@@ -308,11 +307,7 @@ impl Store {
     /// Forgets contexts whose time is over; how many. There may be more if it is [`PURGE`].
     pub fn purge(&self, now: u64) -> Result<usize, StoreError> {
         let write = self.contexts.begin_write()?;
-        let count = {
-            let mut contexts = write.open_table(CONTEXTS)?;
-            let mut expiries = write.open_multimap_table(EXPIRIES)?;
-            forget(&mut contexts, &mut expiries, now)?
-        };
+        let count = Used::open(&write)?.forget(now)?;
         if count == 0 {
             write.abort()?;
         } else {
@@ -504,27 +499,76 @@ impl Held<'_> {
     }
 }
 
-/// Forgets at most [`PURGE`] contexts whose time is over.
-fn forget(
-    contexts: &mut Table<'_, [u8; 32], u64>,
-    expiries: &mut MultimapTable<'_, u64, [u8; 32]>,
-    now: u64,
-) -> Result<usize, redb::StorageError> {
-    let mut over = Vec::new();
-    'full: for entry in expiries.range(..=now)? {
-        let (until, keys) = entry?;
-        for key in keys {
-            over.push((until.value(), key?.value()));
-            if over.len() == PURGE {
-                break 'full;
+/// Used contexts within a transaction.
+struct Used<'t> {
+    contexts: Table<'t, [u8; 32], u64>,
+    expiries: MultimapTable<'t, u64, [u8; 32]>,
+    strangers: Table<'t, [u8; 32], ()>,
+}
+
+impl<'t> Used<'t> {
+    fn open(write: &'t WriteTransaction) -> Result<Used<'t>, StoreError> {
+        Ok(Used {
+            contexts: write.open_table(CONTEXTS)?,
+            expiries: write.open_multimap_table(EXPIRIES)?,
+            strangers: write.open_table(STRANGERS)?,
+        })
+    }
+
+    /// Whether another one is within the bounds, after those whose time is over are forgotten if need be.
+    fn make_room(&mut self, bounds: &Bounds, keeper: Keeper, now: u64) -> Result<(), StoreError> {
+        loop {
+            let strangers = self.strangers.len()?;
+            let (count, limit) = match keeper {
+                Keeper::Operator => {
+                    let count = self.contexts.len()?.saturating_sub(strangers);
+                    (count, bounds.contexts.0)
+                }
+                Keeper::Anybody => (strangers, bounds.contexts.1),
+            };
+            if count < limit {
+                return Ok(());
+            }
+            if self.forget(now)? == 0 {
+                let what = "used contexts";
+                return Err(StoreError::Full { what, count, limit });
             }
         }
     }
-    for (until, key) in &over {
-        expiries.remove(until, key)?;
-        contexts.remove(key)?;
+
+    fn insert(&mut self, key: &ContextKey, until: u64) -> Result<(), StoreError> {
+        self.contexts.insert(key.key, until)?;
+        self.expiries.insert(until, key.key)?;
+        if key.keeper == Keeper::Anybody {
+            self.strangers.insert(key.key, ())?;
+        }
+        Ok(())
     }
-    Ok(over.len())
+
+    fn remove(&mut self, until: u64, key: &[u8; 32]) -> Result<(), StoreError> {
+        self.expiries.remove(until, key)?;
+        self.contexts.remove(key)?;
+        self.strangers.remove(key)?;
+        Ok(())
+    }
+
+    /// Forgets at most [`PURGE`] contexts whose time is over.
+    fn forget(&mut self, now: u64) -> Result<usize, StoreError> {
+        let mut over = Vec::new();
+        'full: for entry in self.expiries.range(..=now)? {
+            let (until, keys) = entry?;
+            for key in keys {
+                over.push((until.value(), key?.value()));
+                if over.len() == PURGE {
+                    break 'full;
+                }
+            }
+        }
+        for (until, key) in &over {
+            self.remove(*until, key)?;
+        }
+        Ok(over.len())
+    }
 }
 
 /// Seconds of the Unix epoch.

@@ -423,6 +423,7 @@ fn count(app: &App, answer: &Answer) {
 mod tests {
     use super::*;
     use crate::config::Config;
+    use crate::store::Keeper;
     use serde_json::json;
     use zkinfer_circuits::transcript::Digest;
 
@@ -450,7 +451,7 @@ mod tests {
         let mut config = Config::default();
         config.store = folder.path().join("store.redb");
         let store = Store::open(&config).unwrap();
-        let key = ContextKey::new(&Digest([0; 32]), b"context");
+        let key = ContextKey::new(&Digest([0; 32]), Keeper::Operator, b"context");
         let digest = "0".repeat(64);
         let receipt: RealReceipt = serde_json::from_value(json!({
             "receipt_version": 2, "format_version": 1, "card": digest, "proof": digest,

@@ -45,3 +45,26 @@ fn one_client_does_not_take_all_memory() {
         ask(s, "10.0.0.1", &question).status == 200
     });
 }
+
+#[test]
+fn strangers_do_not_use_up_the_room_for_contexts() {
+    let once = |name: &str| {
+        let question = question(name, &format!("{name}_0.proof"));
+        with(question, json!({ "once": true }))
+    };
+    let service = Service::start(|config| {
+        config.token = Some("s3cret".to_owned());
+        config.contexts = 1;
+        config.anybody_contexts = 0;
+    });
+    assert_eq!(service.put("cnn").status, 201);
+    let path = format!("/v1/cards/{}", digest("digits"));
+    let bearer = [("authorization", "Bearer s3cret")];
+    let answer = service.send("PUT", &path, &bearer, &fixture("digits.card"));
+    assert_eq!(answer.status, 201);
+    service.verify(&once("cnn")).expect(507, "store_full");
+    service.verify(&once("digits")).expect(200, "accepted");
+    // And the other way round.
+    let service = Service::with_cards(|config| config.contexts = 0);
+    service.verify(&once("digits")).expect(200, "accepted");
+}

@@ -489,7 +489,7 @@ fn used_contexts_are_forgotten_in_time_and_not_before() {
     });
 
     // Where there is room for one only, it is not forgotten for another one.
-    let service = Service::with_cards(|config| config.contexts = 1);
+    let service = Service::with_cards(|config| config.anybody_contexts = 1);
     service.verify(&once("digits")).expect(200, "accepted");
     service.verify(&once("cnn")).expect(507, "store_full");
     let batch = json!({ "proofs": [once("cnn")] });
