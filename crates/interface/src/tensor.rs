@@ -112,6 +112,14 @@ pub enum InterfaceError {
         /// What the caller allows.
         tolerance: f64,
     },
+    /// A longer name than a tensor can have.
+    #[error("a tensor's name has {found} bytes, the limit is {most}")]
+    Name {
+        /// Bytes of the name.
+        found: usize,
+        /// Most that it can have.
+        most: usize,
+    },
     /// Scales or zero points that are neither one nor one per element, or so large or small that no model has them.
     #[error("tensor {name:?}: the interface's scales or zero points are malformed")]
     Malformed {
@@ -125,6 +133,9 @@ const SCALES: RangeInclusive<f64> = 1e-30..=1e30;
 /// Zero points that a model can have: up to here neighbouring integers, of at most 16 bits, stand for different numbers of
 /// single precision.
 const MAX_ZERO: f64 = ((1u64 << 23) - (1 << 16)) as f64;
+
+/// Bytes of a name that a tensor can have: a receipt says it once for every run.
+const MAX_NAME: usize = 256;
 
 /// Half a step, and what arithmetic may be off by.
 const HALF: f64 = 0.5 + 1e-9;
@@ -171,11 +182,15 @@ impl TensorInterface {
         values.iter().map(text).collect()
     }
 
-    /// Whether scales and zero points can be used for `len` elements, and the shape has that many.
+    /// Whether scales and zero points can be used for `len` elements, the shape has that many, and the name is short.
     ///
     /// # Errors
-    /// [`InterfaceError::Length`], [`InterfaceError::Malformed`].
+    /// [`InterfaceError::Length`], [`InterfaceError::Name`], [`InterfaceError::Malformed`].
     pub fn check(&self, len: usize) -> Result<(), InterfaceError> {
+        let (found, most) = (self.name.len(), MAX_NAME);
+        if found > most {
+            return Err(InterfaceError::Name { found, most });
+        }
         if len != self.len() {
             return Err(InterfaceError::Length {
                 name: self.name.clone(),
@@ -336,6 +351,17 @@ mod tests {
         // What integers stand for is a number of single precision.
         assert!(check(&[1e30], &[1e9]).is_err());
         assert!(check(&[0.5, 0.5, 0.5], &[0.0]).is_err());
+    }
+
+    #[test]
+    fn long_names_are_refused() {
+        let named = |length: usize| TensorInterface {
+            name: "n".repeat(length),
+            ..tensor(&[0.5], &[0.0])
+        };
+        assert!(named(256).check(2).is_ok());
+        let error = named(257).check(2).unwrap_err();
+        assert!(matches!(error, InterfaceError::Name { found: 257, .. }));
     }
 
     #[test]

@@ -93,9 +93,28 @@ impl Share {
         Ok(())
     }
 
-    /// Whether so much more is more than a client ever has, however little others have.
-    pub fn is_beyond(&self, bytes: usize) -> bool {
-        bytes > self.memory.of_client.saturating_sub(self.bytes)
+    /// How much it is.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Most that a client ever has.
+    pub fn most(&self) -> usize {
+        self.memory.of_client
+    }
+
+    /// Adds what another share of the same client has.
+    pub fn join(&mut self, mut other: Share) {
+        self.bytes += std::mem::take(&mut other.bytes);
+    }
+
+    /// Gives a part back.
+    pub fn shrink(&mut self, bytes: usize) {
+        let bytes = bytes.min(self.bytes);
+        self.bytes -= bytes;
+        // Given back when dropped.
+        let mut rest = self.memory.share(self.client);
+        rest.bytes = bytes;
     }
 }
 
@@ -236,9 +255,10 @@ mod tests {
         assert_eq!(again.grow(1).unwrap_err().status, 429);
         other.grow(40).unwrap();
         assert_eq!(other.grow(1).unwrap_err().status, 503);
-        assert!(other.is_beyond(21) && !other.is_beyond(20));
-        drop(first);
-        other.grow(20).unwrap();
+        first.shrink(10);
+        other.grow(10).unwrap();
+        again.join(first);
+        assert_eq!((again.bytes(), other.bytes()), (50, 50));
         drop((again, other));
         let taken = memory.taken();
         assert_eq!((taken.bytes, taken.clients.len()), (0, 0));

@@ -32,19 +32,28 @@ pub struct Model {
     pub interface: Result<Interface, String>,
     pub cost: Cost,
     pub keeper: Keeper,
+    /// What one run of a receipt takes in memory.
+    receipt: usize,
     /// Second of the Unix epoch at which its use was last written down.
     touched: AtomicU64,
 }
 
 impl Model {
     pub fn new(verifier: Verifier, keeper: Keeper) -> Model {
+        let interface = Interface::from_card(verifier.card()).map_err(|e| e.to_string());
         Model {
-            interface: Interface::from_card(verifier.card()).map_err(|e| e.to_string()),
+            receipt: receipt(&verifier, interface.as_ref().ok()),
+            interface,
             cost: Cost::of(&verifier),
             verifier,
             keeper,
             touched: AtomicU64::new(now()),
         }
+    }
+
+    /// What a receipt about so many runs takes in memory, about: a card may say more of a run than the run has bytes.
+    pub fn receipt(&self, runs: usize) -> usize {
+        self.receipt.saturating_mul(runs)
     }
 
     /// How many runs a proof file of so many bytes can be of.
@@ -307,6 +316,21 @@ fn memory(model: &Model) -> usize {
         + POINT * points
         + BASE
 }
+
+/// What one run of a receipt takes: its elements as integers, reals and steps, in lists and as text; names and steps of its
+/// tensors as the card has them, twice for the same reason.
+fn receipt(verifier: &Verifier, interface: Option<&Interface>) -> usize {
+    let program = &verifier.card().program;
+    let elements = program.input_len() + program.output_len();
+    let tensors = interface.map(|i| i.inputs.iter().chain(&i.outputs));
+    let tensors = tensors.into_iter().flatten();
+    let said: usize = tensors.map(|t| TENSOR + t.name.len() + 8 * t.scale.len()).sum();
+    RUN + 40 * elements + 2 * said
+}
+
+/// What a run and a tensor of it take in a receipt besides.
+const RUN: usize = 1 << 9;
+const TENSOR: usize = 96;
 
 /// Memory that a prepared point takes.
 const POINT: usize = 160;

@@ -94,22 +94,7 @@ impl Server {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let store = Store::open(&config)?;
-        let app = App {
-            store: Arc::new(store),
-            cache: Cache::new(config.cache_cards, config.cache_bytes),
-            proofs: Lane::new("proofs", config.workers(), config.queue)?,
-            long: Lane::new("long", config.long_threads, config.queue)?,
-            bodies: Lane::new("bodies", 1, config.queue)?,
-            cards: Lane::new("cards", config.card_threads, config.card_queue)?,
-            loads: Lane::new("loads", config.card_threads, config.card_queue)?,
-            memory: Memory::new(config.body_bytes, api::of_client(&config)),
-            downloads: Downloads::default(),
-            clients: Clients::new(config.client_requests),
-            metrics: Metrics::new(),
-            draining: AtomicBool::new(false),
-            config,
-        };
+        let app = app(config)?;
         Ok(Server {
             listener,
             address,
@@ -192,6 +177,26 @@ impl Server {
         }
         tracing::info!("stopped");
     }
+}
+
+/// What all requests share, of a service with nothing in it but what the store has.
+pub fn app(config: Config) -> Result<App, StartError> {
+    let store = Store::open(&config)?;
+    Ok(App {
+        store: Arc::new(store),
+        cache: Cache::new(config.cache_cards, config.cache_bytes),
+        proofs: Lane::new("proofs", config.workers(), config.queue)?,
+        long: Lane::new("long", config.long_threads, config.queue)?,
+        bodies: Lane::new("bodies", 1, config.queue)?,
+        cards: Lane::new("cards", config.card_threads, config.card_queue)?,
+        loads: Lane::new("loads", config.card_threads, config.card_queue)?,
+        memory: Memory::new(config.body_bytes, api::of_client(&config)),
+        downloads: Downloads::default(),
+        clients: Clients::new(config.client_requests),
+        metrics: Metrics::new(),
+        draining: AtomicBool::new(false),
+        config,
+    })
 }
 
 async fn listen(address: SocketAddr) -> Result<(TcpListener, SocketAddr), StartError> {

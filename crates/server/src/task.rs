@@ -2,6 +2,7 @@
 
 use crate::api::App;
 use crate::ask::{Task, VerifyRequest};
+use crate::body::Share;
 use crate::cache::{Model, failed, model};
 use crate::lane::Stop;
 use crate::metrics::VerdictLabels;
@@ -40,10 +41,15 @@ pub fn receipt_status(receipt: &RealReceipt) -> StatusCode {
     }
 }
 
-/// Answers one question.
-pub async fn judge(app: &Arc<App>, client: IpAddr, request: VerifyRequest) -> Answer {
+/// Answers one question; what the answer takes is added to what the question does.
+pub async fn judge(
+    app: &Arc<App>,
+    client: IpAddr,
+    request: VerifyRequest,
+    held: &mut Share,
+) -> Answer {
     let model = model(app, client, &request.card).await?;
-    let answer = check_one(app, client, model, request).await;
+    let answer = check_one(app, client, model, request, held).await;
     count(app, &answer);
     answer
 }
@@ -53,6 +59,7 @@ async fn check_one(
     client: IpAddr,
     model: Arc<Model>,
     request: VerifyRequest,
+    held: &mut Share,
 ) -> Answer {
     let cost = cost(&model, &request);
     // By the estimate alone; what was learned counts when it is known of how many runs the proof is.
@@ -61,11 +68,12 @@ async fn check_one(
         return Err(too_costly(least, most));
     }
     let shared = app.clone();
+    let mut room = app.memory.share(client);
     let job = move |stop: &Stop| {
         if stop.is_due() {
             return Err(late());
         }
-        let begun = begin(&shared, &model, request)?;
+        let begun = begin(&shared, &model, request, &mut room)?;
         let receipt = check_begun(&begun);
         let mut settled = settle(
             &shared.store,
@@ -74,10 +82,13 @@ async fn check_one(
             stop,
         );
         // One in, one out.
-        settled.pop().unwrap_or_else(|| Err(Problem::internal()))
+        let receipt = settled.pop().unwrap_or_else(|| Err(Problem::internal()))?;
+        Ok((receipt, room))
     };
     let asking = app.asking(client, cost);
-    app.lane(cost).run(asking, job).await?
+    let (receipt, room) = app.lane(cost).run(asking, job).await??;
+    held.join(room);
+    Ok(receipt)
 }
 
 fn check_begun(begun: &Begun<'_>) -> RealReceipt {
@@ -156,11 +167,12 @@ fn late() -> Problem {
     Problem::timeout("there was no result in time; try again with fewer proofs")
 }
 
-/// Answers several, in their order.
+/// Answers several, in their order; what the answers take is added to what the questions do.
 pub async fn judge_many(
     app: &Arc<App>,
     client: IpAddr,
     requests: Vec<VerifyRequest>,
+    held: &mut Share,
 ) -> Result<Vec<Answer>, Problem> {
     let config = &app.config;
     if requests.is_empty() || requests.len() > config.batch_proofs {
@@ -194,9 +206,14 @@ pub async fn judge_many(
     let cost = costs.fold(Duration::ZERO, Duration::saturating_add);
     app.metrics.batch.observe(requests.len() as f64);
     let shared = app.clone();
-    let job = move |stop: &Stop| check_many(&shared, &models, requests, stop);
+    let mut room = app.memory.share(client);
+    let job = move |stop: &Stop| {
+        let answers = check_many(&shared, &models, requests, &mut room, stop);
+        (answers, room)
+    };
     let asking = app.asking(client, cost.min(config.job_timeout));
-    let answers = app.lane(cost).run(asking, job).await?;
+    let (answers, room) = app.lane(cost).run(asking, job).await?;
+    held.join(room);
     answers.iter().for_each(|answer| count(app, answer));
     Ok(answers)
 }
@@ -206,6 +223,7 @@ fn check_many(
     app: &App,
     models: &Models,
     requests: Vec<VerifyRequest>,
+    room: &mut Share,
     stop: &Stop,
 ) -> Vec<Answer> {
     let mut answers = Vec::with_capacity(requests.len());
@@ -215,7 +233,7 @@ fn check_many(
         if stop.is_due() {
             answers.extend(chunk.iter().map(|_| Err(late())));
         } else {
-            answers.extend(check_chunk(app, models, chunk, stop));
+            answers.extend(check_chunk(app, models, chunk, room, stop));
         }
     }
     answers
@@ -225,6 +243,7 @@ fn check_chunk(
     app: &App,
     models: &Models,
     requests: Vec<VerifyRequest>,
+    room: &mut Share,
     stop: &Stop,
 ) -> Vec<Answer> {
     let mut answers: Vec<Option<Answer>> = Vec::with_capacity(requests.len());
@@ -234,7 +253,7 @@ fn check_chunk(
             answers.push(Some(Err(late())));
             continue;
         }
-        answers.push(match open_one(app, models, request) {
+        answers.push(match open_one(app, models, request, room) {
             Err(problem) => Some(Err(problem)),
             Ok(begun) => match &begun.candidate {
                 Err(refusal) => Some(Ok(begun.receipt(&Err(refusal.clone())))),
@@ -332,17 +351,23 @@ fn open_one<'m>(
     app: &App,
     models: &'m Models,
     request: VerifyRequest,
+    room: &mut Share,
 ) -> Result<Begun<'m>, Problem> {
     let model = match models.get(&request.card.0) {
         Some(Ok(model)) => model,
         Some(Err(problem)) => return Err(problem.clone()),
         None => return Err(Problem::internal()),
     };
-    begin(app, model, request)
+    begin(app, model, request, room)
 }
 
-/// Decodes a question; refuses a context that is used up before anything is checked.
-fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begun<'m>, Problem> {
+/// Decodes a question; refuses a context that is used up, and takes the room for the receipt, before anything is checked.
+fn begin<'m>(
+    app: &App,
+    model: &'m Model,
+    request: VerifyRequest,
+    room: &mut Share,
+) -> Result<Begun<'m>, Problem> {
     let task = Task::new(request)?;
     let (expected, key): (Vec<Expected>, _) = task.expected(model)?;
     if let Some(key) = &key {
@@ -354,6 +379,12 @@ fn begin<'m>(app: &App, model: &'m Model, request: VerifyRequest) -> Result<Begu
     let candidate = model.verifier.candidate(&expected, &task.proof);
     if let Ok(candidate) = &candidate {
         affordable(app, model, runs(candidate))?;
+        let receipt = model.receipt(runs(candidate));
+        // What a client never has is not to be asked for again.
+        if receipt > room.most().saturating_sub(room.bytes()) {
+            return Err(Problem::too_large("what the receipts take", room.most()));
+        }
+        room.grow(receipt)?;
     }
     Ok(Begun {
         model,
@@ -443,6 +474,52 @@ mod tests {
         assert_eq!(groups(&[4, 4, 4, 50, 1]), [2, 1, 1, 1]);
         assert_eq!(groups(&[u64::MAX, u64::MAX]), [1, 1]);
         assert!(groups(&[]).is_empty());
+    }
+
+    fn fixture(file: &str) -> Vec<u8> {
+        let folder = concat!(env!("CARGO_MANIFEST_DIR"), "/../../tests/fixtures/");
+        std::fs::read(format!("{folder}{file}")).unwrap()
+    }
+
+    #[test]
+    fn receipts_take_memory_before_anything_is_checked() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut config = Config::default();
+        config.store = folder.path().join("store.redb");
+        config.body_bytes = 20_000;
+        let app = crate::serve::app(config).unwrap();
+        let card = crate::api::add(&app, &fixture("digits.card")).unwrap();
+        let model = app.cache.find(&card).unwrap();
+        // What is said of three runs is less.
+        let proof = fixture("digits_3.runs");
+        let expected = Expected {
+            context: b"digits".to_vec(),
+            ..Expected::default()
+        };
+        let candidate = model.verifier.candidate(&[expected], &proof).unwrap();
+        let Candidate::Runs(expected, runs) = candidate else {
+            panic!("it has several runs");
+        };
+        let verdict = model.verifier.verify_runs(&expected, &runs);
+        let stated = StatedSide::of(&expected);
+        let receipt = Receipt::new(&card, &proof, &stated, &verdict.map_err(Refusal::from));
+        let receipt = with_reals(receipt, model.interface.as_ref().ok());
+        let text = serde_json::to_string(&receipt).unwrap();
+        assert!(receipt.is_accepted() && text.len() < model.receipt(3));
+
+        let question = json!({ "card": card, "proof": STANDARD.encode(&proof), "context_text": "digits" });
+        let begin = |room: &mut Share| {
+            let request = serde_json::from_value(question.clone()).unwrap();
+            begin(&app, &model, request, room).map_or_else(|problem| problem.status, |_| 200)
+        };
+        let client = IpAddr::from([127, 0, 0, 1]);
+        let mut room = app.memory.share(client);
+        assert_eq!(begin(&mut room), 200);
+        // More than a client ever has; more than there is now.
+        assert_eq!(begin(&mut room), 413);
+        assert_eq!(begin(&mut app.memory.share(client)), 503);
+        drop(room);
+        assert_eq!(begin(&mut app.memory.share(client)), 200);
     }
 
     #[test]

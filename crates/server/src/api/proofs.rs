@@ -56,8 +56,8 @@ const DECODED: usize = 6;
 )]
 pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let client = client(&request);
-    let (request, held) = parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
-    let receipt = task::judge(&app, client, request).await?;
+    let (request, mut held) = parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
+    let receipt = task::judge(&app, client, request, &mut held).await?;
     let status = receipt_status(&receipt);
     let mut response = json(status, &receipt)?;
     if let Outcome::Rejected { class, .. } = &receipt.result {
@@ -83,8 +83,8 @@ pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Pr
 )]
 pub async fn verify_batch(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let client = client(&request);
-    let (request, held) = parse::<BatchRequest>(&app, request, app.config.batch_bytes).await?;
-    let answers = task::judge_many(&app, client, request.proofs.0).await?;
+    let (request, mut held) = parse::<BatchRequest>(&app, request, app.config.batch_bytes).await?;
+    let answers = task::judge_many(&app, client, request.proofs.0, &mut held).await?;
     let results: Vec<BatchResult> = answers.into_iter().map(BatchResult::from).collect();
     let accepted = results.iter().filter(|r| r.status == 200).count();
     let response = json(StatusCode::OK, &BatchResponse { accepted, results })?;
@@ -184,10 +184,13 @@ fn decode<T: DeserializeOwned>(received: Received, most: usize) -> Result<(T, Sh
     if decoded > most {
         return Err(Problem::too_large("what the body is decoded into", most));
     }
+    let text = share.bytes();
     share.grow(decoded)?;
     let value = serde_json::from_slice(&bytes);
     // An error quotes what does not fit, so the share is held until that is gone, too.
     let value = value.map_err(|e| Problem::misfit(&e))?;
+    drop(bytes);
+    share.shrink(text);
     Ok((value, share))
 }
 
