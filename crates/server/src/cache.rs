@@ -4,6 +4,7 @@ use crate::api::App;
 use crate::cost::Cost;
 use crate::problem::Problem;
 use crate::store::{Keeper, now};
+use crate::turns::Turns;
 use lru::LruCache;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -19,8 +20,6 @@ use zkinfer_interface::Interface;
 use zkinfer_verifier::LoadError;
 use zkinfer_verifier::params::ParamsError;
 
-/// Cards that are loaded at the same time, at most.
-const STRIPES: usize = 64;
 /// Seconds between notes on disk that a card is used.
 const TOUCH: u64 = 60;
 
@@ -71,8 +70,8 @@ pub struct Cache {
     /// The operator's cards, and those that anybody may have sent, so that these do not push out the others.
     operator: Mutex<Ready>,
     anybody: Mutex<Ready>,
-    /// Whoever loads a card holds the lock that its digest selects, so that it is loaded once.
-    loading: Vec<Arc<tokio::sync::Mutex<()>>>,
+    /// Cards that are being loaded, each once. A card of the operator's waits for none that anybody sent.
+    loading: Turns<([u8; 32], Keeper)>,
 }
 
 #[derive(Debug)]
@@ -122,7 +121,7 @@ impl Cache {
         Cache {
             operator: Ready::new(cards, bytes / 2),
             anybody: Ready::new(cards, bytes / 2),
-            loading: (0..STRIPES).map(|_| Arc::default()).collect(),
+            loading: Turns::default(),
         }
     }
 
@@ -181,8 +180,7 @@ pub async fn model(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Ar
         return Err(unknown(digest));
     };
     app.metrics.cache_misses.inc();
-    let stripe = &app.cache.loading[usize::from(digest.0[0]) % STRIPES];
-    let turn = stripe.clone().lock_owned().await;
+    let turn = app.cache.loading.take((digest.0, keeper)).await;
     if let Some(model) = app.cache.find(digest) {
         return Ok(model);
     }

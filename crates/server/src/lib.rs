@@ -21,6 +21,7 @@
 //! | `ask` | requests as they are sent, and what they mean to the library |
 //! | `task` | from a request to a verdict |
 //! | `cache` | checked cards in memory |
+//! | `turns` | what several want, made once |
 //! | `cost` | what a proof of a card takes to check |
 //! | `lane` | processor time, bounded and shared out, off the threads that do the networking |
 //! | `store` | cards and used contexts on disk |
@@ -45,6 +46,7 @@ mod problem;
 mod serve;
 mod store;
 mod task;
+mod turns;
 mod weigh;
 mod wire;
 

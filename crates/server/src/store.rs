@@ -38,7 +38,7 @@ const CACHE: usize = 1 << 23;
 const PURGE: usize = 10_000;
 
 /// Who keeps a card.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Keeper {
     /// It stays.
     Operator,
