@@ -59,7 +59,7 @@ impl Connections {
     }
 
     /// A new connection; where there are too many, another one that does nothing is closed for it: of the same client if it
-    /// has its share, of the client with most otherwise. `None` if all of them do something.
+    /// has its share, of the client with most that has one otherwise. `None` if all of them do something.
     pub fn enter(&self, peer: IpAddr) -> Option<Connection> {
         let client = network(peer);
         let mut open = self.open();
@@ -68,7 +68,8 @@ impl Connections {
             open.close_idle(client).then_some(())?;
         } else if open.count >= self.most {
             let sizes = open.clients.iter();
-            let most = sizes.max_by_key(|(_, entries)| entries.len());
+            let idle = sizes.filter(|(_, entries)| entries.iter().any(|e| e.busy == 0));
+            let most = idle.max_by_key(|(_, entries)| entries.len());
             let most = most.map(|(client, _)| *client)?;
             open.close_idle(most).then_some(())?;
         }
@@ -187,7 +188,16 @@ mod tests {
         let third_busy = third.work();
         assert!(all.enter(a).is_none());
         let other = all.enter(b).unwrap();
-        assert!(all.enter(b).is_none(), "nobody is idle who has most");
+        // Who has most is not idle: then somebody else makes room.
+        let newer = all.enter(b).unwrap();
+        assert!(closed(&other) && !closed(&first) && !closed(&third));
+        let newer_busy = newer.work();
+        assert!(all.enter(b).is_none(), "nobody is idle");
+        // A connection whose next request is there before an answer is sent is not idle.
+        drop(newer.work());
+        assert!(all.enter(b).is_none(), "nobody is idle");
+        drop(newer_busy);
+        let other = newer;
         drop(third_busy);
         // All are there: the client with most makes room.
         let another = all.enter(b).unwrap();
