@@ -52,7 +52,7 @@ pub struct App {
     /// Checks the operator's cards, when a proof needs them.
     pub loads: Lane,
     pub memory: Memory,
-    pub downloads: Downloads,
+    pub downloads: Arc<Downloads>,
     pub clients: Clients,
     pub metrics: Metrics,
     pub draining: AtomicBool,

@@ -271,7 +271,7 @@ mod tests {
             let memory = Memory::new(1 << 20, 1 << 20);
             // In pieces, and no memory for the file itself.
             let own = Memory::new(1 << 20, 1 << 20).share(client);
-            let file = Downloads::default().keep([0; 32], vec![1; length], own);
+            let file = Downloads::default().keep([0; 32], &vec![1; length], own);
             let body = download::answer(file.unwrap(), "").into_body();
             let received = collect(body, memory.share(client), announced, 1 << 20);
             let received = received.await.unwrap();

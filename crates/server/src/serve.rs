@@ -5,7 +5,7 @@ use crate::body::Memory;
 use crate::cache::Cache;
 use crate::config::Config;
 use crate::connections::{Connection, Connections};
-use crate::download::{Downloads, hold};
+use crate::download::hold;
 use crate::guard::{Clients, Peer};
 use crate::lane::{LONGEST, Lane, aside};
 use crate::metrics::Metrics;
@@ -191,7 +191,7 @@ pub fn app(config: Config) -> Result<App, StartError> {
         cards: Lane::new("cards", config.card_threads, config.card_queue)?,
         loads: Lane::new("loads", config.card_threads, config.card_queue)?,
         memory: Memory::new(config.body_bytes, api::of_client(&config)),
-        downloads: Downloads::default(),
+        downloads: Arc::default(),
         clients: Clients::new(config.client_requests),
         metrics: Metrics::new(),
         draining: AtomicBool::new(false),

@@ -177,8 +177,17 @@ impl Store {
 
     /// The file of a card.
     pub fn card(&self, digest: &Digest) -> Result<Option<Vec<u8>>, StoreError> {
+        self.with_card(digest, <[u8]>::to_vec)
+    }
+
+    /// What somebody makes of the file of a card, which is not copied for it.
+    pub fn with_card<T>(
+        &self,
+        digest: &Digest,
+        make: impl FnOnce(&[u8]) -> T,
+    ) -> Result<Option<T>, StoreError> {
         let cards = self.cards.begin_read()?.open_table(CARDS)?;
-        Ok(cards.get(digest.0)?.map(|bytes| bytes.value().to_vec()))
+        Ok(cards.get(digest.0)?.map(|bytes| make(bytes.value())))
     }
 
     /// Who keeps a card, if there is one.

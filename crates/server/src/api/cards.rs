@@ -4,7 +4,7 @@ use super::proofs::json;
 use super::{App, Shared, schema};
 use crate::body::{declared, read, unsupported};
 use crate::cache::{LOAD, Model, check, failed, model, unknown};
-use crate::download::{self, File};
+use crate::download::{self, Downloads, File};
 use crate::guard::client_of as client;
 use crate::lane::aside;
 use crate::problem::Problem;
@@ -69,8 +69,8 @@ pub async fn put_card(
     let store = app.store.clone();
     let (known, received) = aside(move || {
         let known = store.keeper(&wanted).and_then(|kept| {
-            let same = store.card(&wanted)?.as_deref() == Some(received.bytes.as_slice());
-            Ok(kept.filter(|_| same))
+            let same = store.with_card(&wanted, |bytes| bytes == received.bytes.as_slice())?;
+            Ok(kept.filter(|_| same == Some(true)))
         });
         (known, received)
     })
@@ -170,17 +170,13 @@ pub async fn card(
 
 /// The file of a card, from the store unless somebody is fetching it already.
 async fn file(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Arc<File>, Problem> {
-    if let Some(file) = app.downloads.find(&digest.0) {
-        return Ok(file);
-    }
-    let (shared, wanted) = (app.clone(), *digest);
-    let share = app.memory.share(client);
-    aside(move || {
-        let bytes = shared.store.card(&wanted).map_err(|e| failed(&e))?;
-        let bytes = bytes.ok_or_else(|| unknown(&wanted))?;
-        shared.downloads.keep(wanted.0, bytes, share)
-    })
-    .await?
+    let (store, wanted, share) = (app.store.clone(), *digest, app.memory.share(client));
+    let read = move |downloads: &Downloads| {
+        let file = store.with_card(&wanted, |bytes| downloads.keep(wanted.0, bytes, share));
+        file.map_err(|e| failed(&e))?
+            .ok_or_else(|| unknown(&wanted))?
+    };
+    app.downloads.get(digest.0, read).await
 }
 
 fn wants_json(headers: &HeaderMap) -> bool {
