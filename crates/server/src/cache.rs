@@ -7,6 +7,7 @@ use crate::store::{Keeper, now};
 use crate::turns::Turns;
 use lru::LruCache;
 use std::net::IpAddr;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -20,6 +21,8 @@ use zkinfer_interface::Interface;
 use zkinfer_verifier::LoadError;
 use zkinfer_verifier::params::ParamsError;
 
+/// Cards of which is remembered that they are beyond the limits.
+const REFUSED: NonZeroUsize = NonZeroUsize::MIN.saturating_add(1023);
 /// Seconds between notes on disk that a card is used.
 const TOUCH: u64 = 60;
 
@@ -70,6 +73,8 @@ pub struct Cache {
     /// The operator's cards, and those that anybody may have sent, so that these do not push out the others.
     operator: Mutex<Ready>,
     anybody: Mutex<Ready>,
+    /// Why stored cards are beyond the limits by now: finding out takes as long as checking one.
+    refused: Mutex<LruCache<[u8; 32], Problem>>,
     /// Cards that are being loaded, each once. A card of the operator's waits for none that anybody sent.
     loading: Turns<([u8; 32], Keeper)>,
 }
@@ -121,6 +126,7 @@ impl Cache {
         Cache {
             operator: Ready::new(cards, bytes / 2),
             anybody: Ready::new(cards, bytes / 2),
+            refused: Mutex::new(LruCache::new(REFUSED)),
             loading: Turns::default(),
         }
     }
@@ -131,8 +137,14 @@ impl Cache {
         find(&self.operator).or_else(|| find(&self.anybody))
     }
 
+    fn refused(&self) -> MutexGuard<'_, LruCache<[u8; 32], Problem>> {
+        self.refused.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
     /// Keeps a card, at the cost of others of its half. The newest one always stays.
     pub fn keep(&self, model: &Arc<Model>) {
+        // Another file of it may have been sent.
+        self.refused().pop(&model.verifier.digest().0);
         match model.keeper {
             Keeper::Operator => {
                 lock(&self.anybody).remove(&model.verifier.digest().0);
@@ -179,6 +191,9 @@ pub async fn model(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Ar
     let Some(keeper) = keeper.map_err(|e| failed(&e))? else {
         return Err(unknown(digest));
     };
+    if let Some(problem) = app.cache.refused().get(&digest.0) {
+        return Err(problem.clone());
+    }
     app.metrics.cache_misses.inc();
     let turn = app.cache.loading.take((digest.0, keeper)).await;
     if let Some(model) = app.cache.find(digest) {
@@ -226,7 +241,11 @@ fn load(app: &App, digest: &Digest, keeper: Keeper) -> Result<Arc<Model>, Proble
     let verifier = match check(&bytes, &app.config.limits) {
         Ok(verifier) => verifier,
         // Accepted under wider limits, if it is the card that was accepted.
-        Err(refusal) if is_whole(&bytes, digest) => return Err(Problem::refused(&refusal)),
+        Err(refusal) if is_whole(&bytes, digest) => {
+            let problem = Problem::refused(&refusal);
+            app.cache.refused().put(digest.0, problem.clone());
+            return Err(problem);
+        }
         Err(refusal) => return Err(damaged(refusal.to_string())),
     };
     if verifier.digest() != *digest {

@@ -163,6 +163,11 @@ fn limits_that_became_narrower() {
         let service = Service::again(folder, narrow);
         let answer = service.verify(&question("digits", "digits_0.proof"));
         answer.expect(status, code);
+        // Once is enough to know: who asks again does not have it decoded again.
+        let misses = service.metric("zkinfer_cache_misses_total");
+        let answer = service.verify(&question("digits", "digits_0.proof"));
+        answer.expect(status, code);
+        assert_eq!(service.metric("zkinfer_cache_misses_total"), misses);
         let json_please = [("accept", "application/json")];
         let answer = service.send("GET", &path("digits"), &json_please, b"");
         assert_eq!((answer.status, answer.code().as_str()), (status, code));
