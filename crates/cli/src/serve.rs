@@ -218,6 +218,7 @@ impl Serve {
         let limit = config.limits.card_bytes;
         let store = config.store.clone();
         let public = !config.listen.ip().is_loopback();
+        let watched = config.operations.filter(|o| !o.ip().is_loopback());
         let server = Server::bind(config).await?;
         for path in &self.card {
             let bytes = files::read(path, limit)?;
@@ -227,6 +228,11 @@ impl Serve {
         let url = format!("http://{}", server.address());
         if public {
             self.warn(&url);
+        }
+        if let Some(address) = watched {
+            tracing::warn!(
+                "http://{address} can be reached from other machines: /metrics and /health answer everybody there"
+            );
         }
         if as_json {
             ui::json(&json!({ "status": "listening", "url": url, "store": store }))?;

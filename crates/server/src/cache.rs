@@ -58,6 +58,11 @@ impl Model {
         self.receipt.saturating_mul(runs)
     }
 
+    /// What a description of it takes in memory, decoded and as text.
+    pub fn description(&self) -> usize {
+        8 * self.verifier.card().info.len()
+    }
+
     /// How many runs a proof file of so many bytes can be of.
     pub fn runs_of(&self, bytes: usize) -> usize {
         let limits = self.verifier.limits();
@@ -321,7 +326,7 @@ fn memory(model: &Model) -> usize {
     let support = card.support.groups.iter();
     let support: usize = support.map(|(_, s)| 96 + 32 * s.capacity()).sum();
     // The description, and what it is decoded into.
-    let info = 8 * card.info.len();
+    let info = model.description();
     wires
         + plan.wiring.memory()
         + fixed

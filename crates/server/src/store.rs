@@ -115,6 +115,15 @@ impl ContextKey {
     }
 }
 
+/// What has come of a card that was to be kept.
+#[derive(Debug, Default)]
+pub struct Inserted {
+    /// There was none with this digest.
+    pub new: bool,
+    /// Cards that made room for it.
+    pub gone: Vec<Digest>,
+}
+
 /// How many cards and contexts there are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Totals {
@@ -203,16 +212,16 @@ impl Store {
         }))
     }
 
-    /// Keeps a card; false if there is one with this digest already. The operator's word makes a card the operator's.
+    /// Keeps a card, unless there is one with this digest already. The operator's word makes a card the operator's.
     pub fn insert_card(
         &self,
         digest: &Digest,
         bytes: &[u8],
         keeper: Keeper,
         now: u64,
-    ) -> Result<bool, StoreError> {
+    ) -> Result<Inserted, StoreError> {
         let write = self.cards.begin_write()?;
-        let new = {
+        let inserted = {
             let mut held = Held {
                 cards: write.open_table(CARDS)?,
                 uses: write.open_table(USES)?,
@@ -221,17 +230,17 @@ impl Store {
             let known = held.cards.get(digest.0)?.is_some();
             let anybodys = held.uses.get(digest.0)?.is_some();
             if known && (keeper == Keeper::Anybody || !anybodys) {
-                return Ok(false);
+                return Ok(Inserted::default());
             }
             if known {
                 held.remove(&digest.0)?;
             }
-            held.make_room(&self.bounds, keeper, bytes.len() as u64)?;
+            let gone = held.make_room(&self.bounds, keeper, bytes.len() as u64)?;
             held.insert(&digest.0, bytes, keeper, now)?;
-            !known
+            Inserted { new: !known, gone }
         };
         write.commit()?;
-        Ok(new)
+        Ok(inserted)
     }
 
     /// Takes note that a card is used.
@@ -435,8 +444,14 @@ impl Held<'_> {
         })
     }
 
-    /// Whether another card of so many bytes is within the bounds; of those that may go, some go for it.
-    fn make_room(&mut self, bounds: &Bounds, keeper: Keeper, bytes: u64) -> Result<(), StoreError> {
+    /// Whether another card of so many bytes is within the bounds; of those that may go, some go for it: which.
+    fn make_room(
+        &mut self,
+        bounds: &Bounds,
+        keeper: Keeper,
+        bytes: u64,
+    ) -> Result<Vec<Digest>, StoreError> {
+        let mut gone = Vec::new();
         let (most_cards, most_bytes) = match keeper {
             Keeper::Operator => bounds.operator,
             Keeper::Anybody => bounds.anybody,
@@ -452,10 +467,13 @@ impl Held<'_> {
             } else if held.saturating_add(bytes) > most_bytes {
                 full("bytes of cards", held.saturating_add(bytes), most_bytes)
             } else {
-                return Ok(());
+                return Ok(gone);
             };
             match self.least_recently_used()? {
-                Some(digest) if keeper == Keeper::Anybody => self.remove(&digest)?,
+                Some(digest) if keeper == Keeper::Anybody => {
+                    self.remove(&digest)?;
+                    gone.push(Digest(digest));
+                }
                 _ => return Err(error),
             }
         }

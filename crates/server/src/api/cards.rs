@@ -4,11 +4,11 @@ use super::proofs::json;
 use super::{App, Shared, schema};
 use crate::body::{declared, read, unsupported};
 use crate::cache::{LOAD, Model, check, failed, model, unknown};
-use crate::download::{self, Downloads, File};
+use crate::download::{self, Downloads, File, hold};
 use crate::guard::client_of as client;
 use crate::lane::aside;
 use crate::problem::Problem;
-use crate::store::{Keeper, now};
+use crate::store::{Inserted, Keeper, now};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -78,22 +78,25 @@ pub async fn put_card(
     let known = known.map_err(|e| failed(&e))?;
     if known.is_some_and(|kept| kept == Keeper::Operator || keeper == Keeper::Anybody) {
         let model = model(&app, client, &wanted).await?;
-        return describe(StatusCode::OK, &model, received.bytes.len());
+        let described = describe(StatusCode::OK, &model, received.bytes.len())?;
+        return Ok(hold(described, received.share));
     }
     let shared = app.clone();
     let asking = app.asking(client, LOAD);
     let checked = app.cards.run(asking, move |_| {
         // With its share of the memory.
         let received = received;
-        add(&shared, Some(&wanted), &received.bytes, keeper)
+        let added = add(&shared, Some(&wanted), &received.bytes, keeper)?;
+        Ok((added, received.share))
     });
-    let (model, size, new) = checked.await??;
+    let ((model, size, new), share) = checked.await??;
     let status = if new {
         StatusCode::CREATED
     } else {
         StatusCode::OK
     };
-    describe(status, &model, size)
+    // A description is no longer than the card.
+    Ok(hold(describe(status, &model, size)?, share))
 }
 
 /// Checks and keeps a card; whether it is new.
@@ -112,8 +115,9 @@ pub fn add(
             format!("the card's digest is {digest}"),
         ));
     }
-    let new = app.store.insert_card(&digest, bytes, keeper, now());
-    let new = new.map_err(|e| failed(&e))?;
+    let inserted = app.store.insert_card(&digest, bytes, keeper, now());
+    let Inserted { new, gone } = inserted.map_err(|e| failed(&e))?;
+    app.cache.forget(&gone);
     // One that was there may be kept by somebody else.
     let keeper = app.store.keeper(&digest).map_err(|e| failed(&e))?;
     let model = Arc::new(Model::new(verifier, keeper.unwrap_or(Keeper::Anybody)));
@@ -155,7 +159,9 @@ pub async fn card(
         let size = file.bytes().len();
         drop(file);
         let model = model(&app, client, &digest).await?;
-        describe(StatusCode::OK, &model, size)?
+        let mut share = app.memory.share(client);
+        share.grow(model.description())?;
+        hold(describe(StatusCode::OK, &model, size)?, share)
     } else {
         download::answer(file, BYTES)
     };

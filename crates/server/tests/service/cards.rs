@@ -211,6 +211,10 @@ fn strangers_do_not_fill_the_store_for_ever() {
     assert_eq!(service.put("digits").status, 201);
     assert_eq!(service.put("cnn").status, 201);
     service.get(&path("digits")).expect(404, "unknown_card");
+    // It is gone from memory, too.
+    service
+        .verify(&question("digits", "digits_0.proof"))
+        .expect(404, "unknown_card");
     assert_eq!(service.get(&path("cnn")).status, 200);
     let bearer = [("authorization", "Bearer s3cret")];
     // The operator's word makes a stranger's card the operator's.
