@@ -346,7 +346,9 @@ fn receipt(verifier: &Verifier, interface: Option<&Interface>) -> usize {
     let elements = program.input_len() + program.output_len();
     let tensors = interface.map(|i| i.inputs.iter().chain(&i.outputs));
     let tensors = tensors.into_iter().flatten();
-    let said: usize = tensors.map(|t| TENSOR + t.name.len() + 8 * t.scale.len()).sum();
+    let said: usize = tensors
+        .map(|t| TENSOR + t.name.len() + 8 * t.scale.len())
+        .sum();
     RUN + 40 * elements + 2 * said
 }
 

@@ -507,7 +507,8 @@ mod tests {
         let text = serde_json::to_string(&receipt).unwrap();
         assert!(receipt.is_accepted() && text.len() < model.receipt(3));
 
-        let question = json!({ "card": card, "proof": STANDARD.encode(&proof), "context_text": "digits" });
+        let question =
+            json!({ "card": card, "proof": STANDARD.encode(&proof), "context_text": "digits" });
         let begin = |room: &mut Share| {
             let request = serde_json::from_value(question.clone()).unwrap();
             begin(&app, &model, request, room).map_or_else(|problem| problem.status, |_| 200)

@@ -47,6 +47,10 @@ mod tests {
         drop(first);
         assert!(turns.of(1).try_lock_owned().is_ok());
         drop(turns.take(3).await);
-        assert_eq!(turns.0.lock().unwrap().len(), 2, "what is over is forgotten");
+        assert_eq!(
+            turns.0.lock().unwrap().len(),
+            2,
+            "what is over is forgotten"
+        );
     }
 }

@@ -56,7 +56,8 @@ const DECODED: usize = 6;
 )]
 pub async fn verify(State(app): Shared, request: Request) -> Result<Response, Problem> {
     let client = client(&request);
-    let (request, mut held) = parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
+    let (request, mut held) =
+        parse::<VerifyRequest>(&app, request, app.config.request_bytes).await?;
     let receipt = task::judge(&app, client, request, &mut held).await?;
     let status = receipt_status(&receipt);
     let mut response = json(status, &receipt)?;
