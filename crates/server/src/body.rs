@@ -99,7 +99,7 @@ impl Share {
     }
 
     /// Most that a client ever has.
-    pub fn most(&self) -> usize {
+    pub fn of_client(&self) -> usize {
         self.memory.of_client
     }
 

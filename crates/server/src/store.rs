@@ -5,11 +5,13 @@
 //! and goes when nobody asked about it for long. What is read is checked by whoever reads it: a card again by its digest
 //! and support proof.
 
+mod contexts;
+
 use crate::config::Config;
+use contexts::{CONTEXTS, EXPIRIES, STRANGERS, Used, move_contexts};
 use redb::{
-    Database, DatabaseError, MultimapTable, MultimapTableDefinition, ReadableDatabase,
-    ReadableMultimapTable, ReadableTable, ReadableTableMetadata, Table, TableDefinition,
-    TableError, WriteTransaction,
+    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata, Table,
+    TableDefinition,
 };
 use std::path::{Path, PathBuf};
 use thiserror::Error;
@@ -22,20 +24,12 @@ const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
 const CARDS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("cards");
 /// Digest of a card that anybody may have sent → second of the Unix epoch at which it was used.
 const USES: TableDefinition<[u8; 32], u64> = TableDefinition::new("uses");
-/// Context key → second of the Unix epoch at which it is forgotten.
-const CONTEXTS: TableDefinition<[u8; 32], u64> = TableDefinition::new("contexts");
-/// The same the other way round.
-const EXPIRIES: MultimapTableDefinition<u64, [u8; 32]> = MultimapTableDefinition::new("expiries");
-/// Those of them that are of cards that anybody may have sent.
-const STRANGERS: TableDefinition<[u8; 32], ()> = TableDefinition::new("strangers");
 const META_VERSION: &str = "version";
 /// Bytes of all cards, and of those that anybody may have sent.
 const META_BYTES: &str = "card_bytes";
 const META_ANYBODY: &str = "anybody_bytes";
 /// Memory for pages of a file.
 const CACHE: usize = 1 << 23;
-/// Contexts that one transaction forgets.
-const PURGE: usize = 10_000;
 
 /// Who keeps a card.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -322,7 +316,7 @@ impl Store {
         Ok(fresh)
     }
 
-    /// Forgets contexts whose time is over; how many. There may be more if it is [`PURGE`].
+    /// Forgets contexts whose time is over; how many. There may be more if it is [`contexts::PURGE`].
     pub fn purge(&self, now: u64) -> Result<usize, StoreError> {
         let write = self.contexts.begin_write()?;
         let count = Used::open(&write)?.forget(now)?;
@@ -387,36 +381,6 @@ fn check_version(meta: &mut Table<'_, &str, u64>) -> Result<(), StoreError> {
         }
         Some(found) => return Err(StoreError::Version { found }),
     }
-    Ok(())
-}
-
-/// Takes contexts over from a file of version 1. They are in the new file before they leave the old one.
-fn move_contexts(from: &Database, to: &Database) -> Result<(), StoreError> {
-    let read = from.begin_read()?;
-    let old = match read.open_table(CONTEXTS) {
-        Ok(old) => old,
-        Err(TableError::TableDoesNotExist(_)) => return Ok(()),
-        Err(error) => return Err(error.into()),
-    };
-    let write = to.begin_write()?;
-    {
-        let mut contexts = write.open_table(CONTEXTS)?;
-        let mut expiries = write.open_multimap_table(EXPIRIES)?;
-        for entry in old.iter()? {
-            let (key, until) = entry?;
-            let (key, until) = (key.value(), until.value());
-            if contexts.get(key)?.is_none() {
-                contexts.insert(key, until)?;
-                expiries.insert(until, key)?;
-            }
-        }
-    }
-    write.commit()?;
-    drop((old, read));
-    let write = from.begin_write()?;
-    write.delete_table(CONTEXTS)?;
-    write.delete_multimap_table(EXPIRIES)?;
-    write.commit()?;
     Ok(())
 }
 
@@ -523,78 +487,6 @@ impl Held<'_> {
         let sum = self.counter(name)?.saturating_add_signed(bytes);
         self.meta.insert(name, sum)?;
         Ok(())
-    }
-}
-
-/// Used contexts within a transaction.
-struct Used<'t> {
-    contexts: Table<'t, [u8; 32], u64>,
-    expiries: MultimapTable<'t, u64, [u8; 32]>,
-    strangers: Table<'t, [u8; 32], ()>,
-}
-
-impl<'t> Used<'t> {
-    fn open(write: &'t WriteTransaction) -> Result<Used<'t>, StoreError> {
-        Ok(Used {
-            contexts: write.open_table(CONTEXTS)?,
-            expiries: write.open_multimap_table(EXPIRIES)?,
-            strangers: write.open_table(STRANGERS)?,
-        })
-    }
-
-    /// Whether another one is within the bounds, after those whose time is over are forgotten if need be.
-    fn make_room(&mut self, bounds: &Bounds, keeper: Keeper, now: u64) -> Result<(), StoreError> {
-        loop {
-            let strangers = self.strangers.len()?;
-            let (count, limit) = match keeper {
-                Keeper::Operator => {
-                    let count = self.contexts.len()?.saturating_sub(strangers);
-                    (count, bounds.contexts.0)
-                }
-                Keeper::Anybody => (strangers, bounds.contexts.1),
-            };
-            if count < limit {
-                return Ok(());
-            }
-            if self.forget(now)? == 0 {
-                let what = "used contexts";
-                return Err(StoreError::Full { what, count, limit });
-            }
-        }
-    }
-
-    fn insert(&mut self, key: &ContextKey, until: u64) -> Result<(), StoreError> {
-        self.contexts.insert(key.key, until)?;
-        self.expiries.insert(until, key.key)?;
-        if key.keeper == Keeper::Anybody {
-            self.strangers.insert(key.key, ())?;
-        }
-        Ok(())
-    }
-
-    fn remove(&mut self, until: u64, key: &[u8; 32]) -> Result<(), StoreError> {
-        self.expiries.remove(until, key)?;
-        self.contexts.remove(key)?;
-        self.strangers.remove(key)?;
-        Ok(())
-    }
-
-    /// Forgets at most [`PURGE`] contexts whose time is over.
-    fn forget(&mut self, now: u64) -> Result<usize, StoreError> {
-        let mut over = Vec::new();
-        'full: for entry in self.expiries.range(..=now)? {
-            let (until, keys) = entry?;
-            for key in keys {
-                over.push((until.value(), key?.value()));
-                if over.len() == PURGE {
-                    break 'full;
-                }
-            }
-        }
-        for (until, key) in &over {
-            self.remove(*until, key)?;
-        }
-        Ok(over.len())
     }
 }
 
