@@ -38,6 +38,8 @@ pub struct Wiring {
     ratios: Ratios,
     /// Most sums that are added to at once.
     widest: usize,
+    /// How many sums there are.
+    sums: usize,
 }
 
 /// Which pieces belong to a node.
@@ -96,6 +98,7 @@ impl Wiring {
                 counters: Vec::new(),
                 ratios: Ratios::default(),
                 widest: 0,
+                sums: 0,
             },
         };
         for (index, node) in program.nodes.iter().enumerate() {
@@ -119,6 +122,11 @@ impl Wiring {
     /// Number of pieces.
     pub fn pieces(&self) -> usize {
         self.pieces.len()
+    }
+
+    /// Number of sums that pieces are added to.
+    pub fn sums(&self) -> usize {
+        self.sums
     }
 
     /// About what it takes in memory, in bytes, with the sums of one verification.
@@ -265,6 +273,7 @@ impl Builder<'_> {
         let each = n.unit.window as usize * inputs as usize;
         let count = (n.groups as usize).saturating_mul(each);
         self.wiring.widest = self.wiring.widest.max(count);
+        self.wiring.sums = self.wiring.sums.saturating_add(count);
         self.resolver.spend_on_targets(count).ok()
     }
 

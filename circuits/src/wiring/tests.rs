@@ -348,3 +348,54 @@ fn a_convolution_has_a_piece_for_each_offset() {
     let refused = Plan::new(program(8, 3, 1), 11, &limits).unwrap_err();
     assert!(refused.to_string().contains("pieces"), "{refused}");
 }
+
+/// Sums that pieces are added to take memory while they are, though the card that asks for them is small.
+#[test]
+fn sums_count_as_pieces() {
+    let program = |inputs: u32| {
+        let spread = |len: u32| Node::View {
+            source: ValueRef { node: 0, port: 0 },
+            view: View {
+                loops: vec![len],
+                axes: vec![Axis {
+                    extent: 1,
+                    offset: 0,
+                    strides: vec![0],
+                }],
+            },
+        };
+        let value = |node| ValueRef { node, port: 0 };
+        let term = Term {
+            patches: value(2),
+            inputs,
+            weights: Weights::Value {
+                value: value(1),
+                factor: 1,
+            },
+        };
+        Program {
+            range_bits: 6,
+            tables: Vec::new(),
+            nodes: vec![
+                Node::Input { len: 1 },
+                spread(16 * inputs),
+                spread(16 * inputs),
+                Node::Neurons(Neurons {
+                    groups: 16,
+                    outputs: 1,
+                    positions: 1,
+                    unit: Unit::LINEAR,
+                    terms: vec![term],
+                }),
+            ],
+            outputs: vec![3],
+        }
+    };
+    let mut limits = Limits::default();
+    limits.program.pieces = 100;
+    let plan = Plan::new(program(50), 11, &limits).unwrap();
+    assert_eq!(plan.wiring.sums(), 16 * 50);
+    assert!(plan.wiring.memory() >= 16 * 50 * 32);
+    let refused = Plan::new(program(500), 11, &limits).unwrap_err();
+    assert!(refused.to_string().contains("pieces"), "{refused}");
+}

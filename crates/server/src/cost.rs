@@ -10,6 +10,10 @@ const BASE: u64 = 1_000_000;
 const PIECE: u64 = 3_000;
 /// For each row: the sum over the generators.
 const ROW: u64 = 8_000;
+/// For each sum that pieces are added to.
+const SUM: u64 = 40;
+/// For each row of each column of folded weights: upstream commits to what the verifier multiplies it by.
+const FOLDED: u64 = 1_500;
 /// For each point of the card, and of the proof.
 const POINT: u64 = 15_000;
 /// A proof takes at most so many times the estimate, and at least this part of it: beyond, it waited for something, or the
@@ -35,8 +39,14 @@ impl Cost {
     pub fn of(verifier: &Verifier) -> Cost {
         let plan = verifier.plan();
         let points = verifier.card().points.len() + plan.layout.columns.advice();
+        let rows = 1u64 << verifier.card().k.min(30);
+        let folded = plan.layout.table_rows.len() + plan.layout.value_rows.len();
         let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
-            .saturating_add(ROW << verifier.card().k.min(30))
+            .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
+            .saturating_add(
+                ROW.saturating_add(FOLDED.saturating_mul(folded as u64))
+                    .saturating_mul(rows),
+            )
             .saturating_add(POINT.saturating_mul(points as u64))
             .saturating_add(BASE);
         Cost::new(estimate)

@@ -110,14 +110,16 @@ fn check_begun(begun: &Begun<'_>) -> RealReceipt {
     begun.receipt(&result)
 }
 
-/// Takes note of what a proof took, unless it was refused before it was looked at.
+/// Takes note of what a proof took. One that was refused before all of it was looked at says nothing, unless it took longer
+/// than is believed.
 fn learn<T>(model: &Model, candidate: &Candidate, result: &Result<T, Refusal>, took: Duration) {
     let looked_at = match result {
         Ok(_) => true,
         Err(refusal) => refusal.class() == Class::InvalidProof,
     };
-    if looked_at {
-        model.cost.learn(runs(candidate), took);
+    let runs = runs(candidate);
+    if looked_at || took > model.cost.runs(runs) {
+        model.cost.learn(runs, took);
     }
 }
 

@@ -9,7 +9,7 @@ use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::{QuantizeError, QuantizeOptions};
 use crate::graph::{Activation, Graph, NodeId, Op, ScalarFn, Tie};
-use crate::model::{QuantizedModel, TensorInterface};
+use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
 
 mod activation;
 mod add;
@@ -182,9 +182,12 @@ impl<'a> Lowering<'a> {
                 integers: tensor.integers,
                 labels: tensor.labels,
             };
-            interface.check(interface.len()).map_err(|_| QuantizeError::Unsupported {
-                layer: interface.name.clone(),
-                reason: "an output whose values differ by so little, compared with their size, that numbers of single precision do not tell its integers apart; subtract what is common to them, or give them another unit",
+            interface.check(interface.len()).map_err(|e| match e {
+                InterfaceError::Malformed { name } => QuantizeError::Unsupported {
+                    layer: name,
+                    reason: "an output whose values differ by so little, compared with their size, that numbers of single precision do not tell its integers apart; subtract what is common to them, or give them another unit",
+                },
+                e => e.into(),
             })?;
             outputs.push(interface);
         }
