@@ -469,6 +469,38 @@ fn a_given_input_decides_between_branches() {
     }
 }
 
+/// The condition is computed: what it follows from is worked out with the value.
+#[test]
+fn a_given_input_decides_through_a_comparison() {
+    let branch = |op: &str| GraphProto {
+        name: op.into(),
+        node: vec![node(op, "x k", "t", vec![])],
+        output: vec![value("t", FLOAT, None)],
+        ..GraphProto::default()
+    };
+    let branches = vec![
+        body("then_branch", branch("Mul")),
+        body("else_branch", branch("Add")),
+    ];
+    let nodes = vec![
+        node("Equal", "rate high", "c", vec![]),
+        node("If", "c", "y", branches),
+    ];
+    let constants = vec![floats("k", &[], &[2.0]), whole("high", I64, &[], &[16000])];
+    let model = Model::new(FLOAT, &[1, 4], nodes, constants);
+    let bytes = model.input("rate", I64, &[]).bytes();
+    for (rate, expected) in [
+        (16000.0, [1.0, -2.0, 4.0, 3.0]),
+        (8000.0, [2.5, 1.0, 4.0, 3.5]),
+    ] {
+        let mut options = ImportOptions::default();
+        options.given.insert("rate".into(), rate);
+        let graph = Graph::import(&bytes, &options).expect("an import").graph;
+        let values = graph.run(&[X.to_vec()]).expect("a run");
+        assert_eq!(graph.outputs_of(&values), [expected]);
+    }
+}
+
 /// Quantizes with these samples and runs them in integers.
 fn integers(model: Model, samples: &[Vec<f32>]) -> Result<Vec<Vec<f32>>, QuantizeError> {
     let samples: Vec<Vec<Vec<f32>>> = samples.iter().map(|x| vec![x.clone()]).collect();

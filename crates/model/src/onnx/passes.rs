@@ -60,15 +60,6 @@ const PASSES: &[Pass] = &[
         run: |draft| limit_nodes(draft.graph(), draft.options),
     },
     Pass {
-        name: "given inputs",
-        why: "they are stored tensors from here on, which choices between graphs may follow",
-        phase: Phase::Open,
-        run: |draft| {
-            let given = &draft.options.given;
-            given::store(draft.graph_mut(), given)
-        },
-    },
-    Pass {
         name: "names of nodes",
         why: "what is written out is named after its node: nodes that share a name lose it",
         phase: Phase::Open,
@@ -229,6 +220,7 @@ pub(super) fn read(
     purpose: Purpose,
 ) -> Result<Model, ImportError> {
     let mut draft = Draft::new(decode(bytes, folder, options)?, options, purpose)?;
+    given::store(draft.graph_mut(), &options.given)?;
     draft.choice = outputs::choose(draft.graph_mut(), &options.outputs)?;
     outputs::separate(draft.graph_mut());
     draft.pass(Phase::Open)?;

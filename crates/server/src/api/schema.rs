@@ -171,6 +171,12 @@ pub struct Tensor {
     scale: Vec<f64>,
     /// The integer that stands for 0.
     zero_point: Vec<f64>,
+    /// Whether its values are whole numbers.
+    #[serde(default)]
+    integers: bool,
+    /// What the values 0, 1, … stand for, where they stand for texts.
+    #[serde(default)]
+    labels: Vec<String>,
 }
 
 /// An input or an output that the caller knows. A digest may stand beside it, and has to be the right one then.
