@@ -67,6 +67,9 @@ struct Array {
 /// One sample: an array, a sequence of one array for each tensor, or a mapping from names.
 pub fn sample(object: &Bound<'_, PyAny>, forms: &[Form], which: Which) -> PyResult<Vec<Vec<f32>>> {
     let parts = split(object, forms, which)?;
+    if let Ok(mapping) = object.cast::<PyMapping>() {
+        surplus(mapping, forms, which)?;
+    }
     let fit = |(part, form): (Bound<'_, PyAny>, &Form)| {
         let array = read(&part, form, which)?;
         if core(&array.shape) != core(&form.shape) {
@@ -163,6 +166,38 @@ pub fn shapes(object: &Bound<'_, PyAny>) -> PyResult<BTreeMap<String, Vec<usize>
     Ok(shapes)
 }
 
+/// Refuses keys that nobody reads: misspelt ones, and a tensor that is there by its name and by its place.
+fn surplus(mapping: &Bound<'_, PyMapping>, forms: &[Form], which: Which) -> PyResult<()> {
+    let py = mapping.py();
+    for key in mapping.keys()?.iter() {
+        let Ok(key) = key.extract::<String>() else {
+            continue;
+        };
+        let of =
+            |(i, form): (usize, &Form)| form.name == key || key == format!("{}{i}", which.letter());
+        if !forms.iter().enumerate().any(of) {
+            let names: Vec<&str> = forms.iter().map(|f| f.name.as_str()).collect();
+            let message = format!(
+                "there is no {} {key:?}; the model has {names:?}",
+                which.name()
+            );
+            return Err(errors::input(py, message));
+        }
+    }
+    for (i, form) in forms.iter().enumerate() {
+        let place = format!("{}{i}", which.letter());
+        if form.name != place && mapping.contains(&form.name)? && mapping.contains(&place)? {
+            let message = format!(
+                "{:?} and {place:?} are the same {}",
+                form.name,
+                which.name()
+            );
+            return Err(errors::tensor(py, &form.name, message));
+        }
+    }
+    Ok(())
+}
+
 /// One object for each tensor.
 fn split<'py>(
     object: &Bound<'py, PyAny>,
@@ -187,22 +222,7 @@ fn split<'py>(
             );
             Err(errors::tensor(py, &form.name, message))
         };
-        let found: Vec<Bound<'py, PyAny>> = forms
-            .iter()
-            .enumerate()
-            .map(find)
-            .collect::<Result<_, _>>()?;
-        // A key that nobody reads is a misspelt one, or the same tensor a second time.
-        if mapping.len()? != found.len() {
-            let keys = mapping.keys()?.repr()?;
-            let names: Vec<&str> = forms.iter().map(|f| f.name.as_str()).collect();
-            let message = format!(
-                "the model has the {}s {names:?}, given are {keys}",
-                which.name()
-            );
-            return Err(errors::input(py, message));
-        }
-        return Ok(found);
+        return forms.iter().enumerate().map(find).collect();
     }
     if let [_] = forms {
         return Ok(vec![object.clone()]);

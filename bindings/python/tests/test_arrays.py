@@ -100,6 +100,11 @@ def test_names(x, secret, run):
     with pytest.raises(zkinfer.InputError, match="is missing") as caught:
         secret.infer({"x1": x[0]})
     assert caught.value.tensor == name
+    # What nobody reads would look as if it were used, or compared.
+    with pytest.raises(zkinfer.InputError, match="there is no input 'imgae'|there is no input \"imgae\""):
+        secret.infer({name: x[0], "imgae": x[1]})
+    with pytest.raises(zkinfer.InputError, match="are the same input"):
+        secret.infer({name: x[0], "x0": x[1]})
 
 
 def test_several_inputs_and_outputs():
