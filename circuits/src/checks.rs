@@ -1,7 +1,7 @@
 //! The checks on which soundness rests, by name, so that tests can show that none can be left out.
 //!
-//! Code asks [`holds`] whether a condition holds, and takes challenges through [`drawn`]. Both are the identity. With the
-//! feature `mutations`, which only `cargo xtask mutations` turns on, [`without`] switches one check off while a closure
+//! Code asks `holds` whether a condition holds, and takes challenges through `drawn`. Both are the identity. With the
+//! feature `mutations`, which only `cargo xtask mutations` turns on, `without` switches one check off while a closure
 //! runs, and a lie that this check alone catches must then be accepted (`src/prove/tests/mutations.rs`). Two things have to
 //! come together before a check is off, the feature and a call, so a build that has the feature by accident verifies as
 //! any other.

@@ -255,7 +255,7 @@ impl<'a> Coefficients<'a> {
             .collect()
     }
 
-    /// The free coefficients `E`, per slot (entry [`ONE`] is the constant's), given the folded weights and activations: the
+    /// The free coefficients `E`, per slot (entry `ONE` is the constant's), given the folded weights and activations: the
     /// contents of the `T` and `U` columns.
     pub fn free(&self, table: &[Vec<F>], values: &[Vec<F>], eta: Option<F>) -> Vec<F> {
         let eta = self.eta_powers(eta);
