@@ -469,6 +469,22 @@ fn a_given_input_decides_between_branches() {
     }
 }
 
+#[test]
+fn a_given_value_is_a_finite_number() {
+    let import = |value: f64| {
+        let nodes = vec![node("Add", "x k", "y", vec![])];
+        let model = Model::new(FLOAT, &[1, 4], nodes, vec![]);
+        let mut options = ImportOptions::default();
+        options.given.insert("k".into(), value);
+        Graph::import(&model.input("k", FLOAT, &[1]).bytes(), &options)
+    };
+    assert!(import(0.5).is_ok());
+    for value in [f64::NAN, f64::INFINITY, -1e300] {
+        let error = import(value).map(|_| ()).expect_err("no import");
+        assert!(matches!(error, ImportError::Given { .. }), "{error}");
+    }
+}
+
 /// The condition is computed: what it follows from is worked out with the value.
 #[test]
 fn a_given_input_decides_through_a_comparison() {

@@ -12,7 +12,7 @@ const PIECE: u64 = 3_000;
 const ROW: u64 = 8_000;
 /// For each sum that pieces are added to.
 const SUM: u64 = 40;
-/// For each row of each column of folded weights: upstream commits to what the verifier multiplies it by.
+/// For each used row of the columns of folded weights: upstream commits to what the verifier multiplies it by.
 const FOLDED: u64 = 1_500;
 /// For each point of the card, and of the proof.
 const POINT: u64 = 15_000;
@@ -40,13 +40,12 @@ impl Cost {
         let plan = verifier.plan();
         let points = verifier.card().points.len() + plan.layout.columns.advice();
         let rows = 1u64 << verifier.card().k.min(30);
-        let folded = plan.layout.table_rows.len() + plan.layout.value_rows.len();
+        let folded = plan.layout.table_rows.iter().chain(&plan.layout.value_rows);
+        let folded = folded.fold(0u64, |sum, &rows| sum.saturating_add(rows as u64));
         let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
             .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
-            .saturating_add(
-                ROW.saturating_add(FOLDED.saturating_mul(folded as u64))
-                    .saturating_mul(rows),
-            )
+            .saturating_add(FOLDED.saturating_mul(folded))
+            .saturating_add(ROW.saturating_mul(rows))
             .saturating_add(POINT.saturating_mul(points as u64))
             .saturating_add(BASE);
         Cost::new(estimate)

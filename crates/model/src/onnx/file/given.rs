@@ -58,10 +58,18 @@ fn tensor(input: &ValueInfoProto, value: f64) -> Result<TensorProto, String> {
         true => Ok(value),
         false => Err(format!("it holds whole numbers from {low} to {high}")),
     };
+    let finite = |value: f64| match value.is_finite() {
+        true => Ok(value),
+        false => Err("it has to be a finite number of its type".to_owned()),
+    };
     // Numbers of ONNX's TensorProto.DataType.
     match of.elem_type {
-        1 if value.is_finite() => tensor.float_data = vec![value as f32; elements],
-        11 if value.is_finite() => tensor.double_data = vec![value; elements],
+        1 => {
+            // Too large a number is infinite in single precision.
+            let value = finite(f64::from(value as f32))?;
+            tensor.float_data = vec![value as f32; elements];
+        }
+        11 => tensor.double_data = vec![finite(value)?; elements],
         6 => {
             let value = whole(f64::from(i32::MIN), f64::from(i32::MAX))?;
             tensor.int32_data = vec![value as i32; elements];
