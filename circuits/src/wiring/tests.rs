@@ -343,7 +343,10 @@ fn a_convolution_has_a_piece_for_each_offset() {
         assert_eq!(plan.wiring.pieces(), pieces, "{size} {channels} {padding}");
         assert!(agree(program(size, channels, padding), 11, 1));
     }
+    // One piece of several counters is more than one span: they take memory, too.
     let mut limits = Limits::default();
+    limits.program.pieces = 8;
+    assert!(Plan::new(program(8, 3, 0), 11, &limits).is_err());
     limits.program.pieces = 10;
     let refused = Plan::new(program(8, 3, 1), 11, &limits).unwrap_err();
     assert!(refused.to_string().contains("pieces"), "{refused}");
