@@ -153,6 +153,10 @@ impl<'a> Lowering<'a> {
     /// The model, and how states of loops are represented: run again with these until they stay the same.
     pub fn run(mut self) -> Result<(QuantizedModel, States), QuantizeError> {
         let inputs = self.inputs()?;
+        for input in &inputs {
+            // A name that no card may have, for example.
+            input.check(input.len())?;
+        }
         for id in 0..self.graph.nodes.len() {
             if self.uses[id] == 0 || self.values[id].is_some() {
                 continue;
