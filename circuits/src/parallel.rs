@@ -21,3 +21,11 @@ pub(crate) fn map_into<T: Send, R: Send>(
     #[cfg(not(feature = "multicore"))]
     return items.into_iter().map(f).collect();
 }
+
+/// How many of them work at once.
+pub(crate) fn threads() -> usize {
+    #[cfg(feature = "multicore")]
+    return rayon::current_num_threads();
+    #[cfg(not(feature = "multicore"))]
+    return 1;
+}

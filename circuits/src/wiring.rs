@@ -134,7 +134,12 @@ impl Wiring {
         size_of::<Piece>() * self.pieces.capacity()
             + size_of::<Counter>() * self.counters.capacity()
             + 3 * size_of::<Ratio>() * self.ratios.len()
-            + size_of::<F>() * self.widest
+            + self.sums_memory()
+    }
+
+    /// What the sums of one verification take of it.
+    pub(crate) fn sums_memory(&self) -> usize {
+        size_of::<F>() * self.widest
     }
 
     /// Which pieces belong to a node.

@@ -101,12 +101,15 @@ impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I
             return Some(result);
         }
         let mut chunk = Vec::new();
-        let mut memory = 0usize;
-        while chunk.len() < self.options.proofs.max(1) && memory < self.options.memory.max(1) {
+        let mut room = Room::default();
+        while room.is_left(self.options, parallel::threads()) {
             let Some((verifier, candidate)) = self.items.next() else {
                 break;
             };
-            memory = memory.saturating_add(size(verifier, &candidate));
+            room.take(
+                size(verifier, &candidate),
+                verifier.plan.wiring.sums_memory(),
+            );
             chunk.push((verifier, candidate));
         }
         self.done = check(&chunk).into_iter();
@@ -114,7 +117,32 @@ impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I
     }
 }
 
-/// About what a proof takes while its chunk is looked at.
+/// What a chunk takes in memory, in bytes.
+#[derive(Default)]
+struct Room {
+    proofs: usize,
+    /// Until the chunk is done.
+    kept: usize,
+    /// Most that one thread takes for as long as it reads a proof.
+    reading: usize,
+}
+
+impl Room {
+    fn take(&mut self, kept: usize, reading: usize) {
+        self.proofs += 1;
+        self.kept = self.kept.saturating_add(kept);
+        self.reading = self.reading.max(reading);
+    }
+
+    /// Whether one more proof is looked at. One is, whatever it takes.
+    fn is_left(&self, options: BatchOptions, threads: usize) -> bool {
+        let reading = self.reading.saturating_mul(threads.min(self.proofs));
+        let memory = self.kept.saturating_add(reading);
+        self.proofs == 0 || (self.proofs < options.proofs && memory < options.memory)
+    }
+}
+
+/// About what a proof takes until its chunk is done.
 fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
     let (_, halo2) = candidate.size();
     // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
@@ -203,4 +231,31 @@ fn blame(
     let left = blame(left, false, name);
     blame(right, !left, name);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{BatchOptions, Room};
+
+    #[test]
+    fn chunks_count_what_threads_take() {
+        let chunk = |kept, reading, threads| {
+            let options = BatchOptions::default().with_memory(1000).with_proofs(50);
+            let mut room = Room::default();
+            while room.is_left(options, threads) {
+                room.take(kept, reading);
+            }
+            room.proofs
+        };
+        assert_eq!(chunk(1, 0, 4), 50);
+        assert_eq!(chunk(100, 0, 4), 10);
+        assert_eq!(chunk(100, 200, 1), 8);
+        assert_eq!(chunk(100, 200, 4), 4);
+        assert_eq!(chunk(100, 500, 4), 2);
+        assert_eq!(chunk(0, 500, 4), 2);
+        // No more threads than proofs; and one proof, whatever it takes.
+        assert_eq!(chunk(100, 600, 64), 2);
+        assert_eq!(chunk(100, 2000, 4), 1);
+        assert_eq!(chunk(usize::MAX, usize::MAX, usize::MAX), 1);
+    }
 }
