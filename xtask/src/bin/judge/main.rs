@@ -14,6 +14,7 @@
 //!
 //! * `ok`: all outputs are there and right, or right of inputs that round to the same integers;
 //! * `refused`: an error says why there is no answer, for all samples or for some;
+//! * `disputed`: the stored outputs are not the model's, for a reason that `case.rs` gives;
 //! * `wrong`: an answer is further from the expected one than an output of its own scale allows;
 //! * `lost`: an output is missing though nothing was said;
 //! * `panic`: a crash, a panic's text on standard error, or no end.
@@ -34,6 +35,21 @@ use std::time::Duration;
 use case::{Case, Judged, Verdict};
 
 type Failure = Box<dyn std::error::Error>;
+
+/// What stands before the tables.
+const INTRODUCTION: &str = "\
+# Small models after public reports
+
+Situations that users of such tools report in public, as small models (`reports` of the corpus): compiled by the command line with
+default options, run on test data and compared with ONNX Runtime's answers. An answer is right within 3 % of the output's largest
+magnitude, columns of other units by themselves; \"at a threshold\" are answers that jump, and that the float model gives to inputs which
+round to the same integers, or to which two classes are as good as equal. This page is written by
+
+```text
+cargo xtask judge -- $ZKINFER_CORPUS/reports --write docs/reports.md
+```
+
+";
 
 struct Options {
     binary: Option<PathBuf>,
@@ -97,17 +113,19 @@ fn main() -> Result<ExitCode, Failure> {
         return Err("no case of that name".into());
     }
     let count = |v: Verdict| judged.iter().filter(|j| j.verdict == v).count();
-    println!(
-        "{} cases: {} ok, {} refused, {} wrong, {} lost, {} panic",
+    let totals = format!(
+        "{} cases: {} ok, {} refused, {} disputed, {} wrong, {} lost, {} panic",
         judged.len(),
         count(Verdict::Ok),
         count(Verdict::Refused),
+        count(Verdict::Disputed),
         count(Verdict::Wrong),
         count(Verdict::Lost),
         count(Verdict::Panic)
     );
+    println!("{totals}");
     if let Some(path) = &options.write {
-        std::fs::write(path, table(&judged))?;
+        std::fs::write(path, page(&options.folder, &judged, &totals))?;
     }
     let bad = [Verdict::Wrong, Verdict::Lost, Verdict::Panic];
     Ok(match bad.iter().any(|&v| count(v) > 0) {
@@ -150,11 +168,23 @@ fn names(folder: &Path, prefixes: &[String]) -> Result<Vec<String>, Failure> {
     Ok(names)
 }
 
-fn table(judged: &[Judged]) -> String {
-    let mut text = String::from("| case | verdict | errors, or why not |\n|---|---|---|\n");
-    for j in judged {
-        let about = j.about.replace('|', "\\|").replace('\n', " ");
-        text += &format!("| {} | {} | {about} |\n", j.name, j.verdict.name());
+/// The page: totals, what has no answer and why, and the errors of the rest.
+fn page(folder: &Path, judged: &[Judged], totals: &str) -> String {
+    let folder = folder.to_string_lossy();
+    let cell = |j: &Judged| {
+        let about = j.about.replace(&format!("{folder}/{}/", j.name), "");
+        about.replace('|', "\\|").replace('\n', " ")
+    };
+    let mut text = format!("{}\n{totals}.\n", INTRODUCTION.trim_end());
+    let (fine, rest): (Vec<&Judged>, Vec<&Judged>) =
+        judged.iter().partition(|j| j.verdict == Verdict::Ok);
+    text += "\n## Without an answer\n\n| case | verdict | why |\n|---|---|---|\n";
+    for j in rest {
+        text += &format!("| {} | {} | {} |\n", j.name, j.verdict.name(), cell(j));
+    }
+    text += "\n## Answered\n\n| case | largest error over the largest magnitude, of every output |\n|---|---|\n";
+    for j in fine {
+        text += &format!("| {} | {} |\n", j.name, cell(j));
     }
     text
 }

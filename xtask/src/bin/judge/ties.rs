@@ -1,11 +1,14 @@
 //! Answers that differ because an input is as close to a threshold as its integer is coarse: a rounding, a comparison or a
-//! class jumps there. An integer stands for all reals that round to it, so what the float model makes of these is right.
+//! class jumps there. An integer stands for all reals that round to it, so what the float model makes of these is right. So is
+//! the place of a number that is as large as the largest, as far as errors that are accepted can tell: what compilation counts as
+//! a tie.
 
 use std::path::Path;
 
 use zkinfer::data::Arrays;
 use zkinfer::graph::Graph;
 use zkinfer::onnx::ImportOptions;
+use zkinfer::quantize::evaluate;
 use zkinfer::{QuantizedModel, Secret};
 
 use crate::Failure;
@@ -59,6 +62,7 @@ impl Ties {
         {
             return false;
         }
+        let tied = self.tied(inputs);
         let (least, largest) = moved(&self.graph, &self.model, inputs, &floats);
         least
             .iter()
@@ -74,8 +78,27 @@ impl Ties {
                 let within = |(g, (low, high)): (&f64, (&f32, &f32))| {
                     (f64::from(*low) - room..=f64::from(*high) + room).contains(g)
                 };
-                got.len() == least.len() && got.iter().zip(least.iter().zip(largest)).all(within)
+                tied[k]
+                    || got.len() == least.len()
+                        && got.iter().zip(least.iter().zip(largest)).all(within)
             })
+    }
+}
+
+impl Ties {
+    /// For every output, whether it is the place of a largest number and the sample has two that are as good as equal.
+    fn tied(&self, inputs: &Sample) -> Vec<bool> {
+        let samples = std::slice::from_ref(inputs);
+        let outputs = 0..self.graph.outputs.len();
+        let Ok(report) = evaluate(&self.graph, &self.model, samples, &[]) else {
+            return outputs.map(|_| false).collect();
+        };
+        let ran = report.out_of_range.is_empty();
+        let tied = |at: usize| {
+            let changed = report.outputs.get(at).map(|o| o.changed);
+            ran && self.graph.output_tensor(at).integers && changed == Some(0)
+        };
+        outputs.map(tied).collect()
     }
 }
 

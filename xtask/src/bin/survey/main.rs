@@ -7,7 +7,7 @@
 //!     --write FILE        write the table as a Markdown page (docs/models.md)
 //!     --timeout SECONDS   per model, default 900
 //!     --bits T            range bits, default the library's
-//!     --unseen            calibrate on every second sample, judge by the others
+//!     --unseen N          calibrate on N samples, judge by the others
 //!     --layers            list the layers with their errors
 //! ```
 //!
@@ -32,7 +32,7 @@ pub struct Options {
     write: Option<PathBuf>,
     timeout: Option<u64>,
     bits: Option<u32>,
-    unseen: bool,
+    unseen: Option<usize>,
     layers: bool,
     /// Internal: measure this one model and print rows.
     one: bool,
@@ -51,7 +51,7 @@ impl Options {
                 "--write" => options.write = Some(value()?.into()),
                 "--timeout" => options.timeout = Some(value()?.parse()?),
                 "--bits" => options.bits = Some(value()?.parse()?),
-                "--unseen" => options.unseen = true,
+                "--unseen" => options.unseen = Some(value()?.parse()?),
                 "--layers" => options.layers = true,
                 "--one" => options.one = true,
                 other if other.starts_with("--") => {
@@ -69,14 +69,13 @@ impl Options {
     /// The command line that measures one model.
     fn one(&self, name: &str) -> Vec<String> {
         let mut out = vec!["--one".to_owned()];
-        let flags = [
-            (self.prove, "--prove"),
-            (self.unseen, "--unseen"),
-            (self.layers, "--layers"),
-        ];
+        let flags = [(self.prove, "--prove"), (self.layers, "--layers")];
         out.extend(flags.iter().filter(|f| f.0).map(|f| f.1.to_owned()));
         if let Some(bits) = self.bits {
             out.extend(["--bits".to_owned(), bits.to_string()]);
+        }
+        if let Some(count) = self.unseen {
+            out.extend(["--unseen".to_owned(), count.to_string()]);
         }
         out.extend([self.root.to_string_lossy().into_owned(), name.to_owned()]);
         out

@@ -127,15 +127,24 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
     row.stage = Stage::Imported;
     row.print();
     let samples = arrays.samples(&graph.input_forms(), &graph.output_forms())?;
-    row.samples = samples.inputs.len();
     let mut choices = QuantizeOptions::default();
     choices.range_bits = options.bits;
     row.bits = choices.bits();
-    let seen: Tensors = if options.unseen && samples.inputs.len() > 1 {
-        samples.inputs.iter().step_by(2).cloned().collect()
-    } else {
-        samples.inputs.clone()
+    let all = samples.inputs.len();
+    let (seen, judged): (Vec<usize>, Vec<usize>) = match options.unseen {
+        None => ((0..all).collect(), (0..all).collect()),
+        Some(count) => {
+            if all < 2 * count {
+                return Err("fewer than twice as many samples".into());
+            }
+            // Spread over all of them: neighbours may be alike.
+            let seen: Vec<usize> = (0..count).map(|i| i * all / count).collect();
+            let judged = (0..all).filter(|i| !seen.contains(i)).collect();
+            (seen, judged)
+        }
     };
+    row.samples = judged.len();
+    let seen: Tensors = seen.iter().map(|&i| samples.inputs[i].clone()).collect();
     let model = graph.quantize(&seen, &choices)?;
     // What `compile` says of all samples.
     let doubts = evaluate(&graph, &model, &seen, &[])?.doubts();
@@ -147,7 +156,7 @@ fn stages(options: &Options, row: &mut Row) -> Result<(), Failure> {
     if options.layers {
         layers(&evaluate(&graph, &model, &samples.inputs, &[])?);
     }
-    judge(&folder, &facts, &model, &samples, row)?;
+    judge(&folder, &facts, &model, (&samples, &judged), row)?;
     row.stage = Stage::Evaluated;
     row.memory.0 = peak_mb();
     row.print();
@@ -195,7 +204,7 @@ fn judge(
     folder: &Path,
     facts: &serde_json::Value,
     model: &QuantizedModel,
-    samples: &Samples,
+    (samples, judged): (&Samples, &[usize]),
     row: &mut Row,
 ) -> Result<(), Failure> {
     let stored = samples.outputs.as_ref().ok_or("no stored outputs")?;
@@ -203,7 +212,8 @@ fn judge(
     // Samples that cannot be run count as wrong: nothing is put in their place.
     let mut kept = Vec::new();
     let mut got: Tensors = Vec::new();
-    for (i, x) in samples.inputs.iter().enumerate() {
+    for &i in judged {
+        let x = &samples.inputs[i];
         let run = || -> Result<Vec<Vec<f32>>, Failure> {
             let trace = model.run(&expanded, &model.quantize_inputs(x, false)?)?;
             Ok(model.dequantize_outputs(&expanded, &trace)?)

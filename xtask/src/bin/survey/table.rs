@@ -55,14 +55,17 @@ fn status(row: &Row) -> &'static str {
 pub fn totals(rows: &[Row]) -> String {
     let reached = |s: Stage| rows.iter().filter(|r| r.stage >= s).count();
     let close = |r: &&Row| r.stage >= Stage::Evaluated && r.close && r.out_of_range == 0;
+    let judged = || rows.iter().filter(|r| r.stage >= Stage::Evaluated);
     format!(
-        "{} models: {} imported, {} quantized, {} within the metric, {} verified, {} both",
+        "{} models: {} imported, {} quantized, {} within the metric, {} verified, {} both; {} of {} samples out of range",
         rows.len(),
         reached(Stage::Imported),
         reached(Stage::Quantized),
         rows.iter().filter(close).count(),
         reached(Stage::Verified),
-        rows.iter().filter(|r| r.works()).count()
+        rows.iter().filter(|r| r.works()).count(),
+        rows.iter().map(|r| r.out_of_range).sum::<usize>(),
+        judged().map(|r| r.samples).sum::<usize>()
     )
 }
 
