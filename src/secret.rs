@@ -53,6 +53,7 @@ pub struct Run {
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,
     shapes: Vec<Vec<usize>>,
+    saturated: Vec<(String, usize)>,
 }
 
 /// Runs hold inputs and activations, which may be private.
@@ -79,6 +80,12 @@ impl Run {
     /// The output as real numbers, one list per tensor.
     pub fn outputs(&self) -> &[Vec<f32>] {
         &self.outputs
+    }
+
+    /// Layers where values beyond the range were clamped, and how many in each: only in models that were quantized with
+    /// [`QuantizeOptions::saturate`](crate::quantize::QuantizeOptions::saturate).
+    pub fn saturated(&self) -> &[(String, usize)] {
+        &self.saturated
     }
 
     /// The output as arrays in the model's shapes.
@@ -336,12 +343,22 @@ impl Secret {
         let output = read(&mut program.outputs.iter().map(|&o| o as usize));
         let outputs = self.model.dequantize_outputs(&self.plan.expanded, &trace)?;
         let shapes = self.model.outputs.iter().map(|o| o.shape.clone()).collect();
+        let mut saturated: Vec<(String, usize)> = Vec::new();
+        for (layer, count) in self.model.saturated(&trace) {
+            let name = &self.model.layers[layer].name;
+            // One layer may be several nodes.
+            match saturated.iter_mut().find(|(known, _)| known == name) {
+                Some((_, sum)) => *sum += count,
+                None => saturated.push((name.clone(), count)),
+            }
+        }
         Ok(Run {
             trace,
             input,
             output,
             outputs,
             shapes,
+            saturated,
         })
     }
 }

@@ -40,6 +40,7 @@ fn model() -> QuantizedModel {
         scale_max: 0.2,
         low: -1.0,
         high: 1.5,
+        saturates: Default::default(),
     };
     model.layers = vec![layer];
     let value = ValueRef { node: 6, port: 1 };

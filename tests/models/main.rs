@@ -8,6 +8,7 @@ mod corpus;
 mod import;
 mod import_rules;
 mod import_units;
+mod masks;
 mod operators;
 mod precision;
 mod quantize;

@@ -1,8 +1,9 @@
 //! Quantization: hand-made graphs of every operation (here), ranges and their ends, and whole models of the corpus.
 
-mod builder;
+pub mod builder;
 mod models;
 mod ranges;
+mod saturation;
 
 use builder::{Builder, Conv, Numbers, conv};
 use zkinfer::graph::{Activation, Graph, Linear, Op, ScalarFn, ScalarOp};

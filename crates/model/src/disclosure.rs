@@ -78,13 +78,13 @@ impl Disclosed {
                 "the step of a softmax's tables: by how much the range of its logits exceeds 24, if it does, in steps of 19 %"
             }
             Disclosed::Masks => {
-                "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two; whether a constant of 10⁴ or more is added to what an index of the largest chooses from"
+                "which logits of a softmax are left out, those that every calibration sample has 24 or more below another one; whether what lies far below the largest is cut off, because of the range of the logits, and in one step or two; whether a constant of 10⁴ or more is added to what a maximum or an index of the largest chooses from; and whether some calibration sample has a row of which everything is masked"
             }
             Disclosed::Products => {
                 "by how much the results of a product of activations stay below what their operands could make of them, if it is four times or more, in powers of four"
             }
             Disclosed::Choices => {
-                "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to"
+                "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to; with values clamped to their ranges (an option), in which layers calibration saw some that are further out than a clamp reaches"
             }
             Disclosed::Factors => {
                 "factors and zero points of products of activations and the scale of softmax logits: only in cards made before these were hidden"

@@ -26,6 +26,26 @@ pub struct Layer {
     pub low: f64,
     /// Largest accumulator value seen in calibration.
     pub high: f64,
+    /// What is clamped although the float model does not.
+    #[serde(default, skip_serializing_if = "Saturation::is_none")]
+    pub saturates: Saturation,
+}
+
+/// At which ends of their range neurons clamp what lies beyond, although the float model does not:
+/// [`QuantizeOptions::saturate`](crate::quantize::QuantizeOptions::saturate).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Saturation {
+    /// Below the least integer, zero.
+    pub below: bool,
+    /// Above the greatest, `2^T − 1`.
+    pub above: bool,
+}
+
+impl Saturation {
+    /// Whether nothing is clamped.
+    pub fn is_none(&self) -> bool {
+        *self == Saturation::default()
+    }
 }
 
 /// A real tensor as a combination of program values: `real[i] = offset[i] + Σ_planes scale[i] · value[i]`.
@@ -105,6 +125,22 @@ impl QuantizedModel {
     /// See [`run`].
     pub fn run(&self, expanded: &Expanded, inputs: &[Vec<u32>]) -> Result<Trace, RunError> {
         run(&self.program, expanded, &self.weights, &self.hints, inputs)
+    }
+
+    /// What was clamped in a run, for every layer where something was: index into [`layers`](Self::layers) and how many neurons.
+    pub fn saturated(&self, trace: &Trace) -> Vec<(usize, usize)> {
+        let top = self.program.range() - 1;
+        let bits = self.program.range_bits;
+        let clamping = self.layers.iter().enumerate();
+        let clamping = clamping.filter(|(_, l)| !l.saturates.is_none());
+        let count = |layer: &Layer| {
+            let Saturation { below, above } = layer.saturates;
+            let accumulators = trace.accumulators.get(layer.node as usize);
+            let clamped = |y: &&i64| (below && **y < 0) || (above && **y >> bits > top);
+            accumulators.map_or(0, |y| y.iter().filter(clamped).count())
+        };
+        let counted = clamping.map(|(index, layer)| (index, count(layer)));
+        counted.filter(|c| c.1 > 0).collect()
     }
 
     /// The real outputs of a run, `[output][element]`.

@@ -22,6 +22,7 @@ mod report;
 mod softmax;
 mod stats;
 mod step;
+mod strays;
 mod value;
 
 pub use checked::{CompileError, Compiled, Doubt};
@@ -50,6 +51,11 @@ pub struct QuantizeOptions {
     pub inputs: Vec<TensorInterface>,
     /// Whether [`Graph::compile`] takes a model that it has [doubts](Doubt) about.
     pub allow_error: bool,
+    /// Whether intermediate values beyond their range are clamped to it, as other integer runtimes do, instead of refused: a proof
+    /// shows that they were. A range then is that of the typical calibration samples, so that a single one that strays does not cost the
+    /// others their precision. A clamp reaches one width of its range to either side, or as far as calibration went; inputs are
+    /// never clamped. [`QuantizedModel::saturated`] counts.
+    pub saturate: bool,
 }
 
 impl Default for QuantizeOptions {
@@ -60,6 +66,7 @@ impl Default for QuantizeOptions {
             per_channel: true,
             inputs: Vec::new(),
             allow_error: false,
+            saturate: false,
         }
     }
 }
@@ -97,6 +104,13 @@ impl QuantizeOptions {
     #[must_use]
     pub fn with_allow_error(mut self, allow: bool) -> Self {
         self.allow_error = allow;
+        self
+    }
+
+    /// Sets [`saturate`](Self::saturate).
+    #[must_use]
+    pub fn with_saturate(mut self, saturate: bool) -> Self {
+        self.saturate = saturate;
         self
     }
 
@@ -163,7 +177,16 @@ pub fn quantize_with_progress(
         Some(ref tamed) => (&tamed.graph, tamed.fills.clone()),
         None => (graph, Default::default()),
     };
-    let stats = stats::Stats::collect(graph, calibration, fills, progress)?;
+    let (ranges, clamped) = match options.saturate {
+        true => strays::ranges(graph, calibration)?,
+        false => (Vec::new(), Vec::new()),
+    };
+    let calibration = if options.saturate {
+        &clamped
+    } else {
+        calibration
+    };
+    let stats = stats::Stats::collect(graph, calibration, fills, ranges, progress)?;
     tell(progress, Stage::Lower, stats::SHARE)?;
     // Chained models need the same `T`, which an interface does not tell.
     let model = if options.range_bits.is_none() && options.inputs.is_empty() {

@@ -3,7 +3,7 @@
 use thiserror::Error;
 
 use super::report::{EvaluateError, OutputReport, Report, evaluate_with_progress};
-use super::{QuantizeError, QuantizeOptions, quantize_with_progress};
+use super::{QuantizeError, QuantizeOptions, quantize_with_progress, strays};
 use crate::data::Samples;
 use crate::graph::Graph;
 use crate::model::QuantizedModel;
@@ -113,6 +113,19 @@ pub enum Doubt {
         /// Why not.
         reason: String,
     },
+    /// One calibration sample takes the range of a tensor for itself, which may be why outputs are too far off.
+    #[error(
+        "calibration sample {sample} makes the range of layer {layer:?} {factor:.0} times as wide as all others do, which costs \
+         them their precision"
+    )]
+    Stray {
+        /// The sample.
+        sample: usize,
+        /// The first layer, or input, that it is far out of range in.
+        layer: String,
+        /// How many times as wide it makes the range.
+        factor: f64,
+    },
 }
 
 fn of_column(column: Option<usize>) -> String {
@@ -183,6 +196,11 @@ impl Graph {
         let rest = &mut part(progress, QUANTIZED, 1.0);
         let report = evaluate_with_progress(self, &model, inputs, &labels, rest)?;
         doubts.extend(report.doubts());
+        match options.saturate {
+            // Inputs are not clamped, so samples that stray there are left out.
+            true => doubts.retain(|d| !matches!(d, Doubt::Unprovable { count, samples, .. } if *count <= strays::allowed(*samples))),
+            false => doubts.extend(self.stray(inputs, &doubts)),
+        }
         match doubts.is_empty() || options.allow_error {
             true => Ok(Compiled {
                 model,
@@ -191,6 +209,18 @@ impl Graph {
             }),
             false => Err(CompileError::Doubtful(doubts)),
         }
+    }
+
+    /// The sample that may be why outputs are too far off.
+    fn stray(&self, inputs: &[Vec<Vec<f32>>], doubts: &[Doubt]) -> Option<Doubt> {
+        let far = |d: &Doubt| matches!(d, Doubt::Error { .. } | Doubt::Class { .. });
+        doubts.iter().find(|d| far(d))?;
+        let stray = strays::furthest(self, inputs)?;
+        Some(Doubt::Stray {
+            sample: stray.sample,
+            layer: self.nodes[stray.node].name.clone(),
+            factor: stray.factor,
+        })
     }
 
     /// The float model against stored outputs.

@@ -89,6 +89,7 @@ impl<'a> Lowering<'a> {
             bits,
             headroom: options.headroom,
             per_channel: options.per_channel,
+            saturate: options.saturate,
             nodes: Vec::new(),
             tables: Vec::new(),
             weights: Vec::new(),
@@ -164,7 +165,11 @@ impl<'a> Lowering<'a> {
             let value = self.node(id)?;
             // What is read twice is quantized once, here.
             let value = match value {
-                Value::Acc(acc) if self.uses[id] > 1 && !self.is_divided(id, &acc) => {
+                Value::Acc(acc)
+                    if self.uses[id] > 1
+                        && !self.is_divided(id, &acc)
+                        && !self.is_cut_everywhere(id) =>
+                {
                     Value::Act(self.materialize(acc, self.mixed[id], id)?)
                 }
                 value => value,

@@ -1,6 +1,7 @@
 //! Masks. A logit that must not count has −10⁹, the least number of 32 bits or the like added to it, or put in its place. Next
 //! to such numbers no integer would tell the other logits apart, and only their place below all others matters: so they are made
-//! as large as they have to be, where nothing but a softmax or the index of a maximum sees them.
+//! as large as they have to be, where nothing but a softmax, a maximum or the index of one sees them. A maximum shows its mask
+//! where all that it compares is masked: only masks of which calibration never saw that are changed, and the integers refuse it.
 
 use std::collections::{HashMap, HashSet};
 
@@ -14,7 +15,7 @@ const DEPTH: f64 = 64.0;
 /// A graph whose masks are as large as they have to be.
 pub(super) struct Tamed {
     pub graph: Graph,
-    /// Of every softmax and index of a maximum that sees masks: their size.
+    /// Of every softmax, maximum and index of a maximum that sees masks: their size.
     pub fills: HashMap<NodeId, f64>,
 }
 
@@ -29,6 +30,12 @@ pub(super) fn tame(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Tamed> {
         sources.retain(|&s| is_choice(&graph.nodes[s].op, &values[s]));
         for (reach, &head) in reach.iter_mut().zip(&heads) {
             let &input = graph.nodes[head].inputs.first()?;
+            let is_masked = |v: &f32| f64::from(v.abs()) >= FILL / 2.0;
+            if matches!(graph.nodes[head].op, Op::Max { .. }) && values[head].iter().any(is_masked)
+            {
+                let shown = behind(graph, input);
+                sources.retain(|s| !shown.contains(s));
+            }
             for v in values.get(input)?.iter().map(|&v| f64::from(v)) {
                 if v.abs() < FILL / 2.0 {
                     *reach = (reach.0.min(v), reach.1.max(v));
@@ -39,23 +46,43 @@ pub(super) fn tame(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Tamed> {
     if sources.is_empty() {
         return None;
     }
-    let widest = reach.iter().map(|r| r.1 - r.0).fold(0.0, f64::max);
-    let fill = (2.0 * widest + DEPTH).log2().ceil().exp2();
-    let mut tamed = graph.clone();
-    for &source in &sources {
-        resize(&mut tamed.nodes[source].op, fill);
+    // Every source is as large as the most demanding of those that see it asks for.
+    let mut sizes: HashMap<NodeId, f64> = HashMap::new();
+    let mut seen: Vec<(NodeId, Vec<NodeId>)> = Vec::new();
+    for (&head, reach) in heads.iter().zip(&reach) {
+        let &input = graph.nodes[head].inputs.first()?;
+        let mut of_head: Vec<NodeId> = behind(graph, input).into_iter().collect();
+        of_head.retain(|n| sources.contains(n));
+        let size = size(&graph.nodes[head].op, (reach.1 - reach.0).max(0.0));
+        for source in &of_head {
+            let largest = sizes.entry(*source).or_default();
+            *largest = size.max(*largest);
+        }
+        seen.push((head, of_head));
     }
-    let seen = |head: &NodeId| {
-        graph.nodes[*head]
-            .inputs
-            .iter()
-            .any(|&i| behind(graph, i).iter().any(|n| sources.contains(n)))
-    };
-    let fills = heads.iter().filter(|h| seen(h)).map(|&h| (h, fill));
+    let mut tamed = graph.clone();
+    for (&source, &size) in &sizes {
+        resize(&mut tamed.nodes[source].op, size);
+    }
+    let fill = |sources: Vec<NodeId>| sources.iter().map(|s| sizes[s]).reduce(f64::max);
+    let fills = seen
+        .into_iter()
+        .filter_map(|(head, s)| Some((head, fill(s)?)));
     Some(Tamed {
         fills: fills.collect(),
         graph: tamed,
     })
+}
+
+/// How large a mask has to be for an operation whose unmasked operands are `width` apart, as a power of two.
+fn size(op: &Op, width: f64) -> f64 {
+    let size = match op {
+        Op::Softmax { .. } => 2.0 * width + DEPTH,
+        // Only the order matters; equal numbers say nothing of a unit.
+        _ if width > 0.0 => 4.0 * width,
+        _ => DEPTH,
+    };
+    size.log2().ceil().exp2()
 }
 
 /// Operations that a mask goes through.
@@ -69,7 +96,7 @@ fn passes(op: &Op) -> bool {
 }
 
 fn ends(op: &Op) -> bool {
-    matches!(op, Op::Softmax { .. } | Op::ArgMax { .. })
+    matches!(op, Op::Softmax { .. } | Op::ArgMax { .. } | Op::Max { .. })
 }
 
 /// What a node's value is a sum or an arrangement of.
@@ -83,7 +110,7 @@ fn behind(graph: &Graph, node: NodeId) -> HashSet<NodeId> {
     found
 }
 
-/// Softmaxes and indices of maxima that see masks, and where the masks come from.
+/// Softmaxes, maxima and indices of maxima that see masks, and where the masks come from.
 fn masks(graph: &Graph) -> Option<(Vec<NodeId>, HashSet<NodeId>)> {
     let large = |id: &NodeId| largest(&graph.nodes[*id].op) >= FILL;
     if !(0..graph.nodes.len()).any(|id| large(&id)) {
@@ -96,7 +123,7 @@ fn masks(graph: &Graph) -> Option<(Vec<NodeId>, HashSet<NodeId>)> {
         let input = *graph.nodes[head].inputs.first()?;
         sources.extend(behind(graph, input).into_iter().filter(large));
     }
-    // Nodes of which every reader ends in a softmax or an index.
+    // Nodes of which every reader ends in one.
     let mut hidden = vec![true; graph.nodes.len()];
     graph.outputs.iter().for_each(|&o| hidden[o] = false);
     for (id, node) in graph.nodes.iter().enumerate().rev() {

@@ -10,7 +10,7 @@ use super::QuantizeError;
 use super::value::{ANY, Acc, AccTerm, Act, Plane};
 use crate::graph::Tie;
 use crate::graph::view::{fit_view, in_order};
-use crate::model::{Decoding, Layer, QuantizedModel, WeightTensor};
+use crate::model::{Decoding, Layer, QuantizedModel, Saturation, WeightTensor};
 use crate::run::HintSolver;
 
 /// Collects nodes, weights and the record of where they come from.
@@ -18,6 +18,8 @@ pub(super) struct Network {
     pub bits: u32,
     pub headroom: f64,
     pub per_channel: bool,
+    /// Whether what lies beyond a range is clamped.
+    pub saturate: bool,
     pub nodes: Vec<Node>,
     pub tables: Vec<Vec<u16>>,
     pub weights: Vec<WeightTensor>,
@@ -398,7 +400,15 @@ impl Network {
             scale_max,
             low: range.0,
             high: range.1,
+            saturates: Saturation::default(),
         });
+    }
+
+    /// Remembers that the neurons of the newest layer clamp what the float model does not.
+    pub fn saturates(&mut self, below: bool, above: bool) {
+        if let Some(layer) = self.layers.last_mut() {
+            layer.saturates = Saturation { below, above };
+        }
     }
 
     /// Adds neurons that copy integers exactly: `x = v` for every element of a value.

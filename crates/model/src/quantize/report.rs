@@ -56,6 +56,10 @@ pub struct Report {
     pub samples: usize,
     /// Samples that left the calibrated ranges, with the first reason for each (sample, reason).
     pub out_of_range: Vec<(usize, String)>,
+    /// Layers where values beyond the range were clamped, with how many in all samples:
+    /// [`QuantizeOptions::saturate`](super::QuantizeOptions::saturate).
+    #[serde(default)]
+    pub saturated: Vec<(String, usize)>,
     /// One entry per output.
     pub outputs: Vec<OutputReport>,
     /// One entry per layer that stands for a tensor of the float model.
@@ -74,11 +78,11 @@ pub struct Report {
 pub struct OutputReport {
     /// Name of the output.
     pub name: String,
-    /// Mean absolute error.
+    /// Mean absolute error, of the samples that are not far from all others: one that is would be the scale of all.
     pub mean_error: f64,
-    /// Largest absolute error.
+    /// Largest absolute error of all samples.
     pub max_error: f64,
-    /// 99th percentile of the float output's magnitude.
+    /// 99th percentile of the float output's magnitude, of the same samples as the mean error.
     pub range: f64,
     /// `mean_error / range`.
     pub relative_error: f64,
@@ -170,6 +174,7 @@ pub fn evaluate_with_progress(
         .map(|at| Tally::new(graph, at))
         .collect();
     let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
+    let mut clamped = vec![0usize; model.layers.len()];
     let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
     for (sample, x) in samples.iter().enumerate() {
         let done = sample as f64 / samples.len() as f64;
@@ -207,6 +212,9 @@ pub fn evaluate_with_progress(
             return Err(EvaluateError::Graph);
         }
         ran += 1;
+        for (layer, count) in model.saturated(&trace) {
+            clamped[layer] += count;
+        }
         for (tally, (g, w)) in outputs.iter_mut().zip(got.iter().zip(&want)) {
             tally.add(g, w, &values);
         }
@@ -243,12 +251,15 @@ pub fn evaluate_with_progress(
             hits as f64 / ran as f64
         }
     };
+    let clamped = model.layers.iter().zip(clamped).filter(|(_, n)| *n > 0);
+    report.saturated = clamped.map(|(l, n)| (l.name.clone(), n)).collect();
     report.top_class_agreement = fraction(agree);
     if !labels.is_empty() {
         report.float_accuracy = Some(fraction(float_hits));
         report.integer_accuracy = Some(fraction(integer_hits));
     }
     for (mut tally, tensor) in outputs.into_iter().zip(&model.outputs) {
+        tally.finish();
         let (range, mean_error) = (tally.range(), tally.all.mean());
         let column = tally.apart();
         let column = column.map(|(index, mean_error, scale)| ColumnReport {
@@ -259,7 +270,7 @@ pub fn evaluate_with_progress(
         report.outputs.push(OutputReport {
             name: tensor.name.clone(),
             mean_error,
-            max_error: tally.all.max,
+            max_error: tally.max,
             range,
             relative_error: ratio(mean_error, range),
             scale: tally.scale(range),

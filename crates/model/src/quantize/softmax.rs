@@ -50,6 +50,15 @@ impl Rows {
     }
 }
 
+/// Logits as integers of one scale.
+struct Logits {
+    value: ValueRef,
+    scale: f64,
+    /// The logarithm of every distribution's sum is at least this, where less would be another distribution: what lies far below
+    /// was cut off.
+    least: Option<f64>,
+}
+
 impl Lowering<'_> {
     /// Which logits take part. Masked ones (−∞, −10⁹ and the like in every sample) are left out: their probability is zero.
     fn unmasked(&self, input: NodeId, len: usize) -> Vec<Rows> {
@@ -80,13 +89,18 @@ impl Lowering<'_> {
         input: NodeId,
         len: usize,
         rows: &[Rows],
-    ) -> Result<(ValueRef, f64), QuantizeError> {
+    ) -> Result<Logits, QuantizeError> {
+        let logits = |value: ValueRef, scale: f64| Logits {
+            value,
+            scale,
+            least: None,
+        };
         let whole = matches!(rows, [all] if all.columns.len() == len);
         let act = if whole {
             // A common offset does not change the result.
-            let (logits, scale, _) = self.uniform(input)?;
-            if self.width(logits) == 1 {
-                return Ok((logits, scale));
+            let (value, scale, _) = self.uniform(input)?;
+            if self.width(value) == 1 {
+                return Ok(logits(value, scale));
             }
             self.act(input)?
         } else {
@@ -94,10 +108,10 @@ impl Lowering<'_> {
             let kept: Vec<usize> = rows.iter().flat_map(|r| r.elements(len)).collect();
             self.select(&act, &kept)
         };
-        if let Some((logits, scale, _)) = act.uniform()
-            && self.width(logits) == 1
+        if let Some((value, scale, _)) = act.uniform()
+            && self.width(value) == 1
         {
-            return Ok((logits, scale));
+            return Ok(logits(value, scale));
         }
         let kept = rows.iter().flat_map(|r| r.elements(len));
         let range = kept
@@ -110,7 +124,7 @@ impl Lowering<'_> {
         acc.range = vec![(range.0 - margin, range.1 + margin); acc.channels()];
         let origin = self.helper(input);
         let act = self.requantize(&acc, true, origin)?;
-        let uniform = act.uniform().map(|(logits, scale, _)| (logits, scale));
+        let uniform = act.uniform().map(|(value, scale, _)| logits(value, scale));
         uniform.ok_or_else(|| self.shape_error(input, "has no element"))
     }
 
@@ -121,10 +135,13 @@ impl Lowering<'_> {
         id: NodeId,
         input: NodeId,
         len: usize,
-    ) -> Result<Option<(ValueRef, f64)>, QuantizeError> {
-        let Some((peaks, fill)) = self.stats.peaks(id, self.network.headroom) else {
+    ) -> Result<Option<Logits>, QuantizeError> {
+        // In units of exponents.
+        let reach = self.stats.reach(id, self.network.headroom, Some(1.0));
+        let Some(reach) = reach else {
             return Ok(None);
         };
+        let (peaks, fill) = ((reach.low, reach.high), reach.fill);
         let total = self.graph.nodes[input].len();
         let kept = |r: &Rows| r.elements(len).collect::<Vec<_>>();
         let kept: Vec<usize> = self.unmasked(input, len).iter().flat_map(kept).collect();
@@ -138,7 +155,10 @@ impl Lowering<'_> {
         let acc = self.linear_of(input)?;
         let deepest = seen.0.min(peaks.0 - 2.0 * fill) - self.network.headroom * (seen.1 - seen.0);
         let low = peaks.0 - DEPTH - 2.0;
-        let act = if (peaks.1 - low) / steps <= FINE {
+        let mut least = None;
+        let (act, _) = if (peaks.1 - low) / steps <= FINE {
+            // Of a distribution that is below as a whole nothing would be left.
+            least = reach.whole.then_some(peaks.0 - 1.0);
             self.floored(input, &acc, (deepest, low, peaks.1))?
         } else {
             // Below the largest of each distribution, which a coarse step is good enough to find.
@@ -170,8 +190,12 @@ impl Lowering<'_> {
             let range = (deepest - peaks.1 - step, -DEPTH - 2.0, step);
             self.floored(input, &distance, range)?
         };
-        let uniform = act.uniform().map(|(logits, scale, _)| (logits, scale));
-        Ok(uniform.filter(|(logits, _)| self.width(*logits) == 1))
+        let uniform = act.uniform().filter(|(v, ..)| self.width(*v) == 1);
+        Ok(uniform.map(|(value, scale, offset)| Logits {
+            value,
+            scale,
+            least: least.map(|least| least - offset),
+        }))
     }
 
     pub(super) fn softmax(
@@ -192,7 +216,7 @@ impl Lowering<'_> {
             });
         }
         let mut rows = self.unmasked(input, len);
-        let (logits, scale) = match self.cut_logits(id, input, len)? {
+        let found = match self.cut_logits(id, input, len)? {
             Some(logits) => {
                 rows = vec![Rows {
                     distributions: (0..total / len).collect(),
@@ -202,6 +226,7 @@ impl Lowering<'_> {
             }
             None => self.logits(input, len, &rows)?,
         };
+        let (logits, scale) = (found.value, found.scale);
         if scale > COARSEST {
             let layer = self.graph.nodes[id].name.clone();
             return Err(QuantizeError::Unsupported {
@@ -242,6 +267,9 @@ impl Lowering<'_> {
             table,
             target,
         });
+        if let Some(least) = found.least {
+            self.bounded_below(id, hint, count, least / step);
+        }
         // d_i = (2^T·L − B·v_i + c) / 2^T for every element of every distribution.
         let mut first = 0;
         let mut digits = Vec::with_capacity(rows.len());
@@ -337,6 +365,40 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(act)
+    }
+
+    /// Normalisers, as pairs of digits, are at least `least`: a quarter of their distance from it is in range. It always fits, see
+    /// [`public_step`]: logits span at most two ranges of steps, and the logarithm of their number less than one.
+    fn bounded_below(&mut self, id: NodeId, hint: ValueRef, count: usize, least: f64) {
+        let bits = self.network.bits;
+        let factor = 1i64 << (bits - 2);
+        let term = |patches, inputs, weights| Term {
+            patches,
+            inputs,
+            weights,
+        };
+        let ones = self.network.constant(count);
+        let terms = vec![
+            term(hint, 2, Weights::Public(vec![factor, factor << bits])),
+            term(ones, 1, Weights::Committed),
+        ];
+        let check = self.push_helper(
+            id,
+            Node::Neurons(Neurons {
+                groups: 1,
+                outputs: 1,
+                positions: count as u32,
+                unit: Unit::LINEAR,
+                terms,
+            }),
+        );
+        // Where the logits lie is nobody's business.
+        let bound = -(least.ceil() * factor as f64);
+        self.network.weights.push(WeightTensor {
+            node: check.node,
+            term: 1,
+            data: vec![bound as i32],
+        });
     }
 
     /// The probabilities in the tensor's order, zero where masked.

@@ -5,6 +5,7 @@ use std::rc::Rc;
 
 use super::QuantizeError;
 use super::step::{Step, step};
+use super::strays::{self, Range};
 use crate::graph::{Activation, Graph, NodeId, Op, Tie};
 use crate::progress::{Progress, Stage, tell};
 
@@ -15,6 +16,9 @@ const DEVIATIONS: f64 = 4.0;
 const FEW_SAMPLES: f64 = 12.0;
 /// See [`Stats::channels`].
 const PRIOR: f64 = 8.0;
+
+/// Maxima are taken to vary by this part of their size at least.
+const STEADY: f64 = 1.0 / 16.0;
 
 /// Part of a quantization's time that goes here, about.
 pub(super) const SHARE: f64 = 0.8;
@@ -40,10 +44,47 @@ pub(super) struct Stats {
     /// For every maximum, per result: the largest difference of a window's result and its candidates (clamped at zero first
     /// or not), measured before a ReLU that directly precedes the maximum.
     pub spread: Vec<Vec<(f32, f32)>>,
-    /// For every softmax and index of a maximum: the least and the largest maximum of a run that is not masked as a whole.
-    peaks: HashMap<NodeId, (f32, f32)>,
+    /// For every operation that masks end in.
+    peaks: HashMap<NodeId, Peaks>,
     /// The size of masks, for those that see some.
     fills: HashMap<NodeId, f64>,
+    /// What is typical of every tensor; empty unless what lies beyond is clamped.
+    ranges: Vec<Range>,
+}
+
+/// The maxima of the runs that an operation compares: those that are not masked as a whole.
+#[derive(Clone, Copy)]
+struct Peaks {
+    least: f32,
+    largest: f32,
+    /// Whether some run was masked as a whole.
+    hidden: bool,
+}
+
+impl Peaks {
+    const NONE: Peaks = Peaks {
+        least: f32::INFINITY,
+        largest: f32::NEG_INFINITY,
+        hidden: false,
+    };
+
+    fn add(&mut self, peak: f32, masked: f64) {
+        if f64::from(peak) <= -masked {
+            self.hidden = true;
+            return;
+        }
+        (self.least, self.largest) = (self.least.min(peak), self.largest.max(peak));
+    }
+}
+
+/// Where the maxima of an operation's runs are expected.
+pub(super) struct Reach {
+    pub low: f64,
+    pub high: f64,
+    /// The size of its masks, zero without.
+    pub fill: f64,
+    /// Whether calibration saw no run that is masked as a whole: then none has to be taken.
+    pub whole: bool,
 }
 
 /// What one of several tied nodes was alone.
@@ -62,6 +103,7 @@ impl Stats {
         graph: &Graph,
         samples: &[Vec<Vec<f32>>],
         fills: HashMap<NodeId, f64>,
+        ranges: Vec<Range>,
         progress: &mut Progress<'_>,
     ) -> Result<Stats, QuantizeError> {
         if samples.is_empty() {
@@ -80,6 +122,7 @@ impl Stats {
             sides: HashMap::new(),
             peaks: HashMap::new(),
             fills,
+            ranges,
         };
         let windows = graph.nodes.iter().map(|node| match &node.op {
             Op::Max { windows, window } => {
@@ -100,10 +143,13 @@ impl Stats {
         for (number, sample) in samples.iter().enumerate() {
             let done = number as f64 / samples.len() as f64;
             tell(progress, Stage::Calibrate, SHARE * done)?;
-            let values = graph.run(sample).map_err(|e| QuantizeError::Calibration {
+            let mut values = graph.run(sample).map_err(|e| QuantizeError::Calibration {
                 sample: number,
                 reason: e.to_string(),
             })?;
+            for (tensor, range) in values.iter_mut().zip(&stats.ranges) {
+                strays::clamp(tensor, range.typical);
+            }
             for (id, input, step) in &comparisons {
                 let sides = stats.sides.entry(*id).or_default();
                 merge_sides(sides, &values[*input], *step);
@@ -117,11 +163,20 @@ impl Stats {
                         value: f64::from(v[index]),
                     });
                 }
-                if let Op::Softmax { len } | Op::ArgMax { len } = graph.nodes[id].op {
-                    let masked = stats.fills.get(&id).map_or(f64::INFINITY, |f| f / 2.0);
-                    let peaks = stats.peaks.entry(id);
-                    let peaks = peaks.or_insert((f32::INFINITY, f32::NEG_INFINITY));
-                    merge_peaks(peaks, &values[graph.nodes[id].inputs[0]], len, masked);
+                let masked = stats.fills.get(&id).map_or(f64::INFINITY, |f| f / 2.0);
+                let mut peak = |peak: f32| {
+                    let peaks = stats.peaks.entry(id).or_insert(Peaks::NONE);
+                    peaks.add(peak, masked);
+                };
+                match &graph.nodes[id].op {
+                    Op::Softmax { len } | Op::ArgMax { len } => {
+                        let runs = values[graph.nodes[id].inputs[0]].chunks((*len).max(1));
+                        runs.for_each(|run| {
+                            peak(run.iter().copied().fold(f32::NEG_INFINITY, f32::max))
+                        });
+                    }
+                    Op::Max { .. } => v.iter().copied().for_each(peak),
+                    _ => {}
                 }
                 merge(&mut stats.low[id], v, f32::min);
                 merge(&mut stats.high[id], v, f32::max);
@@ -150,14 +205,25 @@ impl Stats {
         Ok(stats)
     }
 
-    /// Where the maxima of a softmax's or an index's runs lie, with a margin; and the size of its masks, zero without.
-    pub(super) fn peaks(&self, id: NodeId, headroom: f64) -> Option<((f64, f64), f64)> {
-        let &(low, high) = self.peaks.get(&id).filter(|p| p.0 <= p.1)?;
-        let (low, high) = (f64::from(low), f64::from(high));
+    /// Where the maxima of an operation's runs lie, with a margin; see [`Peaks`]. They are taken to vary by `width` at least, or
+    /// by a part of their size where nothing says how much that is.
+    pub(super) fn reach(&self, id: NodeId, headroom: f64, width: Option<f64>) -> Option<Reach> {
+        let peaks = self.peaks.get(&id).filter(|p| p.least <= p.largest)?;
+        let (low, high) = (f64::from(peaks.least), f64::from(peaks.largest));
         let few = FEW_SAMPLES / DEVIATIONS / (self.samples as f64).sqrt();
-        let margin = (high - low).max(1.0) * (headroom + few);
-        let fill = self.fills.get(&id).copied().unwrap_or(0.0);
-        Some(((low - margin, high + margin), fill))
+        let width = width.unwrap_or(STEADY * low.abs().max(high.abs()));
+        let margin = (high - low).max(width) * (headroom + few);
+        Some(Reach {
+            low: low - margin,
+            high: high + margin,
+            fill: self.fill(id),
+            whole: !peaks.hidden,
+        })
+    }
+
+    /// The size of the masks that an operation sees, zero without.
+    pub(super) fn fill(&self, id: NodeId) -> f64 {
+        self.fills.get(&id).copied().unwrap_or(0.0)
     }
 
     /// The unit that all values of an input are multiples of: `10^-d`; of one element, or of all.
@@ -339,6 +405,13 @@ impl Stats {
         )
     }
 
+    /// The least and the greatest value of a tensor in all samples, those that stray included; `None` unless what lies beyond the
+    /// range is clamped.
+    pub(super) fn seen(&self, id: NodeId) -> Option<(f64, f64)> {
+        let (low, high) = self.ranges.get(id)?.seen;
+        Some((f64::from(low), f64::from(high)))
+    }
+
     /// Number of calibration samples.
     pub fn samples(&self) -> usize {
         self.samples
@@ -387,15 +460,6 @@ fn spread(into: &mut Vec<(f32, f32)>, values: &[f32], indices: &[Option<usize>],
         }
         if low <= high {
             *slot = (slot.0.max(high - low), slot.1.max(high.max(0.0) - low));
-        }
-    }
-}
-
-fn merge_peaks(peaks: &mut (f32, f32), values: &[f32], len: usize, masked: f64) {
-    for run in values.chunks(len.max(1)) {
-        let peak = run.iter().fold(f32::NEG_INFINITY, |m, v| m.max(*v));
-        if f64::from(peak) > -masked {
-            *peaks = (peaks.0.min(peak), peaks.1.max(peak));
         }
     }
 }

@@ -88,6 +88,17 @@ pub(super) fn common<'a>(values: impl IntoIterator<Item = &'a f64>) -> Option<f6
 }
 
 impl Act {
+    /// `offset + scale · value`, for all of `len` elements.
+    pub fn one(value: ValueRef, scale: f64, offset: f64, len: usize) -> Act {
+        Act {
+            planes: vec![Plane {
+                value,
+                scale: vec![scale; len],
+            }],
+            offset: vec![offset; len],
+        }
+    }
+
     pub fn len(&self) -> usize {
         self.offset.len()
     }

@@ -126,7 +126,7 @@ impl Construction {
             }
             Construction::Norm => "written out in sums, products and tables",
             Construction::Softmax => {
-                "a normaliser by a pinned hint; masked logits (24 below another one in all calibration samples) saturate"
+                "a normaliser by a pinned hint; masked logits (24 below another one in all calibration samples) saturate, and rows below all that calibration saw are refused"
             }
             Construction::LogSoftmax => "`x − m − ln Σ exp(x − m)` with the maximum `m`",
             Construction::Recurrence => "steps of linear maps, tables and products",

@@ -249,6 +249,7 @@ impl Lowering<'_> {
         let table = self.network.table(table);
         let unit = Unit {
             tables: vec![table],
+            high: self.network.saturate,
             ..Unit::RELU
         };
         let half = self.network.range() / 2.0;
@@ -408,10 +409,15 @@ impl Lowering<'_> {
         };
         let entries: Vec<u16> = values.iter().map(entry).collect();
         let table = self.network.table(entries);
+        let saturate = self.network.saturate;
+        let is_flat = (
+            flat(&eval, argument(0.0), -span, tolerance),
+            flat(&eval, argument(top), span, tolerance),
+        );
         let unit = Unit {
             window: 1,
-            low: flat(&eval, argument(0.0), -span, tolerance),
-            high: flat(&eval, argument(top), span, tolerance),
+            low: saturate || is_flat.0,
+            high: saturate || is_flat.1,
             tables: vec![table],
         };
         let port = 1 + u32::from(unit.exposes_below());
@@ -419,6 +425,8 @@ impl Lowering<'_> {
         let node = self
             .network
             .emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
+        self.network
+            .saturates(saturate && !is_flat.0, saturate && !is_flat.1);
         let out = vec![(high - low) / top; scale.len()];
         let act = self.network.results(
             &acc,

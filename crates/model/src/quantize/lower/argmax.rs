@@ -28,10 +28,20 @@ impl Lowering<'_> {
                 reason: "an index among 2^T elements or more; use more bits",
             });
         }
-        self.cut_masked(id, input)?;
-        let (value, scale, _) = self.integers(id, input)?;
+        let cut = self.cut_masked(id, input)?;
+        let (value, scale, offset) = match &cut {
+            Some(cut) => {
+                (cut.act.uniform()).ok_or_else(|| self.shape_error(id, "has no element"))?
+            }
+            None => self.integers(id, input)?,
+        };
         let (count, one) = (total / len, 1i64 << self.network.bits);
         let largest = self.compare(id, value, count, len, &[scale]);
+        if let Some(cut) = cut.filter(|cut| cut.whole) {
+            let largest = Act::one(largest, scale, offset, count);
+            let origin = self.helper(id);
+            self.at_least(id, &largest, cut.least, origin)?;
+        }
         let repeat = View {
             loops: vec![count as u32, len as u32],
             axes: vec![Axis {
@@ -101,24 +111,8 @@ impl Lowering<'_> {
         Ok(act)
     }
 
-    /// Cuts masked elements off below all that can be the largest: so the others keep a fine step.
-    fn cut_masked(&mut self, id: NodeId, input: NodeId) -> Result<(), QuantizeError> {
-        let Some((peaks, fill)) = self.stats.peaks(id, self.network.headroom) else {
-            return Ok(());
-        };
-        if fill == 0.0 || self.uses[input] > 1 {
-            return Ok(());
-        }
-        let acc = self.linear_of(input)?;
-        let width = peaks.1 - peaks.0;
-        let low = peaks.0 - 0.05 * width;
-        let act = self.floored(input, &acc, (low - width - 2.0 * fill, low, peaks.1))?;
-        self.replace(input, &act);
-        Ok(())
-    }
-
     /// Adds neurons that stand for no tensor of the float model.
-    pub(super) fn push_helper(&mut self, id: NodeId, node: Node) -> ValueRef {
+    pub(in crate::quantize) fn push_helper(&mut self, id: NodeId, node: Node) -> ValueRef {
         let value = self.network.push(node);
         self.network
             .record(value.node, &[1.0], (0.0, 1.0), self.helper(id));

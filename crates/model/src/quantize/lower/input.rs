@@ -16,6 +16,10 @@ const UNEVEN: f64 = 16.0;
 /// Least width of an input's range over its magnitude: of narrower ones single precision does not tell the integers apart.
 const NARROWEST: f64 = 2e-3;
 
+/// What an input may exceed its likely range by besides the headroom, times the root of the number of samples: what people
+/// measure strays further than sums of it do, and a coarser step of an input costs little.
+const FEW_SAMPLES: f64 = 1.5;
+
 impl Lowering<'_> {
     pub(super) fn inputs(&mut self) -> Result<Vec<TensorInterface>, QuantizeError> {
         let mut out = Vec::new();
@@ -116,7 +120,7 @@ impl Lowering<'_> {
         let top = self.network.top();
         let one = |(i, &(seen, (low, high))): (usize, &((f64, f64), (f64, f64)))| {
             let middle = (seen.0 + seen.1) / 2.0;
-            let widened = |v: f64| middle + (v - middle) * (1.0 + self.network.headroom);
+            let widened = |v: f64| middle + (v - middle) * self.widening();
             let (mut a, b) = (widened(low), widened(high));
             if seen.0 >= 0.0 && a <= 0.25 * b {
                 a = 0.0;
@@ -131,6 +135,18 @@ impl Lowering<'_> {
             (scale, (-a / scale - 1e-9).ceil() + 0.0)
         };
         Some(features.iter().enumerate().map(one).collect())
+    }
+
+    /// By how much ranges of inputs exceed the likely ones.
+    fn widening(&self) -> f64 {
+        let headroom = self.network.headroom;
+        // No headroom is the wish for none.
+        let few = FEW_SAMPLES / (self.stats.samples() as f64).sqrt();
+        if headroom > 0.0 {
+            1.0 + headroom + few
+        } else {
+            1.0
+        }
     }
 
     /// What an input can be besides what calibration saw: a whole number that never changed may be zero or one (a mask, a
@@ -160,7 +176,6 @@ impl Lowering<'_> {
     /// Step and zero point of an input. Zero is a whole step wherever the range is near it; bounds of the domain (black and
     /// white) get no margin.
     pub(super) fn input_scale(&self, id: NodeId) -> (f64, f64) {
-        let headroom = self.network.headroom;
         let (low, high) = self.stats.tensor(id);
         let (low_is_hard, high_is_hard) = self.stats.bounds_are_hard(id);
         let (likely_low, likely_high) = self
@@ -170,7 +185,7 @@ impl Lowering<'_> {
             .copied()
             .unwrap_or((low, high));
         let middle = (low + high) / 2.0;
-        let widened = |likely: f64| middle + (likely - middle) * (1.0 + headroom);
+        let widened = |likely: f64| middle + (likely - middle) * self.widening();
         let (mut a, mut b) = (
             if low_is_hard {
                 low

@@ -172,15 +172,17 @@ impl Lowering<'_> {
         // Below the knee nothing is added: the first entry stands for zero.
         let nothing = above.unit * above.entries.first().map_or(0.0, |&q| f64::from(q));
         let tolerance = 2.0 * range / top;
+        let saturate = self.network.saturate;
+        let is_flat = flat(
+            &g,
+            knee.at + step * top,
+            knee.domain.1 - knee.domain.0,
+            tolerance,
+        );
         let unit = Unit {
             window: 1,
             low: true,
-            high: flat(
-                &g,
-                knee.at + step * top,
-                knee.domain.1 - knee.domain.0,
-                tolerance,
-            ),
+            high: saturate || is_flat,
             tables: vec![self.network.table(above.entries)],
         };
         let port = 1 + u32::from(unit.exposes_below());
@@ -188,6 +190,7 @@ impl Lowering<'_> {
         let node = self
             .network
             .emit(&acc, unit, &coarse, knee.at, &zero, origin)?;
+        self.network.saturates(false, saturate && !is_flat);
         let cut = (ValueRef { node, port: 0 }, vec![-step; count]);
         let cut = self.network.results(&acc, &[cut], &zero)?;
         let Some(short) = self.fold(&acc, &cut) else {
@@ -197,10 +200,12 @@ impl Lowering<'_> {
         let mut fine = vec![(reach.1 - reach.0) / top; count];
         self.network.settle(&short, &mut fine, true);
         let below = entries(&g, reach.0, fine[0], top, bounds);
+        let is_flat = flat(&g, reach.0, -(knee.domain.1 - knee.domain.0), tolerance);
         let unit = Unit {
             window: 1,
-            low: flat(&g, reach.0, -(knee.domain.1 - knee.domain.0), tolerance),
-            high: false,
+            low: saturate || is_flat,
+            // What lies beyond was cut off; where that was clamped, too, something is left.
+            high: saturate,
             tables: vec![self.network.table(below.entries)],
         };
         let fine_port = 1 + u32::from(unit.exposes_below());
@@ -208,6 +213,7 @@ impl Lowering<'_> {
         let fine_node = self
             .network
             .emit(&short, unit, &fine, reach.0, &zero, origin)?;
+        self.network.saturates(saturate && !is_flat, saturate);
         let ports = [
             (
                 ValueRef {

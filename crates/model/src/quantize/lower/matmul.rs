@@ -87,6 +87,8 @@ impl Lowering<'_> {
         let value = self.product_neurons(id, product, operands, m, zero as i64)?;
         let origin = self.origin(id);
         self.network.record(value.node, &[scale], likely, origin);
+        let saturate = self.network.saturate;
+        self.network.saturates(saturate, saturate);
         let len = product.groups * product.outputs * product.positions;
         let act = Act {
             planes: vec![Plane {
@@ -203,7 +205,11 @@ impl Lowering<'_> {
             groups: product.groups as u32,
             outputs: product.outputs as u32,
             positions: product.positions as u32,
-            unit: Unit::LINEAR,
+            unit: Unit {
+                low: self.network.saturate,
+                high: self.network.saturate,
+                ..Unit::LINEAR
+            },
             terms,
         })))
     }

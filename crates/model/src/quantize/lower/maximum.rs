@@ -2,6 +2,7 @@
 
 use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
+use super::floor::Cut;
 use super::{Acc, Act, Lowering, Plane, Post, Value, common};
 use crate::graph::NodeId;
 use crate::graph::view::{fit_view, in_order, pick_positions};
@@ -30,6 +31,9 @@ impl Lowering<'_> {
         if window == 1 && !indices.contains(&None) {
             let act = self.act(input)?;
             return Ok(Value::Act(self.view_act(act, windows, &indices)));
+        }
+        if let Some(cut) = self.cut_masked(id, input)? {
+            return Ok(Value::Act(self.unmasked_maximum(id, cut, windows, window)?));
         }
         if let Value::Acc(acc) = &value
             && let Some(fused) = self.fuse(id, acc, &indices, window)
@@ -66,6 +70,27 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(Value::Act(act))
+    }
+
+    /// Maxima of what is not masked.
+    fn unmasked_maximum(
+        &mut self,
+        id: NodeId,
+        cut: Cut,
+        windows: &View,
+        window: usize,
+    ) -> Result<Act, QuantizeError> {
+        let uniform = cut.act.uniform();
+        let (value, scale, offset) =
+            uniform.ok_or_else(|| self.shape_error(id, "has no element"))?;
+        let patches = self.network.view(value, windows.clone());
+        let results = self.graph.nodes[id].len();
+        let largest = self.compare_helper(id, patches, results, window, scale);
+        let largest = Act::one(largest, scale, offset, results);
+        let origin = self.origin(id);
+        let act = self.at_least(id, &largest, cut.least, origin)?;
+        self.network.decode(&act);
+        Ok(act)
     }
 
     /// Neurons `max` over consecutive runs of `window` elements; padding is the integer 0, the lowest there is.
@@ -153,7 +178,8 @@ impl Lowering<'_> {
     /// The accumulator with candidates in its window, if the windows are the same for every channel, do not overlap and are not
     /// padded.
     fn fuse(&self, id: NodeId, acc: &Acc, indices: &[Option<usize>], window: usize) -> Option<Acc> {
-        if acc.window != 1 || window > WINDOW {
+        // What is clamped is clamped before it is compared.
+        if acc.window != 1 || window > WINDOW || self.network.saturate {
             return None;
         }
         let results = indices.len() / window;

@@ -61,6 +61,10 @@ impl Lowering<'_> {
             let zero = |r: &mut (f64, f64)| *r = (r.0.min(0.0), r.1.max(0.0));
             acc.range.iter_mut().for_each(zero);
         }
+        let (acc, tied) = match self.shortened(id, &acc)? {
+            Some(short) => (short, true),
+            None => (acc, tied),
+        };
         let act = if acc.low {
             self.relu(&acc, tied, origin)?.0
         } else {
@@ -68,6 +72,45 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(act)
+    }
+
+    /// An accumulator without what lies further out than clamps of its range reach, where calibration saw such and what lies
+    /// beyond is clamped: `z − s·t` with `t = max(0, ⌊(z − end)/s + ½⌋)`, a coarse step `s`, for either end.
+    fn shortened(&mut self, id: NodeId, acc: &Acc) -> Result<Option<Acc>, QuantizeError> {
+        let Some(seen) = self.stats.seen(id).filter(|_| acc.window == 1) else {
+            return Ok(None);
+        };
+        let (low, high) = acc.total_range();
+        let margin = (high - low) * self.network.headroom / 2.0;
+        let (low, high) = (low - margin, high + margin);
+        let reach = high - low;
+        let mut short = acc.clone();
+        short.low = false;
+        let ends = [(1.0, high, seen.1, seen.0), (-1.0, low, seen.0, seen.1)];
+        let mut is_changed = false;
+        for (sign, end, far, opposite) in ends {
+            if sign * (far - end) <= reach {
+                continue;
+            }
+            let mut beyond = short.clone();
+            let probe = Act::one(ValueRef::new(0), 1.0, 0.0, acc.result_len());
+            let folds = acc.covers() && self.fold(&short, &probe).is_some();
+            if !folds || !beyond.affine(&[sign], &[-sign * end]) {
+                return Ok(None);
+            }
+            let range = ((sign * (opposite - end)).min(-reach), sign * (far - end));
+            beyond.range = vec![range; beyond.channels()];
+            let origin = self.helper(id);
+            let (cut, ..) = self.relu(&beyond, true, origin)?;
+            let Some(mut sum) = self.fold(&short, &cut.affine(&[-sign], &[0.0])) else {
+                return Ok(None);
+            };
+            sum.range = short.range;
+            short = sum;
+            is_changed = true;
+        }
+        short.low = acc.low;
+        Ok(is_changed.then_some(short))
     }
 
     /// Neurons without a clamp (a maximum where the accumulator has a window).
@@ -97,11 +140,15 @@ impl Lowering<'_> {
             .zip(&scales)
             .map(|((a, b), s)| ((net.top() - (a + b) / s) / 2.0).round())
             .collect();
+        let clamps = net.saturate && acc.window == 1;
         let unit = Unit {
             window: acc.window as u32,
+            low: clamps,
+            high: clamps,
             ..Unit::LINEAR
         };
         let node = net.emit(acc, unit, &scales, 0.0, &zero, origin)?;
+        net.saturates(clamps, clamps);
         let offset: Vec<f64> = scales.iter().zip(&zero).map(|(s, z)| -s * z).collect();
         net.results(acc, &[(ValueRef { node, port: 0 }, scales)], &offset)
     }
@@ -124,12 +171,15 @@ impl Lowering<'_> {
             scales.push(high.max(below).max(0.0) * (1.0 + net.headroom) / net.top());
         }
         net.settle(acc, &mut scales, tied);
+        let clamps = net.saturate && acc.window == 1;
         let unit = Unit {
             window: acc.window as u32,
+            high: clamps,
             ..Unit::RELU
         };
         let zero = vec![0.0; scales.len()];
         let node = net.emit(acc, unit, &scales, 0.0, &zero, origin)?;
+        net.saturates(false, clamps);
         let act = net.results(acc, &[(ValueRef { node, port: 0 }, scales.clone())], &zero)?;
         Ok((act, node, scales))
     }

@@ -230,17 +230,22 @@ impl Lowering<'_> {
         let reach = scales.first().copied().unwrap_or(1.0) * top / 2.0;
         let table = disclosure::squares(self.network.bits);
         let table = self.network.table(table);
+        let saturate = self.network.saturate;
         let unit = Unit {
+            low: saturate,
+            high: saturate,
             tables: vec![table],
             ..Unit::LINEAR
         };
+        let port = 1 + u32::from(unit.exposes_below());
         let zero = vec![0.0; scales.len()];
         let origin = self.helper(id);
         let node = self
             .network
             .emit(&acc, unit, &scales, -reach, &zero, origin)?;
+        self.network.saturates(saturate, saturate);
         let out = vec![reach * reach / top; scales.len()];
         self.network
-            .results(&acc, &[(ValueRef { node, port: 1 }, out)], &zero)
+            .results(&acc, &[(ValueRef { node, port }, out)], &zero)
     }
 }

@@ -1,6 +1,7 @@
 //! What is added up over samples.
 
 use crate::graph::{Graph, NodeId, Op};
+use crate::quantize::strays;
 
 /// Most columns of an output that may be targets, and most axes of such an output: images have neighbours, not targets.
 const COLUMNS: usize = 64;
@@ -33,6 +34,13 @@ impl Sums {
         self.magnitude = self.magnitude.max(want.abs());
     }
 
+    fn join(&mut self, other: &Sums) {
+        self.count += other.count;
+        self.total += other.total;
+        self.max = self.max.max(other.max);
+        self.magnitude = self.magnitude.max(other.magnitude);
+    }
+
     pub fn mean(&self) -> f64 {
         if self.count == 0 {
             0.0
@@ -42,14 +50,28 @@ impl Sums {
     }
 }
 
+/// One output of one sample against what it should be.
+#[derive(Clone, Debug)]
+struct Sample {
+    all: Sums,
+    columns: Vec<Sums>,
+    magnitudes: Vec<f32>,
+    low: f32,
+    high: f32,
+}
+
 /// One output against what it should be.
 #[derive(Clone, Debug)]
 pub(super) struct Tally {
+    /// Largest error of all samples.
+    pub max: f64,
+    /// Of typical samples: one that strays would be the scale of all others.
     pub all: Sums,
     columns: Vec<Sums>,
     magnitudes: Vec<f32>,
     low: f64,
     high: f64,
+    samples: Vec<Sample>,
     /// Whether the output holds whole numbers: then any difference is one.
     integers: bool,
     /// Where a number comes from that names the largest of some: the compared tensor, the length of its runs, how many of the
@@ -69,6 +91,8 @@ impl Tally {
         let targets = last <= COLUMNS && tensor.shape.len() <= AXES;
         let axes = tensor.shape.iter().filter(|&&d| d > 1).count();
         Tally {
+            max: 0.0,
+            samples: Vec::new(),
             all: Sums::default(),
             columns: vec![Sums::default(); if targets { last } else { 0 }],
             magnitudes: Vec::new(),
@@ -84,17 +108,42 @@ impl Tally {
     /// A sample; `values` are those of the float graph.
     pub fn add(&mut self, got: &[f32], want: &[f32], values: &[Vec<f32>]) {
         let columns = self.columns.len().max(1);
+        let mut sample = Sample {
+            all: Sums::default(),
+            columns: vec![Sums::default(); self.columns.len()],
+            magnitudes: want.iter().map(|v| v.abs()).collect(),
+            low: f32::INFINITY,
+            high: f32::NEG_INFINITY,
+        };
         for (i, (&g, &w)) in got.iter().zip(want).enumerate() {
+            (sample.low, sample.high) = (sample.low.min(w), sample.high.max(w));
             let (g, w) = (f64::from(g), f64::from(w));
-            self.all.one(g, w);
-            if let Some(column) = self.columns.get_mut(i % columns) {
+            sample.all.one(g, w);
+            if let Some(column) = sample.columns.get_mut(i % columns) {
                 column.one(g, w);
             }
-            (self.low, self.high) = (self.low.min(w), self.high.max(w));
         }
-        self.magnitudes.extend(want.iter().map(|v| v.abs()));
+        self.max = self.max.max(sample.all.max);
+        self.samples.push(sample);
         if let Some(gap) = self.change(got, want, values) {
             self.changed.push(gap);
+        }
+    }
+
+    /// Adds up the samples that do not stray: to be called once, before anything is read.
+    pub fn finish(&mut self) {
+        let extremes: Vec<(f32, f32)> = self.samples.iter().map(|s| (s.low, s.high)).collect();
+        let strays = strays::of(&extremes);
+        for (number, sample) in std::mem::take(&mut self.samples).into_iter().enumerate() {
+            if strays.contains(&number) {
+                continue;
+            }
+            self.all.join(&sample.all);
+            let columns = self.columns.iter_mut().zip(&sample.columns);
+            columns.for_each(|(all, one)| all.join(one));
+            self.magnitudes.extend(sample.magnitudes);
+            self.low = self.low.min(f64::from(sample.low));
+            self.high = self.high.max(f64::from(sample.high));
         }
     }
 
