@@ -102,7 +102,14 @@ pub fn compile(py: Python<'_>, error: &CompileError) -> PyErr {
         CompileError::Quantize(error) => quantize(py, error),
         CompileError::Evaluate(error) => evaluate(py, error),
         other => {
-            let message = format!("{other}; allow_error=True takes the model as it is");
+            let stray = |d: &Doubt| matches!(d, Doubt::Stray { .. });
+            let clamp = match other {
+                CompileError::Doubtful(doubts) if doubts.iter().any(stray) => {
+                    "; saturate=True clamps what is beyond the other samples"
+                }
+                _ => "",
+            };
+            let message = format!("{other}{clamp}; allow_error=True takes the model as it is");
             raise(py, "QuantizeError", message, |fields| match other {
                 CompileError::Doubtful(doubts) => {
                     let layer = doubts.iter().find_map(|d| match d {

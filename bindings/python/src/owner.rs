@@ -39,6 +39,8 @@ const IMPORT: f64 = 0.1;
 ///     outputs: Names of the outputs to prove; all by default.
 ///     given: Inputs that have one value in every run, by name: constants of what is proven, which the card says.
 ///     allow_error: Accept outputs that are too far from the float model's, and samples that cannot be proven.
+///     saturate: Clamp intermediate values that are beyond their range, as int8 runtimes do, instead of refusing the input;
+///         ``run.saturated`` counts them.
 ///     inputs_from: Card of the model whose committed output is going to be this model's input.
 ///     progress: Called with the name of a stage and the fraction of the work that is done. What it raises stops the
 ///         work and is raised here.
@@ -50,7 +52,7 @@ const IMPORT: f64 = 0.1;
 ///     InputError: Samples or options do not fit.
 ///     OSError: A file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, allow_error=false, inputs_from=None, progress=None))]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, allow_error=false, saturate=false, inputs_from=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn compile(
     py: Python<'_>,
@@ -64,6 +66,7 @@ pub fn compile(
     outputs: Option<Vec<String>>,
     given: Option<BTreeMap<String, f64>>,
     allow_error: bool,
+    saturate: bool,
     inputs_from: Option<&Card>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Model> {
@@ -77,7 +80,8 @@ pub fn compile(
     let mut options = QuantizeOptions::default()
         .with_headroom(headroom)
         .with_per_channel(per_channel)
-        .with_allow_error(allow_error);
+        .with_allow_error(allow_error)
+        .with_saturate(saturate);
     options.range_bits = bits;
     if let Some(card) = inputs_from {
         options.inputs = card.interface(py)?.outputs;
@@ -576,6 +580,12 @@ impl Run {
     #[getter]
     fn output<'py>(&self, py: Python<'py>) -> PyResult<Bound<'py, PyArrayDyn<f32>>> {
         arrays::only(self.outputs(py)?, py, "output")
+    }
+
+    /// Layers where values beyond the range were clamped, and how many: only in models that were compiled with ``saturate``.
+    #[getter]
+    fn saturated(&self) -> BTreeMap<String, usize> {
+        self.run.saturated().iter().cloned().collect()
     }
 
     /// The input as the statement has it: integers, all tensors concatenated.

@@ -69,6 +69,10 @@ pub struct Compile {
     /// Outputs to prove, by name [default: all]
     #[arg(long, value_name = "NAME,...", value_delimiter = ',')]
     outputs: Vec<String>,
+    /// Clamp intermediate values that are beyond their range, as int8 runtimes do, instead of refusing
+    /// the input: a proof shows that they were. Ranges are those of typical samples
+    #[arg(long)]
+    saturate: bool,
     /// Accept outputs that are too far from the float model's, and samples that cannot be proven
     #[arg(long)]
     allow_error: bool,
@@ -157,6 +161,7 @@ impl Compile {
         let (graph, left_out, samples, t_import) = self.import()?;
         let mut options = QuantizeOptions::default().with_allow_error(self.allow_error);
         options.range_bits = self.bits;
+        options.saturate = self.saturate;
         if let Some(headroom) = self.headroom {
             options.headroom = headroom;
         }
@@ -333,6 +338,13 @@ fn print_report(report: &Report, bits: u32) -> Result<()> {
             "  accuracy {:.2} % (floats: {:.2} %)",
             100.0 * integer,
             100.0 * float
+        ))?;
+    }
+    for (layer, count) in &report.saturated {
+        ui::line(&format!(
+            "  {}: {} values beyond the range are clamped",
+            ui::plain(layer),
+            ui::count(*count as u64)
         ))?;
     }
     if let Some((sample, reason)) = report.out_of_range.first() {

@@ -4,6 +4,7 @@ use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
 use clap::Args;
 use serde::Serialize;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::process::ExitCode;
 use zkinfer::interface::{Interface, TensorInterface};
@@ -17,7 +18,8 @@ use zkinfer::secret::Run;
 
 --json prints one object per sample and line: `output` has the numbers, one flat list per output of the
 model, `names` and `shapes` what these are, `output_text` the texts where numbers stand for texts,
-`output_int` the integers that a proof is about. With --all a sample that cannot be proven has an
+`output_int` the integers that a proof is about, `saturated` how many values of which layers were
+clamped (compile --saturate). With --all a sample that cannot be proven has an
 `error` instead; the others follow, and the exit code is 2.")]
 pub struct Infer {
     /// The compiled model
@@ -43,6 +45,8 @@ struct Line<'a> {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     output_text: Vec<Option<Vec<&'a str>>>,
     output_int: Vec<Vec<u32>>,
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    saturated: BTreeMap<&'a str, usize>,
 }
 
 impl Infer {
@@ -113,6 +117,7 @@ fn numbers(values: &[f32], tensor: &TensorInterface) -> Result<Vec<serde_json::N
 
 fn print(as_json: bool, sample: usize, run: &Run, interface: &Interface) -> Result<()> {
     let outputs = || interface.outputs.iter().zip(run.outputs());
+    let saturated = run.saturated().iter().map(|(l, n)| (l.as_str(), *n));
     if as_json {
         let mut texts: Vec<_> = outputs().map(|(t, v)| t.texts(v)).collect();
         if texts.iter().all(Option::is_none) {
@@ -129,6 +134,7 @@ fn print(as_json: bool, sample: usize, run: &Run, interface: &Interface) -> Resu
                 .collect::<Result<_>>()?,
             output_text: texts,
             output_int: interface.split_outputs(run.output())?,
+            saturated: saturated.collect(),
         });
     }
     for (tensor, values) in outputs() {
@@ -145,6 +151,12 @@ fn print(as_json: bool, sample: usize, run: &Run, interface: &Interface) -> Resu
             "sample {sample}, {} [{}]: {text}",
             ui::plain(&tensor.name),
             shape.join(", ")
+        ))?;
+    }
+    for (layer, count) in saturated {
+        ui::line(&format!(
+            "sample {sample}: {count} values of layer {} are beyond the range and clamped",
+            ui::plain(layer)
         ))?;
     }
     Ok(())

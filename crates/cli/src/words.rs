@@ -77,6 +77,9 @@ fn doubt_hint(doubt: &Doubt) -> &'static str {
             "more --bits (up to 14) are more exact; keep values of very different size out of one tensor, and normalise the \
              inputs"
         }
+        Doubt::Stray { .. } => {
+            "leave the sample out, or clamp what is beyond the others with --saturate"
+        }
         Doubt::Unprovable { .. } => "more --headroom leaves room for values that are rare",
         _ => "look at the samples",
     }

@@ -62,6 +62,7 @@ def compile(
     outputs: list[str] | None = None,
     given: dict[str, float] | None = None,
     allow_error: bool = False,
+    saturate: bool = False,
     inputs_from: Card | None = None,
     progress: _Progress | None = None,
 ) -> Model: ...
@@ -142,6 +143,8 @@ class Secret:
 
 @final
 class Run:
+    @property
+    def saturated(self) -> dict[str, int]: ...
     @property
     def outputs(self) -> list[NDArray[np.float32]]: ...
     @property
