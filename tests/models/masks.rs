@@ -48,7 +48,7 @@ fn samples(scale: f32, centre: f32, count: usize) -> Vec<Vec<Vec<f32>>> {
     let mut sample = |i: usize| {
         let x = numbers.vec(ROWS * LEN, scale);
         let x = x.into_iter().map(|v| v + centre).collect();
-        let mask = (0..LEN).map(|j| f32::from(u8::from((i >> j) % 2 == 0)));
+        let mask = (0..LEN).map(|j| f32::from(u8::from((i >> j).is_multiple_of(2))));
         let mut mask: Vec<f32> = mask.collect();
         mask[i % LEN] = 1.0;
         vec![x, mask]

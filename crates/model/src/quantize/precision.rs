@@ -35,9 +35,9 @@ pub(super) fn automatic(
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
         let model = match lower(graph, stats, options, bits) {
             Ok(model) => model,
-            // Some operators need room for counts: more bits may do.
+            // Some operators need room for counts: more bits may do. If none do, what most of them fail by is the reason.
             Err(e) => {
-                failure.get_or_insert(e);
+                failure = Some(e);
                 continue;
             }
         };
