@@ -467,7 +467,7 @@ fn spread(into: &mut Vec<(f32, f32)>, values: &[f32], indices: &[Option<usize>],
 fn merge_sides(into: &mut Vec<(f32, f32)>, values: &[f32], step: Step) {
     into.resize(values.len(), (f32::NEG_INFINITY, f32::INFINITY));
     for (sides, &x) in into.iter_mut().zip(values) {
-        let argument = (step.slope * f64::from(x) + step.shift) as f32;
+        let argument = step.argument(x) as f32;
         if argument > 0.0 {
             sides.1 = sides.1.min(argument);
         } else {

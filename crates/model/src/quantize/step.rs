@@ -3,12 +3,19 @@
 use crate::graph::ScalarFn;
 
 /// `above` where `slope·x + shift > 0`, else `below`.
-#[derive(Clone, Copy)]
+#[derive(Clone, Copy, Debug)]
 pub(super) struct Step {
     pub slope: f64,
     pub shift: f64,
     pub above: f64,
     pub below: f64,
+}
+
+impl Step {
+    /// What is compared with zero.
+    pub fn argument(&self, x: f32) -> f64 {
+        self.slope * f64::from(x) + self.shift
+    }
 }
 
 /// A function with one value or two.

@@ -23,6 +23,8 @@ pub struct Ties {
     graph: Graph,
     model: QuantizedModel,
     samples: Vec<Sample>,
+    /// See [`tied`].
+    tied: Vec<bool>,
 }
 
 impl Ties {
@@ -38,9 +40,11 @@ impl Ties {
         let samples = tests.samples(&graph.input_forms(), &graph.output_forms())?;
         let bytes = std::fs::read(compiled)?;
         let secret = Secret::from_bytes(&bytes, bytes.len())?;
+        let model = secret.model().clone();
         Ok(Ties {
+            tied: tied(&graph, &model, &samples.inputs),
             graph,
-            model: secret.model().clone(),
+            model,
             samples: samples.inputs,
         })
     }
@@ -62,7 +66,6 @@ impl Ties {
         {
             return false;
         }
-        let tied = self.tied(inputs);
         let (least, largest) = moved(&self.graph, &self.model, inputs, &floats);
         least
             .iter()
@@ -78,28 +81,19 @@ impl Ties {
                 let within = |(g, (low, high)): (&f64, (&f32, &f32))| {
                     (f64::from(*low) - room..=f64::from(*high) + room).contains(g)
                 };
-                tied[k]
+                self.tied[k]
                     || got.len() == least.len()
                         && got.iter().zip(least.iter().zip(largest)).all(within)
             })
     }
 }
 
-impl Ties {
-    /// For every output, whether it is the place of a largest number and the sample has two that are as good as equal.
-    fn tied(&self, inputs: &Sample) -> Vec<bool> {
-        let samples = std::slice::from_ref(inputs);
-        let outputs = 0..self.graph.outputs.len();
-        let Ok(report) = evaluate(&self.graph, &self.model, samples, &[]) else {
-            return outputs.map(|_| false).collect();
-        };
-        let ran = report.out_of_range.is_empty();
-        let tied = |at: usize| {
-            let changed = report.outputs.get(at).map(|o| o.changed);
-            ran && self.graph.output_tensor(at).integers && changed == Some(0)
-        };
-        outputs.map(tied).collect()
-    }
+/// For every output, whether it names something, and every sample for which that is something else could as well be named so.
+fn tied(graph: &Graph, model: &QuantizedModel, samples: &[Sample]) -> Vec<bool> {
+    let report = evaluate(graph, model, samples, &[]);
+    let changed = |at: usize| Some(report.as_ref().ok()?.outputs.get(at)?.changed);
+    let tied = |at: usize| graph.output_tensor(at).integers && changed(at) == Some(0);
+    (0..graph.outputs.len()).map(tied).collect()
 }
 
 /// Whether a float output of a sample is the expected one; texts have no number to compare.

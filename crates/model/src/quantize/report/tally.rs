@@ -1,6 +1,7 @@
 //! What is added up over samples.
 
-use crate::graph::{Graph, NodeId, Op};
+use crate::graph::{Activation, Graph, GraphNode, NodeId, Op};
+use crate::quantize::step::{Step, step};
 use crate::quantize::strays;
 
 /// Most columns of an output that may be targets, and most axes of such an output: images have neighbours, not targets.
@@ -74,13 +75,34 @@ pub(super) struct Tally {
     samples: Vec<Sample>,
     /// Whether the output holds whole numbers: then any difference is one.
     integers: bool,
-    /// Where a number comes from that names the largest of some: the compared tensor, the length of its runs, how many of the
-    /// largest.
-    ranked: Option<(NodeId, usize, usize)>,
+    /// Where a number comes from that names something.
+    named: Option<Named>,
+    /// The largest magnitude of what is compared for it, in all samples.
+    compared: f64,
     /// Whether the output is one list of several numbers, the largest of which may name a class.
     list: bool,
-    /// Gaps between the wanted class and the one that was got, of samples that differ.
-    changed: Vec<f64>,
+    /// How close samples that differ are to not differing.
+    changed: Vec<Gap>,
+}
+
+/// Where a number comes from that names something.
+#[derive(Clone, Copy, Debug)]
+enum Named {
+    /// The largest of some: the compared tensor, the length of its runs, how many of the largest.
+    Ranked(NodeId, usize, usize),
+    /// The side of a threshold that a tensor is on, element by element.
+    Compared(NodeId, Step),
+}
+
+/// How close a sample that differs is to not differing.
+#[derive(Clone, Copy, Debug)]
+enum Gap {
+    /// The wanted class exceeds the one that was got by this, in the output's unit.
+    Classes(f64),
+    /// What is compared is so far from the threshold, or from what it is compared with.
+    Threshold(f64),
+    /// Nothing explains it.
+    Wide,
 }
 
 impl Tally {
@@ -99,7 +121,8 @@ impl Tally {
             low: f64::INFINITY,
             high: f64::NEG_INFINITY,
             integers: tensor.integers,
-            ranked: graph.outputs.get(at).and_then(|&id| ranked(graph, id)),
+            named: graph.outputs.get(at).and_then(|&id| named(graph, id)),
+            compared: 0.0,
             list: axes == 1,
             changed: Vec::new(),
         }
@@ -125,6 +148,21 @@ impl Tally {
         }
         self.max = self.max.max(sample.all.max);
         self.samples.push(sample);
+        let of = |node: NodeId| values.get(node).map_or(&[][..], Vec::as_slice);
+        let sizes: Vec<f64> = match self.named {
+            None => Vec::new(),
+            Some(Named::Compared(node, step)) => {
+                of(node).iter().map(|&x| step.argument(x)).collect()
+            }
+            // The largest of every run: others may be masked.
+            Some(Named::Ranked(node, len, _)) => {
+                let runs = of(node).chunks(len.max(1));
+                runs.filter_map(|run| run.iter().copied().reduce(f32::max))
+                    .map(f64::from)
+                    .collect()
+            }
+        };
+        self.compared = sizes.iter().fold(self.compared, |m, v| m.max(v.abs()));
         if let Some(gap) = self.change(got, want, values) {
             self.changed.push(gap);
         }
@@ -147,42 +185,54 @@ impl Tally {
         }
     }
 
-    /// How far apart the values are that are ranked in another way, if they are.
-    fn change(&self, got: &[f32], want: &[f32], values: &[Vec<f32>]) -> Option<f64> {
-        if self.integers {
-            let differs = |(g, w): (&f32, &f32)| (g - w).abs() > 0.5;
-            if !got.iter().zip(want).any(differs) {
+    /// How close a sample is to not differing, if it does.
+    fn change(&self, got: &[f32], want: &[f32], values: &[Vec<f32>]) -> Option<Gap> {
+        if !self.integers {
+            if !self.list {
                 return None;
             }
-            let Some((node, len, count)) = self.ranked else {
-                return Some(f64::INFINITY);
-            };
-            let scores = values.get(node)?;
-            let scale = scores
-                .iter()
-                .fold(0.0, |m: f64, v| m.max(f64::from(v.abs())));
-            let runs = scores.chunks(len.max(1));
-            let gap = runs
-                .map(|run| gap(run, count))
-                .fold(f64::INFINITY, f64::min);
-            // In units that the limit below is in.
-            return Some(if gap <= TIE * scale {
-                0.0
-            } else {
-                f64::INFINITY
-            });
+            let (g, w) = (super::largest(got)?, super::largest(want)?);
+            let gap = || f64::from(want[w]) - f64::from(want[g]);
+            return (g != w).then(|| Gap::Classes(gap()));
         }
-        if !self.list {
+        let differs = |(g, w): (&f32, &f32)| (g - w).abs() > 0.5;
+        if !got.iter().zip(want).any(differs) {
             return None;
         }
-        let (g, w) = (super::largest(got)?, super::largest(want)?);
-        (g != w).then(|| f64::from(want[w]) - f64::from(want[g]))
+        match self.named {
+            Some(Named::Ranked(node, len, count)) => {
+                let runs = values
+                    .get(node)?
+                    .chunks(len.max(1))
+                    .map(|run| gap(run, count));
+                if runs.len() != got.len() {
+                    return Some(Gap::Threshold(runs.fold(f64::INFINITY, f64::min)));
+                }
+                // Run by run: one that is tied explains no other.
+                let pairs = got.iter().zip(want).zip(runs);
+                let far = pairs.filter(|(pair, _)| differs(*pair)).map(|p| p.1);
+                Some(Gap::Threshold(far.fold(0.0, f64::max)))
+            }
+            Some(Named::Compared(node, step)) => {
+                // Element by element: one that is near explains no other.
+                let pairs = got.iter().zip(want).zip(values.get(node)?);
+                let differing = pairs.filter(|(pair, _)| differs(*pair));
+                let far = differing.map(|(_, &x)| step.argument(x).abs());
+                Some(Gap::Threshold(far.fold(0.0, f64::max)))
+            }
+            None => Some(Gap::Wide),
+        }
     }
 
     /// Samples whose class is another one, ties aside; `range` is [that](Self::range) of the output.
     pub fn changed(&self, range: f64) -> usize {
-        let limit = TIE * self.scale(range);
-        self.changed.iter().filter(|&&gap| gap > limit).count()
+        let (classes, thresholds) = (TIE * self.scale(range), TIE * self.compared);
+        let changed = self.changed.iter().filter(|gap| match gap {
+            Gap::Classes(gap) => *gap > classes,
+            Gap::Threshold(gap) => *gap > thresholds,
+            Gap::Wide => true,
+        });
+        changed.count()
     }
 
     /// 99th percentile of the magnitude.
@@ -232,21 +282,31 @@ fn gap(run: &[f32], count: usize) -> f64 {
         .fold(f64::INFINITY, f64::min)
 }
 
-/// Where the numbers of a node come from, if they name the largest of some.
-fn ranked(graph: &Graph, mut id: NodeId) -> Option<(NodeId, usize, usize)> {
+/// Where the numbers of a node come from, if they name something.
+fn named(graph: &Graph, mut id: NodeId) -> Option<Named> {
+    let len = graph.nodes.get(id)?.len();
+    let mut in_order = true;
     loop {
         let node = graph.nodes.get(id)?;
         let &[input] = node.inputs.as_slice() else {
             return None;
         };
         match node.op {
-            Op::ArgMax { len } => return Some((input, len, 1)),
-            Op::TopK { len, count } => return Some((input, len, count)),
+            Op::ArgMax { len } => return Some(Named::Ranked(input, len, 1)),
+            Op::TopK { len, count } => return Some(Named::Ranked(input, len, count)),
+            Op::Activation(Activation::Scalar(ref f)) if step(f).is_some() => {
+                let alike = graph.nodes.get(input).map(GraphNode::len) == Some(len)
+                    && (in_order || len == 1);
+                return step(f)
+                    .filter(|_| alike)
+                    .map(|step| Named::Compared(input, step));
+            }
             Op::View(_)
             | Op::Affine { .. }
             | Op::Activation(_)
             | Op::Linear(_)
             | Op::Sum { .. } => {
+                in_order &= matches!(node.op, Op::Affine { .. } | Op::Activation(_));
                 id = input;
             }
             _ => return None,
