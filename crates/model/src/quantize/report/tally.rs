@@ -77,8 +77,8 @@ pub(super) struct Tally {
     integers: bool,
     /// Where a number comes from that names something.
     named: Option<Named>,
-    /// The largest magnitude of what is compared for it, in all samples.
-    compared: f64,
+    /// The largest magnitude of what is compared for it, in every sample.
+    compared: Vec<f64>,
     /// Whether the output is one list of several numbers, the largest of which may name a class.
     list: bool,
     /// How close samples that differ are to not differing.
@@ -122,7 +122,7 @@ impl Tally {
             high: f64::NEG_INFINITY,
             integers: tensor.integers,
             named: graph.outputs.get(at).and_then(|&id| named(graph, id)),
-            compared: 0.0,
+            compared: Vec::new(),
             list: axes == 1,
             changed: Vec::new(),
         }
@@ -162,7 +162,8 @@ impl Tally {
                     .collect()
             }
         };
-        self.compared = sizes.iter().fold(self.compared, |m, v| m.max(v.abs()));
+        let size = sizes.iter().fold(0.0f64, |m, v| m.max(v.abs()));
+        self.compared.push(size);
         if let Some(gap) = self.change(got, want, values) {
             self.changed.push(gap);
         }
@@ -226,13 +227,20 @@ impl Tally {
 
     /// Samples whose class is another one, ties aside; `range` is [that](Self::range) of the output.
     pub fn changed(&self, range: f64) -> usize {
-        let (classes, thresholds) = (TIE * self.scale(range), TIE * self.compared);
+        let (classes, thresholds) = (TIE * self.scale(range), TIE * self.typical_size());
         let changed = self.changed.iter().filter(|gap| match gap {
             Gap::Classes(gap) => *gap > classes,
             Gap::Threshold(gap) => *gap > thresholds,
             Gap::Wide => true,
         });
         changed.count()
+    }
+
+    /// The size of what is compared, in half of the samples: one that strays makes no ties.
+    fn typical_size(&self) -> f64 {
+        let mut sizes = self.compared.clone();
+        sizes.sort_by(f64::total_cmp);
+        sizes.get(sizes.len() / 2).copied().unwrap_or(0.0)
     }
 
     /// 99th percentile of the magnitude.
