@@ -1,18 +1,15 @@
-//! Processor time, bounded and shared out: so many jobs at once, so many waiting, the client that had least comes first.
+//! Processor time, bounded and shared out: so many jobs at once, so many waiting, and clients that wait take turns by the
+//! time that their jobs take.
 
 use crate::problem::Problem;
+use crate::shares::Shares;
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
-use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 use tokio::sync::oneshot;
 
-/// After this time half of what a client spent is forgotten.
-const HALF_LIFE: f64 = 10.0;
-/// What is left of it that is worth remembering, in seconds.
-const NOTHING: f64 = 1e-3;
 /// Whoever gives a job more time than a century means all the time there is, and clocks end.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
@@ -21,11 +18,14 @@ pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 #[derive(Clone, Debug)]
 pub struct Lane {
     name: &'static str,
-    shares: Arc<Mutex<Shares>>,
+    shares: Arc<Mutex<Waits>>,
     pool: Arc<ThreadPool>,
     threads: usize,
     queue: usize,
 }
+
+/// Those who wait, each with the call that gives it a thread.
+type Waits = Shares<oneshot::Sender<Turn>>;
 
 /// Who asks for processor time, and how much is expected to be needed.
 #[derive(Clone, Copy, Debug)]
@@ -78,90 +78,6 @@ impl Drop for Waiter {
     }
 }
 
-/// What the clients of a lane had and want.
-#[derive(Debug, Default)]
-struct Shares {
-    running: usize,
-    waiting: usize,
-    clients: HashMap<IpAddr, Client>,
-    /// Number of the next one that waits.
-    next: u64,
-}
-
-#[derive(Debug)]
-struct Client {
-    /// Seconds of processor time, as they were when they were last looked at.
-    spent: f64,
-    at: Instant,
-    waiting: VecDeque<Waiting>,
-}
-
-#[derive(Debug)]
-struct Waiting {
-    number: u64,
-    cost: Duration,
-    call: oneshot::Sender<Turn>,
-}
-
-impl Client {
-    fn new(now: Instant) -> Client {
-        Client {
-            spent: 0.0,
-            at: now,
-            waiting: VecDeque::new(),
-        }
-    }
-
-    fn spent(&self, now: Instant) -> f64 {
-        let time = now.saturating_duration_since(self.at).as_secs_f64();
-        self.spent * (-time / HALF_LIFE).exp2()
-    }
-
-    fn charge(&mut self, seconds: f64, now: Instant) {
-        self.spent = (self.spent(now) + seconds).max(0.0);
-        self.at = now;
-    }
-}
-
-impl Shares {
-    fn client(&mut self, client: IpAddr, now: Instant) -> &mut Client {
-        self.clients
-            .entry(client)
-            .or_insert_with(|| Client::new(now))
-    }
-
-    /// Takes the one that waits next: of the client that had least, in the order in which they came.
-    fn take(&mut self, now: Instant) -> Option<(IpAddr, Waiting)> {
-        let waiting = self.clients.iter_mut().filter(|c| !c.1.waiting.is_empty());
-        let (address, client) =
-            waiting.min_by(|a, b| f64::total_cmp(&a.1.spent(now), &b.1.spent(now)))?;
-        let next = client.waiting.pop_front()?;
-        self.waiting -= 1;
-        Some((*address, next))
-    }
-
-    /// Makes room in a full queue at the cost of whoever has most there, if that is not `client`.
-    fn displace(&mut self, client: IpAddr) -> bool {
-        let own = self.clients.get(&client).map_or(0, |c| c.waiting.len());
-        let most = self.clients.values_mut().max_by_key(|c| c.waiting.len());
-        match most {
-            // Whoever waits there is told by the end of its call.
-            Some(most) if most.waiting.len() > own + 1 => {
-                most.waiting.pop_back();
-                self.waiting -= 1;
-                true
-            }
-            _ => false,
-        }
-    }
-
-    /// Forgets clients that want nothing and had next to nothing.
-    fn tidy(&mut self, now: Instant) {
-        self.clients
-            .retain(|_, c| !c.waiting.is_empty() || c.spent(now) > NOTHING);
-    }
-}
-
 /// A thread of a lane, for one job.
 #[derive(Debug)]
 struct Turn {
@@ -174,16 +90,8 @@ struct Turn {
 
 impl Drop for Turn {
     fn drop(&mut self) {
-        let now = Instant::now();
-        let took = now.saturating_duration_since(self.start);
-        let mut shares = self.lane.shares();
-        shares.running -= 1;
-        let correction = took.as_secs_f64() - self.cost.as_secs_f64();
-        shares.client(self.client, now).charge(correction, now);
-        if shares.clients.len() > 64 {
-            shares.tidy(now);
-        }
-        drop(shares);
+        let took = self.start.elapsed();
+        self.lane.shares().end(self.client, self.cost, took);
         self.lane.call_next();
     }
 }
@@ -197,14 +105,7 @@ struct Place<'a> {
 
 impl Drop for Place<'_> {
     fn drop(&mut self) {
-        let mut shares = self.lane.shares();
-        let Some(client) = shares.clients.get_mut(&self.client) else {
-            return;
-        };
-        let before = client.waiting.len();
-        client.waiting.retain(|w| w.number != self.number);
-        let gone = before - client.waiting.len();
-        shares.waiting -= gone;
+        self.lane.shares().leave(self.client, self.number);
     }
 }
 
@@ -229,7 +130,7 @@ impl Lane {
         })
     }
 
-    /// Does something as soon as a thread is free and nobody who had less waits. A job that has begun keeps its place until
+    /// Does something as soon as a thread is free and it is the client's turn. A job that has begun keeps its place until
     /// it is over, even if nobody waits for it any more: then it is told to stop.
     ///
     /// # Errors
@@ -258,22 +159,12 @@ impl Lane {
         let full = || Problem::overloaded("too many requests are waiting");
         let (call, called) = oneshot::channel();
         let number = {
-            let now = Instant::now();
             let mut shares = self.shares();
-            let room = self.threads.saturating_sub(shares.running) + self.queue;
-            if shares.waiting >= room && !shares.displace(asking.client) {
+            let room = self.threads.saturating_sub(shares.running()) + self.queue;
+            if shares.waiting() >= room && !shares.displace(asking.client) {
                 return Err(full());
             }
-            shares.next += 1;
-            shares.waiting += 1;
-            let number = shares.next;
-            let waiting = &mut shares.client(asking.client, now).waiting;
-            waiting.push_back(Waiting {
-                number,
-                cost: asking.cost,
-                call,
-            });
-            number
+            shares.wait(asking.client, asking.cost, call)
         };
         let place = Place {
             lane: self,
@@ -289,30 +180,25 @@ impl Lane {
     /// Gives free threads to those who wait.
     fn call_next(&self) {
         loop {
-            let now = Instant::now();
             let mut shares = self.shares();
-            if shares.running >= self.threads {
+            if shares.running() >= self.threads {
                 return;
             }
-            let Some((client, next)) = shares.take(now) else {
+            let Some((client, next)) = shares.take() else {
                 return;
             };
-            shares.running += 1;
-            shares
-                .client(client, now)
-                .charge(next.cost.as_secs_f64(), now);
             drop(shares);
             // One that nobody wants is dropped here, and calls the next one itself.
             let _ = next.call.send(Turn {
                 lane: self.clone(),
                 client,
                 cost: next.cost,
-                start: now,
+                start: Instant::now(),
             });
         }
     }
 
-    fn shares(&self) -> MutexGuard<'_, Shares> {
+    fn shares(&self) -> MutexGuard<'_, Waits> {
         // Every change is made in one step.
         self.shares.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -324,12 +210,12 @@ impl Lane {
 
     /// How many jobs run.
     pub fn running(&self) -> usize {
-        self.shares().running
+        self.shares().running()
     }
 
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
-        self.shares().waiting
+        self.shares().waiting()
     }
 }
 

@@ -44,6 +44,7 @@ mod metrics;
 mod page;
 mod problem;
 mod serve;
+mod shares;
 mod store;
 mod task;
 mod turns;

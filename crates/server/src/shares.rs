@@ -1,0 +1,318 @@
+//! In which order those who wait are served: clients take turns by the time that their jobs take.
+//!
+//! The order is that of fair queueing (Demers, Keshav and Shenker, SIGCOMM 1989). A lane has a virtual time, which goes on
+//! by what a job takes over the number of clients that want something, as if it were shared out among them. The start tag of
+//! a client's next job is the later of two: the virtual time at which the client came to wait, and the tag of its last job
+//! plus what that one took. The least tag comes first. So whoever waits together has equal parts, and only time that others
+//! waited for counts: a client that was served for long while nobody else was there is not behind new ones. A client that
+//! takes less than its part while others wait for theirs keeps the difference, up to [`CREDIT`], so that whoever asks now
+//! and then does not queue behind whoever always asks.
+
+use std::collections::{HashMap, VecDeque};
+use std::net::IpAddr;
+use std::time::Duration;
+
+/// Most seconds of processor time that a client keeps of the part that it did not take.
+const CREDIT: f64 = 0.1;
+
+/// What the clients of a lane had and want.
+#[derive(Debug)]
+pub struct Shares<T> {
+    running: usize,
+    waiting: usize,
+    clients: HashMap<IpAddr, Client<T>>,
+    /// In seconds of processor time.
+    virtual_time: f64,
+    /// Number of the next one that waits.
+    next: u64,
+}
+
+#[derive(Debug)]
+struct Client<T> {
+    /// The start tag of its next job, unless the virtual time is later when that one comes.
+    start: f64,
+    running: usize,
+    waiting: VecDeque<Waiting<T>>,
+}
+
+/// One that waits.
+#[derive(Debug)]
+pub struct Waiting<T> {
+    number: u64,
+    /// What it is expected to take.
+    pub cost: Duration,
+    /// How to tell it that its turn has come.
+    pub call: T,
+}
+
+impl<T> Client<T> {
+    /// Whose turn it is, least first: by start tag, then in the order in which they came.
+    fn turn(&self) -> Option<(f64, u64)> {
+        self.waiting.front().map(|first| (self.start, first.number))
+    }
+
+    fn wants(&self) -> bool {
+        self.running > 0 || !self.waiting.is_empty()
+    }
+}
+
+impl<T> Default for Shares<T> {
+    fn default() -> Shares<T> {
+        Shares {
+            running: 0,
+            waiting: 0,
+            clients: HashMap::new(),
+            virtual_time: 0.0,
+            next: 0,
+        }
+    }
+}
+
+impl<T> Shares<T> {
+    /// How many jobs run.
+    pub fn running(&self) -> usize {
+        self.running
+    }
+
+    /// How many wait.
+    pub fn waiting(&self) -> usize {
+        self.waiting
+    }
+
+    /// Puts one at the end of what its client waits for, and returns its number.
+    pub fn wait(&mut self, client: IpAddr, cost: Duration, call: T) -> u64 {
+        self.next += 1;
+        self.waiting += 1;
+        let number = self.next;
+        let now = self.virtual_time;
+        let client = self.clients.entry(client).or_insert_with(|| Client {
+            start: now,
+            running: 0,
+            waiting: VecDeque::new(),
+        });
+        if client.waiting.is_empty() {
+            client.start = client.start.max(now - CREDIT);
+        }
+        client.waiting.push_back(Waiting { number, cost, call });
+        number
+    }
+
+    /// Takes the one whose turn it is, and charges its client what it is expected to take.
+    pub fn take(&mut self) -> Option<(IpAddr, Waiting<T>)> {
+        let turns = self
+            .clients
+            .iter_mut()
+            .filter_map(|(address, client)| Some((client.turn()?, address, client)));
+        let (_, address, client) =
+            turns.min_by(|(a, ..), (b, ..)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        let next = client.waiting.pop_front()?;
+        client.start += next.cost.as_secs_f64();
+        client.running += 1;
+        self.waiting -= 1;
+        self.running += 1;
+        Some((*address, next))
+    }
+
+    /// Takes note that a job is over, and what it really took.
+    pub fn end(&mut self, client: IpAddr, cost: Duration, took: Duration) {
+        let wanting = self.clients.values().filter(|c| c.wants()).count();
+        self.virtual_time += took.as_secs_f64() / wanting.max(1) as f64;
+        self.running -= 1;
+        if let Some(client) = self.clients.get_mut(&client) {
+            client.running -= 1;
+            client.start += took.as_secs_f64() - cost.as_secs_f64();
+        }
+        if self.running + self.waiting == 0 {
+            // Nobody waited for anything that somebody had.
+            self.clients.clear();
+        } else if self.clients.len() > 64 {
+            self.tidy();
+        }
+    }
+
+    /// Takes away one that no longer waits, if it is there.
+    pub fn leave(&mut self, client: IpAddr, number: u64) {
+        let Some(client) = self.clients.get_mut(&client) else {
+            return;
+        };
+        let before = client.waiting.len();
+        client.waiting.retain(|w| w.number != number);
+        self.waiting -= before - client.waiting.len();
+    }
+
+    /// Makes room in a full queue at the cost of whoever has most there, if that is not `client`.
+    pub fn displace(&mut self, client: IpAddr) -> bool {
+        let own = self.clients.get(&client).map_or(0, |c| c.waiting.len());
+        let most = self.clients.values_mut().max_by_key(|c| c.waiting.len());
+        match most {
+            // Whoever waits there learns it from the end of its call.
+            Some(most) if most.waiting.len() > own + 1 => {
+                most.waiting.pop_back();
+                self.waiting -= 1;
+                true
+            }
+            _ => false,
+        }
+    }
+
+    /// Forgets clients that want nothing and have had nothing for long.
+    fn tidy(&mut self) {
+        let now = self.virtual_time;
+        self.clients
+            .retain(|_, c| c.wants() || c.start > now - CREDIT);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const WHILE: Duration = Duration::from_millis(10);
+
+    fn from(last: u8) -> IpAddr {
+        IpAddr::from([127, 0, 0, last])
+    }
+
+    impl Shares<()> {
+        fn ask(&mut self, who: u8) {
+            // Nobody listens.
+            self.wait(from(who), WHILE, ());
+        }
+
+        /// Lets the one whose turn it is run for as long as `took` says, and names it.
+        fn serve(&mut self, took: impl Fn(u8) -> Duration) -> Option<u8> {
+            let (client, next) = self.take()?;
+            let IpAddr::V4(address) = client else {
+                return None;
+            };
+            let who = address.octets()[3];
+            self.end(client, next.cost, took(who));
+            Some(who)
+        }
+    }
+
+    #[test]
+    fn what_nobody_waited_for_is_not_held_against_anybody() {
+        let mut shares = Shares::default();
+        // An hour's worth of jobs of one client, then four that are new and always want something.
+        for _ in 0..360_000 {
+            shares.ask(1);
+            assert_eq!(shares.serve(|_| WHILE), Some(1));
+        }
+        let strangers = [2, 3, 4, 5];
+        for who in strangers.into_iter().chain(strangers) {
+            shares.ask(who);
+        }
+        for _ in 0..100 {
+            shares.ask(1);
+            // No more than one job of each of them comes before it.
+            let mut before = 0;
+            while let Some(who) = shares.serve(|_| WHILE) {
+                if who == 1 {
+                    break;
+                }
+                before += 1;
+                shares.ask(who);
+            }
+            assert!(before <= strangers.len(), "{before} came first");
+        }
+    }
+
+    /// Whoever asks less often than its part would allow does not wait for those who always ask.
+    #[test]
+    fn whoever_takes_less_than_its_part_comes_first() {
+        let mut shares = Shares::default();
+        let strangers = [2, 3, 4, 5];
+        for who in strangers {
+            shares.ask(who);
+        }
+        shares.ask(1);
+        let mut waited = Vec::new();
+        for _ in 0..40 {
+            let mut before = 0;
+            while let Some(who) = shares.serve(|_| WHILE) {
+                if who == 1 {
+                    break;
+                }
+                shares.ask(who);
+                before += 1;
+            }
+            waited.push(before);
+            // Two rounds of the others.
+            for _ in 0..2 * strangers.len() {
+                let who = shares.serve(|_| WHILE).unwrap();
+                shares.ask(who);
+            }
+            shares.ask(1);
+        }
+        assert!(
+            waited[..3].iter().all(|w| *w <= strangers.len()),
+            "{waited:?}"
+        );
+        assert!(waited[20..].iter().all(|w| *w == 0), "{waited:?}");
+    }
+
+    /// Addresses that are ever new come before nobody who waited longer than they did.
+    #[test]
+    fn new_clients_do_not_starve_those_who_wait() {
+        let mut shares = Shares::default();
+        for _ in 0..2 {
+            shares.ask(1);
+        }
+        let mut served = 0;
+        for who in 2..200 {
+            shares.ask(who);
+            served += usize::from(shares.serve(|_| WHILE) == Some(1));
+        }
+        assert_eq!(served, 2);
+    }
+
+    #[test]
+    fn those_who_wait_have_equal_parts_whatever_their_jobs_take() {
+        let mut shares = Shares::default();
+        let mut had = [0.0; 3];
+        // Client 2's jobs take five times of what was expected.
+        let took = |who| if who == 2 { WHILE * 5 } else { WHILE };
+        for who in [1, 1, 2, 2] {
+            shares.ask(who);
+        }
+        for _ in 0..600 {
+            let who = shares.serve(took).unwrap();
+            had[usize::from(who)] += took(who).as_secs_f64();
+            shares.ask(who);
+        }
+        assert!((had[1] / had[2] - 1.0).abs() < 0.05, "{had:?}");
+        // Whoever wanted nothing for long has saved nothing up.
+        for _ in 0..8 {
+            shares.ask(3);
+        }
+        let next: Vec<_> = (0..4).map(|_| shares.serve(took).unwrap()).collect();
+        assert!(next.contains(&1), "{next:?}");
+    }
+
+    #[test]
+    fn clients_that_want_nothing_are_forgotten() {
+        let mut shares = Shares::default();
+        // Somebody always waits.
+        shares.ask(255);
+        for who in 0..200 {
+            shares.ask(255);
+            shares.ask(who);
+            shares.serve(|_| WHILE);
+            shares.serve(|_| WHILE);
+        }
+        assert!(shares.clients.len() <= 64, "{}", shares.clients.len());
+        while shares.serve(|_| WHILE).is_some() {}
+        assert!(shares.clients.is_empty());
+        // Not those whose jobs run: what they take is still to be charged.
+        shares.ask(1);
+        shares.ask(2);
+        let (client, next) = shares.take().unwrap();
+        shares.virtual_time += 1.0;
+        shares.tidy();
+        assert_eq!(shares.clients.len(), 2);
+        let before = shares.clients[&client].start;
+        shares.end(client, next.cost, WHILE * 3);
+        assert!((shares.clients[&client].start - before - 0.02).abs() < 1e-9);
+    }
+}
