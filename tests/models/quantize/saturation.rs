@@ -1,6 +1,7 @@
 //! Clamping what lies beyond a range, and ranges of typical samples.
 
 use super::builder::{Builder, Numbers};
+use crate::common::proof::prove_and_verify;
 use zkinfer::data::Samples;
 use zkinfer::graph::{Activation, Graph, Op};
 use zkinfer::model::QuantizedModel;
@@ -26,6 +27,16 @@ fn graph() -> Graph {
         window: 2,
     };
     let y = b.add(windows, &[y], &[1, 2]);
+    let z = b.dense(&mut r, y, 3);
+    b.finish(&[z])
+}
+
+/// A LeakyRelu between dense layers, of four inputs.
+fn leaky() -> Graph {
+    let (mut b, mut r) = (Builder::default(), Numbers(15));
+    let x = b.input(&[1, 4]);
+    let y = b.dense(&mut r, x, 8);
+    let y = b.activation(Activation::LeakyRelu(vec![0.1]), y);
     let z = b.dense(&mut r, y, 3);
     b.finish(&[z])
 }
@@ -76,34 +87,43 @@ fn nothing_is_clamped_in_range() {
 
 #[test]
 fn what_lies_beyond_is_clamped_and_counted() {
-    let (graph, mut samples) = (graph(), samples(32));
-    // Inputs that fit, and lead where no sample was.
+    let mut samples = samples(32);
     for sample in &mut samples {
         sample[0].iter_mut().for_each(|v| *v *= 0.6);
     }
     samples.push(vec![vec![1.0, 0.0, 0.0, 0.0]]);
     samples.push(vec![vec![-1.0, 0.0, 0.0, 0.0]]);
-    let far = [
-        vec![vec![1.0, -1.0, 1.0, -1.0]],
-        vec![vec![-1.0, 1.0, 1.0, 1.0]],
-    ];
+    // Inputs that fit, and lead where no sample was, but not further than clamps reach.
+    let corner = |signs: u32, size: f32| -> Vec<Vec<f32>> {
+        let sign = |i: u32| if signs >> i & 1 == 0 { size } else { -size };
+        vec![(0..4).map(sign).collect()]
+    };
+    let some = [0b1010, 0b0001].map(|c| corner(c, 1.0)).to_vec();
+    let all = (0..16).map(|c| corner(c, 0.8)).collect();
     let tight = |saturate| {
         QuantizeOptions::default()
             .with_headroom(0.0)
             .with_saturate(saturate)
     };
-    let plain = quantize(&graph, &samples, &tight(false)).unwrap();
-    let model = quantize(&graph, &samples, &tight(true)).unwrap();
-    let expanded = plain.program.expand(&ProgramLimits::default()).unwrap();
-    let mut clamped = 0;
-    for sample in &far {
-        let integers = plain.quantize_inputs(sample, true).unwrap();
-        let refused = plain.run(&expanded, &integers).is_err();
-        let counted = outputs(&model, sample).1;
-        assert_eq!(refused, counted > 0);
-        clamped += counted;
+    let cases: [(_, _, Vec<_>); 2] = [("graph", graph(), some), ("leaky", leaky(), all)];
+    for (name, graph, far) in cases {
+        let plain = quantize(&graph, &samples, &tight(false)).unwrap();
+        let model = quantize(&graph, &samples, &tight(true)).unwrap();
+        let expanded = plain.program.expand(&ProgramLimits::default()).unwrap();
+        let mut clamped = Vec::new();
+        for sample in &far {
+            let integers = plain.quantize_inputs(sample, true).unwrap();
+            let refused = plain.run(&expanded, &integers).is_err();
+            let counted = outputs(&model, sample).1;
+            assert_eq!(refused, counted > 0, "{name}: {sample:?}");
+            if refused {
+                clamped.push(sample);
+            }
+        }
+        // Of such an answer there is a proof like of any other.
+        let last = clamped.pop().expect("some are out of range");
+        prove_and_verify(model, name, last).unwrap();
     }
-    assert!(clamped > 0);
 }
 
 /// One sample with an input a thousand times as large as all others.
@@ -133,6 +153,7 @@ fn a_sample_that_strays_in_an_input_costs_the_others_nothing() {
     let compiled = graph.compile(&data, &saturating()).unwrap();
     assert_eq!(compiled.report.out_of_range.len(), 1);
     assert_eq!(compiled.report.out_of_range[0].0, 11);
+    assert_eq!(compiled.report.inputs_out_of_range, 1);
 }
 
 /// A product that is forty times as large in one sample as in all others, of inputs that are not.

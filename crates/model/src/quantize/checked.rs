@@ -197,8 +197,10 @@ impl Graph {
         let report = evaluate_with_progress(self, &model, inputs, &labels, rest)?;
         doubts.extend(report.doubts());
         match options.saturate {
-            // Inputs are not clamped, so samples that stray there are left out.
-            true => doubts.retain(|d| !matches!(d, Doubt::Unprovable { count, samples, .. } if *count <= strays::allowed(*samples))),
+            true if report.strays_in_inputs() => {
+                doubts.retain(|d| !matches!(d, Doubt::Unprovable { .. }));
+            }
+            true => {}
             false => doubts.extend(self.stray(inputs, &doubts)),
         }
         match doubts.is_empty() || options.allow_error {
@@ -312,6 +314,12 @@ fn difference(a: f32, b: f32) -> f64 {
 }
 
 impl Report {
+    /// Whether all samples that cannot be proven are few that stray in an input: inputs are not clamped.
+    fn strays_in_inputs(&self) -> bool {
+        let count = self.out_of_range.len();
+        count == self.inputs_out_of_range && count <= strays::allowed(self.samples)
+    }
+
     /// What speaks against the model.
     pub fn doubts(&self) -> Vec<Doubt> {
         let mut doubts = Vec::new();
@@ -373,4 +381,28 @@ fn too_far(output: &OutputReport) -> Option<(Option<usize>, f64, f64)> {
     let column = output.column.as_ref()?;
     let far = column.mean_error > ERROR * column.scale;
     far.then_some((Some(column.index), column.mean_error, column.scale))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Whoever asks for clamps is told of samples that are refused all the same, unless they are few that stray in an input.
+    #[test]
+    fn clamps_excuse_inputs_that_stray_and_nothing_else() {
+        let excused = |inside: usize, inputs: usize| {
+            let refused = (0..inside + inputs).map(|sample| (sample, String::new()));
+            let report = Report {
+                samples: 100,
+                out_of_range: refused.collect(),
+                inputs_out_of_range: inputs,
+                ..Report::default()
+            };
+            report.strays_in_inputs()
+        };
+        assert!(excused(0, 1));
+        assert!(!excused(1, 0));
+        assert!(!excused(1, 1));
+        assert!(!excused(0, 50));
+    }
 }

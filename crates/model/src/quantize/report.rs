@@ -56,6 +56,9 @@ pub struct Report {
     pub samples: usize,
     /// Samples that left the calibrated ranges, with the first reason for each (sample, reason).
     pub out_of_range: Vec<(usize, String)>,
+    /// How many of these left them in an input.
+    #[serde(default)]
+    pub inputs_out_of_range: usize,
     /// Layers where values beyond the range were clamped, with how many in all samples:
     /// [`QuantizeOptions::saturate`](super::QuantizeOptions::saturate).
     #[serde(default)]
@@ -187,6 +190,7 @@ pub fn evaluate_with_progress(
             Ok(q) => q,
             Err(e @ (InterfaceError::Range { .. } | InterfaceError::NotFinite { .. })) => {
                 report.out_of_range.push((sample, e.to_string()));
+                report.inputs_out_of_range += 1;
                 continue;
             }
             Err(e) => return Err(e.into()),

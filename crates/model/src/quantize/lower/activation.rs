@@ -32,10 +32,15 @@ impl Lowering<'_> {
             Activation::LeakyRelu(slopes) => {
                 let acc = self.plain(input)?;
                 let (x, node, scales) = self.relu(&acc, false, self.origin(id))?;
-                let zero = vec![0.0; scales.len()];
-                let below =
-                    self.network
-                        .results(&acc, &[(ValueRef { node, port: 1 }, scales)], &zero)?;
+                let mut negated = acc.clone();
+                let below = if self.network.saturate && negated.affine(&[-1.0], &[0.0]) {
+                    // What a ReLU cuts off is not clamped, so it is a result of its own.
+                    self.relu(&negated, false, self.helper(id))?.0
+                } else {
+                    let zero = vec![0.0; scales.len()];
+                    let port = (ValueRef { node, port: 1 }, scales);
+                    self.network.results(&acc, &[port], &zero)?
+                };
                 let slopes: Vec<f64> = wide(slopes).into_iter().map(|s| -s).collect();
                 if slopes.len() != 1 && slopes.len() != below.len() {
                     return Err(self.shape_error(id, "the slopes have the wrong size"));

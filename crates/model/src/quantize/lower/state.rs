@@ -117,11 +117,15 @@ impl Lowering<'_> {
         };
         order.sort_by(|&a, &b| size(b).total_cmp(&size(a)));
         let mut values = vec![vec![0i32; len]; scales.len()];
-        for &p in &order {
+        let top = self.network.top();
+        for (at, &p) in order.iter().enumerate() {
             for i in 0..len {
                 let s = scales[p][i];
                 if s.abs() > 0.0 {
-                    let v = (rest[i] / s).round().clamp(0.0, self.network.top());
+                    // The middle of what finer planes can add, which may have one sign only.
+                    let finer = order[at + 1..].iter().map(|&q| scales[q][i]);
+                    let middle = finer.filter(|s| !s.is_nan()).sum::<f64>() * top / 2.0;
+                    let v = ((rest[i] - middle) / s).round().clamp(0.0, top);
                     values[p][i] = v as i32;
                     rest[i] -= v * s;
                 }
