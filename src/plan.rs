@@ -91,11 +91,11 @@ mod cost {
     /// The same for a column of full width, on top.
     pub const FULL_COLUMN: f64 = 260.0;
     /// Verification, per row.
-    pub const VERIFY_ROW: f64 = 12.0;
-    /// Verification, per point of the model commitment and per public coefficient.
-    pub const VERIFY_POINT: f64 = 20.0;
+    pub const VERIFY_ROW: f64 = 3.0;
+    /// Verification, per point of the model commitment.
+    pub const VERIFY_POINT: f64 = 1.0;
     /// Verification, per column.
-    pub const VERIFY_COLUMN: f64 = 150.0;
+    pub const VERIFY_COLUMN: f64 = 50.0;
 }
 
 impl Candidate {
@@ -113,9 +113,8 @@ impl Candidate {
         let micros = n * (small * cost::SMALL + full * cost::FULL + cost::ROW)
             + columns.advice() as f64 * cost::COLUMN
             + full * cost::FULL_COLUMN;
-        let coefficients: usize = layout.table_rows.iter().sum();
         let verify = n * cost::VERIFY_ROW
-            + (points + coefficients) as f64 * cost::VERIFY_POINT
+            + points as f64 * cost::VERIFY_POINT
             + columns.advice() as f64 * cost::VERIFY_COLUMN;
         let proof_bytes = proof_bytes(layout, description);
         Candidate {
@@ -133,7 +132,7 @@ impl Candidate {
 /// the opening.
 fn proof_bytes(layout: &Layout, description: &Description) -> usize {
     let columns = &layout.columns;
-    let next = columns.constants + columns.sums + columns.folds;
+    let next = columns.sums + columns.folds;
     let quotient = 4;
     let evaluations = columns.advice() + next + description.fixed + description.instance + 1;
     let opening = 2 * layout.k as usize + 3 + 2 + 2;
@@ -210,7 +209,7 @@ impl fmt::Display for PlanChoice {
                 col.lanes,
                 col.multiplicities,
                 col.phase2(),
-                col.constants + col.sums + col.folds,
+                col.constants + col.wiring + col.sums + col.folds,
                 c.points,
                 c.prove_ms,
                 c.verify_ms,

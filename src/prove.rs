@@ -25,8 +25,8 @@ use std::time::{Duration, Instant};
 use zkinfer_circuits::fold::Coefficients;
 use zkinfer_circuits::layout::BLINDING_ROWS;
 use zkinfer_circuits::link::{self, Excess, LinkProof};
-use zkinfer_circuits::transcript::Digest;
-use zkinfer_circuits::verify::{Plan, Session, instances};
+use zkinfer_circuits::transcript::{Digest, Transcript};
+use zkinfer_circuits::verify::{Plan, Session, public_columns};
 use zkinfer_circuits::{C, F};
 use zkinfer_engine::{AnyGenerators, AnyProver};
 use zkinfer_model::progress::{Progress, Stage, Stopped, tell};
@@ -66,17 +66,17 @@ pub(crate) trait Deviation {
     fn cells(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
     /// Multiplicities.
     fn multiplicities(&mut self, _plan: &Plan, _phase1: &mut witness::Phase1) {}
-    /// All columns so far of one run: after phase 1, after the folded weights and activations, the free coefficients, and the
-    /// running sums (1 to 4).
+    /// All columns so far of one run: after phase 1, after the folded weights and activations, the free coefficients, the
+    /// public columns, and the running sums (1 to 5).
     fn columns(&mut self, _plan: &Plan, _phase: u8, _columns: &mut [Vec<F>]) {}
     /// What weighs the folded activations.
     fn eta(&mut self, _eta: Option<F>) {}
     /// The challenges of phase 2, if they are not taken from the transcript.
     fn challenges(&mut self, _challenges: &mut zkinfer_circuits::fold::Challenges) {}
-    /// The instance, as the circuit is proven for it.
-    fn instances(&mut self, _plan: &Plan, _instances: &mut [Vec<F>]) {}
+    /// The transcript that the link continues.
+    fn link(&mut self, _transcript: &Transcript) {}
     /// Everything is filled in: a test may stop here and look at the gates instead of proving.
-    fn filled(&mut self, _plan: &Plan, _columns: &[Vec<F>], _instances: &[Vec<F>]) {}
+    fn filled(&mut self, _plan: &Plan, _columns: &[Vec<F>]) {}
 }
 
 /// No deviation.
@@ -233,36 +233,38 @@ impl Prover<'_> {
             (kappa, beta.clone()),
             coefficients.late_by_enumeration(&late)
         );
-        let mut instances = instances(layout, &challenges, &late, kappa, beta.clone());
-        hooks.deviation.instances(plan, &mut instances);
+        let public = public_columns(layout, &challenges, &late, kappa, beta);
+        for columns in &mut filled {
+            columns.extend(public.iter().map(|p| p.column(layout.last + 1)));
+            hooks.deviation.columns(plan, 4, columns);
+        }
+        let range = layout.columns.public();
+        let commitments = commit_runs(plan, proof.as_mut(), repeated, &filled, range.clone())?;
+        let mut transcript = session
+            .link(&commitments)
+            .map_err(|_| ProveError::Unlucky)?;
+        hooks.deviation.link(&transcript);
         let inverses = sums::table_inverses(plan, &challenges);
         let known = sums::Late {
             inverses: &inverses,
             challenges: &challenges,
             late: &late,
-            kappa,
-            beta: &beta,
         };
         for (columns, phase1) in filled.iter_mut().zip(&phases1) {
-            columns.extend(sums::phase3(plan, &known, phase1, columns));
-            hooks.deviation.columns(plan, 4, columns);
-            hooks.deviation.filled(plan, columns, &instances);
+            columns.extend(sums::running_sums(plan, &known, phase1, columns));
+            hooks.deviation.columns(plan, 5, columns);
+            hooks.deviation.filled(plan, columns);
         }
-        commit_runs(
-            plan,
-            proof.as_mut(),
-            repeated,
-            &filled,
-            free.end..layout.columns.advice(),
-        )?;
+        let rest = range.end..layout.columns.advice();
+        commit_runs(plan, proof.as_mut(), repeated, &filled, rest)?;
         clock.lap(&mut timings.phase3);
         hooks.tell(Stage::Open)?;
 
         let excess = self.excess(&coefficients, tasks, proof.as_ref());
-        let halo2 = proof.finish(&instances)?;
+        let halo2 = proof.finish()?;
         clock.lap(&mut timings.halo2);
         hooks.tell(Stage::Link)?;
-        let link = link::prove(self.params, &mut session.link(), &excess, &mut &mut *rng)
+        let link = link::prove(self.params, &mut transcript, &excess, &mut &mut *rng)
             .map_err(|_| ProveError::Unlucky)?;
         clock.lap(&mut timings.link);
         hooks.tell(Stage::Done)?;
@@ -372,6 +374,7 @@ impl Prover<'_> {
             }
         }
         all.extend(excesses);
+        all.extend(plan.public_columns().map(|c| of(0, c)));
         all
     }
 }

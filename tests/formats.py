@@ -22,7 +22,7 @@ FIXTURES = ROOT / "tests" / "fixtures"
 F = 0x40000000000000000000000000000000224698FC094CF91B992D30ED00000001
 BASE = 0x40000000000000000000000000000000224698FC0994A8DD8C46EB2100000001
 CARD, PROOF, RUNS = 1, 2, 4
-VERSION = 1
+VERSION = 2
 
 
 class Refused(Exception):
@@ -208,8 +208,8 @@ def statement_digest(found):
 def halo2(found, k, shape):
     """Section 4: the kinds of the halo2 elements, and that there is nothing else."""
     r = len(found["runs"])
-    a, i, q, f, h, s = shape
-    kinds = "p" * (r * a + 1 + h) + "s" * (r * i + r * q + f + 1) + "p" + "s" * s + "p" * (1 + 2 * k) + "ss"
+    a, q, f, h, s = shape
+    kinds = "p" * (r * a + 1 + h) + "s" * (r * q + f + 1) + "p" + "s" * s + "p" * (1 + 2 * k) + "ss"
     raw = found["halo2"]
     assert len(raw) == 32 * len(kinds), (len(raw), 32 * len(kinds))
     for number, kind in enumerate(kinds):

@@ -11,8 +11,10 @@ use crate::support::SupportProof;
 use crate::transcript::Digest;
 use crate::verify::Limits;
 
-/// Version of the binary formats.
-pub const FORMAT_VERSION: u16 = 1;
+/// Version of the formats of what is published: cards and proofs.
+pub const FORMAT_VERSION: u16 = 2;
+/// Version of the formats of what their owner keeps: models and parameters.
+const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";
 
 /// Kinds of files.
@@ -40,6 +42,14 @@ impl FileKind {
             FileKind::Proof => "proof",
             FileKind::Params => "params",
             FileKind::MultiProof => "proof of several runs",
+        }
+    }
+
+    /// Version of the format that this build writes and reads.
+    pub fn version(self) -> u16 {
+        match self {
+            FileKind::Card | FileKind::Proof | FileKind::MultiProof => FORMAT_VERSION,
+            FileKind::Model | FileKind::Params => KEPT_VERSION,
         }
     }
 
@@ -75,7 +85,7 @@ pub fn seal(kind: FileKind, payload: &[u8]) -> Vec<u8> {
     let mut w = Writer::default();
     w.bytes.extend_from_slice(MAGIC);
     w.u8(kind as u8);
-    w.u16(FORMAT_VERSION);
+    w.u16(kind.version());
     w.bytes.extend_from_slice(payload);
     let checksum = Digest::of("zkinfer-file", &w.bytes);
     w.bytes.extend_from_slice(&checksum.0);
@@ -102,10 +112,10 @@ pub fn open(kind: FileKind, bytes: &[u8], limit: usize) -> Result<&[u8], DecodeE
     }
     let mut r = Reader::new(&bytes[MAGIC.len() + 1..]);
     let version = r.u16()?;
-    if version != FORMAT_VERSION {
+    if version != kind.version() {
         return Err(DecodeError::Version {
             found: version,
-            supported: FORMAT_VERSION,
+            supported: kind.version(),
         });
     }
     let Some(end) = bytes

@@ -77,12 +77,16 @@ checks! {
     LaterWeights,
     /// Later runs: the first run's free coefficients.
     LaterCoefficients,
+    /// Later runs: the first run's public columns.
+    LaterPublic,
     /// The transcript: phase 1 before the first challenges.
     BoundPhase1,
     /// The transcript: folded activations before `η`.
     BoundFolded,
     /// The transcript: free coefficients before the `z`.
     BoundFree,
+    /// The transcript: public columns before `μ`.
+    BoundPublic,
     /// The fold: a power of `η` for every cell of `U`.
     EtaPowers,
     /// The link: its equation.

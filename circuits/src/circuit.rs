@@ -202,10 +202,8 @@ impl PlanCircuit {
 
 /// Gate names are static in halo2; ours carry an index, so only the part that names the kind is passed on.
 fn gate_name(name: &str) -> &'static str {
-    const KINDS: [&str; 13] = [
+    const KINDS: [&str; 11] = [
         "input: first row is empty",
-        "constant: pinned",
-        "constant: carried",
         "maximum: partial product",
         "maximum: attained",
         "clamp: above only at the top",

@@ -14,7 +14,7 @@
 //! | `S`, `T` | the link to the model commitment ([`crate::link`]), not a gate |
 //! | `U` | `fold: products` and `fold: sums agree` |
 //! | `E` | `fold: coefficients` and `fold: sums agree` |
-//! | constants | `constant: pinned`, `constant: carried` |
+//! | challenges, `κ`, `β` | the link to what the verifier computes, not a gate |
 //! | running sums | their own gate and `starts at zero` |
 //!
 //! # The identities
@@ -62,6 +62,10 @@ pub struct Sums {
     pub y_constants: Vec<usize>,
     /// `z₀, z₁, …`, if there are free coefficients.
     pub e_constants: Vec<usize>,
+    /// `κ`, if there are free coefficients; in row 0.
+    pub kappa: Option<usize>,
+    /// `β`, one column for each `T` and then each `U` column.
+    pub beta: Vec<usize>,
     /// Running sums of looked-up values, and what is looked up in each.
     pub lookups: Vec<(usize, Vec<Lookup>)>,
     /// Running sums of table entries, and which table columns are in each.
@@ -81,10 +85,8 @@ pub struct Description {
     pub advice: usize,
     /// Number of fixed columns.
     pub fixed: usize,
-    /// Number of instance columns: one per constant, `κ`, and one per `T` and `U` column (`β`).
+    /// Number of instance columns. The circuits of [`describe`] have none: what is public is linked.
     pub instance: usize,
-    /// Instance column of `κ`, if there are free coefficients; the `β` columns follow.
-    pub kappa: usize,
     /// Running sums and challenges.
     pub sums: Sums,
     /// All constraints.
@@ -116,6 +118,8 @@ fn number_sums(layout: &Layout) -> Sums {
         e_constants: (0..layout.e_weights.as_ref().map_or(0, |w| w.constants))
             .map(|_| column())
             .collect(),
+        kappa: (c.wiring > 0).then(&mut column),
+        beta: (1..c.wiring).map(|_| column()).collect(),
         lookups: pack_lookups(&layout.lanes)
             .into_iter()
             .map(|l| (column(), l))
@@ -138,28 +142,10 @@ pub fn describe(layout: &Layout) -> Description {
 /// Columns and gates of a layout with these running sums. Tests leave something out.
 #[doc(hidden)]
 pub fn describe_with(layout: &Layout, sums: Sums) -> Description {
-    let constants: Vec<usize> = [sums.alpha]
-        .into_iter()
-        .chain(sums.theta)
-        .chain(sums.y_constants.clone())
-        .chain(sums.e_constants.clone())
-        .collect();
-    let kappa = constants.len();
     let mut gates = Vec::new();
-    let active = || Expr::fixed(ACTIVE);
     let first = || Expr::fixed(FIRST);
     let mut gate = |name: String, poly: Expr| gates.push(Gate { name, poly });
 
-    for (i, &c) in constants.iter().enumerate() {
-        gate(
-            format!("constant: pinned {i}"),
-            first() * (Expr::advice(c) - Expr::instance(i)),
-        );
-        gate(
-            format!("constant: carried {i}"),
-            active() * (Expr::next(c) - Expr::advice(c)),
-        );
-    }
     for (i, lane) in layout.lanes.iter().enumerate() {
         if lane.kind == BankKind::Input {
             // The fold argument reads the constant one there; a committed input could otherwise scale the biases.
@@ -171,18 +157,12 @@ pub fn describe_with(layout: &Layout, sums: Sums) -> Description {
         unit_gates(layout.range_bits, i, lane, &mut gate);
     }
     lookup_gates(&sums, &mut gate);
-    fold_gates(layout, &sums, kappa, &mut gate);
+    fold_gates(layout, &sums, &mut gate);
 
     Description {
         advice: layout.columns.advice(),
         fixed: FIXED_TABLES + layout.table_columns * (1 + layout.functions),
-        instance: kappa
-            + if layout.columns.free > 0 {
-                1 + layout.columns.table + layout.columns.values
-            } else {
-                0
-            },
-        kappa,
+        instance: 0,
         sums,
         gates,
         equality: Vec::new(),
@@ -310,9 +290,9 @@ fn power(constants: &[usize], step: usize) -> Expr {
     Expr::product((0..step).map(|_| Expr::advice(constants[0])))
 }
 
-fn fold_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
+fn fold_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     accumulator_gates(layout, sums, gate);
-    product_gates(layout, sums, kappa, gate);
+    product_gates(layout, sums, gate);
     let mut difference = Expr::advice(sums.products) - Expr::advice(sums.accumulators);
     if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
         coefficient_gates(layout, sums, h, weights, gate);
@@ -350,7 +330,7 @@ fn accumulator_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String,
     );
 }
 
-fn product_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnMut(String, Expr)) {
+fn product_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let first = || Expr::fixed(FIRST);
     let g = sums.products;
     let mut terms = Vec::new();
@@ -366,21 +346,18 @@ fn product_gates(layout: &Layout, sums: &Sums, kappa: usize, gate: &mut impl FnM
             terms.push(if port.holds_one { x + first() } else { x } * fold);
         }
     }
-    if sums.coefficients.is_some() {
-        let table = (0..layout.columns.table).map(|i| layout.table_column(i));
-        let values = (0..layout.columns.values).map(|i| layout.value_column(i));
-        for (i, column) in table.chain(values).enumerate() {
-            terms.push(-(Expr::advice(column) * Expr::instance(kappa + 1 + i)));
-        }
+    let table = (0..layout.columns.table).map(|i| layout.table_column(i));
+    let values = (0..layout.columns.values).map(|i| layout.value_column(i));
+    for (column, &beta) in table.chain(values).zip(&sums.beta) {
+        terms.push(-(Expr::advice(column) * Expr::advice(beta)));
     }
     gate(
         "fold: products".into(),
         Expr::fixed(ACTIVE) * (Expr::next(g) - Expr::advice(g) - Expr::sum(terms)),
     );
-    let start = if sums.coefficients.is_some() {
-        Expr::advice(g) + Expr::instance(kappa)
-    } else {
-        Expr::advice(g)
+    let start = match sums.kappa {
+        Some(kappa) => Expr::advice(g) + Expr::advice(kappa),
+        None => Expr::advice(g),
     };
     gate("fold: products start at -kappa".into(), first() * start);
 }

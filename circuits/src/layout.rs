@@ -177,8 +177,10 @@ pub struct Columns {
     pub values: usize,
     /// `E` columns.
     pub free: usize,
-    /// Constant columns that carry challenges.
+    /// Public columns of one challenge each, the same on every row.
     pub constants: usize,
+    /// Public columns that follow from the wiring: `κ`, and a `β` for every `T` and `U` column, if there are free coefficients.
+    pub wiring: usize,
     /// Running sums of the lookup argument: of looked-up values and of table columns.
     pub sums: usize,
     /// Running sums of the fold argument.
@@ -201,9 +203,15 @@ impl Columns {
         self.folded() + self.free
     }
 
+    /// The public columns, which the verifier knows: behind phase 2.
+    pub fn public(&self) -> Range<usize> {
+        let first = self.phase1() + self.phase2();
+        first..first + self.constants + self.wiring
+    }
+
     /// All advice columns.
     pub fn advice(&self) -> usize {
-        self.phase1() + self.phase2() + self.constants + self.sums + self.folds
+        self.public().end + self.sums + self.folds
     }
 }
 

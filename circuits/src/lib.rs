@@ -37,7 +37,7 @@
 //! limits.allow_k(card.k)?;
 //! let params = Arc::new(Params::new(card.k));
 //! let verifier = Verifier::new(card, params, &limits)?;
-//! let trusted = "89d25a3380dfbfefe8210221bb4e746bcb4fa4d9a34a83d2f2508858cdc0b69d";
+//! let trusted = "efc65f33beb8eeb99a19ec0277043ee0f2d38f5359d3961676e7a8bff27258df";
 //! assert_eq!(verifier.digest().to_string(), trusted);
 //!
 //! // For each proof: what is left out of the expectation is taken from the proof and reported.

@@ -1,11 +1,12 @@
 //! The link: columns of a proof hold what published commitments hold.
 //!
-//! Every linked column (inputs, outputs, `S`, `T`) has a target: the commitment that an unblinded column with the right
-//! content would have, up to a multiple of `W`. The difference between the column's commitment in the proof and its
+//! Every linked column (inputs, outputs, `S`, `T`, challenges, `κ`, `β`) has a target: the commitment that an unblinded column
+//! with the right content would have, up to a multiple of `W`. The difference between the column's commitment in the proof and its
 //! target must lie in the span of the blinding-row generators and `W`; a Schnorr proof of representation over those
 //! `BLINDING_ROWS + 1` generators shows it, one for all columns, combined by powers of a challenge `μ`.
 //!
-//! Lie caught: folded weights of another model, inputs or outputs other than the stated ones. Soundness error
+//! Lie caught: folded weights of another model, inputs or outputs other than the stated ones, public columns other than the
+//! verifier's. Soundness error
 //! `(columns + 1)/|F|`, under the discrete logarithm assumption; zero-knowledge: the responses are uniform.
 
 use crate::checks::{Check, drawn};
@@ -96,7 +97,9 @@ pub fn prove(
 /// The commitment that an unblinded column with the right content would have.
 #[derive(Clone, Debug, Default)]
 pub struct Target {
-    /// Public values by row.
+    /// A public value of every row up to the one behind the active rows.
+    pub everywhere: F,
+    /// Public values by row, in addition.
     pub rows: Vec<(usize, F)>,
     /// Points of the model commitment: index of the first, and the coefficients of it and the following.
     pub card: Vec<(usize, Vec<F>)>,
@@ -107,6 +110,8 @@ pub struct Target {
 /// What the verifier has to check: a sum of multiples of points that must be zero.
 #[derive(Clone, Debug)]
 pub struct Equation {
+    /// Coefficient of all Lagrange generators before the blinding rows'.
+    pub everywhere: F,
     /// Coefficients of Lagrange generators; rows may occur several times.
     pub rows: Vec<(usize, F)>,
     /// Coefficient of `W`.
@@ -134,6 +139,7 @@ pub fn equation(
     transcript.point(proof.commitment)?;
     let c = transcript.challenge();
     let mut equation = Equation {
+        everywhere: F::ZERO,
         rows: (first..).zip(proof.rows).collect(),
         w: proof.blind,
         card: vec![F::ZERO; card],
@@ -144,6 +150,7 @@ pub fn equation(
         equation.points.push((-power, *column));
         let scaled = |(s, p): &(F, C)| (power * s, *p);
         equation.points.extend(target.points.iter().map(scaled));
+        equation.everywhere += power * target.everywhere;
         let scaled = |(row, v): &(usize, F)| (*row, power * v);
         equation.rows.extend(target.rows.iter().map(scaled));
         for (from, coefficients) in &target.card {
@@ -153,6 +160,19 @@ pub fn equation(
         power *= mu;
     }
     Ok(equation)
+}
+
+impl Equation {
+    /// Adds the coefficients of Lagrange generators to those of all `2^k`.
+    pub(crate) fn add_rows(&self, sums: &mut [F]) {
+        let before = sums.len().saturating_sub(BLINDING_ROWS);
+        sums[..before]
+            .iter_mut()
+            .for_each(|s| *s += self.everywhere);
+        for (row, s) in &self.rows {
+            sums[*row] += s;
+        }
+    }
 }
 
 impl LinkProof {

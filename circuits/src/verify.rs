@@ -9,7 +9,6 @@
 //! | `reading` | proof bytes as upstream's transcript, each point decoded once |
 //! | `equations` | what remains to be checked of a proof: sums of multiples of points |
 //! | `stand_ins` | upstream's sum with the points of the proof kept apart |
-//! | `commitments` | commitments to instance columns |
 //! | `generators` | sums of multiples of points |
 //! | [`batch`] | many proofs at once |
 //! | `chain` | proofs of which one's output is the next one's input |
@@ -17,7 +16,6 @@
 
 pub mod batch;
 mod chain;
-mod commitments;
 mod equations;
 mod generators;
 mod limits;
@@ -32,7 +30,7 @@ pub use batch::{BatchOptions, Candidate, verify_many};
 pub use chain::{ChainError, Misfit, verify_chain};
 pub use limits::Limits;
 pub use plan::Plan;
-pub use session::{Session, instances};
+pub use session::{Public, Session, public_columns};
 
 use crate::C;
 use crate::card::{Card, MultiProof, Proof};

@@ -4,7 +4,7 @@ use crate::secret::{Secret, SideVisibility, Visibility, WeightVisibility};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::LazyLock;
-use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, Proof, open, seal};
+use zkinfer_circuits::card::{Card, FileKind, Proof, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer};
 use zkinfer_circuits::error::CardError;
 use zkinfer_circuits::program::ValueRef;
@@ -198,7 +198,7 @@ fn torture(kind: FileKind, bytes: &[u8], read: impl Fn(&[u8]) -> Result<(), Stri
         read(&version),
         Err(DecodeError::Version {
             found: 77,
-            supported: FORMAT_VERSION
+            supported: kind.version()
         }
         .to_string())
     );
@@ -348,14 +348,14 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
         bytes[at] = b'"';
         read(&String::from_utf8_lossy(&bytes)).ok();
     }
-    let version = text.replace("\"version\":1", "\"version\":2");
+    let version = text.replace("\"version\":2", "\"version\":1");
     let error = read(&version).unwrap_err();
     assert!(
         matches!(
             error,
             FileError::Decode(DecodeError::Version {
-                found: 2,
-                supported: 1
+                found: 1,
+                supported: 2
             })
         ),
         "{error}"

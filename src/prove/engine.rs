@@ -53,8 +53,8 @@ pub(crate) trait Columns {
     fn commit(&mut self, run: usize, columns: &[Vec<F>]) -> Result<Vec<C>, ProveError>;
     /// The next `count` columns of a run are those of the first run.
     fn repeat(&mut self, run: usize, count: usize) -> Result<(), ProveError>;
-    /// The proof's bytes, for this instance of every run.
-    fn finish(self: Box<Self>, instances: &[Vec<F>]) -> Result<Vec<u8>, ProveError>;
+    /// The proof's bytes. The circuit has no instance.
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, ProveError>;
 }
 
 impl Columns for AnyProver<'_> {
@@ -70,7 +70,7 @@ impl Columns for AnyProver<'_> {
         Ok(AnyProver::repeat(self, run, count)?)
     }
 
-    fn finish(self: Box<Self>, instances: &[Vec<F>]) -> Result<Vec<u8>, ProveError> {
-        Ok(AnyProver::finish(*self, instances)?)
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, ProveError> {
+        Ok(AnyProver::finish(*self, &[])?)
     }
 }

@@ -1,4 +1,4 @@
-//! Phase 3 of the witness: constants and running sums.
+//! Phase 3 of the witness behind the public columns: running sums.
 
 use super::witness::Phase1;
 use ff::{BatchInvert, Field};
@@ -39,25 +39,10 @@ pub(crate) struct Late<'a> {
     pub inverses: &'a [Vec<F>],
     pub challenges: &'a Challenges,
     pub late: &'a LateChallenges,
-    /// As in the instance.
-    pub kappa: F,
-    /// As in the instance.
-    pub beta: &'a [Vec<F>],
 }
 
-impl Late<'_> {
-    /// What the constant columns hold, in order.
-    fn constants(&self) -> impl Iterator<Item = F> {
-        let constants = [self.challenges.alpha].into_iter();
-        constants
-            .chain(self.challenges.theta)
-            .chain(self.challenges.y.iter().copied())
-            .chain(self.late.e.iter().copied())
-    }
-}
-
-/// Fills the columns behind phase 2. `columns` holds phases 1 and 2.
-pub(crate) fn phase3(
+/// Fills the columns behind the public ones. `columns` holds all before.
+pub(crate) fn running_sums(
     plan: &Plan,
     late: &Late<'_>,
     phase1: &Phase1,
@@ -66,11 +51,8 @@ pub(crate) fn phase3(
     let layout = &plan.layout;
     let sums = &plan.description.sums;
     let rows = layout.last + 1;
-    let first = layout.columns.phase1() + layout.columns.phase2();
+    let first = layout.columns.public().end;
     let mut out = vec![vec![F::ZERO; rows]; layout.columns.advice() - first];
-    for (column, value) in out.iter_mut().zip(late.constants()) {
-        column.fill(value);
-    }
     for (column, lookups) in &sums.lookups {
         let term = |row| {
             let fraction = |l| looked_up(plan, late, phase1, l, row);
@@ -91,10 +73,10 @@ pub(crate) fn phase3(
     let column = &mut out[sums.accumulators - first];
     accumulators(plan, &late.challenges.y, phase1, column);
     let column = &mut out[sums.products - first];
-    column[0] = -late.kappa;
-    running(column, F::ONE, |row| {
-        products(plan, late.beta, columns, row)
-    });
+    if let Some(kappa) = sums.kappa {
+        column[0] = -columns[kappa][0];
+    }
+    running(column, F::ONE, |row| products(plan, columns, row));
     if let (Some(h), Some(weights)) = (sums.coefficients, &layout.e_weights) {
         coefficients(plan, weights, &late.late.e, columns, &mut out[h - first]);
     }
@@ -156,7 +138,7 @@ fn accumulators(plan: &Plan, constants: &[F], phase1: &Phase1, column: &mut [F])
 }
 
 /// What the products' sum gains in a row.
-fn products(plan: &Plan, beta: &[Vec<F>], columns: &[Vec<F>], row: usize) -> F {
+fn products(plan: &Plan, columns: &[Vec<F>], row: usize) -> F {
     let layout = &plan.layout;
     let mut sum = F::ZERO;
     for port in &layout.ports {
@@ -167,8 +149,10 @@ fn products(plan: &Plan, beta: &[Vec<F>], columns: &[Vec<F>], row: usize) -> F {
             sum += (columns[port.column][row] + one) * fold;
         }
     }
-    for (column, beta) in columns[layout.table_column(0)..].iter().zip(beta) {
-        if let Some(b) = beta.get(row) {
+    let folded = columns[layout.table_column(0)..].iter();
+    for (column, &beta) in folded.zip(&plan.description.sums.beta) {
+        let b = columns[beta][row];
+        if !bool::from(b.is_zero()) {
             sum -= column[row] * b;
         }
     }

@@ -147,7 +147,7 @@ impl Columns for Prover<'_> {
         Ok(())
     }
 
-    fn finish(self: Box<Self>, instances: &[Vec<F>]) -> Result<Vec<u8>, ProveError> {
+    fn finish(self: Box<Self>) -> Result<Vec<u8>, ProveError> {
         let rng = Replay {
             prepared: self.prepared().into_iter(),
             then: self.rng,
@@ -155,8 +155,7 @@ impl Columns for Prover<'_> {
         let circuits: Vec<PlanCircuit> = (self.runs.into_iter())
             .map(|columns| self.key.circuit.with_advice(Arc::new(columns)))
             .collect();
-        let instances: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let instances: Vec<&[&[F]]> = circuits.iter().map(|_| instances.as_slice()).collect();
+        let instances: Vec<&[&[F]]> = vec![&[]; circuits.len()];
         let mut transcript = Blake2bWrite::<_, C, Challenge255<C>>::init(Vec::new());
         with_description(self.key.circuit.description(), || {
             let (params, key) = (&self.key.params, &self.key.key);

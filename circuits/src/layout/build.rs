@@ -369,6 +369,10 @@ impl Layout {
         c.multiplicities = self.table_columns * (1 + self.functions);
         let e_constants = self.e_weights.as_ref().map_or(0, |w| w.constants);
         c.constants = 1 + usize::from(self.functions > 0) + self.y_weights.constants + e_constants;
+        c.wiring = match c.free {
+            0 => 0,
+            _ => 1 + c.table + c.values,
+        };
         c.sums = lookup_sums(&self.lanes) + table_sums(self.table_columns, self.functions);
         c.folds = 2 + usize::from(c.free > 0);
         let direct = c.multiplicities;

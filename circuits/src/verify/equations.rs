@@ -8,7 +8,7 @@
 use super::generators;
 use super::reading::{Decoded, ProofReader};
 use super::stand_ins::Own;
-use super::{Session, Verifier, instances};
+use super::{Public, Session, Verifier, public_columns};
 use crate::checks::{Check, drawn, holds};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
@@ -52,8 +52,6 @@ impl Opening<'_> {
         self.factor *= weight;
         if let Some(own) = &mut self.own {
             own.coefficients.iter_mut().for_each(|s| *s *= weight);
-            own.rows.iter_mut().for_each(|(_, s)| *s *= weight);
-            own.w *= weight;
         }
     }
 
@@ -120,11 +118,13 @@ impl Verifier {
         // Challenges and the link see what is the same in all runs once, in the first one.
         let folded = columns.phase1()..columns.phase1() + columns.folded();
         let free = folded.end..folded.end + columns.free;
+        let public = columns.public();
         let repeated = self.plan.repeated_columns();
         let same = |i: usize| of_runs.iter().all(|run| run[i] == of_runs[0][i]);
         let repeat = |mut columns: Range<usize>| columns.all(|i| !repeated[i] || same(i));
         if !holds(Check::LaterWeights, repeat(folded.clone()))
             || !holds(Check::LaterCoefficients, repeat(free.clone()))
+            || !holds(Check::LaterPublic, repeat(public.clone()))
         {
             return Err(malformed("runs have different fold columns"));
         }
@@ -147,35 +147,24 @@ impl Verifier {
         let coefficients =
             Coefficients::new(&self.plan.program, &self.plan.expanded, layout, &challenges);
 
-        let linked = self.targets(&coefficients, runs, &of_runs);
-        let points = self.card.points.len();
-        let digest = digest(&statement, halo2, link);
-        let Ok(link) = link::equation(layout.k, points, &mut session.link(), &linked, link) else {
-            return Err(Rejection::Link);
-        };
-
+        let mut transcript = session.link(&absorbed(&public)).map_err(identity)?;
         let Some((kappa, beta)) = coefficients.late(&self.plan.wiring, &late) else {
             // A challenge is zero, which happens to nobody.
             return Err(Rejection::Circuit);
         };
-        let instances = instances(layout, &challenges, &late, kappa, beta);
-        // Upstream would commit to the same instance once for every run.
-        let stand_ins = match (apart, runs.len()) {
-            (true, count) if self.stand_ins.of(count).is_some() => self.stand_ins.of(count),
-            (_, 1) => None,
-            _ => self.stand_ins.twin(self),
+        let known = public_columns(layout, &challenges, &late, kappa, beta);
+        let linked = self.targets(&coefficients, known, runs, &of_runs);
+        let points = self.card.points.len();
+        let digest = digest(&statement, halo2, link);
+        let Ok(link) = link::equation(layout.k, points, &mut transcript, &linked, link) else {
+            return Err(Rejection::Link);
         };
-        let apart = apart && self.stand_ins.of(runs.len()).is_some();
-        let head = stand_ins.map(|s| s.head(runs.len(), &instances, apart));
-        let mut reader = ProofReader::new(&decoded, head);
+
+        let stand_ins = self.stand_ins.of(runs.len()).filter(|_| apart);
+        let mut reader = ProofReader::new(&decoded, stand_ins.is_some());
         let strategy = Deferred(&self.params);
-        let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let (key, of_run) = match stand_ins {
-            Some(stand_ins) => (stand_ins.key(), &[][..]),
-            None => (&self.key, of_run.as_slice()),
-        };
-        let of_all = vec![of_run; runs.len()];
-        let circuit = verify_proof(&self.params, key, strategy, &of_all, &mut reader);
+        let of_all: Vec<&[&[F]]> = vec![&[]; runs.len()];
+        let circuit = verify_proof(&self.params, &self.key, strategy, &of_all, &mut reader);
         let circuit = match (circuit, reader.broken) {
             // Upstream does not look behind the end of a proof.
             (Ok(_), _) if !holds(Check::ProofLength, reader.left() == 0) => {
@@ -183,8 +172,7 @@ impl Verifier {
             }
             // The last scalars are the folded coefficient and its blind.
             (Ok((sum, u)), _) => {
-                let own = stand_ins.filter(|_| apart);
-                let own = own.map(|s| s.own(runs.len(), reader.record, &instances));
+                let own = stand_ins.map(|s| s.own(runs.len(), reader.record));
                 if own.as_ref().is_some_and(Option::is_none) {
                     // A challenge is zero, which happens to nobody.
                     Err(Rejection::Circuit)
@@ -209,10 +197,11 @@ impl Verifier {
     }
 
     /// Commitments and targets of all linked columns: the [sides](super::Plan::side_lanes) of every run, then the
-    /// [folds](super::Plan::fold_columns).
+    /// [folds](super::Plan::fold_columns) and the [public columns](super::Plan::public_columns).
     pub(super) fn targets(
         &self,
         coefficients: &Coefficients<'_>,
+        public: Vec<Public>,
         runs: &[(Side, Side)],
         commitments: &[&[C]],
     ) -> Vec<(C, Target)> {
@@ -236,6 +225,18 @@ impl Verifier {
             point += group.points;
         }
         targets.extend(columns.iter().map(|&c| commitments[0][c]).zip(folds));
+        let public = public.into_iter().map(|column| match column {
+            Public::Everywhere(value) => Target {
+                everywhere: value,
+                ..Target::default()
+            },
+            Public::Rows(values) => Target {
+                rows: values.into_iter().enumerate().collect(),
+                ..Target::default()
+            },
+        });
+        let columns = plan.public_columns();
+        targets.extend(columns.map(|c| commitments[0][c]).zip(public));
         targets
     }
 
@@ -324,6 +325,7 @@ impl<'a> Equations<'a> {
         let all = rows.chain(points).chain(&mut equation.card);
         all.for_each(|s| *s *= link);
         equation.w *= link;
+        equation.everywhere *= link;
     }
 
     /// Why a proof of which not both sums are zero is rejected, the link first.
@@ -400,17 +402,11 @@ impl<'a> Sum<'a> {
     fn add_own(&mut self, own: &Own) {
         let terms = own.coefficients.iter().copied();
         self.points.extend(terms.zip(own.points.iter().copied()));
-        for (row, s) in &own.rows {
-            self.rows[*row] += s;
-        }
-        self.sum.add_to_w_scalar(own.w);
     }
 
     fn add_link(&mut self, equations: &Equations<'a>) {
         let link = &equations.link;
-        for (row, s) in &link.rows {
-            self.rows[*row] += s;
-        }
+        link.add_rows(&mut self.rows);
         self.sum.add_to_w_scalar(link.w);
         self.points.extend_from_slice(&link.points);
         let verifier = equations.verifier;

@@ -114,21 +114,23 @@ impl Plan {
         direct.chain(table).collect()
     }
 
+    /// Advice columns that the verifier knows: linked once in a proof, behind the folded weights.
+    pub fn public_columns(&self) -> Range<usize> {
+        self.layout.columns.public()
+    }
+
     /// Advice columns whose content follows from weights and challenges alone, so that all runs of a proof hold the same:
-    /// folded weights, challenges, and unless activations are coefficients, free coefficients and their running sum.
+    /// folded weights, public columns, and unless activations are coefficients, free coefficients and their running sum.
     pub fn repeated_columns(&self) -> Vec<bool> {
         let c = &self.layout.columns;
         let weights = c.phase1()..c.phase1() + c.direct + c.table;
         let behind = c.phase1() + c.folded();
-        let constants = behind + c.free..behind + c.free + c.constants;
+        let public = c.public();
         let free = behind..behind + if c.values == 0 { c.free } else { 0 };
         let sum = self.description.sums.coefficients.filter(|_| c.values == 0);
         (0..c.advice())
             .map(|i| {
-                weights.contains(&i)
-                    || free.contains(&i)
-                    || constants.contains(&i)
-                    || sum == Some(i)
+                weights.contains(&i) || free.contains(&i) || public.contains(&i) || sum == Some(i)
             })
             .collect()
     }

@@ -98,106 +98,13 @@ pub(super) struct Record {
     pub challenges: Vec<F>,
 }
 
-/// What a proof of several runs consists of, where it is not the same for all runs.
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Shape {
-    /// Runs.
-    pub runs: usize,
-    /// Instance columns and their evaluations.
-    pub instance: (usize, usize),
-    /// Advice columns and their evaluations.
-    pub advice: (usize, usize),
-}
-
-/// Evaluations of the instance and the advice columns as a twin asks for them, run by run both. In the proof, and so in
-/// the transcript, those of all instances come first.
-#[derive(Debug)]
-pub(super) struct Evaluations {
-    shape: Shape,
-    ready: Option<std::vec::IntoIter<F>>,
-}
-
-impl Evaluations {
-    /// Nothing is read yet.
-    pub fn new(shape: Shape) -> Self {
-        Evaluations { shape, ready: None }
-    }
-
-    /// The next one; `None` behind the last. The first time, `read` has to read them all.
-    pub fn next(&mut self, read: impl FnMut() -> io::Result<F>) -> io::Result<Option<F>> {
-        let ready = match &mut self.ready {
-            Some(ready) => ready,
-            none => none.insert(self.shape.reordered(read)?.into_iter()),
-        };
-        Ok(ready.next())
-    }
-}
-
-impl Shape {
-    /// Which instance column a twin asks for with its point number `at`, if it is one.
-    pub fn instance_column(&self, at: usize) -> Option<usize> {
-        let of_run = self.instance.0 + self.advice.0;
-        let column = at.checked_rem(of_run)?;
-        (at < self.runs * of_run && column < self.instance.0).then_some(column)
-    }
-
-    fn reordered(&self, read: impl FnMut() -> io::Result<F>) -> io::Result<Vec<F>> {
-        let (instance, advice) = (self.instance.1, self.advice.1);
-        let all = std::iter::repeat_with(read).take(self.runs * (instance + advice));
-        let all = all.collect::<io::Result<Vec<F>>>()?;
-        let (instances, advices) = all.split_at(self.runs * instance);
-        let of_run = |run: usize| {
-            let instance = &instances[run * instance..(run + 1) * instance];
-            instance
-                .iter()
-                .chain(&advices[run * advice..(run + 1) * advice])
-        };
-        Ok((0..self.runs).flat_map(of_run).copied().collect())
-    }
-}
-
-/// What a transcript holds that is not what a twin asks for; see [`super::stand_ins`].
-#[derive(Debug)]
-pub(super) struct Head {
-    shape: Shape,
-    key: Option<F>,
-    instance: Vec<C>,
-    /// Whether the twin sees the identity in place of every point.
-    apart: bool,
-    /// Points that were asked for.
-    asked: usize,
-    evaluations: Evaluations,
-}
-
-impl Head {
-    /// What is absorbed of the key, and commitments to the instance columns of a run, which are the twin's first columns.
-    pub fn new(shape: Shape, key: F, instance: Vec<C>, apart: bool) -> Head {
-        Head {
-            shape,
-            key: Some(key),
-            instance,
-            apart,
-            asked: 0,
-            evaluations: Evaluations::new(shape),
-        }
-    }
-
-    /// The point that is asked for if it is a commitment to an instance column, which was absorbed with the key.
-    fn instance(&mut self) -> Option<C> {
-        let column = self.shape.instance_column(self.asked);
-        self.asked += 1;
-        let commitment = self.instance.get(column?).copied();
-        commitment.map(|c| if self.apart { C::identity() } else { c })
-    }
-}
-
 /// Reads a proof as `Blake2bRead` does.
 pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
-    /// Of a twin.
-    head: Option<Head>,
+    /// Whether upstream sees the identity in place of every point.
+    apart: bool,
     /// What went through it.
     pub record: Record,
     /// The last two scalars that were read.
@@ -207,13 +114,13 @@ pub(super) struct ProofReader<'a> {
 }
 
 impl<'a> ProofReader<'a> {
-    /// Reads from the beginning. `head`: where upstream verifies a twin.
-    pub fn new(decoded: &'a Decoded<'a>, head: Option<Head>) -> Self {
+    /// Reads from the beginning. `apart`: upstream sees the identity in place of every point, see [`super::stand_ins`].
+    pub fn new(decoded: &'a Decoded<'a>, apart: bool) -> Self {
         ProofReader {
             decoded,
             at: 0,
             hash: Blake2bWrite::init(io::sink()),
-            head,
+            apart,
             record: Record::default(),
             last: [F::ZERO; 2],
             broken: None,
@@ -259,27 +166,12 @@ impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
     }
 
     fn common_scalar(&mut self, scalar: F) -> io::Result<()> {
-        let Some(head) = &mut self.head else {
-            return self.hash.common_scalar(scalar);
-        };
-        let Some(key) = head.key.take() else {
-            return self.hash.common_scalar(scalar);
-        };
-        self.hash.common_scalar(key)?;
-        for _ in 0..head.shape.runs {
-            for commitment in &head.instance {
-                self.hash.common_point(*commitment)?;
-            }
-        }
-        Ok(())
+        self.hash.common_scalar(scalar)
     }
 }
 
 impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
     fn read_point(&mut self) -> io::Result<C> {
-        if let Some(commitment) = self.head.as_mut().and_then(Head::instance) {
-            return Ok(commitment);
-        }
         if self.left() < SIZE {
             return self.refuse("proof is too short");
         }
@@ -291,19 +183,10 @@ impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
             return self.refuse("commitment is the identity");
         }
         self.record.points.push(point);
-        Ok(if self.head.as_ref().is_some_and(|head| head.apart) {
-            C::identity()
-        } else {
-            point
-        })
+        Ok(if self.apart { C::identity() } else { point })
     }
 
     fn read_scalar(&mut self) -> io::Result<F> {
-        let Some(mut head) = self.head.take() else {
-            return self.scalar();
-        };
-        let next = head.evaluations.next(|| self.scalar());
-        self.head = Some(head);
-        next?.map_or_else(|| self.scalar(), Ok)
+        self.scalar()
     }
 }

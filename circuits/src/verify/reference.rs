@@ -2,12 +2,12 @@
 //!
 //! [`Verifier::reference`] comes to every verdict a second time and shares as little as can be with [`Verifier::verify`]:
 //! upstream's `verify_proof` with its own strategy and its own transcript reader, the circuit's own key, the link's
-//! equation as a sum of its own. No twins, no sums that are deferred or added up, no points decoded beforehand, none of
+//! equation as a sum of its own. No points kept apart, no sums that are deferred or added up, no points decoded beforehand, none of
 //! the project's kernels. What both share is what a statement is (`Verifier::statement`), the
 //! [challenges](super::Session), the public coefficients and the link's equation. It takes longer, and is otherwise a
 //! verifier like the other: whoever prefers upstream's code alone may use it.
 
-use super::{Candidate, Session, Statement, Verdict, Verifier, instances};
+use super::{Candidate, Session, Statement, Verdict, Verifier, public_columns};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
 use crate::link;
@@ -44,13 +44,12 @@ impl Verifier {
         if halo2.len() != self.halo2_len(statement.runs.len()) {
             return Err(malformed("a proof of this card has another length"));
         }
-        let (instances, equation) = self.challenged(&statement)?;
+        let equation = self.challenged(&statement)?;
         if !self.link_holds(&equation) {
             return Err(Rejection::Link);
         }
         self.readable(halo2, statement.runs.len())?;
-        let of_run: Vec<&[F]> = instances.iter().map(Vec::as_slice).collect();
-        let of_all = vec![of_run.as_slice(); statement.runs.len()];
+        let of_all: Vec<&[&[F]]> = vec![&[]; statement.runs.len()];
         let mut rest = halo2;
         let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
         let strategy = SingleVerifier::new(&self.params);
@@ -64,11 +63,8 @@ impl Verifier {
         Ok(verdicts.map(|run| self.verdict(run, context)).collect())
     }
 
-    /// The instance columns and the link's equation.
-    fn challenged(
-        &self,
-        statement: &Statement<'_>,
-    ) -> Result<(Vec<Vec<F>>, link::Equation), Rejection> {
+    /// The link's equation.
+    fn challenged(&self, statement: &Statement<'_>) -> Result<link::Equation, Rejection> {
         let (plan, layout) = (&self.plan, &self.plan.layout);
         let columns = &layout.columns;
         let commitments = read_points(statement.halo2, statement.runs.len() * columns.advice())?;
@@ -77,7 +73,7 @@ impl Verifier {
         let free = folded.end..folded.end + columns.free;
         let repeated = plan.repeated_columns();
         for later in &runs[1..] {
-            for column in folded.start..free.end {
+            for column in folded.start..columns.public().end {
                 if repeated[column] && later[column] != runs[0][column] {
                     return Err(malformed("runs have different fold columns"));
                 }
@@ -99,23 +95,20 @@ impl Verifier {
         let late = session.late(layout, eta, &absorbed(&free));
         let late = late.map_err(identity)?;
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        let linked = self.targets(&coefficients, &statement.runs, &runs);
-        let points = self.card.points.len();
-        let mut transcript = session.link();
-        let equation = link::equation(layout.k, points, &mut transcript, &linked, statement.link);
+        let transcript = session.link(&absorbed(&columns.public()));
+        let mut transcript = transcript.map_err(identity)?;
         let (kappa, beta) = coefficients.late_by_enumeration(&late);
-        Ok((
-            instances(layout, &challenges, &late, kappa, beta),
-            equation.map_err(|_| Rejection::Link)?,
-        ))
+        let public = public_columns(layout, &challenges, &late, kappa, beta);
+        let linked = self.targets(&coefficients, public, &statement.runs, &runs);
+        let points = self.card.points.len();
+        let equation = link::equation(layout.k, points, &mut transcript, &linked, statement.link);
+        equation.map_err(|_| Rejection::Link)
     }
 
     /// Whether the link's sum is zero.
     fn link_holds(&self, equation: &link::Equation) -> bool {
         let mut rows = vec![F::ZERO; 1 << self.params.k()];
-        for (row, s) in &equation.rows {
-            rows[*row] += s;
-        }
+        equation.add_rows(&mut rows);
         let domain = EvaluationDomain::new(1, self.params.k());
         let rows = domain.lagrange_from_vec(rows);
         let rows = self.params.commit_lagrange(&rows, Blind(equation.w));

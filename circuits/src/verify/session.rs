@@ -5,6 +5,7 @@ use crate::fold::{Challenges, LateChallenges};
 use crate::layout::Layout;
 use crate::transcript::{Digest, IdentityPoint, Transcript};
 use crate::{C, F};
+use ff::Field;
 
 /// The Fiat–Shamir side of the two phases; prover and verifier run the same code.
 #[derive(Debug)]
@@ -15,7 +16,7 @@ pub struct Session {
 impl Session {
     /// Begins with the digest of the statement.
     pub fn new(statement: &Digest) -> Session {
-        let mut transcript = Transcript::new("zkinfer proof v1");
+        let mut transcript = Transcript::new("zkinfer proof v2");
         transcript.bytes(&statement.0);
         Session { transcript }
     }
@@ -70,28 +71,55 @@ impl Session {
         Ok(LateChallenges { eta, e })
     }
 
-    /// The transcript that the link proof continues.
-    pub fn link(self) -> Transcript {
-        self.transcript
+    /// Absorbs the commitments to the public columns, and returns the transcript that the link proof continues.
+    ///
+    /// # Errors
+    /// On an identity point.
+    pub fn link(mut self, public: &[C]) -> Result<Transcript, IdentityPoint> {
+        self.absorb(drawn(Check::BoundPublic, public, &[]))?;
+        Ok(self.transcript)
     }
 }
 
-/// Instance columns: constants, `κ`, `β`.
-pub fn instances(
+/// What a public column holds.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Public {
+    /// A challenge: the same on every row up to the one behind the active rows.
+    Everywhere(F),
+    /// Values of the first rows.
+    Rows(Vec<F>),
+}
+
+impl Public {
+    /// The column, of `rows` rows.
+    pub fn column(&self, rows: usize) -> Vec<F> {
+        match self {
+            Public::Everywhere(value) => vec![*value; rows],
+            Public::Rows(values) => {
+                let mut column = values.clone();
+                column.resize(rows, F::ZERO);
+                column
+            }
+        }
+    }
+}
+
+/// The public columns: challenges, `κ`, `β`.
+pub fn public_columns(
     layout: &Layout,
     challenges: &Challenges,
     late: &LateChallenges,
     kappa: F,
     beta: Vec<Vec<F>>,
-) -> Vec<Vec<F>> {
+) -> Vec<Public> {
     let constants = [challenges.alpha].into_iter().chain(challenges.theta);
     let constants = constants
         .chain(challenges.y.iter().copied())
         .chain(late.e.iter().copied());
-    let mut columns: Vec<Vec<F>> = constants.map(|c| vec![c]).collect();
-    if layout.columns.free > 0 {
-        columns.push(vec![kappa]);
-        columns.extend(beta);
+    let mut columns: Vec<Public> = constants.map(Public::Everywhere).collect();
+    if layout.columns.wiring > 0 {
+        columns.push(Public::Rows(vec![kappa]));
+        columns.extend(beta.into_iter().map(Public::Rows));
     }
     columns
 }

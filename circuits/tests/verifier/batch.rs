@@ -236,11 +236,10 @@ fn forged_runs<'v>(
     name: &str,
 ) -> Vec<(&'static str, &'static str, Item<'v>)> {
     let plan = verifier.plan();
-    // Of a run: columns, evaluations of instance and of advice columns.
-    let (a, i) = (plan.description.advice, plan.description.instance);
-    let q = (verifier.halo2_len(2) - verifier.halo2_len(1)) / 32 - a - i;
-    let scalars = 3 * a + 1 + verifier.key().get_domain().get_quotient_poly_degree();
-    let advices = scalars + 3 * i;
+    // Of a run: columns and their evaluations.
+    let a = plan.description.advice;
+    let q = (verifier.halo2_len(2) - verifier.halo2_len(1)) / 32 - a;
+    let advices = 3 * a + 1 + verifier.key().get_domain().get_quotient_poly_degree();
     let fixed = advices + 3 * q;
     let end = verifier.halo2_len(3) / 32;
     let repeated = plan.repeated_columns();
@@ -315,9 +314,19 @@ fn forged_runs<'v>(
             bytes(&|h| swap(h, advices, advices + q, q)),
         ),
         (
-            "an evaluation of an instance for one of a column",
-            computation,
-            bytes(&|h| swap(h, advices - 1, advices, 1)),
+            "public columns exchanged",
+            link,
+            bytes(&|h| {
+                let public = plan.public_columns();
+                for run in 0..3 {
+                    swap(h, run * a + public.start, run * a + public.start + 1, 1);
+                }
+            }),
+        ),
+        (
+            "a public column of a later run",
+            "malformed_proof",
+            bytes(&|h| swap(h, a + late, a + plan.public_columns().start, 1)),
         ),
         (
             "errors in two runs that add up to zero",
@@ -328,22 +337,12 @@ fn forged_runs<'v>(
             }),
         ),
         (
-            "errors in two instances that add up to zero",
-            computation,
-            bytes(&|h| {
-                add(h, scalars, F::ONE);
-                add(h, scalars + i, -F::ONE);
-            }),
-        ),
-        (
             "an opening's point",
             computation,
             bytes(&|h| h.copy_within(..32, 32 * (end - 3))),
         ),
     ];
     for (what, at) in [
-        ("an instance of the first run", scalars),
-        ("an instance of the last run", advices - 1),
         ("an advice column of the first run", advices),
         ("an advice column of the second run", advices + q),
         ("an advice column of the last run", fixed - 1),

@@ -11,7 +11,7 @@ use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
 use zkinfer::secret::Secret;
-use zkinfer_circuits::card::{Card, FORMAT_VERSION, FileKind, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
 use zkinfer_circuits::program::Node;
 use zkinfer_circuits::statement::Claim;
 use zkinfer_circuits::verify::{Limits, Plan};
@@ -44,6 +44,7 @@ impl Inspect {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let bytes = files::read(&self.file, files::MODEL_BYTES)?;
         let mut description = describe(&self.file, &bytes)?;
+        let version = FileKind::of(&bytes)?.version();
         if let Some(path) = &self.to_json {
             let form = description
                 .form
@@ -53,13 +54,13 @@ impl Inspect {
         }
         if as_json {
             description.json["bytes"] = json!(bytes.len());
-            description.json["version"] = json!(FORMAT_VERSION);
+            description.json["version"] = json!(version);
             ui::json(&description.json)?;
             return Ok(ExitCode::SUCCESS);
         }
         let kind = description.json["kind"].as_str().unwrap_or_default();
         let title = format!(
-            "{}: {kind}, {}, format version {FORMAT_VERSION}",
+            "{}: {kind}, {}, format version {version}",
             self.file.display(),
             ui::size(bytes.len())
         );

@@ -12,8 +12,8 @@ const PIECE: u64 = 3_000;
 const ROW: u64 = 8_000;
 /// For each sum that pieces are added to.
 const SUM: u64 = 40;
-/// For each used row of the columns of folded weights: upstream commits to what the verifier multiplies it by.
-const FOLDED: u64 = 1_500;
+/// For each used row of the columns of folded weights: what the verifier multiplies it by.
+const FOLDED: u64 = 150;
 /// For each point of the card, and of the proof.
 const POINT: u64 = 15_000;
 /// A proof takes at most so many times the estimate, and at least this part of it: beyond, it waited for something, or the

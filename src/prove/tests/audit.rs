@@ -99,8 +99,8 @@ impl Deviation for Lie<'_> {
     fn challenges(&mut self, challenges: &mut Challenges) {
         self.challenges = Some(challenges.clone());
     }
-    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>], instances: &[Vec<F>]) {
-        self.violated = violated(plan, columns, instances);
+    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>]) {
+        self.violated = violated(plan, columns);
     }
 }
 

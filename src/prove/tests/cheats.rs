@@ -29,7 +29,6 @@ struct Lie<'a> {
     multiplicities: Option<&'a dyn Fn(&Plan, &mut witness::Phase1)>,
     columns: Option<&'a dyn Fn(&Plan, u8, &mut [Vec<F>], &Challenges)>,
     challenges: Option<&'a dyn Fn(&mut Challenges)>,
-    instances: Option<&'a dyn Fn(&Plan, &mut [Vec<F>])>,
     /// What the lie adds to the claimed outputs.
     output: &'a [(usize, i32)],
     seen: Option<Challenges>,
@@ -63,13 +62,8 @@ impl Deviation for Lie<'_> {
         }
         self.seen = Some(challenges.clone());
     }
-    fn instances(&mut self, plan: &Plan, instances: &mut [Vec<F>]) {
-        if let Some(f) = self.instances {
-            f(plan, instances);
-        }
-    }
-    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>], instances: &[Vec<F>]) {
-        self.violated = violated(plan, columns, instances).into_iter().collect();
+    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>]) {
+        self.violated = violated(plan, columns).into_iter().collect();
     }
 }
 

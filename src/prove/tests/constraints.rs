@@ -33,11 +33,10 @@ struct Table {
     phase1: Phase1,
     challenges: Challenges,
     late: LateChallenges,
-    kappa: F,
     beta: Vec<Vec<F>>,
     /// Columns of phase 2.
     phase2: Vec<Vec<F>>,
-    instances: Vec<Vec<F>>,
+    public: Vec<Vec<F>>,
 }
 
 /// What a lie changes.
@@ -45,12 +44,10 @@ struct Table {
 struct Lie<'a> {
     cells: Option<&'a dyn Fn(&mut Phase1)>,
     multiplicities: Option<&'a dyn Fn(&mut Phase1)>,
-    /// Columns of phases 1 and 2.
+    /// Columns of phases 1 and 2, and the public ones.
     columns: Option<&'a dyn Fn(&mut [Vec<F>])>,
     /// All columns.
     sums: Option<&'a dyn Fn(&mut [Vec<F>])>,
-    /// The prover's own constants: which of them is one too large.
-    constant: Option<usize>,
     /// Whether a folded weight absorbs what the accumulators lack.
     absorb: bool,
 }
@@ -86,17 +83,17 @@ impl Table {
         let free = prover.free(&coefficients, &columns, eta);
         columns.extend(free);
         let (kappa, beta) = coefficients.late_by_enumeration(&late);
-        let instances = instances(layout, &challenges, &late, kappa, beta.clone());
+        let public = public_columns(layout, &challenges, &late, kappa, beta.clone());
+        let public = public.iter().map(|p| p.column(layout.last + 1)).collect();
         let phase2 = columns.split_off(phase1_columns);
         let table = Table {
             name,
             phase1,
             challenges,
             late,
-            kappa,
             beta,
             phase2,
-            instances,
+            public,
             secret,
         };
         assert_eq!(table.violated(table.plan(), &Lie::default()), [""; 0]);
@@ -123,25 +120,16 @@ impl Table {
         lie.multiplicities.iter().for_each(|f| f(&mut phase1));
         let mut columns = phase1.columns(plan);
         columns.extend_from_slice(&self.phase2);
+        columns.extend_from_slice(&self.public);
         lie.columns.iter().for_each(|f| f(&mut columns));
-        let (mut challenges, mut late) = (self.challenges.clone(), self.late.clone());
-        if let Some(constant) = lie.constant {
-            *constants(&mut challenges, &mut late)[constant] += F::ONE;
-        }
-        let inverses = sums::table_inverses(plan, &challenges);
+        let inverses = sums::table_inverses(plan, &self.challenges);
         let fill = |columns: &[Vec<F>]| {
-            sums::phase3(
-                plan,
-                &sums::Late {
-                    inverses: &inverses,
-                    challenges: &challenges,
-                    late: &late,
-                    kappa: self.kappa,
-                    beta: &self.beta,
-                },
-                &phase1,
-                columns,
-            )
+            let late = sums::Late {
+                inverses: &inverses,
+                challenges: &self.challenges,
+                late: &self.late,
+            };
+            sums::running_sums(plan, &late, &phase1, columns)
         };
         let mut behind = fill(&columns);
         if lie.absorb {
@@ -153,16 +141,16 @@ impl Table {
         }
         columns.extend(behind);
         lie.sums.iter().for_each(|f| f(&mut columns));
-        violated(plan, &columns, &self.instances)
+        violated(plan, &columns)
     }
 
     /// What the fold's sums differ by in the last row.
     fn gap(&self, before: &[Vec<F>], behind: &[Vec<F>]) -> F {
         let (sums, last) = (&self.plan().description.sums, self.plan().layout.last);
         let at = |column: usize| behind[column - before.len()][last];
-        let second = sums.coefficients.map_or(F::ZERO, |h| {
-            behind[sums.e_constants[0] - before.len()][last] * at(h)
-        });
+        let second = sums
+            .coefficients
+            .map_or(F::ZERO, |h| before[sums.e_constants[0]][last] * at(h));
         at(sums.products) - at(sums.accumulators) + second
     }
 
@@ -211,16 +199,6 @@ impl Table {
         let lanes = &self.plan().layout.lanes;
         lanes.iter().position(|l| l.x == lane.x).unwrap()
     }
-}
-
-/// All constants in the order of their columns.
-fn constants<'a>(challenges: &'a mut Challenges, late: &'a mut LateChallenges) -> Vec<&'a mut F> {
-    let first = [&mut challenges.alpha].into_iter();
-    first
-        .chain(&mut challenges.theta)
-        .chain(&mut challenges.y)
-        .chain(&mut late.e)
-        .collect()
 }
 
 /// What a lie does to the cells of one neuron, input or hint.

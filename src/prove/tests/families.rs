@@ -38,8 +38,8 @@ impl Deviation for Lie<'_> {
             f(plan, columns, challenges);
         }
     }
-    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>], instances: &[Vec<F>]) {
-        self.violated = violated(plan, columns, instances);
+    fn filled(&mut self, plan: &Plan, columns: &[Vec<F>]) {
+        self.violated = violated(plan, columns);
     }
 }
 
@@ -159,13 +159,13 @@ fn wrong_product() {
 #[test]
 fn challenges_follow_what_they_bind() {
     // A challenge drawn before a commitment is absorbed could be fitted by what is committed to.
-    let drawn = |plan: &Plan, phase1: u64, folded: u64, free: u64| {
+    let drawn = |plan: &Plan, phase1: u64, folded: u64, free: u64, public: u64| {
         let points = |k: u64| [C::from(pasta_curves::Eq::generator() * F::from(k))];
         let mut session = Session::new(&Digest([7; 32]));
         let first = session.challenges(&plan.layout, &points(phase1)).unwrap();
         let eta = session.eta(&plan.layout, &points(folded)).unwrap();
         let late = session.late(&plan.layout, eta, &points(free)).unwrap();
-        let link = session.link().challenge();
+        let link = session.link(&points(public)).unwrap().challenge();
         [
             vec![first.alpha],
             first.y,
@@ -175,11 +175,12 @@ fn challenges_follow_what_they_bind() {
         ]
     };
     let check = |plan: &Plan, _: &mut witness::Phase1| {
-        let one = drawn(plan, 2, 2, 2);
+        let one = drawn(plan, 2, 2, 2, 2);
         for (other, bound) in [
-            (drawn(plan, 3, 2, 2), 0),
-            (drawn(plan, 2, 3, 2), 2),
-            (drawn(plan, 2, 2, 3), 3),
+            (drawn(plan, 3, 2, 2, 2), 0),
+            (drawn(plan, 2, 3, 2, 2), 2),
+            (drawn(plan, 2, 2, 3, 2), 3),
+            (drawn(plan, 2, 2, 2, 3), 4),
         ] {
             assert_eq!(one[..bound], other[..bound]);
             for (a, b) in one[bound..].iter().zip(&other[bound..]) {

@@ -64,7 +64,7 @@ fn cards_that_are_refused() {
     put(&fixture("digits_0.proof")).expect(400, "wrong_kind");
     put(&card[..card.len() - 1]).expect(400, "damaged");
     let mut version = card.clone();
-    version[8] = 2;
+    version[8] = 1;
     put(&version).expect(400, "wrong_version");
     put(&resealed("digits.card", |p| p.push(0))).expect(400, "trailing_bytes");
     put(&resealed("digits.card", |p| p.truncate(p.len() - 40))).expect(400, "truncated");

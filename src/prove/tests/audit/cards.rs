@@ -214,7 +214,7 @@ fn card_that_overflows_the_stack() {
         source: value(0, 0),
         view: repeat,
     });
-    for _ in 0..1500 {
+    for _ in 0..750 {
         nodes.push(neurons(
             2,
             Unit::LINEAR,
@@ -226,7 +226,7 @@ fn card_that_overflows_the_stack() {
         ));
     }
     let mut model = model(vec![], nodes, 2, vec![]);
-    model.weights = (2..1502)
+    model.weights = (2..752)
         .map(|node| zkinfer_model::model::WeightTensor {
             node,
             term: 0,
@@ -234,6 +234,6 @@ fn card_that_overflows_the_stack() {
         })
         .collect();
     let secret = secret_of(model, 6, 3);
-    assert!(secret.plan().layout.columns.table >= 1500);
+    assert!(secret.plan().layout.columns.table >= 750);
     Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap();
 }

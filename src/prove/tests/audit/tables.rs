@@ -67,7 +67,7 @@ fn table_value_of(other: Option<usize>) -> (Result<Side, Rejection>, Vec<String>
             if phase == 1 {
                 columns[lane.tables[0]][row] = zkinfer_circuits::fold::small(forged);
             }
-            if let (4, Some(c)) = (phase, challenges) {
+            if let (5, Some(c)) = (phase, challenges) {
                 // What the prover's own helper has added for the honest value is replaced by the other table's fraction.
                 let fraction = |denominator: F| denominator.invert().unwrap();
                 let theta = c.theta.unwrap();

@@ -26,7 +26,7 @@ fn hidden_multiplicity(gate: &str, values: bool, row: usize) {
         p.cells[table.multiplicity][row] += 1;
     };
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], challenges: &Challenges| {
-        if phase == 4 {
+        if phase == 5 {
             let delta = (challenges.alpha + F::from(3)).invert().unwrap();
             let sums = &plan.description.sums;
             let (column, delta) = if values {
@@ -77,7 +77,7 @@ fn hidden_accumulator(gate: &str, column: impl Fn(&Plan) -> usize, row: usize) {
         p.accumulators[lane.first_candidate][1] += 1 << plan.layout.range_bits;
     };
     let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], _: &Challenges| {
-        if phase != 4 {
+        if phase != 5 {
             return;
         }
         let sums = &plan.description.sums;

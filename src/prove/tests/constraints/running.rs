@@ -1,8 +1,8 @@
-//! Lies about constants and running sums.
+//! Lies about running sums.
 
 use super::*;
 
-/// Lies about constants and running sums: name, whether it passes without the gate, and what is violated with it.
+/// Lies about running sums: name, whether it passes without the gate, and what is violated with it.
 pub(super) fn about_sums(
     table: &Table,
     weak: &Plan,
@@ -28,41 +28,6 @@ pub(super) fn about_sums(
         move |columns: &mut [Vec<F>]| columns[column][row..].iter_mut().for_each(|v| *v += by)
     };
     let fraction = (table.challenges.alpha + F::from(3)).invert().unwrap();
-    if let Some(i) = number("constant: pinned ") {
-        let lie = Lie {
-            constant: Some(i),
-            absorb: true,
-            ..Lie::default()
-        };
-        return judge("a constant of one's choice", &lie);
-    }
-    if let Some(i) = number("constant: carried ") {
-        let column = sums.alpha + i;
-        let late = |columns: &mut [Vec<F>]| {
-            if sums.e_constants.first() == Some(&column) {
-                // The one that is read in the last row: chosen so that a wrong accumulator goes unnoticed.
-                let h = sums.coefficients.unwrap();
-                let first = columns[sums.products][last] - columns[sums.accumulators][last];
-                columns[column][last] = -first * columns[h][last].invert().unwrap();
-            } else {
-                columns[column][last] += F::ONE;
-            }
-        };
-        let is_read = sums.e_constants.first() == Some(&column);
-        let wrong_y = |p: &mut Phase1| {
-            if is_read {
-                p.cells[output.x][1] ^= 1;
-                let step = if p.cells[output.x][1] & 1 == 1 { 1 } else { -1 };
-                p.accumulators[output.first_candidate][1] += step << plan.layout.range_bits;
-            }
-        };
-        let lie = Lie {
-            cells: Some(&wrong_y),
-            sums: Some(&late),
-            ..Lie::default()
-        };
-        return judge("a constant that changes", &lie);
-    }
     if gate == "lookup: sums agree" {
         let lie = Lie {
             multiplicities: Some(&one_more),

@@ -8,6 +8,7 @@ use super::*;
 use ff::Field;
 use zkinfer_circuits::fold::Challenges;
 use zkinfer_circuits::program::FIRST_SLOT;
+use zkinfer_circuits::transcript::Transcript;
 
 pub(super) const LIES: &[Told] = &[
     (
@@ -36,6 +37,16 @@ pub(super) const LIES: &[Told] = &[
         || fitted_coefficients(2),
     ),
     (
+        "public_columns_fitted_to_mu",
+        Check::BoundPublic,
+        fitted_public_columns,
+    ),
+    (
+        "later_run_with_public_columns_of_its_own",
+        Check::LaterPublic,
+        later_public_columns,
+    ),
+    (
         "later_run_with_weights_of_its_own",
         Check::LaterWeights,
         later_weights,
@@ -51,7 +62,7 @@ struct Fitted<'a> {
     columns: Option<&'a dyn Fn(&Plan, u8, &mut [Vec<F>], &Known)>,
     known: Known,
     /// Runs seen in each phase.
-    seen: [usize; 5],
+    seen: [usize; 6],
     /// Columns that later runs do not take over from the first.
     own: Vec<usize>,
 }
@@ -61,7 +72,8 @@ struct Fitted<'a> {
 struct Known {
     challenges: Option<Challenges>,
     eta: Option<F>,
-    instances: Vec<Vec<F>>,
+    mu: Option<F>,
+    public: Vec<Vec<F>>,
     before: Vec<Vec<F>>,
 }
 
@@ -81,11 +93,14 @@ impl Deviation for Fitted<'_> {
     fn eta(&mut self, eta: Option<F>) {
         self.known.eta = eta;
     }
-    fn instances(&mut self, _: &Plan, instances: &mut [Vec<F>]) {
-        self.known.instances = instances.to_vec();
+    fn link(&mut self, transcript: &Transcript) {
+        self.known.mu = Some(transcript.clone().challenge());
     }
     fn columns(&mut self, plan: &Plan, phase: u8, columns: &mut [Vec<F>]) {
         self.seen[phase as usize] += 1;
+        if phase == 4 {
+            self.known.public = columns[plan.layout.columns.public()].to_vec();
+        }
         if self.seen[phase as usize] == self.run {
             let known = &self.known;
             self.columns
@@ -117,7 +132,7 @@ fn fitted_multiplicity() -> bool {
         if phase == 1 {
             columns[table.multiplicity][3] += (alpha + F::from(3)) * fraction;
         }
-        if phase == 4 {
+        if phase == 5 {
             columns[sum][4..].iter_mut().for_each(|v| *v += fraction);
         }
     };
@@ -133,10 +148,10 @@ fn fitted_multiplicity() -> bool {
             ..Fitted::default()
         };
         let proof = prove(&secret, &run, b"", &mut lie);
-        (proof, lie.known.instances)
+        (proof, lie.known.public)
     };
-    let (_, instances) = tell(vec![]);
-    let (proof, _) = tell(instances);
+    let (_, public) = tell(vec![]);
+    let (proof, _) = tell(public);
     verifier(&secret).verify(&expected(b""), &proof).is_ok()
 }
 
@@ -264,11 +279,81 @@ fn fitted_coefficients(runs: usize) -> bool {
             ..Fitted::default()
         };
         let proof = prove_runs(&secret, &all, &mut lie);
-        (proof, lie.known.instances)
+        (proof, lie.known.public)
     };
-    let (_, instances) = tell(vec![]);
-    let (proof, _) = tell(instances);
+    let (_, public) = tell(vec![]);
+    let (proof, _) = tell(public);
     let expected = vec![expected(b""); runs];
+    verifier(&secret).verify_runs(&expected, &proof).is_ok()
+}
+
+/// `κ` absorbs a wrong accumulator, and `β` makes up for what the link then lacks.
+fn fitted_public_columns() -> bool {
+    let secret = secret_of(zoo(BITS), 7, 1);
+    let image = vec![(0..16).map(|j| (j * 37 + 5) % 64).collect()];
+    let mut run = secret.infer_integers(&image).unwrap();
+    run.forge_output(0, 1);
+    let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], known: &Known| {
+        let (Some(challenges), 4, Some(mu)) = (&known.challenges, phase, known.before.first())
+        else {
+            return;
+        };
+        let layout = &plan.layout;
+        let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, challenges);
+        let sums = &plan.description.sums;
+        let (kappa, beta) = (sums.kappa.unwrap(), sums.beta[0]);
+        // β follows κ among the linked columns, and both move in row 0.
+        let inverse = mu[0].invert().unwrap();
+        let weight = columns[layout.table_column(0)][0];
+        let share = gap(plan, &coefficients) * (weight * inverse - F::ONE).invert().unwrap();
+        columns[kappa][0] += share;
+        columns[beta][0] -= share * inverse;
+    };
+    let tell = |before: Vec<Vec<F>>| {
+        let mut lie = Fitted {
+            run: 1,
+            cells: Some(&one_more),
+            columns: Some(&columns),
+            known: Known {
+                before,
+                ..Known::default()
+            },
+            ..Fitted::default()
+        };
+        let proof = prove(&secret, &run, b"", &mut lie);
+        (proof, lie.known.mu)
+    };
+    let (_, mu) = tell(vec![]);
+    let (proof, _) = tell(vec![vec![mu.unwrap()]]);
+    verifier(&secret).verify(&expected(b""), &proof).is_ok()
+}
+
+/// In the second of two runs `κ` absorbs a wrong accumulator; the first run's is linked.
+fn later_public_columns() -> bool {
+    let secret = secret_of(zoo(BITS), 7, 1);
+    let image = |i: u32| vec![(0..16).map(|j| (j * 37 + 5 + 11 * i) % 64).collect()];
+    let mut runs: Vec<Run> = (0..2)
+        .map(|i| secret.infer_integers(&image(i)).unwrap())
+        .collect();
+    runs[1].forge_output(0, 1);
+    let kappa = secret.plan().description.sums.kappa.unwrap();
+    let columns = |plan: &Plan, phase: u8, columns: &mut [Vec<F>], known: &Known| {
+        let (Some(challenges), 4) = (&known.challenges, phase) else {
+            return;
+        };
+        let coefficients =
+            Coefficients::new(&plan.program, &plan.expanded, &plan.layout, challenges);
+        columns[kappa][0] -= gap(plan, &coefficients);
+    };
+    let mut lie = Fitted {
+        run: 2,
+        cells: Some(&one_more),
+        columns: Some(&columns),
+        own: vec![kappa],
+        ..Fitted::default()
+    };
+    let proof = prove_runs(&secret, &runs, &mut lie);
+    let expected = vec![expected(b""); 2];
     verifier(&secret).verify_runs(&expected, &proof).is_ok()
 }
 
