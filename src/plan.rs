@@ -12,6 +12,21 @@ use zkinfer_circuits::layout::{Columns, Layout};
 use zkinfer_circuits::program::Program;
 use zkinfer_circuits::verify::{Limits, Plan};
 
+/// What a proof should be good at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Preference {
+    /// All three, as [`PlanOptions`] weighs them by default.
+    #[default]
+    Balanced,
+    /// The least time to prove, whatever the rest.
+    Prove,
+    /// The least time to verify.
+    Verify,
+    /// The shortest proof.
+    Size,
+}
+
 /// What the planner may choose.
 #[derive(Clone, Copy, Debug)]
 #[non_exhaustive]
@@ -41,6 +56,21 @@ impl Default for PlanOptions {
 }
 
 impl PlanOptions {
+    /// Weighs time of proving, time of verification and size for a preference: [`verify_weight`](Self::verify_weight) and
+    /// [`size_weight`](Self::size_weight).
+    #[must_use]
+    pub fn with_preference(mut self, preference: Preference) -> Self {
+        let balanced = PlanOptions::default();
+        (self.verify_weight, self.size_weight) = match preference {
+            Preference::Balanced => (balanced.verify_weight, balanced.size_weight),
+            Preference::Prove => (0.0, 0.0),
+            // What is left of the weight of proving decides between equals.
+            Preference::Verify => (1e6, 0.0),
+            Preference::Size => (0.0, 1e6),
+        };
+        self
+    }
+
     /// Fixes [`k`](Self::k).
     #[must_use]
     pub fn with_k(mut self, k: u32) -> Self {

@@ -2,7 +2,7 @@
 
 use super::Secret;
 use crate::error::CommitError;
-use crate::plan::{self, PlanOptions};
+use crate::plan::{self, PlanOptions, Preference};
 use crate::prove::engine::{Engine, generators};
 use crate::prove::fold::{Folder, Matrix};
 use ff::Field;
@@ -53,6 +53,13 @@ impl CommitOptions {
     #[must_use]
     pub fn with_weights(mut self, weights: WeightVisibility) -> Self {
         self.weights = weights;
+        self
+    }
+
+    /// Chooses what proofs should be good at.
+    #[must_use]
+    pub fn with_preference(mut self, preference: Preference) -> Self {
+        self.plan = self.plan.with_preference(preference);
         self
     }
 

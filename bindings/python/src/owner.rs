@@ -6,7 +6,7 @@ use crate::files::{self, SECRET_BYTES, Source};
 use crate::published::{Card, Content, Opening, Proof, Tensor};
 use crate::work::{Teller, long};
 use numpy::{PyArray1, PyArrayDyn};
-use pyo3::exceptions::PyTypeError;
+use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
 use pyo3::types::{PyBytes, PySequence, PyType};
 use std::collections::BTreeMap;
@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use zkinfer::data::{Arrays, DataError};
 use zkinfer::interface::Interface;
+use zkinfer::plan::Preference;
 use zkinfer::quantize::evaluate_with_progress;
 use zkinfer::secret::CommitOptions;
 use zkinfer::{
@@ -301,21 +302,35 @@ impl Model {
     /// Args:
     ///     name: Name of the model, part of the card; by default the ONNX file's.
     ///     public_weights: Commit without blinds: whoever has the weights can recompute the card.
+    ///     prefer: What proofs should be good at: ``"balanced"``, ``"prove"`` or ``"verify"`` for the time that takes, or
+    ///         ``"size"``.
     ///     k: Logarithm of the number of rows, instead of what the planner finds best. Two models that are chained by a
     ///         committed output need the same.
     ///     progress: As for :func:`compile`.
     ///
     /// Raises:
     ///     CommitError: The model fits no plan.
-    #[pyo3(signature = (name=None, *, public_weights=false, k=None, progress=None))]
+    ///     ValueError: ``prefer`` is something else.
+    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, progress=None))]
     fn commit(
         &self,
         py: Python<'_>,
         name: Option<String>,
         public_weights: bool,
+        prefer: &str,
         k: Option<u32>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Secret> {
+        let preference = match prefer {
+            "balanced" => Preference::Balanced,
+            "prove" => Preference::Prove,
+            "verify" => Preference::Verify,
+            "size" => Preference::Size,
+            other => {
+                let text = format!("prefer is {other:?}; it is balanced, prove, verify or size");
+                return Err(PyValueError::new_err(text));
+            }
+        };
         let weights = if public_weights {
             WeightVisibility::Public
         } else {
@@ -323,7 +338,8 @@ impl Model {
         };
         let mut options = CommitOptions::default()
             .with_name(name.unwrap_or_else(|| self.name.clone()))
-            .with_weights(weights);
+            .with_weights(weights)
+            .with_preference(preference);
         options.plan.k = k;
         let mut teller = Teller::new(progress);
         let secret = long(py, || {

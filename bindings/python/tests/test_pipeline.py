@@ -62,6 +62,13 @@ def test_lies(lie, code, x, model, secret, run, proof):
     assert error.receipt is not None and error.receipt.code == code and not error.receipt.accepted
 
 
+def test_a_preference_is_for_something_that_exists(x, model):
+    card = model.commit("digits", prefer="size").card
+    assert card.name == "digits"
+    with pytest.raises(ValueError, match="balanced, prove, verify or size"):
+        model.commit(prefer="beauty")
+
+
 def test_a_forged_claim_is_an_invalid_proof(x, secret, proof, run):
     """The same proof under another output: the bytes are well formed, only the mathematics is wrong."""
     claim = run.output_integers.astype("<u2").tobytes()

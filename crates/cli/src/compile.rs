@@ -12,7 +12,7 @@ use zkinfer::data::{Arrays, Samples};
 use zkinfer::disclosure;
 use zkinfer::graph::Graph;
 use zkinfer::onnx::ImportOptions;
-use zkinfer::plan;
+use zkinfer::plan::{self, Preference};
 use zkinfer::quantize::{Compiled, LayerReport, QuantizeOptions, Report};
 use zkinfer::secret::{CommitOptions, WeightVisibility};
 
@@ -79,12 +79,45 @@ pub struct Compile {
     /// Overwrite NAME.model, although the blinds in it exist nowhere else
     #[arg(long)]
     force: bool,
+    /// What proofs should be good at: the time to prove, the time to verify, or their size
+    #[arg(long, value_name = "WHAT", default_value = "balanced")]
+    prefer: Prefer,
     /// Logarithm of the number of rows, instead of what the planner finds best
-    #[arg(long, value_name = "K")]
+    #[arg(long, value_name = "K", conflicts_with = "prefer")]
     k: Option<u32>,
     /// Commit without blinds: whoever has the weights can recompute the card
     #[arg(long)]
     public_weights: bool,
+}
+
+/// `--prefer`
+#[derive(Clone, Copy, clap::ValueEnum)]
+enum Prefer {
+    Balanced,
+    Prove,
+    Verify,
+    Size,
+}
+
+impl Prefer {
+    fn preference(self) -> Preference {
+        match self {
+            Prefer::Balanced => Preference::Balanced,
+            Prefer::Prove => Preference::Prove,
+            Prefer::Verify => Preference::Verify,
+            Prefer::Size => Preference::Size,
+        }
+    }
+
+    /// What is said of the plan.
+    fn title(self) -> &'static str {
+        match self {
+            Prefer::Balanced => "Plan: the cheapest number of rows",
+            Prefer::Prove => "Plan: the number of rows that proves fastest",
+            Prefer::Verify => "Plan: the number of rows that verifies fastest",
+            Prefer::Size => "Plan: the number of rows with the shortest proof",
+        }
+    }
 }
 
 /// `NAME=N`
@@ -187,7 +220,8 @@ impl Compile {
         };
         let mut commit = CommitOptions::default()
             .with_name(self.name())
-            .with_weights(weights);
+            .with_weights(weights)
+            .with_preference(self.prefer.preference());
         commit.plan.k = self.k;
         let choice = plan::choose(&model.program, &commit.plan)?;
         let (k, plan_table) = (choice.k(), choice.to_string());
@@ -208,7 +242,7 @@ impl Compile {
         if as_json {
             let candidates: Vec<_> = candidates
                 .iter()
-                .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms }))
+                .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms, "proof_bytes": c.proof_bytes }))
                 .collect();
             ui::json(&json!({
                 "status": "done",
@@ -238,7 +272,7 @@ impl Compile {
         let paint = ui::stdout();
         ui::line(&format!(
             "\n{}\n{}",
-            paint.bold("Plan: the cheapest number of rows"),
+            paint.bold(self.prefer.title()),
             plan_table.trim_end()
         ))?;
         ui::line(&format!("\n{}", paint.bold("Written")))?;

@@ -113,6 +113,7 @@ class Model:
         name: str | None = None,
         *,
         public_weights: bool = False,
+        prefer: Literal["balanced", "prove", "verify", "size"] = "balanced",
         k: int | None = None,
         progress: _Progress | None = None,
     ) -> Secret: ...

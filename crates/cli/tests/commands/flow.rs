@@ -462,6 +462,52 @@ fn unusable_inputs() {
     dir.expect(2, &["infer", "digits.model"]);
 }
 
+/// A preference chooses the number of rows that is predicted to be best at it.
+#[test]
+fn the_planner_takes_a_preference() {
+    let dir = Dir::new();
+    let model = asset("digits.onnx");
+    let compiled = |more: &[&str]| {
+        let arguments = [
+            "compile",
+            &model,
+            "--calibration",
+            "IMAGES",
+            "-o",
+            "x",
+            "--force",
+        ];
+        dir.json(0, &[&arguments, more].concat())["plan"].clone()
+    };
+    let mut chosen = std::collections::BTreeSet::new();
+    for (preference, measure) in [
+        ("prove", "prove_ms"),
+        ("verify", "verify_ms"),
+        ("size", "proof_bytes"),
+    ] {
+        let plan = compiled(&["--prefer", preference]);
+        let candidates = plan["candidates"].as_array().unwrap();
+        let of = |c: &serde_json::Value| c[measure].as_f64().unwrap();
+        let best = candidates.iter().map(of).fold(f64::INFINITY, f64::min);
+        let taken = candidates.iter().find(|c| c["k"] == plan["k"]).unwrap();
+        assert_eq!(of(taken), best, "{preference}");
+        chosen.insert(plan["k"].as_u64());
+    }
+    assert!(chosen.len() > 1, "{chosen:?}");
+    assert_eq!(compiled(&[])["k"], compiled(&["--prefer", "balanced"])["k"]);
+    let both = ["--prefer", "size", "--k", "9"];
+    let arguments = [
+        "compile",
+        &model,
+        "--calibration",
+        "IMAGES",
+        "-o",
+        "x",
+        "--force",
+    ];
+    dir.expect(2, &[&arguments[..], &both[..]].concat());
+}
+
 #[test]
 fn parameters_are_cached() {
     let dir = Dir::new();
