@@ -338,7 +338,7 @@ impl Prover<'_> {
         columns
     }
 
-    /// What every linked column's commitment has beyond its target, in the order of [`Plan::linked_columns`].
+    /// What every linked column's commitment has beyond its target, in the order in which the verifier lists them.
     fn excess(
         &self,
         coefficients: &Coefficients<'_>,

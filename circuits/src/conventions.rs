@@ -11,6 +11,8 @@
 //! | input lanes come first | the first port can always carry the constant one |
 //! | the constant one stands at results and inputs, never at hints, lower parts or table values | their row 0 is not known to be zero |
 //! | a maximum has neither an upper clamp nor a table | its lower parts are looked up one by one |
+//! | the columns of challenges, `κ` and `β` are the public ones, in that order, and read in the current row only | the link ties the public columns, one by one, to what the verifier computes; one that were left out would hold anything |
+//! | `T` and `U` end before row `last` | `β` does, too |
 //! | a cell belongs to one slot, in a lane of its node's kind | columns of inputs and outputs hold nothing else, so they can be linked |
 
 use crate::error::LayoutError;
@@ -51,6 +53,12 @@ pub fn check(
     }
     if !description.gates.iter().all(|g| selected(&g.poly)) || !selectors_end(layout, fixed) {
         return broken("gates are off behind the last row");
+    }
+    if !public_columns_are_linked(layout, description) {
+        return broken("challenges, kappa and beta stand in the public columns");
+    }
+    if !folds_fit(layout) {
+        return broken("folded weights and activations end before the last row");
     }
     if !has_empty_first_rows(layout, description) {
         return broken("the first row of every input is empty");
@@ -105,6 +113,35 @@ fn selectors_end(layout: &Layout, fixed: &[Vec<u32>]) -> bool {
     };
     let last = layout.last;
     on(ACTIVE, 0..last) && on(FIRST, 0..1) && on(LAST, last..last + 1)
+}
+
+fn public_columns_are_linked(layout: &Layout, description: &Description) -> bool {
+    let sums = &description.sums;
+    let columns = [sums.alpha].into_iter().chain(sums.theta);
+    let columns = columns
+        .chain(sums.y_constants.iter().copied())
+        .chain(sums.e_constants.iter().copied());
+    let constants = columns.clone().count() == layout.columns.constants;
+    let columns = columns.chain(sums.kappa).chain(sums.beta.iter().copied());
+    let public = layout.columns.public();
+    let next = |q: &(AnyColumn, i32)| matches!(q, (AnyColumn::Advice(c), r) if public.contains(c) && *r != 0);
+    let as_many = sums.beta.len() == layout.columns.table + layout.columns.values;
+    let beta = match sums.kappa {
+        Some(_) => as_many,
+        None => sums.beta.is_empty() && layout.columns.table + layout.columns.values == 0,
+    };
+    constants
+        && beta
+        && description.instance == 0
+        && columns.eq(public.clone())
+        && !queries(description).iter().any(next)
+}
+
+fn folds_fit(layout: &Layout) -> bool {
+    let rows = layout.table_rows.iter().chain(&layout.value_rows);
+    layout.table_rows.len() == layout.columns.table
+        && layout.value_rows.len() == layout.columns.values
+        && rows.copied().all(|rows| rows <= layout.last)
 }
 
 fn has_empty_first_rows(layout: &Layout, description: &Description) -> bool {

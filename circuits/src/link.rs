@@ -99,6 +99,8 @@ pub fn prove(
 pub struct Target {
     /// A public value of every row up to the one behind the active rows.
     pub everywhere: F,
+    /// Public values of the first rows, in addition.
+    pub first: Vec<F>,
     /// Public values by row, in addition.
     pub rows: Vec<(usize, F)>,
     /// Points of the model commitment: index of the first, and the coefficients of it and the following.
@@ -110,10 +112,8 @@ pub struct Target {
 /// What the verifier has to check: a sum of multiples of points that must be zero.
 #[derive(Clone, Debug)]
 pub struct Equation {
-    /// Coefficient of all Lagrange generators before the blinding rows'.
-    pub everywhere: F,
-    /// Coefficients of Lagrange generators; rows may occur several times.
-    pub rows: Vec<(usize, F)>,
+    /// Coefficients of all `2^k` Lagrange generators.
+    pub rows: Vec<F>,
     /// Coefficient of `W`.
     pub w: F,
     /// Coefficients of the points of the model commitment.
@@ -131,7 +131,7 @@ pub fn equation(
     k: u32,
     card: usize,
     transcript: &mut Transcript,
-    columns: &[(C, Target)],
+    columns: Vec<(C, Target)>,
     proof: &LinkProof,
 ) -> Result<Equation, IdentityPoint> {
     let first = (1usize << k) - BLINDING_ROWS;
@@ -139,40 +139,31 @@ pub fn equation(
     transcript.point(proof.commitment)?;
     let c = transcript.challenge();
     let mut equation = Equation {
-        everywhere: F::ZERO,
-        rows: (first..).zip(proof.rows).collect(),
+        rows: vec![F::ZERO; 1 << k],
         w: proof.blind,
         card: vec![F::ZERO; card],
         points: vec![(-F::ONE, proof.commitment)],
     };
+    equation.rows[first..].copy_from_slice(&proof.rows);
+    let mut everywhere = F::ZERO;
     let mut power = c;
+    // One after the other: together the targets may be larger than their sum.
     for (column, target) in columns {
-        equation.points.push((-power, *column));
-        let scaled = |(s, p): &(F, C)| (power * s, *p);
-        equation.points.extend(target.points.iter().map(scaled));
-        equation.everywhere += power * target.everywhere;
-        let scaled = |(row, v): &(usize, F)| (*row, power * v);
-        equation.rows.extend(target.rows.iter().map(scaled));
+        equation.points.push((-power, column));
+        let scaled = target.points.iter().map(|(s, p)| (power * s, *p));
+        equation.points.extend(scaled);
+        everywhere += power * target.everywhere;
+        let values = target.first.into_iter().enumerate().chain(target.rows);
+        values.for_each(|(row, v)| equation.rows[row] += power * v);
         for (from, coefficients) in &target.card {
             let own = equation.card[*from..].iter_mut().zip(coefficients);
             own.for_each(|(sum, s)| *sum += power * s);
         }
         power *= mu;
     }
+    let before = &mut equation.rows[..first];
+    before.iter_mut().for_each(|sum| *sum += everywhere);
     Ok(equation)
-}
-
-impl Equation {
-    /// Adds the coefficients of Lagrange generators to those of all `2^k`.
-    pub(crate) fn add_rows(&self, sums: &mut [F]) {
-        let before = sums.len().saturating_sub(BLINDING_ROWS);
-        sums[..before]
-            .iter_mut()
-            .for_each(|s| *s += self.everywhere);
-        for (row, s) in &self.rows {
-            sums[*row] += s;
-        }
-    }
 }
 
 impl LinkProof {

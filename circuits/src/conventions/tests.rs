@@ -220,3 +220,24 @@ fn cells_have_one_slot() {
     assert_eq!(broken(|l, _, _| cell(l, 2, 0).port = 0), what);
     assert_eq!(broken(|l, _, _| cell(l, 2, 0).port = 99), what);
 }
+
+#[test]
+fn public_columns() {
+    let what = "challenges, kappa and beta stand in the public columns";
+    assert_eq!(broken(|_, d, _| d.sums.y_constants[0] += 1), what);
+    assert_eq!(broken(|_, d, _| d.sums.kappa = None), what);
+    assert_eq!(broken(|_, d, _| d.sums.beta.clear()), what);
+    assert_eq!(broken(|_, d, _| d.sums.beta[0] += 1), what);
+    assert_eq!(broken(|l, _, _| l.columns.constants -= 1), what);
+    assert_eq!(broken(|_, d, _| d.instance = 1), what);
+    // A gate that reads one of them in the next row, where it may be a blinding one.
+    let next = |_: &mut Layout, d: &mut Description, _: &mut Vec<Vec<u32>>| {
+        let poly = Expr::fixed(LAST) * Expr::next(d.sums.alpha);
+        let name = "next".into();
+        d.gates.push(crate::gates::Gate { name, poly });
+    };
+    assert_eq!(broken(next), what);
+    let what = "folded weights and activations end before the last row";
+    assert_eq!(broken(|l, _, _| l.table_rows[0] = l.last + 1), what);
+    assert_eq!(broken(|l, _, _| l.table_rows.clear()), what);
+}

@@ -106,10 +106,7 @@ impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I
             let Some((verifier, candidate)) = self.items.next() else {
                 break;
             };
-            room.take(
-                size(verifier, &candidate),
-                verifier.plan.wiring.sums_memory(),
-            );
+            room.take(size(verifier, &candidate), verifier.plan.reading_memory());
             chunk.push((verifier, candidate));
         }
         self.done = check(&chunk).into_iter();

@@ -156,7 +156,7 @@ impl Verifier {
         let linked = self.targets(&coefficients, known, runs, &of_runs);
         let points = self.card.points.len();
         let digest = digest(&statement, halo2, link);
-        let Ok(link) = link::equation(layout.k, points, &mut transcript, &linked, link) else {
+        let Ok(link) = link::equation(layout.k, points, &mut transcript, linked, link) else {
             return Err(Rejection::Link);
         };
 
@@ -231,10 +231,11 @@ impl Verifier {
                 ..Target::default()
             },
             Public::Rows(values) => Target {
-                rows: values.into_iter().enumerate().collect(),
+                first: values,
                 ..Target::default()
             },
         });
+        // As many as there are such columns: a convention.
         let columns = plan.public_columns();
         targets.extend(columns.map(|c| commitments[0][c]).zip(public));
         targets
@@ -320,12 +321,12 @@ impl<'a> Equations<'a> {
             opening.scale(circuit);
         }
         let equation = &mut self.link;
-        let rows = equation.rows.iter_mut().map(|(_, s)| s);
         let points = equation.points.iter_mut().map(|(s, _)| s);
-        let all = rows.chain(points).chain(&mut equation.card);
+        let all = (equation.rows.iter_mut())
+            .chain(points)
+            .chain(&mut equation.card);
         all.for_each(|s| *s *= link);
         equation.w *= link;
-        equation.everywhere *= link;
     }
 
     /// Why a proof of which not both sums are zero is rejected, the link first.
@@ -406,7 +407,8 @@ impl<'a> Sum<'a> {
 
     fn add_link(&mut self, equations: &Equations<'a>) {
         let link = &equations.link;
-        link.add_rows(&mut self.rows);
+        let sums = self.rows.iter_mut().zip(&link.rows);
+        sums.for_each(|(sum, s)| *sum += s);
         self.sum.add_to_w_scalar(link.w);
         self.points.extend_from_slice(&link.points);
         let verifier = equations.verifier;

@@ -119,6 +119,15 @@ impl Plan {
         self.layout.columns.public()
     }
 
+    /// Bytes that one thread takes, at most, while it computes what a proof is checked with: the widest node's sums, and all
+    /// of `β`.
+    pub fn reading_memory(&self) -> usize {
+        let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
+        let cells = rows.fold(0usize, |sum, &rows| sum.saturating_add(rows));
+        let beta = cells.saturating_mul(size_of::<F>());
+        self.wiring.sums_memory().saturating_add(beta)
+    }
+
     /// Advice columns whose content follows from weights and challenges alone, so that all runs of a proof hold the same:
     /// folded weights, public columns, and unless activations are coefficients, free coefficients and their running sum.
     pub fn repeated_columns(&self) -> Vec<bool> {

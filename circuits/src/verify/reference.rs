@@ -13,7 +13,7 @@ use crate::fold::Coefficients;
 use crate::link;
 use crate::statement::statement_digest;
 use crate::{C, F};
-use ff::{Field, PrimeField};
+use ff::PrimeField;
 use group::{CurveAffine as _, Group as _, GroupEncoding};
 use halo2_proofs::arithmetic::best_multiexp;
 use halo2_proofs::plonk::{SingleVerifier, verify_proof};
@@ -101,16 +101,14 @@ impl Verifier {
         let public = public_columns(layout, &challenges, &late, kappa, beta);
         let linked = self.targets(&coefficients, public, &statement.runs, &runs);
         let points = self.card.points.len();
-        let equation = link::equation(layout.k, points, &mut transcript, &linked, statement.link);
+        let equation = link::equation(layout.k, points, &mut transcript, linked, statement.link);
         equation.map_err(|_| Rejection::Link)
     }
 
     /// Whether the link's sum is zero.
     fn link_holds(&self, equation: &link::Equation) -> bool {
-        let mut rows = vec![F::ZERO; 1 << self.params.k()];
-        equation.add_rows(&mut rows);
         let domain = EvaluationDomain::new(1, self.params.k());
-        let rows = domain.lagrange_from_vec(rows);
+        let rows = domain.lagrange_from_vec(equation.rows.clone());
         let rows = self.params.commit_lagrange(&rows, Blind(equation.w));
         let card = equation.card.iter().copied().zip(self.card.points.clone());
         let terms = card.chain(equation.points.iter().copied());

@@ -12,7 +12,7 @@
 //! runs: it runs upstream's verifier with points that are hashes, between which and the generators nobody knows a relation;
 //! then with identities, on the same challenges and scalars; and lets upstream evaluate the difference, less `Σ s_i·P_i`.
 //! If it is zero, then `R` and each `s_i` is right at these challenges and scalars. Upstream's and these are quotients of
-//! polynomials in challenges and scalars, of degree below `r·2^17`, the same ones for every proof of a key with `r` runs; two
+//! polynomials in challenges and scalars, of degree below `r·2^21`, the same ones for every proof of a key with `r` runs; two
 //! different ones agree where all variables are hashes of the key with probability below `r·2^-230`. Proofs for which the
 //! difference is not zero are verified with the real points.
 

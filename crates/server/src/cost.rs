@@ -1,6 +1,6 @@
 //! What a proof costs to check, in processor time: estimated from the card, and learned from the proofs that were.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 use zkinfer_circuits::verify::Verifier;
 
@@ -28,8 +28,6 @@ const AGAIN: u64 = 60;
 pub struct Cost {
     estimate: u64,
     learned: AtomicU64,
-    /// Whether a proof of several runs was seen.
-    several: AtomicBool,
     /// Second of the Unix epoch from which on what was learned may be doubted.
     doubt: AtomicU64,
 }
@@ -55,7 +53,6 @@ impl Cost {
         Cost {
             estimate,
             learned: AtomicU64::new(estimate),
-            several: AtomicBool::new(false),
             doubt: AtomicU64::new(0),
         }
     }
@@ -91,10 +88,6 @@ impl Cost {
 
     /// Takes note of what so many runs took.
     pub fn learn(&self, runs: usize, took: Duration) {
-        // The first proof of several runs makes what all others use, which takes as long as ten of them.
-        if runs > 1 && !self.several.swap(true, Ordering::Relaxed) {
-            return;
-        }
         let each = took.as_nanos() / runs.max(1) as u128;
         let most = self.estimate.saturating_mul(MORE);
         let each = (each.min(u128::from(most)) as u64).max(self.estimate / LESS);
@@ -130,15 +123,6 @@ mod tests {
             cost.learn(1, Duration::ZERO);
         }
         assert!(cost.runs(1) >= SECOND / 8 && cost.runs(1) < SECOND / 7);
-    }
-
-    #[test]
-    fn the_first_proof_of_several_runs_says_nothing() {
-        let cost = Cost::new(1_000_000_000);
-        cost.learn(10, 40 * SECOND);
-        assert_eq!(cost.runs(1), SECOND);
-        cost.learn(10, 40 * SECOND);
-        assert!(cost.runs(1) > SECOND);
     }
 
     #[test]
