@@ -129,15 +129,14 @@ impl Wiring {
         self.sums
     }
 
-    /// About what it takes in memory, in bytes, with the sums of one verification.
+    /// About what it takes in memory, in bytes.
     pub fn memory(&self) -> usize {
         size_of::<Piece>() * self.pieces.capacity()
             + size_of::<Counter>() * self.counters.capacity()
             + 3 * size_of::<Ratio>() * self.ratios.len()
-            + self.sums_memory()
     }
 
-    /// What the sums of one verification take of it.
+    /// What the sums of one verification take, in bytes.
     pub(crate) fn sums_memory(&self) -> usize {
         size_of::<F>() * self.widest
     }

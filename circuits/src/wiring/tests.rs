@@ -398,7 +398,7 @@ fn sums_count_as_pieces() {
     limits.program.pieces = 100;
     let plan = Plan::new(program(50), 11, &limits).unwrap();
     assert_eq!(plan.wiring.sums(), 16 * 50);
-    assert!(plan.wiring.memory() >= 16 * 50 * 32);
+    assert!(plan.reading_memory() >= 16 * 50 * 32);
     let refused = Plan::new(program(500), 11, &limits).unwrap_err();
     assert!(refused.to_string().contains("pieces"), "{refused}");
 }

@@ -329,6 +329,7 @@ fn memory(model: &Model) -> usize {
     let info = model.description();
     wires
         + plan.wiring.memory()
+        + plan.reading_memory()
         + fixed
         + public
         + cells
