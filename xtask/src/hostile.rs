@@ -6,6 +6,8 @@ use crate::{Target, connect};
 use base64::Engine;
 use ff::Field;
 use group::{Curve, GroupEncoding};
+use halo2_proofs::poly::EvaluationDomain;
+use halo2_proofs::poly::commitment::{Blind, Params};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use serde_json::{Value, json};
@@ -20,7 +22,7 @@ use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
 use zkinfer_circuits::statement::Claim;
-use zkinfer_circuits::support::{self, GroupWitness, SupportProof};
+use zkinfer_circuits::support::{self, SupportProof, Witness};
 use zkinfer_circuits::verify::{Limits, Plan, Verifier};
 use zkinfer_circuits::{C, F};
 use zkinfer_verifier::{params, verifier};
@@ -71,68 +73,73 @@ impl Bait {
         })
     }
 
-    /// Adds the cards, as far as the service takes them.
+    /// Adds the cards. All but the last, which describes too much, have to be taken: without them nothing is attacked.
     pub fn put(&self, target: &Target) -> Result<(), Failure> {
-        let mut named = vec![("wiring", &self.wired)];
-        named.extend(self.described.iter().map(|card| ("description", card)));
-        for (name, card) in named {
+        let mut named = vec![("wiring", &self.wired, true)];
+        let described = self.described.iter().zip([true, false]);
+        named.extend(described.map(|(card, taken)| ("description", card, taken)));
+        for (name, card, taken) in named {
             let bytes = card.to_bytes();
             let path = format!("/v1/cards/{}", card.digest());
             let put = request("PUT", &path, "application/octet-stream", &bytes);
             let mut stream = connect(target.address, IpAddr::from([127, 0, 0, 9]))?;
-            let status = match call(&mut stream, &put) {
-                Ok((status, ..)) => status.to_string(),
-                Err(error) => error.to_string(),
-            };
+            let (status, body, _) = call(&mut stream, &put)?;
             println!("a card of {} bytes for its {name}: {status}", bytes.len());
+            if taken != matches!(status, 200 | 201) {
+                return Err(String::from_utf8_lossy(&body).into());
+            }
         }
         Ok(())
     }
 }
 
+/// Weights that are all zero, with their blinds.
+struct Zero<'a> {
+    blinds: Vec<Vec<F>>,
+    params: &'a Params<C>,
+}
+
+impl Witness for Zero<'_> {
+    fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<(u32, F)>, F) {
+        let blinds = self.blinds[group].iter().zip(coefficients);
+        (Vec::new(), blinds.map(|(b, c)| *b * c).sum())
+    }
+
+    fn commit(&self, columns: &[Vec<F>], blinds: &[F]) -> Vec<C> {
+        let domain = EvaluationDomain::new(1, self.params.k());
+        let commit = |(column, blind): (&Vec<F>, &F)| {
+            let column = domain.lagrange_from_vec(column.clone());
+            let point = self.params.commit_lagrange(&column, Blind(*blind));
+            point.to_affine()
+        };
+        columns.iter().zip(blinds).map(commit).collect()
+    }
+}
+
 /// A card whose weights are all zero.
 fn card(program: Program, k: u32, info: Vec<u8>) -> Result<Card, Failure> {
-    struct Zero(Vec<(usize, Vec<F>)>);
-    impl GroupWitness for Zero {
-        fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<F>, F) {
-            let (rows, blinds) = &self.0[group];
-            let blind = blinds.iter().zip(coefficients).map(|(b, c)| *b * c).sum();
-            (vec![F::ZERO; *rows], blind)
-        }
-    }
     let params = params::load(k)?;
-    let w = blinds_generator(&params::to_bytes(&params)?)?;
     let plan = Plan::new(program.clone(), k, &Limits::default())?;
     let mut rng = ChaCha20Rng::seed_from_u64(info.len() as u64);
     let groups = plan.groups.iter();
-    let witness = Zero(
-        groups
-            .map(|g| {
-                (
-                    g.rows.len(),
-                    (0..g.points).map(|_| F::random(&mut rng)).collect(),
-                )
-            })
-            .collect(),
-    );
-    let blinds = witness.0.iter().flat_map(|(_, blinds)| blinds);
+    let blinds = groups.map(|g| (0..g.points).map(|_| F::random(&mut rng)).collect());
+    let witness = Zero {
+        blinds: blinds.collect(),
+        params: &params,
+    };
+    let none = vec![F::ZERO; 1 << k];
+    let blinds = witness.blinds.iter().flatten();
+    let points = blinds.flat_map(|blind| witness.commit(std::slice::from_ref(&none), &[*blind]));
     let mut card = Card {
         program,
         k,
         info,
-        points: blinds.map(|blind| (w * *blind).to_affine()).collect(),
-        support: SupportProof { groups: Vec::new() },
+        points: points.collect(),
+        support: SupportProof::default(),
     };
-    card.support = support::prove(&params, &card.digest(), &plan.groups, &witness, &mut rng)
+    card.support = support::prove(k, &card.digest(), &plan.groups, &witness, &mut rng)
         .map_err(|_| "a point is the identity")?;
     Ok(card)
-}
-
-/// The generator of blinds: the last but one point of the parameters' file.
-fn blinds_generator(bytes: &[u8]) -> Result<C, Failure> {
-    let at = bytes.len().checked_sub(64).ok_or("no parameters")?;
-    let point: [u8; 32] = bytes[at..at + 32].try_into()?;
-    Option::from(C::from_bytes(&point)).ok_or("no point".into())
 }
 
 /// One matrix over the same input at many positions: few bytes, many elements.

@@ -2,7 +2,7 @@
 //! time that their jobs take.
 
 use crate::problem::Problem;
-use crate::shares::Shares;
+use crate::shares::{Pace, Shares};
 use rayon::{ThreadPool, ThreadPoolBuildError, ThreadPoolBuilder};
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,13 +13,22 @@ use tokio::sync::oneshot;
 /// Whoever gives a job more time than a century means all the time there is, and clocks end.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
+/// Priority, from 0 to 99, of the threads of clients that share a lane: a niceness of 10, with which a thread has about a
+/// tenth of the time of one that has none.
+#[cfg(target_os = "linux")]
+const LOW: u8 = 25;
+
 /// A queue with threads behind it. What a job does in parallel, it does on the lane's threads, so hostile cards take no
-/// time from proofs.
+/// time from proofs. Each lane has its threads twice: jobs of clients that share it with others run on threads that the
+/// system puts last, so that a job of somebody who had less than its part gets a core at once, if all are busy, too.
 #[derive(Clone, Debug)]
 pub struct Lane {
     name: &'static str,
     shares: Arc<Mutex<Waits>>,
-    pool: Arc<ThreadPool>,
+    /// For those who have had less than their part or are alone.
+    front: Arc<ThreadPool>,
+    /// For those who share.
+    back: Arc<ThreadPool>,
     threads: usize,
     queue: usize,
 }
@@ -85,13 +94,16 @@ struct Turn {
     client: IpAddr,
     /// What the client was charged beforehand.
     cost: Duration,
+    pace: Pace,
     start: Instant,
 }
 
 impl Drop for Turn {
     fn drop(&mut self) {
         let took = self.start.elapsed();
-        self.lane.shares().end(self.client, self.cost, took);
+        self.lane
+            .shares()
+            .end(self.client, self.cost, took, self.pace);
         self.lane.call_next();
     }
 }
@@ -117,14 +129,19 @@ impl Lane {
         queue: usize,
     ) -> Result<Lane, ThreadPoolBuildError> {
         let threads = threads.clamp(1, 1 << 10);
-        let pool = ThreadPoolBuilder::new()
-            .num_threads(threads)
+        let builder = || ThreadPoolBuilder::new().num_threads(threads);
+        let front = builder()
             .thread_name(move |i| format!("{name}-{i}"))
+            .build()?;
+        let back = builder()
+            .thread_name(move |i| format!("{name}-back-{i}"))
+            .start_handler(|_| stand_back())
             .build()?;
         Ok(Lane {
             name,
             shares: Arc::default(),
-            pool: Arc::new(pool),
+            front: Arc::new(front),
+            back: Arc::new(back),
             threads,
             queue: queue.min(1 << 20),
         })
@@ -143,7 +160,10 @@ impl Lane {
         let turn = self.turn(asking).await?;
         let stop = Stop::new(asking.limit);
         let _waiter = Waiter(stop.left.clone());
-        let pool = self.pool.clone();
+        let pool = match turn.pace {
+            Pace::Prompt | Pace::Alone => self.front.clone(),
+            Pace::Shared => self.back.clone(),
+        };
         let work = move || {
             let _turn = turn;
             pool.install(|| job(&stop))
@@ -160,7 +180,7 @@ impl Lane {
         let (call, called) = oneshot::channel();
         let number = {
             let mut shares = self.shares();
-            let room = self.threads.saturating_sub(shares.running()) + self.queue;
+            let room = self.threads.saturating_sub(shares.sharing()) + self.queue;
             if shares.waiting() >= room && !shares.displace(asking.client) {
                 return Err(full());
             }
@@ -180,19 +200,15 @@ impl Lane {
     /// Gives free threads to those who wait.
     fn call_next(&self) {
         loop {
-            let mut shares = self.shares();
-            if shares.running() >= self.threads {
-                return;
-            }
-            let Some((client, next)) = shares.take() else {
+            let Some((client, next, pace)) = self.shares().take(self.threads) else {
                 return;
             };
-            drop(shares);
             // One that nobody wants is dropped here, and calls the next one itself.
             let _ = next.call.send(Turn {
                 lane: self.clone(),
                 client,
                 cost: next.cost,
+                pace,
                 start: Instant::now(),
             });
         }
@@ -216,6 +232,19 @@ impl Lane {
     /// How many jobs wait.
     pub fn waiting(&self) -> usize {
         self.shares().waiting()
+    }
+}
+
+/// Lets threads of others go first where the system knows of such a thing for one thread alone.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};
+        let set = ThreadPriorityValue::try_from(LOW)
+            .map(|low| set_current_thread_priority(ThreadPriority::Crossplatform(low)));
+        if !matches!(set, Ok(Ok(()))) {
+            tracing::debug!(?set, "threads of a lane keep their priority");
+        }
     }
 }
 

@@ -6,7 +6,7 @@
 //! plus what that one took. The least tag comes first. So whoever waits together has equal parts, and only time that others
 //! waited for counts: a client that was served for long while nobody else was there is not behind new ones. A client that
 //! takes less than its part while others wait for theirs keeps the difference, up to [`CREDIT`], so that whoever asks now
-//! and then does not queue behind whoever always asks.
+//! and then does not queue behind whoever always asks. Whoever has kept [`PROMPT`] of it does not even wait for a thread.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -14,11 +14,15 @@ use std::time::Duration;
 
 /// Most seconds of processor time that a client keeps of the part that it did not take.
 const CREDIT: f64 = 0.1;
+/// Seconds of it with which a client is served at once.
+const PROMPT: f64 = CREDIT / 2.0;
 
 /// What the clients of a lane had and want.
 #[derive(Debug)]
 pub struct Shares<T> {
     running: usize,
+    /// Of those that run, those that did not wait for a thread.
+    prompt: usize,
     waiting: usize,
     clients: HashMap<IpAddr, Client<T>>,
     /// In seconds of processor time.
@@ -33,6 +37,17 @@ struct Client<T> {
     start: f64,
     running: usize,
     waiting: VecDeque<Waiting<T>>,
+}
+
+/// What one whose turn has come is given.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub enum Pace {
+    /// A thread at once: the client has had less than its part.
+    Prompt,
+    /// The next free thread; nobody else wants anything.
+    Alone,
+    /// The next free thread, while others want theirs.
+    Shared,
 }
 
 /// One that waits.
@@ -60,6 +75,7 @@ impl<T> Default for Shares<T> {
     fn default() -> Shares<T> {
         Shares {
             running: 0,
+            prompt: 0,
             waiting: 0,
             clients: HashMap::new(),
             virtual_time: 0.0,
@@ -72,6 +88,11 @@ impl<T> Shares<T> {
     /// How many jobs run.
     pub fn running(&self) -> usize {
         self.running
+    }
+
+    /// How many of those waited for a thread.
+    pub fn sharing(&self) -> usize {
+        self.running - self.prompt
     }
 
     /// How many wait.
@@ -97,27 +118,42 @@ impl<T> Shares<T> {
         number
     }
 
-    /// Takes the one whose turn it is, and charges its client what it is expected to take.
-    pub fn take(&mut self) -> Option<(IpAddr, Waiting<T>)> {
+    /// Takes the one whose turn it is, if there is a thread for it among `threads`, and charges its client what it is
+    /// expected to take. As many threads more are for those who have had less than their part.
+    pub fn take(&mut self, threads: usize) -> Option<(IpAddr, Waiting<T>, Pace)> {
+        let least = self.virtual_time - PROMPT;
+        let sharing = self.sharing();
+        let wanting = self.clients.values().filter(|c| c.wants()).count();
         let turns = self
             .clients
             .iter_mut()
             .filter_map(|(address, client)| Some((client.turn()?, address, client)));
-        let (_, address, client) =
+        let ((start, _), address, client) =
             turns.min_by(|(a, ..), (b, ..)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
+        let pace = if start <= least && self.prompt < threads {
+            Pace::Prompt
+        } else if sharing >= threads {
+            return None;
+        } else if wanting == 1 {
+            Pace::Alone
+        } else {
+            Pace::Shared
+        };
         let next = client.waiting.pop_front()?;
         client.start += next.cost.as_secs_f64();
         client.running += 1;
         self.waiting -= 1;
         self.running += 1;
-        Some((*address, next))
+        self.prompt += usize::from(pace == Pace::Prompt);
+        Some((*address, next, pace))
     }
 
     /// Takes note that a job is over, and what it really took.
-    pub fn end(&mut self, client: IpAddr, cost: Duration, took: Duration) {
+    pub fn end(&mut self, client: IpAddr, cost: Duration, took: Duration, pace: Pace) {
         let wanting = self.clients.values().filter(|c| c.wants()).count();
         self.virtual_time += took.as_secs_f64() / wanting.max(1) as f64;
         self.running -= 1;
+        self.prompt -= usize::from(pace == Pace::Prompt);
         if let Some(client) = self.clients.get_mut(&client) {
             client.running -= 1;
             client.start += took.as_secs_f64() - cost.as_secs_f64();
@@ -181,12 +217,12 @@ mod tests {
 
         /// Lets the one whose turn it is run for as long as `took` says, and names it.
         fn serve(&mut self, took: impl Fn(u8) -> Duration) -> Option<u8> {
-            let (client, next) = self.take()?;
+            let (client, next, pace) = self.take(1)?;
             let IpAddr::V4(address) = client else {
                 return None;
             };
             let who = address.octets()[3];
-            self.end(client, next.cost, took(who));
+            self.end(client, next.cost, took(who), pace);
             Some(who)
         }
     }
@@ -252,6 +288,37 @@ mod tests {
         assert!(waited[20..].iter().all(|w| *w == 0), "{waited:?}");
     }
 
+    /// One thread more than there are, for whoever had less than its part, and no more than one.
+    #[test]
+    fn whoever_has_credit_does_not_wait_for_a_thread() {
+        let mut shares = Shares::default();
+        shares.ask(1);
+        let (first, held, pace) = shares.take(1).unwrap();
+        assert_eq!(pace, Pace::Alone);
+        shares.ask(2);
+        assert!(shares.take(1).is_none(), "new clients wait");
+        shares.virtual_time += 2.0 * PROMPT;
+        for _ in 0..2 {
+            shares.ask(3);
+        }
+        assert!(
+            shares
+                .take(1)
+                .is_some_and(|(who, _, pace)| (who, pace) == (from(2), Pace::Prompt))
+        );
+        shares.virtual_time += 2.0 * PROMPT;
+        assert!(shares.take(1).is_none(), "one prompt job at a time");
+        shares.end(from(2), WHILE, WHILE, Pace::Prompt);
+        let (who, next, pace) = shares.take(1).unwrap();
+        assert_eq!((who, pace), (from(3), Pace::Prompt));
+        shares.end(first, held.cost, WHILE, Pace::Alone);
+        // What it had at once is charged like anything else.
+        shares.clients.get_mut(&from(3)).unwrap().start = shares.virtual_time;
+        shares.ask(4);
+        assert_eq!(shares.take(1).map(|(_, _, pace)| pace), Some(Pace::Shared));
+        shares.end(who, next.cost, WHILE, pace);
+    }
+
     /// Addresses that are ever new come before nobody who waited longer than they did.
     #[test]
     fn new_clients_do_not_starve_those_who_wait() {
@@ -307,12 +374,12 @@ mod tests {
         // Not those whose jobs run: what they take is still to be charged.
         shares.ask(1);
         shares.ask(2);
-        let (client, next) = shares.take().unwrap();
+        let (client, next, pace) = shares.take(1).unwrap();
         shares.virtual_time += 1.0;
         shares.tidy();
         assert_eq!(shares.clients.len(), 2);
         let before = shares.clients[&client].start;
-        shares.end(client, next.cost, WHILE * 3);
+        shares.end(client, next.cost, WHILE * 3, pace);
         assert!((shares.clients[&client].start - before - 0.02).abs() < 1e-9);
     }
 }
