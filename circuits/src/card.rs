@@ -12,7 +12,7 @@ use crate::transcript::Digest;
 use crate::verify::Limits;
 
 /// Version of the formats of what is published: cards and proofs.
-pub const FORMAT_VERSION: u16 = 2;
+pub const FORMAT_VERSION: u16 = 3;
 /// Version of the formats of what their owner keeps: models and parameters.
 const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";

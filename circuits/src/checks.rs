@@ -53,8 +53,18 @@ checks! {
     Support,
     /// The support proof: `γ` combines the points of a group.
     SupportGamma,
-    /// The support proof: `δ` combines the groups.
-    SupportDelta,
+    /// The support proof: `σ` combines the rows.
+    SupportSigma,
+    /// The support proof: `τ` combines the groups.
+    SupportTau,
+    /// The support proof: challenges of the halvings of the groups.
+    SupportHalvings,
+    /// The support proof: `ξ` weighs the mask.
+    SupportMask,
+    /// The support proof: `z` weighs inner products.
+    SupportValue,
+    /// The support proof: challenges of the rounds.
+    SupportRounds,
     /// Parameters: the pinned digest.
     ParamsDigest,
     /// A proof: made for this card.

@@ -40,7 +40,7 @@ use crate::link::LinkProof;
 use crate::statement::{Claim, MAX_CONTEXT, Side};
 use crate::support;
 use crate::transcript::Digest;
-use equations::Equations;
+use equations::{Equations, Sum};
 use halo2_proofs::plonk::VerifyingKey;
 use halo2_proofs::poly::commitment::Params;
 use queries::Lengths;
@@ -115,22 +115,12 @@ impl Verifier {
             });
         }
         let digest = card.digest();
-        if !support::verify(
-            &params,
-            &plan.layout,
-            &digest,
-            &plan.groups,
-            &card.points,
-            &card.support,
-        ) {
-            return Err(CardError::Support);
-        }
         let key = plan
             .circuit()
             .verifying_key(&params)
             .map_err(|_| CardError::Key)?;
         let lengths = Lengths::new(&plan, &key);
-        Ok(Verifier {
+        let verifier = Verifier {
             plan,
             params,
             card,
@@ -140,6 +130,20 @@ impl Verifier {
             lengths,
             fixed: generators::Fixed::default(),
             stand_ins: stand_ins::Made::default(),
+        };
+        if !holds(Check::Support, verifier.is_supported()) {
+            return Err(CardError::Support);
+        }
+        Ok(verifier)
+    }
+
+    /// Whether the card's support proof is right.
+    fn is_supported(&self) -> bool {
+        let (card, groups) = (&self.card, &self.plan.groups);
+        support::equation(card.k, &self.digest, groups, &card.support).is_some_and(|equation| {
+            let mut sum = Sum::new(self);
+            sum.add_equation(self, &equation);
+            sum.vanishes()
         })
     }
 

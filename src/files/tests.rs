@@ -348,14 +348,14 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
         bytes[at] = b'"';
         read(&String::from_utf8_lossy(&bytes)).ok();
     }
-    let version = text.replace("\"version\":2", "\"version\":1");
+    let version = text.replace("\"version\":3", "\"version\":1");
     let error = read(&version).unwrap_err();
     assert!(
         matches!(
             error,
             FileError::Decode(DecodeError::Version {
                 found: 1,
-                supported: 2
+                supported: 3
             })
         ),
         "{error}"

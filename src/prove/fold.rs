@@ -3,7 +3,7 @@
 use zkinfer_circuits::fold::{Group, Source};
 use zkinfer_circuits::layout::Fold;
 use zkinfer_circuits::program::{Node, ONE, Weights, ZERO};
-use zkinfer_circuits::support::GroupWitness;
+use zkinfer_circuits::support::Witness;
 use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
 use zkinfer_engine::AnyGenerators;
@@ -113,21 +113,25 @@ impl Matrix {
 
 /// All groups' weights and blinds, as the support proof wants them.
 pub(crate) struct Folder<'a> {
+    pub groups: &'a [Group],
     pub generators: &'a AnyGenerators,
     pub matrices: &'a [Matrix],
     pub blinds: &'a [Vec<F>],
 }
 
-impl GroupWitness for Folder<'_> {
-    fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<F>, F) {
+impl Witness for Folder<'_> {
+    fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<(u32, F)>, F) {
         let blind = coefficients
             .iter()
             .zip(&self.blinds[group])
             .map(|(c, b)| *c * b)
             .sum();
-        (
-            self.matrices[group].fold(self.generators, coefficients),
-            blind,
-        )
+        let values = self.matrices[group].fold(self.generators, coefficients);
+        let rows = self.groups[group].rows.iter().copied();
+        (rows.zip(values).collect(), blind)
+    }
+
+    fn commit(&self, columns: &[Vec<F>], blinds: &[F]) -> Vec<C> {
+        self.generators.commit_columns(columns, blinds)
     }
 }

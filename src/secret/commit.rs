@@ -181,15 +181,16 @@ impl Secret {
             k: plan.layout.k,
             info,
             points,
-            support: SupportProof { groups: Vec::new() },
+            support: SupportProof::default(),
         };
         let digest = card.digest();
         let folder = Folder {
+            groups: &plan.groups,
             generators: &generators,
             matrices: &matrices,
             blinds: &blinds,
         };
-        card.support = support::prove(&params, &digest, &plan.groups, &folder, &mut &mut *rng)
+        card.support = support::prove(card.k, &digest, &plan.groups, &folder, &mut &mut *rng)
             .map_err(|_| CommitError::Unlucky)?;
         tell(progress, Stage::Done, 1.0)?;
         Ok(Secret {

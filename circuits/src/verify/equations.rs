@@ -332,7 +332,7 @@ impl<'a> Equations<'a> {
     /// Why a proof of which not both sums are zero is rejected, the link first.
     pub fn reason(&self) -> Rejection {
         let mut sum = Sum::new(self.verifier);
-        sum.add_link(self);
+        sum.add_equation(self.verifier, &self.link);
         if !sum.vanishes() {
             return Rejection::Link;
         }
@@ -396,7 +396,7 @@ impl<'a> Sum<'a> {
                 self.add_own(own);
             }
         }
-        self.add_link(equations);
+        self.add_equation(equations.verifier, &equations.link);
     }
 
     /// Adds what upstream's sum is without.
@@ -405,20 +405,22 @@ impl<'a> Sum<'a> {
         self.points.extend(terms.zip(own.points.iter().copied()));
     }
 
-    fn add_link(&mut self, equations: &Equations<'a>) {
-        let link = &equations.link;
-        let sums = self.rows.iter_mut().zip(&link.rows);
+    /// Adds a sum over the Lagrange generators, points of a card and others.
+    pub fn add_equation(&mut self, verifier: &'a Verifier, equation: &link::Equation) {
+        let sums = self.rows.iter_mut().zip(&equation.rows);
         sums.for_each(|(sum, s)| *sum += s);
-        self.sum.add_to_w_scalar(link.w);
-        self.points.extend_from_slice(&link.points);
-        let verifier = equations.verifier;
+        self.sum.add_to_w_scalar(equation.w);
+        self.points.extend_from_slice(&equation.points);
         let known = self
             .cards
             .iter_mut()
             .find(|(v, _)| std::ptr::eq(*v, verifier));
         match known {
-            Some((_, sums)) => sums.iter_mut().zip(&link.card).for_each(|(a, b)| *a += b),
-            None => self.cards.push((verifier, link.card.clone())),
+            Some((_, sums)) => sums
+                .iter_mut()
+                .zip(&equation.card)
+                .for_each(|(a, b)| *a += b),
+            None => self.cards.push((verifier, equation.card.clone())),
         }
     }
 

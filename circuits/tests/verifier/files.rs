@@ -176,7 +176,7 @@ fn receipts_tell_reasons_apart() {
 #[test]
 fn receipts_are_stable() {
     let receipt = verifier("digits").receipt(&[context("digits")], b"");
-    let expected = r#"{"receipt_version":2,"format_version":2,"card":"efc65f33beb8eeb99a19ec0277043ee0f2d38f5359d3961676e7a8bff27258df","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
+    let expected = r#"{"receipt_version":2,"format_version":3,"card":"efc65f33beb8eeb99a19ec0277043ee0f2d38f5359d3961676e7a8bff27258df","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
     assert_eq!(serde_json::to_string(&receipt).unwrap(), expected);
     for bad in ["\"00\"", "\"", "12", &format!("\"{}\"", "G".repeat(64))] {
         assert!(serde_json::from_str::<zkinfer_circuits::transcript::Digest>(bad).is_err());

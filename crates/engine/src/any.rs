@@ -84,6 +84,11 @@ impl AnyGenerators {
         Ok(generators)
     }
 
+    /// Commitments to columns in row order; see [`Generators::commit_columns`].
+    pub fn commit_columns(&self, columns: &[Vec<F>], blinds: &[F]) -> Vec<C> {
+        with_any!(AnyGenerators, self, g => g.commit_columns(columns, blinds))
+    }
+
     /// Commitments to rows of small integers; see [`Generators::commit_weights`].
     pub fn commit_weights(&self, rows: &[u32], weights: &[i32], blinds: &[F]) -> Vec<C> {
         with_any!(AnyGenerators, self, g => g.commit_weights(rows, weights, blinds))

@@ -323,8 +323,7 @@ fn memory(model: &Model) -> usize {
     let cells = 8 * plan.layout.slots.len();
     let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
     let points = (1usize << card.k) + 2 * card.points.len();
-    let support = card.support.groups.iter();
-    let support: usize = support.map(|(_, s)| 96 + 32 * s.capacity()).sum();
+    let support = 2 * POINT * (card.support.halvings.len() + card.support.rounds.len() + 1);
     // The description, and what it is decoded into.
     let info = model.description();
     wires

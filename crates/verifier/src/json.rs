@@ -110,12 +110,7 @@ pub fn card_to_json(card: &Card) -> Result<String, FileError> {
     let mut program = Writer::default();
     write_program(&mut program, &card.program);
     let mut support = Writer::default();
-    support.len(card.support.groups.len());
-    for (commitment, responses) in &card.support.groups {
-        support.point(commitment);
-        support.len(responses.len());
-        responses.iter().for_each(|s| support.scalar(s));
-    }
+    card.support.write(&mut support);
     let json = CardJson {
         zkinfer: CARD.to_owned(),
         version: FORMAT_VERSION,
@@ -149,12 +144,13 @@ pub fn card_from_json(text: &str, limits: &Limits) -> Result<Card, FileError> {
     limits.allow_points(json.points.len() / 4 * 3 / 32)?;
     let program = decode("program", &json.program)?;
     let support = decode("support", &json.support)?;
+    let points = decode_points("points", &json.points)?;
     let card = Card {
         program: whole(&program, read_program)?,
         k: json.k,
         info,
-        points: decode_points("points", &json.points)?,
-        support: whole(&support, read_support)?,
+        support: whole(&support, |r| SupportProof::read(r, points.len()))?,
+        points,
     };
     if card.digest() != parse_digest("digest", &json.digest)? {
         return Err(FileError::Content);
@@ -261,16 +257,6 @@ fn check_head(text: &str, limit: usize, kind: &'static str) -> Result<(), FileEr
         .into());
     }
     Ok(())
-}
-
-fn read_support(r: &mut Reader<'_>) -> Result<SupportProof, DecodeError> {
-    let groups = r.len(36)?;
-    let groups = r.list(groups, |r| {
-        let commitment = r.point()?;
-        let responses = r.len(32)?;
-        Ok((commitment, r.list(responses, Reader::scalar)?))
-    })?;
-    Ok(SupportProof { groups })
 }
 
 fn read_link(r: &mut Reader<'_>) -> Result<LinkProof, DecodeError> {

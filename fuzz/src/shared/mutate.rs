@@ -134,13 +134,24 @@ pub fn card(rng: &mut Random, bytes: &[u8]) -> Option<Vec<u8>> {
         0 => card.k = [0, 5, 6, card.k + 1, 31, 32, 64, u32::MAX][below(rng, 8)],
         1 => list(rng, &mut card.info, |rng, b| *b = rng.next_u32() as u8),
         2 => list(rng, &mut card.points, point),
-        3 => list(rng, &mut card.support.groups, |rng, group| {
-            point(rng, &mut group.0)
-        }),
-        4 => {
-            let group = below(rng, card.support.groups.len());
-            list(rng, &mut card.support.groups.get_mut(group)?.1, scalar);
+        3 => {
+            let pairs = match below(rng, 2) {
+                0 => &mut card.support.halvings,
+                _ => &mut card.support.rounds,
+            };
+            list(rng, pairs, |rng, pair| {
+                let side = below(rng, 2);
+                point(rng, &mut pair[side]);
+            });
         }
+        4 => match below(rng, 3) {
+            0 => {
+                let side = below(rng, 2);
+                point(rng, &mut card.support.mask[side]);
+            }
+            1 => scalar(rng, &mut card.support.value),
+            _ => scalar(rng, &mut card.support.blind),
+        },
         _ => program(rng, &mut card.program),
     }
     Some(card.to_bytes())

@@ -14,7 +14,7 @@ use zkinfer_circuits::expr::Query;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
-use zkinfer_circuits::support;
+use zkinfer_circuits::support::{self, Slip, Witness};
 use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Plan, Verdict, Verifier, verify_many,
 };
@@ -527,17 +527,45 @@ pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
 }
 
 /// A changed card with the support proof that its owner can make for the honest weights.
-pub(crate) fn supported(honest: &Secret, mut card: Card) -> Card {
+pub(crate) fn supported(honest: &Secret, card: Card) -> Card {
+    supported_with(honest, card, &[], Slip::Nowhere)
+}
+
+/// The same by an owner who admits to entries elsewhere, `(group, row, value)` of a group's first point, and puts what the
+/// claim is then wrong by where it may help.
+pub(crate) fn supported_with(
+    honest: &Secret,
+    mut card: Card,
+    elsewhere: &[(usize, u32, F)],
+    slip: Slip,
+) -> Card {
+    struct Admitted<'a>(Folder<'a>, &'a [(usize, u32, F)]);
+    impl Witness for Admitted<'_> {
+        fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<(u32, F)>, F) {
+            let (mut values, blind) = self.0.fold(group, coefficients);
+            let own = self.1.iter().filter(|(g, ..)| *g == group);
+            values.extend(own.map(|(_, row, v)| (*row, *v)));
+            values.sort_by_key(|(row, _)| *row);
+            (values, blind)
+        }
+
+        fn commit(&self, columns: &[Vec<F>], blinds: &[F]) -> Vec<C> {
+            self.0.commit(columns, blinds)
+        }
+    }
     let params = params(card.k);
+    let groups = &honest.plan().groups;
     let folder = Folder {
+        groups,
         generators: &generators(Engine::Auto, &params).unwrap(),
         matrices: honest.matrices(),
         blinds: honest.blinds(),
     };
     let mut rng = ChaCha20Rng::seed_from_u64(1);
     let digest = card.digest();
-    card.support =
-        support::prove(&params, &digest, &honest.plan().groups, &folder, &mut rng).unwrap();
+    let witness = Admitted(folder, elsewhere);
+    let proof = support::prove_with(card.k, &digest, groups, &witness, slip, &mut rng);
+    card.support = proof.unwrap();
     card
 }
 

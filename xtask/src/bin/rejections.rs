@@ -578,9 +578,9 @@ fn cards(vectors: &mut Vectors, file: &[u8]) -> Result<(), Failure> {
     add(
         (
             "card_support",
-            "a response of the card's support proof is another one",
+            "the value of the card's support proof is another one",
         ),
-        changed(&|c| c.support.groups[0].1[0] += F::ONE),
+        changed(&|c| c.support.value += F::ONE),
         "card_support",
     )?;
     add(

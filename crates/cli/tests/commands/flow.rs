@@ -328,7 +328,7 @@ fn tampered_files() {
         status["error"]
             .as_str()
             .unwrap()
-            .contains("format version 9, this build reads version 2"),
+            .contains("format version 9, this build reads version 3"),
         "{status}"
     );
     assert!(

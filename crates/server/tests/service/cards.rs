@@ -123,7 +123,7 @@ fn another_file_of_a_known_card() {
 fn cards_beyond_the_limits() {
     let service = Service::start(|config| config.limits.k = 8);
     service.put("digits").expect(422, "card_limit");
-    let service = Service::start(|config| config.limits.card_bytes = 5000);
+    let service = Service::start(|config| config.limits.card_bytes = 2500);
     service.put("digits").expect(413, "too_large");
     let service = Service::start(|config| config.limits.columns = 10);
     service.put("digits").expect(422, "card_limit");
@@ -145,7 +145,7 @@ fn cards_beyond_the_limits() {
         service
     };
     operators(|config| config.store_cards = 1);
-    operators(|config| config.store_bytes = 10_000);
+    operators(|config| config.store_bytes = 3_200);
 }
 
 /// The reason is the limit's, not a failure of the service.
@@ -157,7 +157,7 @@ fn limits_that_became_narrower() {
         (|c| c.limits.points = 3, 422, "card_limit"),
         (|c| c.limits.info = 10, 422, "card_limit"),
         (|c| c.limits.program.elements = 10, 422, "card_program"),
-        (|c| c.limits.card_bytes = 5000, 413, "too_large"),
+        (|c| c.limits.card_bytes = 2500, 413, "too_large"),
     ];
     for (narrow, status, code) in cases {
         let service = Service::again(folder, narrow);
@@ -228,7 +228,7 @@ fn strangers_do_not_fill_the_store_for_ever() {
     let bytes = fixture("digits.card").len() + fixture("cnn.card").len();
     assert_eq!(service.metric("zkinfer_store_cards"), 2.0);
     assert_eq!(service.metric("zkinfer_store_card_bytes"), bytes as f64);
-    let service = Service::start(|config| config.anybody_bytes = 10_000);
+    let service = Service::start(|config| config.anybody_bytes = 3_200);
     assert_eq!(service.put("digits").status, 201);
     service.put("cnn").expect(507, "store_full");
     assert_eq!(service.get(&path("digits")).status, 200);

@@ -63,15 +63,21 @@ fn support_proof_of_another_card_or_cut_short() {
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.groups.truncate(1)),
+        refused(&|c| c.support.halvings.truncate(1)),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.groups[0].1.truncate(1)),
+        refused(&|c| c.support.rounds.truncate(1)),
+        Err(CardError::Support)
+    );
+    let long = |c: &mut zkinfer_circuits::card::Card| c.support.rounds.extend([c.support.mask]);
+    assert_eq!(refused(&long), Err(CardError::Support));
+    assert_eq!(
+        refused(&|c| c.support.mask[0] = C::default()),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.groups[0].0 = C::default()),
+        refused(&|c| c.support.blind += F::ONE),
         Err(CardError::Support)
     );
     assert!(matches!(

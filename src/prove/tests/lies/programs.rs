@@ -1,7 +1,7 @@
 //! Cards that must not be accepted: programs, hints, commitments, parameters.
 
 use super::super::audit::hints::{exponential, softmax};
-use super::super::zoo::{recurrent, supported, zoo};
+use super::super::zoo::{recurrent, supported, supported_with, zoo};
 use super::*;
 use group::Curve;
 use zkinfer_circuits::card::{FileKind, open, seal};
@@ -9,6 +9,7 @@ use zkinfer_circuits::params::{from_bytes, to_bytes};
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights,
 };
+use zkinfer_circuits::support::Slip;
 
 pub(super) const LIES: &[Told] = &[
     ("maximum_with_an_upper_clamp", Check::MaximumAlone, || {
@@ -110,9 +111,40 @@ pub(super) const LIES: &[Told] = &[
         },
     ),
     (
+        "weights_outside_that_cancel_between_rows",
+        Check::SupportSigma,
+        || {
+            let value = F::from(5);
+            admits(&[(0, 1, value), (0, 2, -value)], Slip::Nowhere)
+        },
+    ),
+    (
         "weights_outside_that_cancel_between_groups",
-        Check::SupportDelta,
-        between_groups,
+        Check::SupportTau,
+        || {
+            let value = F::from(5);
+            admits(&[(0, 1, value), (1, 1, -value)], Slip::Nowhere)
+        },
+    ),
+    (
+        "weight_outside_hidden_in_a_halving",
+        Check::SupportHalvings,
+        || admits(&[(0, 1, F::ONE)], Slip::Halvings),
+    ),
+    (
+        "weight_outside_hidden_by_the_mask",
+        Check::SupportMask,
+        || admits(&[(0, 1, F::ONE)], Slip::Mask),
+    ),
+    (
+        "weight_outside_whose_product_is_not_looked_at",
+        Check::SupportValue,
+        || admits(&[(0, 1, F::ONE)], Slip::Nowhere),
+    ),
+    (
+        "weight_outside_hidden_in_a_round",
+        Check::SupportRounds,
+        || admits(&[(0, 1, F::ONE)], Slip::Rounds),
     ),
     ("generators_of_ones_choice", Check::ParamsDigest, || {
         let honest = to_bytes(&params(6)).unwrap();
@@ -225,13 +257,22 @@ fn supports(change: impl FnOnce(&mut [C], C)) -> bool {
     })
 }
 
-fn between_groups() -> bool {
-    accepts(|plan, generators, points| {
-        let row = plan.layout.last as u32 - 1;
-        let outside = engine::lagrange(generators, row as usize);
-        let second = plan.groups[0].points;
-        assert!(plan.groups[..2].iter().all(|g| !g.rows.contains(&row)));
-        points[0] = (points[0] + outside).to_affine();
-        points[second] = (points[second] - outside).to_affine();
-    })
+/// Entries outside the rows of their groups' first points, `(group, how many rows before the last, value)`, with a support
+/// proof by an owner who knows them and puts what its claim is wrong by where it may help.
+fn admits(entries: &[(usize, usize, F)], slip: Slip) -> bool {
+    let honest = secret_of(zoo(BITS), 7, 1);
+    let plan = honest.plan();
+    let mut card = honest.card().clone();
+    let generators = engine::generators(engine::Engine::Auto, &params(7)).unwrap();
+    let mut elsewhere = Vec::new();
+    for &(group, before, value) in entries {
+        let row = plan.layout.last - before;
+        assert!(!plan.groups[group].rows.contains(&(row as u32)));
+        let first: usize = plan.groups[..group].iter().map(|g| g.points).sum();
+        let outside = engine::lagrange(&generators, row) * value;
+        card.points[first] = (card.points[first] + outside).to_affine();
+        elsewhere.push((group, row as u32, value));
+    }
+    let card = supported_with(&honest, card, &elsewhere, slip);
+    Verifier::new(card, params(7), &Limits::default()).is_ok()
 }
