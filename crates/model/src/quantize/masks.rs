@@ -15,8 +15,16 @@ const DEPTH: f64 = 64.0;
 /// A graph whose masks are as large as they have to be.
 pub(super) struct Tamed {
     pub graph: Graph,
-    /// Of every softmax, maximum and index of a maximum that sees masks: their size.
-    pub fills: HashMap<NodeId, f64>,
+    /// Of every softmax, maximum and index of a maximum that sees masks.
+    pub fills: HashMap<NodeId, Fill>,
+}
+
+/// The masks that an operation sees.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) struct Fill {
+    pub size: f64,
+    /// Whether they are the same in every run.
+    pub fixed: bool,
 }
 
 /// `None` where there is nothing to do.
@@ -64,7 +72,11 @@ pub(super) fn tame(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Option<Tamed> {
     for (&source, &size) in &sizes {
         resize(&mut tamed.nodes[source].op, size);
     }
-    let fill = |sources: Vec<NodeId>| sources.iter().map(|s| sizes[s]).reduce(f64::max);
+    let fill = |sources: Vec<NodeId>| {
+        let size = sources.iter().map(|s| sizes[s]).reduce(f64::max)?;
+        let fixed = sources.iter().all(|&s| is_fixed(&graph.nodes[s].op));
+        Some(Fill { size, fixed })
+    };
     let fills = seen
         .into_iter()
         .filter_map(|(head, s)| Some((head, fill(s)?)));
@@ -161,6 +173,15 @@ fn branches(f: &ScalarFn) -> f64 {
     }
 }
 
+/// Whether what an operation masks is the same in every run.
+fn is_fixed(op: &Op) -> bool {
+    match op {
+        Op::Constant(_) => true,
+        Op::Affine { scale, .. } => scale.iter().all(|s| f64::from(s.abs()) < FILL / 2.0),
+        _ => false,
+    }
+}
+
 /// Whether values are masks: nothing, or a fill. A constant that is added may be anything besides.
 fn is_choice(op: &Op, values: &[f32]) -> bool {
     let added = match op {
@@ -244,7 +265,11 @@ mod tests {
         let graph = masked(vec![4]);
         let sample = vec![vec![-2.0, 0.5, 3.0], vec![1.0, 1.0, 0.0]];
         let tamed = tame(&graph, std::slice::from_ref(&sample)).expect("a mask");
-        assert_eq!(tamed.fills[&4], 128.0);
+        let fill = Fill {
+            size: 128.0,
+            fixed: false,
+        };
+        assert_eq!(tamed.fills[&4], fill);
         let (a, b) = (
             graph.run(&sample).unwrap(),
             tamed.graph.run(&sample).unwrap(),
@@ -252,6 +277,15 @@ mod tests {
         assert_eq!(a[4], b[4]);
         assert_eq!(b[4][2], 0.0);
         assert_eq!(b[2], vec![0.0, 0.0, -128.0]);
+    }
+
+    #[test]
+    fn a_mask_of_constants_is_fixed() {
+        let mut graph = masked(vec![4]);
+        graph.nodes[2].op = Op::Constant(vec![0.0, 0.0, -f32::MAX]);
+        let sample = vec![vec![-2.0, 0.5, 3.0], vec![1.0, 1.0, 0.0]];
+        let tamed = tame(&graph, &[sample]).expect("a mask");
+        assert!(tamed.fills[&4].fixed);
     }
 
     #[test]

@@ -5,7 +5,7 @@ use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View,
 use super::QuantizeError;
 use super::lower::Lowering;
 use super::value::{Act, Plane};
-use crate::graph::NodeId;
+use crate::graph::{NodeId, Op};
 use crate::model::WeightTensor;
 use crate::run::HintSolver;
 
@@ -95,6 +95,7 @@ impl Lowering<'_> {
             scale,
             least: None,
         };
+        let input = self.before_masks(input, len, rows);
         let whole = matches!(rows, [all] if all.columns.len() == len);
         let act = if whole {
             // A common offset does not change the result.
@@ -128,6 +129,21 @@ impl Lowering<'_> {
         uniform.ok_or_else(|| self.shape_error(input, "has no element"))
     }
 
+    /// What a mask is added to, if what it adds to logits that take part is the same for all: that changes no distribution.
+    fn before_masks(&self, mut input: NodeId, len: usize, rows: &[Rows]) -> NodeId {
+        let kept = || rows.iter().flat_map(|r| r.elements(len));
+        while let Op::Affine { scale, shift } = &self.graph.nodes[input].op {
+            let at = |values: &[f32], i: usize| values.get(i).or(values.first()).copied();
+            let first = kept().next().and_then(|i| at(shift, i));
+            let alike = |i: usize| at(scale, i) == Some(1.0) && at(shift, i) == first;
+            if !kept().all(alike) {
+                break;
+            }
+            input = self.graph.nodes[input].inputs[0];
+        }
+        input
+    }
+
     /// The logits without what lies far below the largest of their distribution, if only so their steps are fine: where some are
     /// masked by an activation, or where their range is wide.
     fn cut_logits(
@@ -149,7 +165,10 @@ impl Lowering<'_> {
         let seen = seen.fold(peaks, |a, r| (a.0.min(r.0), a.1.max(r.1)));
         let steps = self.network.top() / (1.0 + self.network.headroom);
         let wide = (seen.1 - seen.0) / steps > FINE;
-        if fill == 0.0 && !(wide && kept.len() == total) {
+        // Masks that are the same in every run leave elements out; only others have to be cut off.
+        let masked = fill > 0.0 && !reach.fixed;
+        let fine = !wide || (fill == 0.0 && kept.len() < total);
+        if !masked && fine {
             return Ok(None);
         }
         let acc = self.linear_of(input)?;

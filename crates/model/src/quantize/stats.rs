@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::QuantizeError;
+use super::masks::Fill;
 use super::step::{Step, step};
 use super::strays::{self, Range};
 use crate::graph::{Activation, Graph, NodeId, Op, Tie};
@@ -49,7 +50,7 @@ pub(super) struct Stats {
     /// For every operation that masks end in.
     peaks: HashMap<NodeId, Peaks>,
     /// The size of masks, for those that see some.
-    fills: HashMap<NodeId, f64>,
+    fills: HashMap<NodeId, Fill>,
     /// What is typical of every tensor; empty unless what lies beyond is clamped.
     ranges: Vec<Range>,
 }
@@ -85,6 +86,8 @@ pub(super) struct Reach {
     pub high: f64,
     /// The size of its masks, zero without.
     pub fill: f64,
+    /// Whether they are the same in every run.
+    pub fixed: bool,
     /// Whether calibration saw no run that is masked as a whole: then none has to be taken.
     pub whole: bool,
 }
@@ -104,7 +107,7 @@ impl Stats {
     pub fn collect(
         graph: &Graph,
         samples: &[Vec<Vec<f32>>],
-        fills: HashMap<NodeId, f64>,
+        fills: HashMap<NodeId, Fill>,
         ranges: Vec<Range>,
         progress: &mut Progress<'_>,
     ) -> Result<Stats, QuantizeError> {
@@ -165,7 +168,7 @@ impl Stats {
                         value: f64::from(v[index]),
                     });
                 }
-                let masked = stats.fills.get(&id).map_or(f64::INFINITY, |f| f / 2.0);
+                let masked = stats.fills.get(&id).map_or(f64::INFINITY, |f| f.size / 2.0);
                 let mut peak = |peak: f32| {
                     let peaks = stats.peaks.entry(id).or_insert(Peaks::NONE);
                     peaks.add(peak, masked);
@@ -219,13 +222,14 @@ impl Stats {
             low: low - margin,
             high: high + margin,
             fill: self.fill(id),
+            fixed: self.fills.get(&id).is_some_and(|fill| fill.fixed),
             whole: !peaks.hidden,
         })
     }
 
     /// The size of the masks that an operation sees, zero without.
     pub(super) fn fill(&self, id: NodeId) -> f64 {
-        self.fills.get(&id).copied().unwrap_or(0.0)
+        self.fills.get(&id).map_or(0.0, |fill| fill.size)
     }
 
     /// The unit that all values of an input are multiples of: `10^-d`; of one element, or of all.
