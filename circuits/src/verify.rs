@@ -187,7 +187,7 @@ impl Verifier {
     /// # Errors
     /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
     pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
-        let (run, context, equations) = self.prepare_one(expected, proof, false)?;
+        let (run, context, equations) = self.prepare_one(expected, proof)?;
         equations.hold()?;
         Ok(self.verdict(run, context))
     }
@@ -202,31 +202,26 @@ impl Verifier {
         expected: &[Expected],
         proof: &MultiProof,
     ) -> Result<Vec<Verdict>, Rejection> {
-        let (verdicts, equations) = self.prepare_runs(expected, proof, false)?;
+        let (verdicts, equations) = self.prepare_runs(expected, proof)?;
         equations.hold()?;
         Ok(verdicts)
     }
 
-    /// Whether batches of this card's proofs of so many runs go a faster way that was checked to be upstream's. `false`
-    /// before the first batch of some such proofs; for tests.
+    /// Whether proofs of this card and so many runs go a faster way that was checked to be upstream's. `false` before the
+    /// first of them; for tests.
     #[doc(hidden)]
     pub fn has_stand_ins(&self, runs: usize) -> bool {
         self.stand_ins.of(runs).is_some()
-    }
-
-    /// Has stand-ins made and checked, for batches; once for every number of runs.
-    fn make_stand_ins(&self, runs: usize) {
-        self.stand_ins.check(self, runs);
     }
 
     /// All of [`Verifier::verify`] or [`Verifier::verify_runs`] but the group arithmetic, for a batch.
     fn prepare(&self, candidate: &Candidate) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
         match candidate {
             Candidate::One(expected, proof) => {
-                let (run, context, equations) = self.prepare_one(expected, proof, true)?;
+                let (run, context, equations) = self.prepare_one(expected, proof)?;
                 Ok((vec![self.verdict(run, context)], equations))
             }
-            Candidate::Runs(expected, proof) => self.prepare_runs(expected, proof, true),
+            Candidate::Runs(expected, proof) => self.prepare_runs(expected, proof),
         }
     }
 
@@ -234,10 +229,9 @@ impl Verifier {
         &self,
         expected: &Expected,
         proof: &'p Proof,
-        apart: bool,
     ) -> Result<((Side, Side), &'p [u8], Equations<'_>), Rejection> {
         let runs = [self.one_run(expected, proof)?];
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
+        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
         let [run] = runs;
         Ok((run, &proof.context, equations))
     }
@@ -247,10 +241,9 @@ impl Verifier {
         &self,
         expected: &[Expected],
         proof: &MultiProof,
-        apart: bool,
     ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
         let runs = self.several_runs(expected, proof)?;
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link, apart)?;
+        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
         let verdicts = runs
             .into_iter()
             .map(|run| self.verdict(run, &proof.context));

@@ -146,9 +146,6 @@ fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
     (32usize << verifier.params.k()) + 32 * verifier.card.points.len() + 10 * halo2
 }
 
-/// Proofs of one card and of as many runs from which on it is worth making stand-ins, which takes as long as some single verifications.
-const MANY: usize = 8;
-
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
     let mut kinds: Vec<(&Verifier, usize, usize)> = Vec::new();
     for (verifier, candidate) in chunk {
@@ -167,9 +164,7 @@ fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection
         }
     }
     for (verifier, runs, count) in kinds {
-        if count >= MANY {
-            verifier.make_stand_ins(runs);
-        }
+        verifier.stand_ins.expect(verifier, runs, count);
     }
     let prepared = parallel::map(chunk, |(verifier, candidate)| verifier.prepare(candidate));
     let mut results = Vec::with_capacity(chunk.len());

@@ -86,14 +86,13 @@ impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
 }
 
 impl Verifier {
-    /// Everything but the group arithmetic. `apart`: the proof's points are kept apart where there are [`super::stand_ins`].
+    /// Everything but the group arithmetic.
     pub(super) fn equations(
         &self,
         runs: &[(Side, Side)],
         context: &[u8],
         halo2: &[u8],
         link: &LinkProof,
-        apart: bool,
     ) -> Result<Equations<'_>, Rejection> {
         let malformed = |what| Rejection::Malformed { what };
         if halo2.len() > self.limits.proof_bytes {
@@ -108,6 +107,7 @@ impl Verifier {
         if !holds(Check::ProofLength, length) {
             return Err(malformed("a proof of this card has another length"));
         }
+        self.stand_ins.expect(self, runs.len(), 1);
         // Behind the advice columns come upstream's random polynomial and the pieces of the quotient.
         let head = advice + 1 + self.key.get_domain().get_quotient_poly_degree();
         let decoded = Decoded::new(halo2, head, layout.k);
@@ -160,7 +160,7 @@ impl Verifier {
             return Err(Rejection::Link);
         };
 
-        let stand_ins = self.stand_ins.of(runs.len()).filter(|_| apart);
+        let stand_ins = self.stand_ins.of(runs.len());
         let mut reader = ProofReader::new(&decoded, stand_ins.is_some());
         let strategy = Deferred(&self.params);
         let of_all: Vec<&[&[F]]> = vec![&[]; runs.len()];

@@ -1,10 +1,11 @@
 //! Upstream's sum with the points of the proof kept apart.
 //!
-//! Upstream hands out its sum as one object that can be scaled, added to others and evaluated, and nothing else. In a batch
-//! most of its terms are points of single proofs, some fifty each, and collecting them and summing them up would be most of
-//! the work. So in a batch, in place of every point of a proof, upstream's verifier reads the identity, while the transcript
-//! absorbs the point `P_i`. What it hands out is the rest `R` of the sum `Σ s_i·P_i + R`, as the `s_i` and `R` depend on
-//! challenges and scalars alone. [`Structure::coefficients`] computes the `s_i`.
+//! Upstream hands out its sum as one object that can be scaled, added to others and evaluated, and nothing else. Most of its
+//! terms are points of the proof, some fifty or many more, and collecting them and summing them up by upstream's means would
+//! be a quarter of a single verification and most of one in a batch. So in place of every point of a proof, upstream's
+//! verifier reads the identity, while the transcript absorbs the point `P_i`. What it hands out is the rest `R` of the sum
+//! `Σ s_i·P_i + R`, as the `s_i` and `R` depend on challenges and scalars alone. [`Structure::coefficients`] computes the
+//! `s_i`.
 //!
 //! # Why this is as sound as upstream
 //!
@@ -34,7 +35,7 @@ use pasta_curves::Eq;
 use pasta_curves::arithmetic::CurveExt;
 use std::collections::BTreeMap;
 use std::io;
-use std::sync::{OnceLock, PoisonError, RwLock};
+use std::sync::{Mutex, OnceLock, PoisonError, RwLock};
 
 /// Which challenge of upstream's verifier is which, in the order in which they are drawn.
 const X: usize = 4;
@@ -71,10 +72,16 @@ pub(super) struct Own {
     pub points: Vec<C>,
 }
 
+/// Proofs of one card and of as many runs from which on stand-ins are worth making, which takes as long as some
+/// verifications.
+const MANY: usize = 8;
+
 /// The stand-ins of a card, made when they are needed first.
 #[derive(Debug, Default)]
 pub(super) struct Made {
     structure: OnceLock<Structure>,
+    /// How many proofs of so many runs there were.
+    seen: Mutex<BTreeMap<usize, usize>>,
     /// For which numbers of runs it was checked, and what came out.
     right: RwLock<BTreeMap<usize, bool>>,
 }
@@ -87,12 +94,24 @@ impl Made {
         self.structure.get().filter(|_| right)
     }
 
-    /// Has stand-ins made and checked for proofs of so many runs; once.
-    pub fn check(&self, verifier: &Verifier, runs: usize) {
-        let right = || self.right.read().unwrap_or_else(PoisonError::into_inner);
-        if right().contains_key(&runs) {
-            return;
+    /// Takes note of `count` more proofs of so many runs, which have the right length. The first time that there are many,
+    /// stand-ins are made and checked for them.
+    pub fn expect(&self, verifier: &Verifier, runs: usize, count: usize) {
+        if self.count(runs, count) && self.of(runs).is_none() {
+            self.make(verifier, runs);
         }
+    }
+
+    /// Whether this many more make many.
+    fn count(&self, runs: usize, more: usize) -> bool {
+        let mut seen = self.seen.lock().unwrap_or_else(PoisonError::into_inner);
+        let seen = seen.entry(runs).or_default();
+        let before = *seen;
+        *seen = before.saturating_add(more);
+        before < MANY && *seen >= MANY
+    }
+
+    fn make(&self, verifier: &Verifier, runs: usize) {
         // Not within a lock: it uses the thread pool, and a thread that waits there may take up work that comes here, too.
         // Twice the same does no harm.
         if self.structure.get().is_none() {
