@@ -37,7 +37,7 @@
 //! limits.allow_k(card.k)?;
 //! let params = Arc::new(Params::new(card.k));
 //! let verifier = Verifier::new(card, params, &limits)?;
-//! let trusted = "efc65f33beb8eeb99a19ec0277043ee0f2d38f5359d3961676e7a8bff27258df";
+//! let trusted = "d9605af6ccf0a24fde3e491f245a42b47a2e53117d20935127497ce16d3651cc";
 //! assert_eq!(verifier.digest().to_string(), trusted);
 //!
 //! // For each proof: what is left out of the expectation is taken from the proof and reported.

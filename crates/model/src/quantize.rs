@@ -13,6 +13,7 @@ use crate::model::{QuantizedModel, TensorInterface};
 use crate::progress::{self, Progress, Stage, tell};
 
 mod checked;
+mod correction;
 mod error;
 mod lower;
 mod masks;
@@ -192,7 +193,9 @@ pub fn quantize_with_progress(
     let model = if options.range_bits.is_none() && options.inputs.is_empty() {
         precision::automatic(graph, &stats, calibration, options)?
     } else {
-        lower::lower(graph, &stats, options, bits)?
+        let mut model = lower::lower(graph, &stats, options, bits)?;
+        correction::correct(graph, &mut model, &precision::some_of(calibration));
+        model
     };
     tell(progress, Stage::Done, 1.0)?;
     Ok(model)

@@ -5,6 +5,7 @@
 
 use zkinfer_circuits::program::MAX_RANGE_BITS;
 
+use super::correction::correct;
 use super::lower::lower;
 use super::report::{OutputReport, evaluate};
 use super::stats::Stats;
@@ -28,12 +29,11 @@ pub(super) fn automatic(
     calibration: &[Vec<Vec<f32>>],
     options: &QuantizeOptions,
 ) -> Result<QuantizedModel, QuantizeError> {
-    let step = calibration.len().div_ceil(SAMPLES).max(1);
-    let samples: Vec<Vec<Vec<f32>>> = calibration.iter().step_by(step).cloned().collect();
+    let samples = some_of(calibration);
     let mut best: Option<(f64, QuantizedModel)> = None;
     let mut failure = None;
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
-        let model = match lower(graph, stats, options, bits) {
+        let mut model = match lower(graph, stats, options, bits) {
             Ok(model) => model,
             // Some operators need room for counts: more bits may do. If none do, what most of them fail by is the reason.
             Err(e) => {
@@ -41,6 +41,7 @@ pub(super) fn automatic(
                 continue;
             }
         };
+        correct(graph, &mut model, &samples);
         let error = error(graph, stats, &model, &samples);
         tracing::debug!(bits, error, "quantized");
         if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
@@ -55,6 +56,12 @@ pub(super) fn automatic(
         (None, Some(e)) => Err(e),
         (None, None) => Err(QuantizeError::NoCalibration),
     }
+}
+
+/// Samples from all over the calibration, no more than are run in integers.
+pub(super) fn some_of(calibration: &[Vec<Vec<f32>>]) -> Vec<Vec<Vec<f32>>> {
+    let step = calibration.len().div_ceil(SAMPLES).max(1);
+    calibration.iter().step_by(step).cloned().collect()
 }
 
 /// Largest mean error of an output, over its magnitude or its spread, whichever is less: prices around a thousand that differ by
