@@ -22,7 +22,7 @@ FIXTURES = ROOT / "tests" / "fixtures"
 F = 0x40000000000000000000000000000000224698FC094CF91B992D30ED00000001
 BASE = 0x40000000000000000000000000000000224698FC0994A8DD8C46EB2100000001
 CARD, PROOF, RUNS = 1, 2, 4
-VERSION = 2
+VERSION = 3
 
 
 class Refused(Exception):
@@ -157,7 +157,8 @@ def card(data):
     found = {"program": program(r), "k": r.number(4), "info": r.blob()}
     found["points"] = r.list(r.point, 32)
     found["digest"] = digest("zkinfer-card", body[: r.at])
-    found["support"] = r.list(lambda: (r.point(), r.list(r.scalar, 32)), 36 + 32)
+    pairs = lambda: r.list(lambda: (r.point(), r.point()), 64)
+    found["support"] = (pairs(), pairs(), r.point(), r.point(), r.scalar(), r.scalar())
     r.finish()
     return found
 
@@ -232,7 +233,8 @@ def stored():
     for path in sorted(FIXTURES.glob("*.card")):
         found = card(path.read_bytes())
         names = [t["name"] for t in json.loads(found["info"])["inputs"]]
-        assert names and found["points"] and found["support"], path
+        assert names and found["points"], path
+        assert len(found["support"][1]) == found["k"], path
         cards[path.stem] = found
     count = 0
     table = shapes()

@@ -397,20 +397,19 @@ pub fn equation(k: u32, card: &Digest, groups: &[Group], proof: &SupportProof) -
     }
     let n = 1usize << k;
     let (mut transcript, challenges) = begin(card);
-    let mut halving = |points| Some(step(&mut transcript, points).ok()?);
-    let x: Option<Vec<F>> = proof.halvings.iter().map(&mut halving).collect();
-    let x: Vec<F> = x?
-        .into_iter()
-        .map(|x| drawn(Check::SupportHalvings, x, F::ONE))
-        .collect();
+    let steps = |transcript: &mut Transcript, pairs: &[[C; 2]], check| -> Option<Vec<F>> {
+        let step = |points| step(transcript, points).ok();
+        let steps: Option<Vec<F>> = pairs.iter().map(step).collect();
+        Some(
+            steps?
+                .into_iter()
+                .map(|x| drawn(check, x, F::ONE))
+                .collect(),
+        )
+    };
+    let x = steps(&mut transcript, &proof.halvings, Check::SupportHalvings)?;
     let (xi, z) = masked(&mut transcript, &proof.mask).ok()?;
-    let rounds: Option<Vec<F>> = (proof.rounds.iter())
-        .map(|points| step(&mut transcript, points).ok())
-        .collect();
-    let y: Vec<F> = rounds?
-        .into_iter()
-        .map(|y| drawn(Check::SupportRounds, y, F::ONE))
-        .collect();
+    let y = steps(&mut transcript, &proof.rounds, Check::SupportRounds)?;
     let inverses = |x: &[F]| -> Option<Vec<F>> { x.iter().map(|x| x.invert().into()).collect() };
     let (x_inverse, y_inverse) = (inverses(&x)?, inverses(&y)?);
 
