@@ -13,8 +13,8 @@ use tokio::sync::oneshot;
 /// Whoever gives a job more time than a century means all the time there is, and clocks end.
 pub const LONGEST: Duration = Duration::from_secs(100 * 365 * 24 * 3600);
 
-/// Priority, from 0 to 99, of the threads of clients that share a lane: a niceness of 10, with which a thread has about a
-/// tenth of the time of one that has none.
+/// Priority, from 0 to 99, of the threads of clients that share a lane: a niceness of 9, with which a thread has about an
+/// eighth of the time of one that has none.
 #[cfg(target_os = "linux")]
 const LOW: u8 = 25;
 
