@@ -17,6 +17,9 @@ const CREDIT: f64 = 0.1;
 /// Seconds of it with which a client is served at once.
 const PROMPT: f64 = CREDIT / 2.0;
 
+/// Most clients that are remembered although they want nothing.
+const REMEMBERED: usize = 64;
+
 /// What the clients of a lane had and want.
 #[derive(Debug)]
 pub struct Shares<T> {
@@ -159,9 +162,13 @@ impl<T> Shares<T> {
             client.start += took.as_secs_f64() - cost.as_secs_f64();
         }
         if self.running + self.waiting == 0 {
-            // Nobody waited for anything that somebody had.
-            self.clients.clear();
-        } else if self.clients.len() > 64 {
+            // Nobody waited for anything that somebody had. What somebody did not take while others waited is kept.
+            let now = self.virtual_time;
+            self.clients.retain(|_, c| c.start < now);
+            if self.clients.len() > REMEMBERED {
+                self.clients.clear();
+            }
+        } else if self.clients.len() > REMEMBERED {
             self.tidy();
         }
     }
@@ -288,6 +295,21 @@ mod tests {
         assert!(waited[20..].iter().all(|w| *w == 0), "{waited:?}");
     }
 
+    /// A moment in which nobody wants anything costs nobody what it did not take before.
+    #[test]
+    fn credit_outlives_a_pause() {
+        let mut shares = Shares::default();
+        shares.ask(1);
+        shares.ask(2);
+        // Client 2 takes little while client 1 takes much.
+        let took = |who| if who == 2 { WHILE } else { WHILE * 30 };
+        while shares.serve(took).is_some() {}
+        assert_eq!(shares.clients.keys().collect::<Vec<_>>(), [&from(2)]);
+        shares.ask(2);
+        let (who, _, pace) = shares.take(1).unwrap();
+        assert_eq!((who, pace), (from(2), Pace::Prompt));
+    }
+
     /// One thread more than there are, for whoever had less than its part, and no more than one.
     #[test]
     fn whoever_has_credit_does_not_wait_for_a_thread() {
@@ -370,7 +392,11 @@ mod tests {
         }
         assert!(shares.clients.len() <= 64, "{}", shares.clients.len());
         while shares.serve(|_| WHILE).is_some() {}
-        assert!(shares.clients.is_empty());
+        // But for what they did not take.
+        let now = shares.virtual_time;
+        assert!(shares.clients.values().all(|c| c.start < now));
+        assert!(shares.clients.len() <= REMEMBERED);
+        shares.clients.clear();
         // Not those whose jobs run: what they take is still to be charged.
         shares.ask(1);
         shares.ask(2);
