@@ -57,6 +57,9 @@ pub fn check(
     if !public_columns_are_linked(layout, description) {
         return broken("challenges, kappa and beta stand in the public columns");
     }
+    if !has_constraints_alone(description, fixed) {
+        return broken("the circuit consists of constraints alone");
+    }
     if !folds_fit(layout) {
         return broken("folded weights and activations end before the last row");
     }
@@ -137,6 +140,14 @@ fn public_columns_are_linked(layout: &Layout, description: &Description) -> bool
         && !queries(description).iter().any(next)
 }
 
+/// The verifier evaluates constraints, and knows nothing of copies, instances or lookup arguments.
+fn has_constraints_alone(description: &Description, fixed: &[Vec<u32>]) -> bool {
+    description.equality.is_empty()
+        && description.copies.is_empty()
+        && description.instance == 0
+        && description.fixed == fixed.len()
+}
+
 fn folds_fit(layout: &Layout) -> bool {
     let rows = layout.table_rows.iter().chain(&layout.value_rows);
     layout.table_rows.len() == layout.columns.table
@@ -192,6 +203,8 @@ fn maxima_are_alone(layout: &Layout) -> bool {
 fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
     // Bits: a card decides how many lanes there are.
     let mut taken = vec![0u64; (layout.lanes.len() * layout.rows()).div_ceil(64)];
+    // The last node that was found to be of a lane's kind, so that kinds are not compared for every cell.
+    let mut known = vec![usize::MAX; layout.lanes.len()];
     for (index, (node, placement)) in program.nodes.iter().zip(&layout.placements).enumerate() {
         let kind = match node {
             Node::Input { .. } => BankKind::Input,
@@ -203,10 +216,15 @@ fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
             _ => continue,
         };
         for cell in placement.iter().flat_map(|p| &p.cells) {
-            let lane = layout.ports.get(cell.port as usize).map(|p| p.lane);
-            let Some(lane) = lane.filter(|&l| layout.lanes[l].kind == kind) else {
+            let Some(lane) = layout.ports.get(cell.port as usize).map(|p| p.lane) else {
                 return false;
             };
+            if known[lane] != index {
+                if layout.lanes[lane].kind != kind {
+                    return false;
+                }
+                known[lane] = index;
+            }
             let cell = lane * layout.rows() + cell.row as usize;
             let (word, bit) = (&mut taken[cell / 64], 1 << (cell % 64));
             if *word & bit != 0 {

@@ -21,90 +21,117 @@ use crate::program::{Expanded, Neurons, Node, ONE, Program, Term, Unit, Weights,
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Checks that every hint is pinned down.
+/// Checks that every hint is pinned down. Takes time in proportion to the program's elements: every node is looked at once.
 ///
 /// # Errors
 /// Names the hint that is not.
 pub fn check(program: &Program, expanded: &Expanded) -> Result<(), ProgramError> {
-    for (index, node) in program.nodes.iter().enumerate() {
-        let Node::Hint { len } = node else { continue };
-        let first = expanded.first_slot[index];
-        let mut pinned = vec![false; *len as usize];
-        for (later, node) in program.nodes.iter().enumerate().skip(index + 1) {
-            if let Node::Neurons(n) = node {
-                pin(program, expanded, first..first + len, later, n, &mut pinned);
-            }
-        }
-        if pinned.contains(&false) {
-            return Err(ProgramError::Node {
-                node: index,
-                reason: "a hint that the program does not pin down",
-            });
+    let hint = |(index, node): (usize, &Node)| match node {
+        Node::Hint { len } => Some((index, vec![false; *len as usize])),
+        _ => None,
+    };
+    let nodes = program.nodes.iter().enumerate();
+    let mut pinned: BTreeMap<usize, Vec<bool>> = nodes.filter_map(hint).collect();
+    if pinned.is_empty() {
+        return Ok(());
+    }
+    let mut normalised = normalised(program, expanded);
+    add_sums(program, expanded, &mut normalised);
+    for n in normalised.values() {
+        if let Some(pinned) = pinned.get_mut(&n.hint) {
+            n.pin(expanded.first_slot[n.hint], pinned);
         }
     }
-    Ok(())
+    match pinned.iter().find(|(_, pinned)| pinned.contains(&false)) {
+        Some((node, _)) => Err(ProgramError::Node {
+            node: *node,
+            reason: "a hint that the program does not pin down",
+        }),
+        None => Ok(()),
+    }
 }
 
-/// Marks the hints that `n`, as the node `N` of the argument, and its sums pin down.
-fn pin(
-    program: &Program,
-    expanded: &Expanded,
-    hints: Range<u32>,
-    index: usize,
-    n: &Neurons,
-    pinned: &mut [bool],
-) {
-    let Some(digits) = digits(program, expanded, &hints, n) else {
-        return;
-    };
-    let count = n.positions;
-    let port = |port: u32| {
-        expanded.first_slot[index] + port * count..expanded.first_slot[index] + (port + 1) * count
-    };
-    // Steps that are summed, and the greatest `b`, resp. all `a`.
-    let mut above: BTreeMap<Vec<u32>, i128> = BTreeMap::new();
-    let mut below = Vec::new();
-    for node in program.nodes.iter().skip(index + 1) {
-        let Node::Neurons(m) = node else { continue };
-        if m.unit != Unit::LINEAR || m.groups != 1 || m.outputs != 1 {
-            continue;
+/// Steps of an accumulator, ascending, with repetitions, and its constant.
+type Accumulator = (Vec<u32>, i128);
+
+/// A node that has the shape of `N`.
+struct Normalised {
+    /// Whose digits it reads.
+    hint: usize,
+    /// The digits `(lo, hi)` of every step.
+    digits: Vec<(u32, u32)>,
+    /// Slots of `f` and of `g`.
+    ports: [Range<u32>; 2],
+    /// `a + Σ f`, and `b − Σ g`.
+    sums: [Vec<Accumulator>; 2],
+}
+
+impl Normalised {
+    /// Marks the hints that the sums pin down. `first` is the hints' first slot.
+    fn pin(&self, first: u32, pinned: &mut [bool]) {
+        let [below, above] = &self.sums;
+        // One proven bound is enough, so the sharpest counts: the least `b`.
+        let mut sharpest: BTreeMap<&[u32], i128> = BTreeMap::new();
+        for (steps, b) in above {
+            let entry = sharpest.entry(steps).or_insert(*b);
+            *entry = (*b).min(*entry);
         }
-        below.extend(sums(expanded, m, port(1), 1).unwrap_or_default());
-        for (steps, b) in sums(expanded, m, port(2), -1).unwrap_or_default() {
-            // One proven bound is enough, so the sharpest counts.
-            let entry = above.entry(steps).or_insert(b);
-            *entry = b.min(*entry);
-        }
-    }
-    for (steps, a) in below {
-        let Some(&(lo, hi)) = steps.first().and_then(|&s| digits.get(s as usize)) else {
-            continue;
-        };
-        let one = steps
-            .iter()
-            .all(|&s| digits.get(s as usize) == Some(&(lo, hi)));
-        let one = holds(Check::HintOne, one);
-        let gap = |b: &i128| holds(Check::HintGap, a + b < 0);
-        if one && lo != hi && above.get(&steps).is_some_and(gap) {
-            for slot in [lo, hi] {
-                if let Some(p) = slot
-                    .checked_sub(hints.start)
-                    .and_then(|i| pinned.get_mut(i as usize))
-                {
-                    *p = true;
+        for (steps, a) in below {
+            let digits = |&s: &u32| self.digits.get(s as usize).copied();
+            let Some((lo, hi)) = steps.first().and_then(digits) else {
+                continue;
+            };
+            let one = steps.iter().all(|s| digits(s) == Some((lo, hi)));
+            let one = holds(Check::HintOne, one);
+            let gap = |b: &i128| holds(Check::HintGap, a + b < 0);
+            if one && lo != hi && sharpest.get(steps.as_slice()).is_some_and(gap) {
+                for slot in [lo, hi] {
+                    let hint = slot.checked_sub(first).map(|i| i as usize);
+                    if let Some(p) = hint.and_then(|i| pinned.get_mut(i)) {
+                        *p = true;
+                    }
                 }
             }
         }
     }
 }
 
-/// The digits `(lo, hi)` of every step, if `n` has the shape of `N`.
+/// The node that a slot belongs to.
+fn owner(expanded: &Expanded, slot: u32) -> Option<usize> {
+    let behind = expanded.first_slot.partition_point(|&first| first <= slot);
+    behind.checked_sub(1)
+}
+
+/// All nodes that have the shape of `N`, by their index.
+fn normalised(program: &Program, expanded: &Expanded) -> BTreeMap<usize, Normalised> {
+    let mut tables = BTreeMap::new();
+    let of_node = |(index, node): (usize, &Node)| {
+        let Node::Neurons(n) = node else { return None };
+        let (hint, digits) = digits(program, expanded, n, &mut tables)?;
+        let port = |port: u32| {
+            let first = expanded.first_slot[index] + port * n.positions;
+            first..first + n.positions
+        };
+        let normalised = Normalised {
+            hint,
+            digits,
+            ports: [port(1), port(2)],
+            sums: Default::default(),
+        };
+        Some((index, normalised))
+    };
+    let nodes = program.nodes.iter().enumerate();
+    nodes.filter_map(of_node).collect()
+}
+
+/// The hint that `n` reads and its digits `(lo, hi)` for every step, if `n` has the shape of `N`. `tables` knows of pairs of
+/// tables whether they are as they should be.
 fn digits(
     program: &Program,
     expanded: &Expanded,
-    hints: &Range<u32>,
     n: &Neurons,
-) -> Option<Vec<(u32, u32)>> {
+    tables: &mut BTreeMap<(u32, u32), bool>,
+) -> Option<(usize, Vec<(u32, u32)>)> {
     let unit = &n.unit;
     let [f, g] = unit.tables[..] else { return None };
     if n.groups != 1 || n.outputs != 1 || unit.window != 1 || unit.low || !unit.high {
@@ -112,22 +139,26 @@ fn digits(
     }
     let radix = [program.range(), program.range() * program.range()];
     let is_digits = |t: &Term| matches!(&t.weights, Weights::Public(w) if w[..] == radix);
-    let reads_hints = |t: &Term| {
-        expanded
-            .value(t.patches)
-            .slots
-            .first()
-            .is_some_and(|s| hints.contains(s))
+    let first = |t: &Term| expanded.value(t.patches).slots.first().copied();
+    let read = |(t, term): (usize, &Term)| {
+        let node = owner(expanded, first(term).filter(|_| is_digits(term))?)?;
+        matches!(program.nodes[node], Node::Hint { .. }).then_some((node, t))
     };
-    // Cheap tests first: a card may have many hints and many nodes.
-    let digits = n
-        .terms
-        .iter()
-        .position(|t| is_digits(t) && reads_hints(t))?;
-    if !falling(
+    // Of several the last: nothing else that a step reads stands at or behind it.
+    let terms = n.terms.iter().enumerate();
+    let (hint, digits) = terms
+        .filter_map(read)
+        .max_by_key(|(node, t)| (*node, usize::MAX - t))?;
+    let Node::Hint { len } = program.nodes[hint] else {
+        return None;
+    };
+    let hints = expanded.first_slot[hint]..expanded.first_slot[hint] + len;
+    let (falls, follows) = (
         program.tables.get(f as usize)?,
         program.tables.get(g as usize)?,
-    ) {
+    );
+    let right = tables.entry((f, g));
+    if !*right.or_insert_with(|| falling(falls, follows)) {
         return None;
     }
     for (t, term) in n.terms.iter().enumerate() {
@@ -146,14 +177,9 @@ fn digits(
     if !holds(Check::HintOperands, operands) {
         return None;
     }
-    Some(
-        expanded
-            .value(n.terms[digits].patches)
-            .slots
-            .chunks_exact(2)
-            .map(|pair| (pair[0], pair[1]))
-            .collect(),
-    )
+    let wires = expanded.value(n.terms[digits].patches);
+    let pairs = wires.slots.chunks_exact(2);
+    Some((hint, pairs.map(|pair| (pair[0], pair[1])).collect()))
 }
 
 /// Condition 2.
@@ -164,24 +190,37 @@ fn falling(f: &[u16], g: &[u16]) -> bool {
     holds(Check::HintFalls, falls) && holds(Check::HintFollows, follows)
 }
 
-/// Steps (ascending, with repetitions) and constant of every accumulator, if `m` sums `sign` times the slots in `port` and
-/// constants only.
+/// Gives every sum to the node whose steps it adds up.
+fn add_sums(program: &Program, expanded: &Expanded, normalised: &mut BTreeMap<usize, Normalised>) {
+    for node in &program.nodes {
+        let Node::Neurons(m) = node else { continue };
+        if m.unit != Unit::LINEAR || m.groups != 1 || m.outputs != 1 {
+            continue;
+        }
+        if let Some((index, port, sums)) = sums(expanded, m, normalised)
+            && let Some(n) = normalised.get_mut(&index)
+        {
+            n.sums[port].extend(sums);
+        }
+    }
+}
+
+/// Steps and constant of every accumulator, if `m` sums constants and steps of one port of one node: those of `f`, or the
+/// opposites of those of `g`.
 fn sums(
     expanded: &Expanded,
     m: &Neurons,
-    port: Range<u32>,
-    sign: i64,
-) -> Option<Vec<(Vec<u32>, i128)>> {
-    if !m.terms.iter().any(|t| {
-        expanded
-            .value(t.patches)
-            .slots
-            .first()
-            .is_some_and(|s| port.contains(s))
-    }) {
-        return None;
-    }
-    let mut result: Vec<(Vec<u32>, i128)> = vec![(Vec::new(), 0); m.positions as usize];
+    normalised: &BTreeMap<usize, Normalised>,
+) -> Option<(usize, usize, Vec<Accumulator>)> {
+    // The first slot that is none of a constant decides about which node it is.
+    let of_slot = |slot: u32| {
+        let index = owner(expanded, slot)?;
+        let ports = &normalised.get(&index)?.ports;
+        let port = ports.iter().position(|port| port.contains(&slot))?;
+        Some((index, port, ports[port].clone()))
+    };
+    let mut found: Option<(usize, usize, Range<u32>)> = None;
+    let mut result: Vec<Accumulator> = vec![(Vec::new(), 0); m.positions as usize];
     for term in &m.terms {
         let Weights::Public(weights) = &term.weights else {
             return None;
@@ -193,13 +232,23 @@ fn sums(
                     match slot {
                         ZERO => {}
                         ONE => *constant += i128::from(weight),
-                        s if port.contains(&s) && weight == sign => steps.push(s - port.start),
-                        _ => return None,
+                        s => {
+                            if found.is_none() {
+                                found = Some(of_slot(s)?);
+                            }
+                            let (_, port, slots) = found.as_ref()?;
+                            let sign = [1, -1][*port];
+                            if !slots.contains(&s) || weight != sign {
+                                return None;
+                            }
+                            steps.push(s - slots.start);
+                        }
                     }
                 }
             }
         }
     }
+    let (index, port, _) = found?;
     for (steps, _) in &mut result {
         steps.sort_unstable();
         if is_off(Check::HintRepeats) {
@@ -207,5 +256,5 @@ fn sums(
         }
     }
     result.retain(|(steps, _)| !steps.is_empty());
-    Some(result)
+    Some((index, port, result))
 }

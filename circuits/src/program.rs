@@ -263,7 +263,7 @@ pub struct ProgramLimits {
     /// Neurons' accumulators and other cells-bearing slots.
     pub slots: u64,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
-    /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to.
+    /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, and sixteen additions.
     pub pieces: usize,
 }
 
@@ -274,7 +274,7 @@ impl Default for ProgramLimits {
             tables: 64,
             elements: 1 << 26,
             slots: 1 << 22,
-            pieces: 1 << 20,
+            pieces: 1 << 18,
         }
     }
 }
@@ -376,12 +376,13 @@ impl Program {
 
     /// Number of committed coefficients.
     pub fn committed_weights(&self) -> u64 {
-        let mut total = 0;
+        let mut total = 0u64;
         for node in &self.nodes {
             if let Node::Neurons(n) = node {
                 for t in &n.terms {
                     if t.weights == Weights::Committed {
-                        total += n.groups as u64 * n.outputs as u64 * t.inputs as u64;
+                        let kernels = u64::from(n.groups) * u64::from(n.outputs);
+                        total = total.saturating_add(kernels.saturating_mul(t.inputs.into()));
                     }
                 }
             }

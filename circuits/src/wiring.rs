@@ -40,6 +40,8 @@ pub struct Wiring {
     widest: usize,
     /// How many sums there are.
     sums: usize,
+    /// How often something is added to one of them.
+    additions: usize,
 }
 
 /// Which pieces belong to a node.
@@ -99,6 +101,7 @@ impl Wiring {
                 ratios: Ratios::default(),
                 widest: 0,
                 sums: 0,
+                additions: 0,
             },
         };
         for (index, node) in program.nodes.iter().enumerate() {
@@ -127,6 +130,11 @@ impl Wiring {
     /// Number of sums that pieces are added to.
     pub fn sums(&self) -> usize {
         self.sums
+    }
+
+    /// How often a piece is added to a sum: what a verification takes time for besides pieces.
+    pub fn additions(&self) -> usize {
+        self.additions
     }
 
     /// About what it takes in memory, in bytes.
@@ -210,7 +218,7 @@ impl Builder<'_> {
                     target: targets(n, term.inputs),
                 };
                 let runs = self.resolver.resolve(term.patches, span).ok()?;
-                self.push_all(runs, &reading);
+                self.push_all(runs, &reading)?;
             }
             ranges.push(from..self.wiring.pieces.len());
         }
@@ -257,7 +265,7 @@ impl Builder<'_> {
                         let offset = from - tile.positions.start;
                         let span = patches(m, term.inputs, positions, offset);
                         let runs = self.resolver.resolve(m.terms[t].patches, span).ok()?;
-                        self.push_all(runs, &reading);
+                        self.push_all(runs, &reading)?;
                     }
                 }
                 ranges.push(from..self.wiring.pieces.len());
@@ -309,26 +317,31 @@ impl Builder<'_> {
                     eta: ((before + row + 1) as i64, 1),
                     target: [0; 4],
                 };
-                self.push_all(runs, &reading);
+                self.push_all(runs, &reading)?;
                 row += term.inputs as usize;
             }
         }
         Some(())
     }
 
-    fn push_all(&mut self, runs: Vec<Run>, reading: &Reading) {
+    fn push_all(&mut self, runs: Vec<Run>, reading: &Reading) -> Option<()> {
         for run in runs {
-            self.push(run, reading);
+            let additions = self.push(run, reading);
+            self.wiring.additions = self.wiring.additions.saturating_add(additions);
+            self.resolver.spend_on_targets(additions).ok()?;
         }
+        Some(())
     }
 
-    fn push(&mut self, run: Run, reading: &Reading) {
+    /// Adds a piece; to how many sums it is added.
+    fn push(&mut self, run: Run, reading: &Reading) -> usize {
         let Some(port) = run.port.or(self.layout.free_one) else {
-            return;
+            return 0;
         };
         let Some((_, number)) = self.layout.ports[port as usize].free else {
-            return;
+            return 0;
         };
+        let mut additions = 1usize;
         let last = self.layout.last as i64;
         let along = |digits: &Digits| -> i64 {
             digits.iter().zip(&reading.target).map(|(d, t)| d * t).sum()
@@ -341,10 +354,14 @@ impl Builder<'_> {
                 z: -l.stride,
                 eta: reading.eta.1 * l.steps[INPUT],
             };
+            let target = along(&l.steps);
+            if target != 0 {
+                additions = additions.saturating_mul(l.count as usize);
+            }
             self.wiring.counters.push(Counter {
                 count: ratio.count,
                 ratio: self.wiring.ratios.number(ratio),
-                target: along(&l.steps),
+                target,
             });
         }
         self.wiring.pieces.push(Piece {
@@ -355,6 +372,7 @@ impl Builder<'_> {
             target: along(&run.at),
             counters: from..self.wiring.counters.len(),
         });
+        additions
     }
 }
 

@@ -93,7 +93,7 @@ impl<'a> Resolver<'a> {
         }
     }
 
-    /// Counts sums that pieces will be added to: each takes a field element while they are.
+    /// Counts sums that pieces will be added to, each of which takes a field element meanwhile, and additions to them.
     pub fn spend_on_targets(&mut self, count: usize) -> Result<(), TooMany> {
         self.left = self.left.checked_sub(count / TARGETS).ok_or(TooMany)?;
         Ok(())

@@ -395,10 +395,65 @@ fn sums_count_as_pieces() {
         }
     };
     let mut limits = Limits::default();
-    limits.program.pieces = 100;
+    limits.program.pieces = 200;
     let plan = Plan::new(program(50), 11, &limits).unwrap();
     assert_eq!(plan.wiring.sums(), 16 * 50);
     assert!(plan.reading_memory() >= 16 * 50 * 32);
     let refused = Plan::new(program(500), 11, &limits).unwrap_err();
     assert!(refused.to_string().contains("pieces"), "{refused}");
+}
+
+/// A piece may run through many sums: what it takes is the product of its counters that do, and counted.
+#[test]
+fn additions_are_counted() {
+    // Groups, positions and inputs read one axis that is cut on both sides, so position and input decide together what is
+    // read, and each position is a piece.
+    let (groups, positions, inputs) = (4, 20, 60);
+    let value = |node| ValueRef { node, port: 0 };
+    let program = Program {
+        range_bits: 6,
+        tables: Vec::new(),
+        nodes: vec![
+            Node::Input { len: inputs },
+            Node::View {
+                source: value(0),
+                view: View {
+                    loops: vec![groups, positions, inputs],
+                    axes: vec![Axis {
+                        extent: inputs,
+                        offset: -i64::from(positions / 2),
+                        strides: vec![0, 1, 1],
+                    }],
+                },
+            },
+            Node::Neurons(Neurons {
+                groups,
+                outputs: 1,
+                positions,
+                unit: Unit::LINEAR,
+                terms: vec![Term {
+                    patches: value(1),
+                    inputs,
+                    weights: Weights::Committed,
+                }],
+            }),
+        ],
+        outputs: vec![2],
+    };
+    let plan = |pieces| {
+        let mut limits = Limits::default();
+        limits.program.pieces = pieces;
+        Plan::new(program.clone(), 8, &limits)
+    };
+    let wiring = plan(1000).unwrap().wiring;
+    let wires: i64 = (0..i64::from(positions))
+        .map(|p| {
+            (p - 10..p - 10 + 60)
+                .filter(|row| (0..60).contains(row))
+                .count() as i64
+        })
+        .sum();
+    assert_eq!(wiring.additions() as i64, 4 * wires);
+    assert!(wiring.pieces() + wiring.additions() / 16 > 200);
+    assert!(plan(200).is_err());
 }

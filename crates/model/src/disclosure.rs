@@ -8,7 +8,7 @@
 use std::collections::BTreeSet;
 
 use serde::Serialize;
-use zkinfer_circuits::program::{Neurons, Node, Program, Weights};
+use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS, Neurons, Node, Program, Weights};
 
 use crate::model::QuantizedModel;
 
@@ -167,6 +167,10 @@ pub fn is_softmax(n: &Neurons) -> bool {
 
 /// Tables whose entries depend on calibration: all but those of softmax, of squares and of comparisons.
 pub fn calibrated_tables(program: &Program) -> BTreeSet<u32> {
+    // Of a card that was only decoded: no other table has that length.
+    if !(MIN_RANGE_BITS..=MAX_RANGE_BITS).contains(&program.range_bits) {
+        return BTreeSet::new();
+    }
     let public = [squares(program.range_bits), comparison(program.range_bits)];
     let used = neurons(program).filter(|n| !is_softmax(n));
     let used = used.flat_map(|n| n.unit.tables.iter().copied());
@@ -194,7 +198,7 @@ pub(crate) fn comparison(bits: u32) -> Vec<u16> {
 /// Whether a node has factors of activations that follow from calibration, as nodes of earlier versions had: a product of
 /// activations with a public weight on something else than the constant one, or softmax with a public factor.
 fn has_factors(program: &Program, n: &Neurons) -> bool {
-    let one = 1i64 << program.range_bits;
+    let one = 1i64 << program.range_bits.min(MAX_RANGE_BITS);
     let public = |w: &Weights| match w {
         Weights::Public(w) => w.first().copied(),
         _ => None,

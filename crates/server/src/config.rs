@@ -109,7 +109,7 @@ impl Default for Config {
         limits.run_rows = 1 << 18;
         limits.program.elements = 1 << 24;
         limits.program.slots = 1 << 20;
-        limits.program.pieces = 1 << 18;
+        limits.program.pieces = 1 << 17;
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             operations: None,

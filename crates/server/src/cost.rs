@@ -12,6 +12,8 @@ const PIECE: u64 = 3_000;
 const ROW: u64 = 8_000;
 /// For each sum that pieces are added to.
 const SUM: u64 = 40;
+/// For each time that a piece is added to a sum.
+const ADDITION: u64 = 20;
 /// For each used row of the columns of folded weights: what the verifier multiplies it by.
 const FOLDED: u64 = 150;
 /// For each point of the card, and of the proof.
@@ -42,6 +44,7 @@ impl Cost {
         let folded = folded.fold(0u64, |sum, &rows| sum.saturating_add(rows as u64));
         let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
             .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
+            .saturating_add(ADDITION.saturating_mul(plan.wiring.additions() as u64))
             .saturating_add(FOLDED.saturating_mul(folded))
             .saturating_add(ROW.saturating_mul(rows))
             .saturating_add(POINT.saturating_mul(points as u64))

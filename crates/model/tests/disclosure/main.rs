@@ -304,3 +304,18 @@ fn the_documentation_lists_the_same() {
     let expected = Disclosed::ALL.map(|d| format!("| `{}` | {} |", d.code(), d.meaning()));
     assert_eq!(rows.collect::<Vec<_>>(), expected);
 }
+
+/// Whoever looks at a card has only decoded it: any number of bits may stand there.
+#[test]
+fn any_number_of_bits_is_described() {
+    for range_bits in [0, 1, 15, 31, 33, 40, 63, 64, 65, u32::MAX] {
+        let program = Program {
+            range_bits,
+            tables: vec![vec![0, 1]],
+            nodes: vec![Node::Input { len: 1 }],
+            outputs: vec![0],
+        };
+        let told = zkinfer_model::disclosure::disclosures(&program);
+        assert_eq!(told[0].place, format!("{range_bits} bits"));
+    }
+}
