@@ -40,7 +40,7 @@
 //! | commitment, proof | [`secret`] | [`Secret`] → [`Card`], [`Proof`] |
 //! | progress, stopping | [`progress`] | |
 //! | verification | [`verifier()`], `zkinfer-circuits` | card, proof, expectations → verdict |
-//! | files | [`files`], [`params`], [`data`], [`interface`] | models, cards, proofs, parameters, samples |
+//! | files | [`files`], [`generators`], [`params`], [`data`], [`interface`] | models, cards, proofs, generators of commitments, samples |
 
 mod engine;
 pub mod error;
@@ -73,8 +73,8 @@ pub use zkinfer_model::{
     Stopped, TensorInterface, data, disclosure, graph, model, progress, quantize, run,
 };
 pub use zkinfer_verifier::{
-    ChainError, LoadError, StatementError, params, public_input, public_output, verifier,
-    verify_chain,
+    ChainError, LoadError, StatementError, generators, params, public_input, public_output,
+    verifier, verify_chain,
 };
 
 /// The operating system's random generator, as the functions of this crate take it.

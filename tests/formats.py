@@ -157,6 +157,7 @@ def card(data):
     found = {"program": program(r), "k": r.number(4), "info": r.blob()}
     found["points"] = r.list(r.point, 32)
     found["digest"] = digest("zkinfer-card", body[: r.at])
+    found["fixed"] = r.list(r.point, 32)
     pairs = lambda: r.list(lambda: (r.point(), r.point()), 64)
     found["support"] = (pairs(), pairs(), r.point(), r.point(), r.scalar(), r.scalar())
     r.finish()
@@ -235,6 +236,8 @@ def stored():
         names = [t["name"] for t in json.loads(found["info"])["inputs"]]
         assert names and found["points"], path
         assert len(found["support"][1]) == found["k"], path
+        # Three selectors, and a column of arguments at least.
+        assert len(found["fixed"]) >= 4, path
         cards[path.stem] = found
     count = 0
     table = shapes()

@@ -1,7 +1,7 @@
 //! Cards and proofs: the two things that are published.
 
 use crate::C;
-use crate::codec::{Reader, Writer, read_program, write_program};
+use crate::codec::{Reader, Writer, decode_points, read_program, write_program};
 use crate::error::DecodeError;
 use crate::link::LinkProof;
 use crate::program::Program;
@@ -13,7 +13,7 @@ use crate::verify::Limits;
 
 /// Version of the formats of what is published: cards and proofs.
 pub const FORMAT_VERSION: u16 = 3;
-/// Version of the formats of what their owner keeps: models and parameters.
+/// Version of the formats of what is kept: models, parameters and generators.
 const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";
 
@@ -27,10 +27,12 @@ pub enum FileKind {
     Card,
     /// Proof with its claims.
     Proof,
-    /// Cached parameters.
+    /// Cached parameters, for provers.
     Params,
     /// Proof of several runs with its claims.
     MultiProof,
+    /// Generators, for verifiers.
+    Generators,
 }
 
 impl FileKind {
@@ -42,6 +44,7 @@ impl FileKind {
             FileKind::Proof => "proof",
             FileKind::Params => "params",
             FileKind::MultiProof => "proof of several runs",
+            FileKind::Generators => "generators",
         }
     }
 
@@ -49,7 +52,7 @@ impl FileKind {
     pub fn version(self) -> u16 {
         match self {
             FileKind::Card | FileKind::Proof | FileKind::MultiProof => FORMAT_VERSION,
-            FileKind::Model | FileKind::Params => KEPT_VERSION,
+            FileKind::Model | FileKind::Params | FileKind::Generators => KEPT_VERSION,
         }
     }
 
@@ -60,6 +63,7 @@ impl FileKind {
             FileKind::Proof,
             FileKind::Params,
             FileKind::MultiProof,
+            FileKind::Generators,
         ]
         .into_iter()
         .find(|k| *k as u8 == byte)
@@ -145,12 +149,16 @@ pub struct Card {
     pub info: Vec<u8>,
     /// The model commitment, in the order of [`crate::fold::groups`].
     pub points: Vec<C>,
+    /// Commitments to the fixed columns. They follow from `program` and `k`, and are given because checking them is nearly
+    /// free ([`Verifier::new`](crate::verify::Verifier::new) does) and making them is not.
+    pub fixed: Vec<C>,
     /// Shows that the commitment fits the architecture.
     pub support: SupportProof,
 }
 
 impl Card {
-    /// Identity of the model: binds everything but the support proof.
+    /// Identity of the model: binds everything but what follows from it and is checked, the commitments to fixed columns and
+    /// the support proof.
     pub fn digest(&self) -> Digest {
         let mut w = Writer::default();
         self.write_bound(&mut w);
@@ -169,6 +177,8 @@ impl Card {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
         self.write_bound(&mut w);
+        w.len(self.fixed.len());
+        self.fixed.iter().for_each(|p| w.point(p));
         self.support.write(&mut w);
         seal(FileKind::Card, &w.bytes)
     }
@@ -192,18 +202,18 @@ impl Card {
         let head = Head::read(bytes, limits.card_bytes)?;
         limits.allow_k(head.k)?;
         limits.allow_info(head.info.len())?;
-        limits.allow_points(head.points)?;
+        limits.allow_points(head.points.len() + head.fixed.len())?;
         Ok(head.card()?)
     }
 }
 
-/// What stands in a card's file before its points.
+/// A card's file, before points are decoded.
 struct Head<'a> {
     program: Program,
     k: u32,
     info: &'a [u8],
-    /// How many points follow.
-    points: usize,
+    points: &'a [[u8; 32]],
+    fixed: &'a [[u8; 32]],
     rest: Reader<'a>,
 }
 
@@ -214,22 +224,25 @@ impl<'a> Head<'a> {
             program: read_program(&mut r)?,
             k: r.u32()?,
             info: r.blob()?,
-            points: r.len(32)?,
+            points: r.arrays()?,
+            fixed: r.arrays()?,
             rest: r,
         })
     }
 
     fn card(self) -> Result<Card, DecodeError> {
         let mut r = self.rest;
-        let points = r.list(self.points, Reader::point)?;
+        let points = decode_points(self.points)?;
+        let fixed = decode_points(self.fixed)?;
         // Every group has points.
-        let support = SupportProof::read(&mut r, self.points)?;
+        let support = SupportProof::read(&mut r, self.points.len())?;
         r.finish()?;
         Ok(Card {
             program: self.program,
             k: self.k,
             info: self.info.to_vec(),
             points,
+            fixed,
             support,
         })
     }

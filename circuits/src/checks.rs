@@ -65,7 +65,13 @@ checks! {
     SupportValue,
     /// The support proof: challenges of the rounds.
     SupportRounds,
-    /// Parameters: the pinned digest.
+    /// A card's commitments to fixed columns: that they are those of the program.
+    Key,
+    /// The same: a power of the challenge for every column.
+    KeyPowers,
+    /// The same: the challenge depends on the commitments and on the support proof.
+    KeyBound,
+    /// Generators and parameters: the pinned digest.
     ParamsDigest,
     /// A proof: made for this card.
     CardDigest,
@@ -103,13 +109,13 @@ checks! {
     Link,
     /// The link: `μ` combines the columns.
     LinkMu,
-    /// Upstream's equation.
+    /// The halo2 proof's equation.
     Circuit,
     /// The weight between the two sums of a proof.
     Weight,
     /// That weight: the link's bytes.
     WeightLink,
-    /// That weight: upstream's bytes.
+    /// That weight: the halo2 proof's bytes.
     WeightProof,
     /// A batch: its seed is a hash of all proofs.
     BatchSeed,

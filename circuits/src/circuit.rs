@@ -68,7 +68,14 @@ impl PlanCircuit {
         }
     }
 
-    /// The verifying key. Deterministic.
+    /// Columns and constraints, as upstream has them.
+    pub fn constraint_system(&self) -> ConstraintSystem<F> {
+        let mut system = ConstraintSystem::default();
+        with_description(&self.description, || Self::configure(&mut system));
+        system
+    }
+
+    /// Upstream's verifying key. Deterministic.
     ///
     /// # Errors
     /// Only if the parameters do not fit the layout.

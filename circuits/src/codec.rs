@@ -4,6 +4,7 @@
 //! fill, and every decoder ends with [`Reader::finish`], so that each object has one encoding.
 
 use crate::error::DecodeError;
+use crate::parallel;
 use crate::program::{Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights};
 use crate::{C, F};
 use ff::PrimeField;
@@ -62,6 +63,30 @@ impl Writer {
     pub fn point(&mut self, v: &C) {
         self.bytes.extend_from_slice(v.to_bytes().as_ref());
     }
+}
+
+/// Points that one thread decodes.
+const CHUNK: usize = 64;
+
+/// The points of compressed ones, in order; `None` for what is no point, or not in its one encoding. Each takes a square
+/// root: on all threads, and by `zkinfer-kernels` where the machine has its instruction set.
+pub(crate) fn decompress(compressed: &[[u8; 32]]) -> Vec<Option<C>> {
+    let chunks: Vec<&[[u8; 32]]> = compressed.chunks(CHUNK).collect();
+    let decoded: Vec<Vec<Option<C>>> = parallel::map(&chunks, |chunk| {
+        #[cfg(feature = "kernels")]
+        if let Some(native) = zkinfer_kernels::native::detect() {
+            return native.decompress(chunk);
+        }
+        let points = chunk.iter().map(|bytes| C::from_bytes(bytes).into());
+        points.collect()
+    });
+    decoded.into_iter().flatten().collect()
+}
+
+/// Canonical compressed points.
+pub(crate) fn decode_points(compressed: &[[u8; 32]]) -> Result<Vec<C>, DecodeError> {
+    let points: Option<Vec<C>> = decompress(compressed).into_iter().collect();
+    points.ok_or(DecodeError::Invalid { what: "point" })
 }
 
 /// Reads encoded values from a buffer.
@@ -147,6 +172,12 @@ impl<'a> Reader<'a> {
         Option::from(C::from_bytes(&self.array::<32>()?)).ok_or(DecodeError::Invalid {
             what: "curve point",
         })
+    }
+
+    /// A length and as many arrays of 32 bytes.
+    pub fn arrays(&mut self) -> Result<&'a [[u8; 32]], DecodeError> {
+        let len = self.len(32)?;
+        Ok(self.take(32 * len)?.as_chunks().0)
     }
 
     /// `len` elements.

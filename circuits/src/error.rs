@@ -157,8 +157,8 @@ pub enum CardError {
     /// The support proof is wrong.
     #[error("the model commitment does not fit the architecture (its support proof is invalid)")]
     Support,
-    /// Upstream could not derive a key.
-    #[error("no verifying key could be derived")]
+    /// The commitments to fixed columns are not those of the program.
+    #[error("the card's commitments to tables and selectors are not those of its architecture")]
     Key,
 }
 

@@ -16,7 +16,8 @@
 //! | [`statement`], [`card`], [`codec`], [`transcript`] | statements, files, encodings, challenges |
 //! | [`wiring`] | what linear maps read, as affine pieces, and sums over them in closed form |
 //! | [`verify`] | the verifier, alone and in batches, and what the prover shares with it |
-//! | [`params`] | the generators, as files with pinned digests |
+//! | [`generators`] | what commitments are made with, as files with pinned digests |
+//! | [`params`] | the same with the Lagrange base, for provers |
 //! | [`receipt`] | machine-readable results |
 //! | [`checks`] | what soundness rests on, by name: tests show that nothing of it can be left out |
 //!
@@ -25,7 +26,7 @@
 //! ```
 //! use std::sync::Arc;
 //! use zkinfer_circuits::card::Card;
-//! use zkinfer_circuits::params::Params;
+//! use zkinfer_circuits::generators::Generators;
 //! use zkinfer_circuits::verify::{Expected, Limits, Verifier};
 //!
 //! # fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -35,8 +36,8 @@
 //! limits.proof_bytes = 1 << 16;
 //! let card = Card::from_bytes(&std::fs::read("examples/data/digits.card")?, limits.card_bytes)?;
 //! limits.allow_k(card.k)?;
-//! let params = Arc::new(Params::new(card.k));
-//! let verifier = Verifier::new(card, params, &limits)?;
+//! let generators = Arc::new(Generators::new(card.k));
+//! let verifier = Verifier::new(card, generators, &limits)?;
 //! let trusted = "d9605af6ccf0a24fde3e491f245a42b47a2e53117d20935127497ce16d3651cc";
 //! assert_eq!(verifier.digest().to_string(), trusted);
 //!
@@ -67,6 +68,7 @@ pub mod error;
 pub mod expr;
 pub mod fold;
 pub mod gates;
+pub mod generators;
 pub mod hints;
 pub mod layout;
 pub mod link;

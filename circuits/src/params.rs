@@ -1,4 +1,5 @@
-//! Parameters of the commitment scheme as a file.
+//! Upstream's parameters of the commitment scheme as a file: the [generators](crate::generators) and the Lagrange base that
+//! a prover needs besides.
 //!
 //! The generators follow from `k` alone (hashing to the curve), but making them takes long for larger `k`, above all where
 //! there are no threads, so they are kept in files. Somebody who could slip in generators of their choice could have wrong

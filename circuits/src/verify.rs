@@ -5,11 +5,12 @@
 //! | `limits` | bounds on what a card or a proof may ask for |
 //! | `plan` | what follows from a program and `k` alone |
 //! | `session` | challenges |
-//! | `queries` | what a halo2 proof consists of, and how long it is |
+//! | `key` | what is known of a circuit |
+//! | `queries` | what a halo2 proof opens, where, and in which order |
 //! | `reading` | proof bytes as upstream's transcript, each point decoded once |
-//! | `equations` | what remains to be checked of a proof: sums of multiples of points |
-//! | `stand_ins` | upstream's sum with the points of the proof kept apart |
-//! | `generators` | sums of multiples of points |
+//! | `opening` | what remains to be checked of a halo2 proof: a sum of multiples of points |
+//! | `equations` | what remains to be checked of a proof, and of many |
+//! | `multiexp` | sums of multiples of points |
 //! | [`batch`] | many proofs at once |
 //! | `chain` | proofs of which one's output is the next one's input |
 //! | `reference` | the same verdicts by upstream's verifier alone |
@@ -17,33 +18,34 @@
 pub mod batch;
 mod chain;
 mod equations;
-mod generators;
+mod key;
 mod limits;
+mod multiexp;
+mod opening;
 mod plan;
 mod queries;
 mod reading;
 mod reference;
 mod session;
-mod stand_ins;
 
 pub use batch::{BatchOptions, Candidate, verify_many};
 pub use chain::{ChainError, Misfit, verify_chain};
 pub use limits::Limits;
 pub use plan::Plan;
+pub use reference::Reference;
 pub use session::{Public, Session, public_columns};
 
-use crate::C;
 use crate::card::{Card, MultiProof, Proof};
-use crate::checks::{Check, drawn, holds};
+use crate::checks::{Check, drawn, holds, is_off};
 use crate::error::{CardError, Rejection};
-use crate::link::LinkProof;
+use crate::generators::Generators;
+use crate::link::{self, LinkProof};
 use crate::statement::{Claim, MAX_CONTEXT, Side};
 use crate::support;
 use crate::transcript::Digest;
 use equations::{Equations, Sum};
-use halo2_proofs::plonk::VerifyingKey;
-use halo2_proofs::poly::commitment::Params;
-use queries::Lengths;
+use key::Key;
+use multiexp::Known;
 use std::sync::Arc;
 
 /// What the verifier's caller expects. `None`: whatever the proof claims (and carries); the verdict reports it.
@@ -82,29 +84,31 @@ struct Statement<'p> {
 #[derive(Debug)]
 pub struct Verifier {
     plan: Plan,
-    params: Arc<Params<C>>,
+    generators: Arc<Generators>,
     card: Card,
     digest: Digest,
-    key: VerifyingKey<C>,
+    key: Key,
     limits: Limits,
-    lengths: Lengths,
-    fixed: generators::Fixed,
-    stand_ins: stand_ins::Made,
+    known: Known,
 }
 
 impl Verifier {
-    /// Checks a card: program, size of the commitment, support proof; derives the verifying key.
+    /// Checks a card: program, size of the commitment, support proof, verifying key.
     ///
     /// # Errors
     /// [`CardError`] says what is wrong with the card.
-    pub fn new(card: Card, params: Arc<Params<C>>, limits: &Limits) -> Result<Verifier, CardError> {
+    pub fn new(
+        card: Card,
+        generators: Arc<Generators>,
+        limits: &Limits,
+    ) -> Result<Verifier, CardError> {
         limits.allow_k(card.k)?;
         limits.allow_info(card.info.len())?;
-        limits.allow_points(card.points.len())?;
-        if params.k() != card.k {
+        limits.allow_points(card.points.len() + card.fixed.len())?;
+        if generators.k() != card.k {
             return Err(CardError::Params {
                 card: card.k,
-                params: params.k(),
+                params: generators.k(),
             });
         }
         let plan = Plan::new(card.program.clone(), card.k, limits)?;
@@ -114,37 +118,39 @@ impl Verifier {
                 expected: plan.points(),
             });
         }
+        if card.fixed.len() != plan.description.fixed {
+            return Err(CardError::Key);
+        }
         let digest = card.digest();
-        let key = plan
-            .circuit()
-            .verifying_key(&params)
-            .map_err(|_| CardError::Key)?;
-        let lengths = Lengths::new(&plan, &key);
+        let key = Key::new(&plan, &card.fixed);
         let verifier = Verifier {
             plan,
-            params,
+            generators,
             card,
             digest,
             key,
             limits: *limits,
-            lengths,
-            fixed: generators::Fixed::default(),
-            stand_ins: stand_ins::Made::default(),
+            known: Known::default(),
         };
-        if !holds(Check::Support, verifier.is_supported()) {
-            return Err(CardError::Support);
-        }
+        verifier.check_card()?;
         Ok(verifier)
     }
 
-    /// Whether the card's support proof is right.
-    fn is_supported(&self) -> bool {
+    /// Checks the support proof and the commitments to fixed columns, both at once.
+    fn check_card(&self) -> Result<(), CardError> {
         let (card, groups) = (&self.card, &self.plan.groups);
-        support::equation(card.k, &self.digest, groups, &card.support).is_some_and(|equation| {
+        let key = Key::equation(&self.plan, card).map_err(|_| CardError::Key)?;
+        let vanish = |equations: &[&link::Equation]| {
             let mut sum = Sum::new(self);
-            sum.add_equation(self, &equation);
+            equations.iter().for_each(|e| sum.add_equation(self, e));
             sum.vanishes()
-        })
+        };
+        match support::equation(card.k, &self.digest, groups, &card.support) {
+            Some(support) if vanish(&[&support, &key]) => Ok(()),
+            _ if !vanish(&[&key]) => Err(CardError::Key),
+            _ if is_off(Check::Support) => Ok(()),
+            _ => Err(CardError::Support),
+        }
     }
 
     /// The card's digest.
@@ -157,9 +163,9 @@ impl Verifier {
         &self.card
     }
 
-    /// The parameters that it was made with.
-    pub fn params(&self) -> &Arc<Params<C>> {
-        &self.params
+    /// The generators that it was made with.
+    pub fn generators(&self) -> &Arc<Generators> {
+        &self.generators
     }
 
     /// The limits that it was made with.
@@ -174,12 +180,7 @@ impl Verifier {
 
     /// Length in bytes of the halo2 part of a proof of `runs` runs. All proofs of a card have it.
     pub fn halo2_len(&self, runs: usize) -> usize {
-        self.lengths.of(runs)
-    }
-
-    /// The verifying key.
-    pub fn key(&self) -> &VerifyingKey<C> {
-        &self.key
+        self.key.proof_len(runs)
     }
 
     /// Checks a proof against what the caller expects.
@@ -205,13 +206,6 @@ impl Verifier {
         let (verdicts, equations) = self.prepare_runs(expected, proof)?;
         equations.hold()?;
         Ok(verdicts)
-    }
-
-    /// Whether proofs of this card and so many runs go a faster way that was checked to be upstream's. `false` before the
-    /// first of them; for tests.
-    #[doc(hidden)]
-    pub fn has_stand_ins(&self, runs: usize) -> bool {
-        self.stand_ins.of(runs).is_some()
     }
 
     /// All of [`Verifier::verify`] or [`Verifier::verify_runs`] but the group arithmetic, for a batch.

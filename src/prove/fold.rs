@@ -1,5 +1,6 @@
 //! Folding weights by powers of a challenge, and committing to weights: the two passes over the model.
 
+use ff::Field;
 use zkinfer_circuits::fold::{Group, Source};
 use zkinfer_circuits::layout::Fold;
 use zkinfer_circuits::program::{Node, ONE, Weights, ZERO};
@@ -109,6 +110,22 @@ impl Matrix {
     pub fn commit(&self, generators: &AnyGenerators, group: &Group, blinds: &[F]) -> Vec<C> {
         generators.commit_weights(&group.rows, &self.data, blinds)
     }
+}
+
+/// Commitments to the fixed columns, with the blind one as in upstream's key.
+pub(crate) fn commit_fixed(plan: &Plan, generators: &AnyGenerators) -> Vec<C> {
+    let column = |values: &[u32]| {
+        let mut column: Vec<F> = values.iter().map(|&v| F::from(u64::from(v))).collect();
+        column.resize(plan.layout.rows(), F::ZERO);
+        column
+    };
+    let columns: Vec<&[u32]> = plan.fixed_columns().collect();
+    // A few at a time: as field elements they are eight times as large.
+    let some = |columns: &[&[u32]]| {
+        let columns: Vec<Vec<F>> = columns.iter().map(|values| column(values)).collect();
+        generators.commit_columns(&columns, &vec![F::ONE; columns.len()])
+    };
+    columns.chunks(16).flat_map(some).collect()
 }
 
 /// All groups' weights and blinds, as the support proof wants them.

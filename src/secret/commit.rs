@@ -4,7 +4,7 @@ use super::Secret;
 use crate::error::CommitError;
 use crate::plan::{self, PlanOptions, Preference};
 use crate::prove::engine::{Engine, generators};
-use crate::prove::fold::{Folder, Matrix};
+use crate::prove::fold::{Folder, Matrix, commit_fixed};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_core::CryptoRng;
@@ -181,6 +181,7 @@ impl Secret {
             k: plan.layout.k,
             info,
             points,
+            fixed: commit_fixed(&plan, &generators),
             support: SupportProof::default(),
         };
         let digest = card.digest();

@@ -130,11 +130,17 @@ fn card(program: Program, k: u32, info: Vec<u8>) -> Result<Card, Failure> {
     let none = vec![F::ZERO; 1 << k];
     let blinds = witness.blinds.iter().flatten();
     let points = blinds.flat_map(|blind| witness.commit(std::slice::from_ref(&none), &[*blind]));
+    let fixed = plan.fixed_columns().flat_map(|values| {
+        let mut column: Vec<F> = values.iter().map(|&v| F::from(u64::from(v))).collect();
+        column.resize(1 << k, F::ZERO);
+        witness.commit(&[column], &[F::ONE])
+    });
     let mut card = Card {
         program,
         k,
         info,
         points: points.collect(),
+        fixed: fixed.collect(),
         support: SupportProof::default(),
     };
     card.support = support::prove(k, &card.digest(), &plan.groups, &witness, &mut rng)

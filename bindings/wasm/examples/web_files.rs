@@ -4,11 +4,10 @@
 //! cargo run --release -p zkinfer-wasm --example web_files -- bindings/web/dist
 //! ```
 
-use halo2_proofs::poly::commitment::Params;
 use std::path::Path;
 use zkinfer_circuits::card::Proof;
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::layout::MIN_K;
-use zkinfer_circuits::params::to_bytes;
 use zkinfer_circuits::statement::Claim;
 
 type Failure = Box<dyn std::error::Error>;
@@ -23,7 +22,7 @@ fn main() -> Result<(), Failure> {
     std::fs::create_dir_all(folder.join("demo"))?;
     for k in MIN_K..=MAX_K {
         let file = folder.join(format!("verifier/params/params-{k}.bin"));
-        std::fs::write(file, to_bytes(&Params::new(k))?)?;
+        std::fs::write(file, Generators::new(k).to_bytes())?;
     }
     let fixtures = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../tests/fixtures");
     let honest = std::fs::read(fixtures.join("digits_0.proof"))?;

@@ -117,7 +117,7 @@ pub fn describe(bytes: &[u8], limits: &Limits) -> Result<Description, Failure> {
             }
         }
         FileKind::Model => Description::Model,
-        FileKind::Params => Description::Params,
+        FileKind::Params | FileKind::Generators => Description::Params,
         _ => Description::Other,
     })
 }

@@ -1,12 +1,10 @@
 //! What JavaScript sees: files, parameters, cards, the verifier.
 
 use crate::{Failure, describe, limits};
-use halo2_proofs::poly::commitment::Params;
 use std::sync::Arc;
 use wasm_bindgen::prelude::{JsValue, wasm_bindgen};
-use zkinfer_circuits::C;
+use zkinfer_circuits::generators::{self, Generators};
 use zkinfer_circuits::layout::{MAX_K, MIN_K};
-use zkinfer_circuits::params;
 use zkinfer_circuits::receipt::ExpectedRecord;
 use zkinfer_circuits::verify::{Expected, Limits};
 use zkinfer_interface::{Interface, with_reals};
@@ -21,10 +19,10 @@ pub fn inspect(bytes: &[u8], limits_json: &str) -> Result<String, JsValue> {
     Ok(json(&describe(bytes, &limits)?)?)
 }
 
-/// Parameters of the commitment scheme for one `k`.
+/// Parameters of the commitment scheme for one `k`: its generators.
 #[wasm_bindgen]
 #[derive(Clone, Debug)]
-pub struct Parameters(Arc<Params<C>>);
+pub struct Parameters(Arc<Generators>);
 
 #[wasm_bindgen]
 impl Parameters {
@@ -35,14 +33,14 @@ impl Parameters {
     /// Any other file, and every file for a `k` whose digest is not known.
     pub fn read(bytes: &[u8], k: u32) -> Result<Parameters, JsValue> {
         let refused = |message: String| Failure::new("invalid_argument", "params_refused", message);
-        if !params::is_pinned(k) {
+        if !generators::is_pinned(k) {
             return Err(refused(format!("no digest is known of parameters for k = {k}")).into());
         }
-        let params = params::from_bytes(bytes).map_err(|e| refused(e.to_string()))?;
-        if params.k() != k {
-            return Err(refused(format!("the parameters are for k = {}", params.k())).into());
+        let generators = Generators::from_bytes(bytes).map_err(|e| refused(e.to_string()))?;
+        if generators.k() != k {
+            return Err(refused(format!("the parameters are for k = {}", generators.k())).into());
         }
-        Ok(Parameters(Arc::new(params)))
+        Ok(Parameters(Arc::new(generators)))
     }
 
     /// Makes the parameters for `k`: seconds to minutes of work.
@@ -54,7 +52,7 @@ impl Parameters {
             let message = format!("there are no parameters for k = {k}");
             return Err(Failure::new("invalid_argument", "params_k", message).into());
         }
-        Ok(Parameters(Arc::new(Params::new(k))))
+        Ok(Parameters(Arc::new(Generators::new(k))))
     }
 }
 

@@ -1,7 +1,7 @@
 //! Many proofs at once, of one model or of several.
 //!
 //! Everything but the group arithmetic is done for each proof by itself. The sums that remain are added up with weights
-//! from a hash of all proofs of a *chunk*, and one multi-scalar multiplication for each set of parameters checks them all.
+//! from a hash of all proofs of a *chunk*, and one multi-scalar multiplication for each set of generators checks them all.
 //! Where the total is not zero, halves of the chunk are tried until the culprits are found: `1 + t·(2·log₂(m/t) + 2)`
 //! multiplications at most for `t` of `m` proofs, and smaller and smaller ones, so that a chunk of forged proofs costs
 //! about as much as two single verifications of each.
@@ -143,29 +143,10 @@ impl Room {
 fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
     let (_, halo2) = candidate.size();
     // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
-    (32usize << verifier.params.k()) + 32 * verifier.card.points.len() + 10 * halo2
+    (32usize << verifier.generators.k()) + 32 * verifier.card.points.len() + 10 * halo2
 }
 
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
-    let mut kinds: Vec<(&Verifier, usize, usize)> = Vec::new();
-    for (verifier, candidate) in chunk {
-        let (runs, len) = candidate.size();
-        // What is refused at once is no reason to make anything.
-        let allowed = runs > 0 && verifier.limits.allow_runs(runs, verifier.card.k).is_ok();
-        if !allowed || len != verifier.halo2_len(runs) {
-            continue;
-        }
-        let same = |kind: &&mut (&Verifier, usize, usize)| {
-            std::ptr::eq(kind.0, *verifier) && kind.1 == runs
-        };
-        match kinds.iter_mut().find(same) {
-            Some((.., count)) => *count += 1,
-            None => kinds.push((verifier, runs, 1)),
-        }
-    }
-    for (verifier, runs, count) in kinds {
-        verifier.stand_ins.expect(verifier, runs, count);
-    }
     let prepared = parallel::map(chunk, |(verifier, candidate)| verifier.prepare(candidate));
     let mut results = Vec::with_capacity(chunk.len());
     let mut open = Vec::new();
@@ -189,7 +170,7 @@ fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection
     }
     let mut rest: Vec<&(usize, Equations<'_>)> = whole.iter().collect();
     while let Some((_, first)) = rest.first() {
-        let same = |e: &&(usize, Equations<'_>)| Arc::ptr_eq(e.1.params(), first.params());
+        let same = |e: &&(usize, Equations<'_>)| Arc::ptr_eq(e.1.generators(), first.generators());
         let (group, others): (Vec<_>, Vec<_>) = rest.into_iter().partition(same);
         blame(&group, false, &mut |index, reason| {
             results[index] = Err(reason)

@@ -1,17 +1,18 @@
 //! What is left of a proof when everything but the group arithmetic is done: two sums of multiples of points, one from
-//! upstream's verifier and one from the link, that must be zero.
+//! the halo2 proof and one from the link, that must be zero.
 //!
 //! Sums over one set of generators are added up, each with a weight that no prover could foresee, and evaluated at once:
 //! one that is not zero goes unnoticed with probability `1/|F|`. Lagrange generators never occur: a combination of them
-//! is, by an inverse transform of its coefficients, one of the generators that upstream's sum has anyway.
+//! is, by an inverse transform of its coefficients, one of the generators that the opening argument has anyway.
 
-use super::generators;
-use super::reading::{Decoded, ProofReader};
-use super::stand_ins::Own;
+use super::multiexp;
+use super::opening::Opening;
+use super::reading::Decoded;
 use super::{Public, Session, Verifier, public_columns};
 use crate::checks::{Check, drawn, holds};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
+use crate::generators::Generators;
 use crate::layout::Cell;
 use crate::link::{self, LinkProof, Target};
 use crate::statement::{Side, statement_digest};
@@ -19,70 +20,19 @@ use crate::transcript::Digest;
 use crate::{C, F};
 use blake2b_simd::Params as Blake2b;
 use ff::{Field, FromUniformBytes, PrimeField};
-use group::{Curve, CurveAffine as _, GroupEncoding};
-use halo2_proofs::plonk::{Error, VerificationStrategy, verify_proof};
-use halo2_proofs::poly::commitment::{Guard, MSM, Params};
-use halo2_proofs::transcript::EncodedChallenge;
+use group::{Group as _, GroupEncoding};
+use pasta_curves::Eq;
 use std::ops::Range;
 use std::sync::Arc;
 
 /// What one proof leaves to check.
 pub(super) struct Equations<'a> {
     verifier: &'a Verifier,
-    /// Upstream's sum, or why it was not reached.
-    circuit: Result<Opening<'a>, Rejection>,
+    /// The halo2 proof's sum, or why it was not reached.
+    circuit: Result<Opening, Rejection>,
     link: link::Equation,
     /// Of the statement and every byte of the proof.
     pub digest: Digest,
-}
-
-/// Upstream's sum, without the part that is made of generators alone: `factor·Σ s_i·g_i`, where `s` are the coefficients
-/// of `Π_j (1 + u_{k−1−j}·X^(2^j))`.
-struct Opening<'a> {
-    sum: MSM<'a, C>,
-    u: Vec<F>,
-    factor: F,
-    /// What upstream did not see, if something was kept apart.
-    own: Option<Own>,
-}
-
-impl Opening<'_> {
-    fn scale(&mut self, weight: F) {
-        self.sum.scale(weight);
-        self.factor *= weight;
-        if let Some(own) = &mut self.own {
-            own.coefficients.iter_mut().for_each(|s| *s *= weight);
-        }
-    }
-
-    /// `factor·s`.
-    fn generators(&self) -> Vec<F> {
-        let mut s = Vec::with_capacity(1 << self.u.len());
-        s.push(self.factor);
-        for u in self.u.iter().rev() {
-            for i in 0..s.len() {
-                s.push(s[i] * u);
-            }
-        }
-        s
-    }
-}
-
-/// Hands upstream's sum out instead of evaluating it, and the challenges `u`.
-pub(super) struct Deferred<'a>(pub &'a Params<C>);
-
-impl<'a> VerificationStrategy<'a, C> for Deferred<'a> {
-    type Output = (MSM<'a, C>, Vec<F>);
-
-    fn process<E: EncodedChallenge<C>>(
-        self,
-        f: impl FnOnce(MSM<'a, C>) -> Result<Guard<'a, C, E>, Error>,
-    ) -> Result<Self::Output, Error> {
-        // Of the sum of generators upstream is told that it is zero, so that it adds nothing.
-        let (sum, accumulator) = f(MSM::new(self.0))?.use_g(C::identity());
-        let u = accumulator.u_packed.iter().map(E::get_scalar);
-        Ok((sum, u.collect()))
-    }
 }
 
 impl Verifier {
@@ -107,10 +57,7 @@ impl Verifier {
         if !holds(Check::ProofLength, length) {
             return Err(malformed("a proof of this card has another length"));
         }
-        self.stand_ins.expect(self, runs.len(), 1);
-        // Behind the advice columns come upstream's random polynomial and the pieces of the quotient.
-        let head = advice + 1 + self.key.get_domain().get_quotient_poly_degree();
-        let decoded = Decoded::new(halo2, head, layout.k);
+        let decoded = Decoded::new(halo2, self.key.head(runs.len()), layout.k);
         let Some(commitments) = decoded.first(advice) else {
             return Err(malformed("invalid curve point"));
         };
@@ -160,34 +107,7 @@ impl Verifier {
             return Err(Rejection::Link);
         };
 
-        let stand_ins = self.stand_ins.of(runs.len());
-        let mut reader = ProofReader::new(&decoded, stand_ins.is_some());
-        let strategy = Deferred(&self.params);
-        let of_all: Vec<&[&[F]]> = vec![&[]; runs.len()];
-        let circuit = verify_proof(&self.params, &self.key, strategy, &of_all, &mut reader);
-        let circuit = match (circuit, reader.broken) {
-            // Upstream does not look behind the end of a proof.
-            (Ok(_), _) if !holds(Check::ProofLength, reader.left() == 0) => {
-                Err(malformed("bytes behind the end of the proof"))
-            }
-            // The last scalars are the folded coefficient and its blind.
-            (Ok((sum, u)), _) => {
-                let own = stand_ins.map(|s| s.own(runs.len(), reader.record));
-                if own.as_ref().is_some_and(Option::is_none) {
-                    // A challenge is zero, which happens to nobody.
-                    Err(Rejection::Circuit)
-                } else {
-                    Ok(Opening {
-                        sum,
-                        u,
-                        factor: -reader.last[0],
-                        own: own.flatten(),
-                    })
-                }
-            }
-            (Err(_), Some(what)) => Err(malformed(what)),
-            (Err(_), None) => Err(Rejection::Circuit),
-        };
+        let circuit = self.key.opening(runs.len(), &decoded);
         Ok(Equations {
             verifier: self,
             circuit,
@@ -298,9 +218,9 @@ pub(super) fn weight(seed: &Digest, index: usize) -> F {
 }
 
 impl<'a> Equations<'a> {
-    /// The parameters that the sums are over.
-    pub fn params(&self) -> &'a Arc<Params<C>> {
-        &self.verifier.params
+    /// The generators that the sums are over.
+    pub fn generators(&self) -> &'a Arc<Generators> {
+        &self.verifier.generators
     }
 
     /// Whose proof it is.
@@ -358,30 +278,35 @@ impl<'a> Equations<'a> {
     }
 }
 
-/// Sums of several proofs, over one set of parameters.
+/// Sums of several proofs, over one set of generators.
 pub(super) struct Sum<'a> {
     first: &'a Verifier,
-    sum: MSM<'a, C>,
     /// Coefficients of the generators.
     generators: Vec<F>,
     /// Coefficients of the Lagrange generators.
     rows: Vec<F>,
-    /// Coefficients of the points of cards.
+    /// Coefficient of `w`.
+    w: F,
+    /// Coefficient of `u`.
+    u: F,
+    /// Coefficients of the points of cards, then of their commitments to fixed columns.
     cards: Vec<(&'a Verifier, Vec<F>)>,
     /// Other points and their coefficients.
     points: Vec<(F, C)>,
 }
 
 impl<'a> Sum<'a> {
-    /// Nothing yet. All that is added has to have this verifier's parameters.
+    /// Nothing yet. All that is added has to have this verifier's generators.
     pub fn new(verifier: &'a Verifier) -> Self {
-        let zeros = vec![F::ZERO; 1 << verifier.params.k()];
+        let zeros = vec![F::ZERO; 1 << verifier.generators.k()];
+        let (points, fixed) = (&verifier.card.points, &verifier.card.fixed);
         Sum {
             first: verifier,
-            sum: MSM::new(&verifier.params),
             generators: zeros.clone(),
             rows: zeros,
-            cards: Vec::new(),
+            w: F::ZERO,
+            u: F::ZERO,
+            cards: vec![(verifier, vec![F::ZERO; points.len() + fixed.len()])],
             points: Vec::new(),
         }
     }
@@ -389,74 +314,76 @@ impl<'a> Sum<'a> {
     /// Adds both sums of a proof; one that was not reached is left out.
     pub fn add(&mut self, equations: &Equations<'a>) {
         if let Ok(opening) = &equations.circuit {
-            self.sum.add_msm(&opening.sum);
-            let sums = self.generators.iter_mut().zip(opening.generators());
-            sums.for_each(|(a, b)| *a += b);
-            if let Some(own) = &opening.own {
-                self.add_own(own);
-            }
+            self.add_opening(equations.verifier, opening);
         }
         self.add_equation(equations.verifier, &equations.link);
     }
 
-    /// Adds what upstream's sum is without.
-    fn add_own(&mut self, own: &Own) {
-        let terms = own.coefficients.iter().copied();
-        self.points.extend(terms.zip(own.points.iter().copied()));
+    fn add_opening(&mut self, verifier: &'a Verifier, opening: &Opening) {
+        let sums = self.generators.iter_mut().zip(opening.generators());
+        sums.for_each(|(a, b)| *a += b);
+        self.generators[0] += opening.first;
+        self.w += opening.w;
+        self.u += opening.u;
+        self.points.extend_from_slice(&opening.points);
+        let points = verifier.card.points.len();
+        let sums = self.card(verifier)[points..].iter_mut();
+        sums.zip(&opening.fixed).for_each(|(a, b)| *a += b);
     }
 
     /// Adds a sum over the Lagrange generators, points of a card and others.
     pub fn add_equation(&mut self, verifier: &'a Verifier, equation: &link::Equation) {
         let sums = self.rows.iter_mut().zip(&equation.rows);
         sums.for_each(|(sum, s)| *sum += s);
-        self.sum.add_to_w_scalar(equation.w);
+        self.w += equation.w;
         self.points.extend_from_slice(&equation.points);
-        let known = self
-            .cards
-            .iter_mut()
-            .find(|(v, _)| std::ptr::eq(*v, verifier));
-        match known {
-            Some((_, sums)) => sums
-                .iter_mut()
-                .zip(&equation.card)
-                .for_each(|(a, b)| *a += b),
-            None => self.cards.push((verifier, equation.card.clone())),
-        }
+        let sums = self.card(verifier).iter_mut();
+        sums.zip(&equation.card).for_each(|(a, b)| *a += b);
     }
 
-    /// Whether everything adds up to zero.
-    pub fn vanishes(mut self) -> bool {
-        let domain = self.first.key.get_domain();
+    /// Coefficients of a card's points.
+    fn card(&mut self, verifier: &'a Verifier) -> &mut [F] {
+        let known = |(v, _): &(&Verifier, Vec<F>)| std::ptr::eq(*v, verifier);
+        let at = self.cards.iter().position(known).unwrap_or_else(|| {
+            let points = verifier.card.points.len() + verifier.card.fixed.len();
+            self.cards.push((verifier, vec![F::ZERO; points]));
+            self.cards.len() - 1
+        });
+        &mut self.cards[at].1
+    }
+
+    /// What everything adds up to.
+    pub fn value(mut self) -> Eq {
+        let domain = &self.first.key.domain;
         let rows = domain.lagrange_to_coeff(domain.lagrange_from_vec(self.rows));
         let sums = self.generators.iter_mut().zip(rows.iter());
         sums.for_each(|(a, b)| *a += b);
-        let points = &self.first.card.points;
-        let own = self
-            .cards
-            .iter()
-            .position(|(v, _)| std::ptr::eq(*v, self.first));
-        let own = own.map(|i| self.cards.swap_remove(i).1);
-        let own = own.unwrap_or_else(|| vec![F::ZERO; points.len()]);
-        let scalars = [self.generators.as_slice(), own.as_slice()];
-        match self.first.fixed.sum(&self.first.params, points, scalars) {
-            Some(point) => self.sum.append_term(F::ONE, point.to_affine()),
-            None => {
-                self.sum.add_to_g_scalars(&self.generators);
-                self.cards.push((self.first, own));
-            }
-        }
+        // In the order of `Verifier::known_points`.
+        let mut known = self.generators;
+        known.extend([self.w, self.u]);
+        known.append(&mut self.cards.swap_remove(0).1);
         for (verifier, scalars) in &self.cards {
-            let terms = scalars.iter().zip(&verifier.card.points);
-            self.points.extend(terms.map(|(s, point)| (*s, *point)));
+            let terms = scalars.iter().copied().zip(verifier.card_points());
+            self.points.extend(terms);
         }
-        match generators::sum(&self.points) {
-            Some(point) => self.sum.append_term(F::ONE, point.to_affine()),
-            None => {
-                for (s, point) in &self.points {
-                    self.sum.append_term(*s, *point);
-                }
-            }
-        }
-        self.sum.eval()
+        let points = || self.first.known_points().collect();
+        multiexp::sum(&self.first.known, points, &known, &self.points)
+    }
+
+    /// Whether everything adds up to zero.
+    pub fn vanishes(self) -> bool {
+        bool::from(self.value().is_identity())
+    }
+}
+
+impl Verifier {
+    /// The points of the card, then its commitments to fixed columns.
+    fn card_points(&self) -> impl Iterator<Item = C> {
+        self.card.points.iter().chain(&self.card.fixed).copied()
+    }
+
+    /// Points that stay the same from proof to proof: the generators, then the card's.
+    fn known_points(&self) -> impl Iterator<Item = C> {
+        self.generators.points().chain(self.card_points())
     }
 }

@@ -25,6 +25,9 @@ pub struct Limits {
     pub run_rows: usize,
     /// Longest description of inputs and outputs in a card, in bytes.
     pub info: usize,
+    /// Most memory in bytes that one thread takes while it computes what a proof is checked with:
+    /// [`Plan::reading_memory`](super::Plan::reading_memory).
+    pub memory: usize,
 }
 
 impl Default for Limits {
@@ -40,6 +43,7 @@ impl Default for Limits {
             run_rows: 1 << 22,
             // One scale for each element of an output of ten thousand elements.
             info: 1 << 20,
+            memory: 1 << 28,
         }
     }
 }

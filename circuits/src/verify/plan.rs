@@ -74,7 +74,7 @@ impl Plan {
         let description = Arc::new(describe(&layout));
         let fixed = Arc::new(fixed_columns(&program, &layout));
         conventions::check(&program, &layout, &description, &fixed)?;
-        Ok(Plan {
+        let plan = Plan {
             program,
             expanded,
             layout,
@@ -82,7 +82,15 @@ impl Plan {
             fixed,
             groups,
             wiring,
-        })
+        };
+        if plan.reading_memory() > limits.memory {
+            return Err(CardError::Limit {
+                what: "bytes of memory for checking a proof",
+                value: plan.reading_memory(),
+                limit: limits.memory,
+            });
+        }
+        Ok(plan)
     }
 
     /// The circuit without witness.
@@ -92,6 +100,14 @@ impl Plan {
             self.fixed.clone(),
             self.layout.last + 1,
         )
+    }
+
+    /// Values of the fixed columns, row by row; those behind the end are zero.
+    pub fn fixed_columns(&self) -> impl Iterator<Item = &[u32]> {
+        let rows = self.layout.last + 1;
+        self.fixed
+            .iter()
+            .map(move |column| &column[..rows.min(column.len())])
     }
 
     /// Number of points in the model commitment.

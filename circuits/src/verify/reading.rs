@@ -1,23 +1,19 @@
 //! A proof as a transcript whose points are decoded once.
 //!
-//! Decompressing a point takes a square root, and the commitments at the head of a proof are needed before upstream's
-//! verifier reads them again. Where the points of a proof stand is known beforehand, so that they can be decoded at once,
+//! Decompressing a point takes a square root, and the commitments at the head of a proof are needed before the transcript
+//! reads them again. Where the points of a proof stand is known beforehand, so that they can be decoded at once,
 //! on all threads. A point that stands elsewhere is decoded where it is met: the positions matter for speed alone.
 
 use crate::C;
 use crate::F;
-use crate::parallel;
-use ff::{Field, PrimeField};
-use group::{CurveAffine as _, GroupEncoding};
-use halo2_proofs::transcript::{
-    Blake2bWrite, Challenge255, EncodedChallenge, Transcript, TranscriptRead,
-};
+use crate::codec::decompress;
+use ff::PrimeField;
+use group::GroupEncoding;
+use halo2_proofs::transcript::{Blake2bWrite, Challenge255, EncodedChallenge, Transcript};
 use std::io;
 
 /// Bytes of a point or a scalar.
 const SIZE: usize = 32;
-/// Points that one thread decodes.
-const CHUNK: usize = 64;
 
 /// The bytes of a proof and those of its points that are decoded.
 pub(super) struct Decoded<'a> {
@@ -46,9 +42,7 @@ impl<'a> Decoded<'a> {
             .map(|i| repr(i * SIZE))
             .chain((0..tail).map(|i| repr(tail_at + i * SIZE)))
             .collect();
-        let chunks: Vec<&[[u8; SIZE]]> = places.chunks(CHUNK).collect();
-        let decoded = parallel::map(&chunks, |chunk| decode_all(chunk));
-        let mut head_points: Vec<Option<C>> = decoded.into_iter().flatten().collect();
+        let mut head_points = decompress(&places);
         let tail = head_points.split_off(head);
         Decoded {
             bytes,
@@ -74,56 +68,26 @@ impl<'a> Decoded<'a> {
     }
 }
 
-/// Decodes points, with `zkinfer-kernels` where the machine has its instruction set.
-fn decode_all(compressed: &[[u8; SIZE]]) -> Vec<Option<C>> {
-    #[cfg(feature = "kernels")]
-    if let Some(native) = zkinfer_kernels::native::detect() {
-        return native.decompress(compressed);
-    }
-    compressed.iter().map(|bytes| decode(bytes)).collect()
-}
-
 fn decode(bytes: &[u8]) -> Option<C> {
     let mut repr = [0; SIZE];
     repr.copy_from_slice(bytes);
     Option::from(C::from_bytes(&repr))
 }
 
-/// What went through a transcript.
-#[derive(Debug, Default)]
-pub(super) struct Record {
-    /// Points of the proof, in the order in which they were read.
-    pub points: Vec<C>,
-    /// Challenges.
-    pub challenges: Vec<F>,
-}
-
-/// Reads a proof as `Blake2bRead` does.
+/// Reads a proof as upstream's `Blake2bRead` does. Errors say what could not be read.
 pub(super) struct ProofReader<'a> {
     decoded: &'a Decoded<'a>,
     at: usize,
     hash: Blake2bWrite<io::Sink, C, Challenge255<C>>,
-    /// Whether upstream sees the identity in place of every point.
-    apart: bool,
-    /// What went through it.
-    pub record: Record,
-    /// The last two scalars that were read.
-    pub last: [F; 2],
-    /// Why something could not be read.
-    pub broken: Option<&'static str>,
 }
 
 impl<'a> ProofReader<'a> {
-    /// Reads from the beginning. `apart`: upstream sees the identity in place of every point, see [`super::stand_ins`].
-    pub fn new(decoded: &'a Decoded<'a>, apart: bool) -> Self {
+    /// Reads from the beginning.
+    pub fn new(decoded: &'a Decoded<'a>) -> Self {
         ProofReader {
             decoded,
             at: 0,
             hash: Blake2bWrite::init(io::sink()),
-            apart,
-            record: Record::default(),
-            last: [F::ZERO; 2],
-            broken: None,
         }
     }
 
@@ -132,61 +96,47 @@ impl<'a> ProofReader<'a> {
         self.decoded.bytes.len() - self.at
     }
 
-    /// The next scalar of the proof.
-    fn scalar(&mut self) -> io::Result<F> {
-        let Some(bytes) = self.decoded.bytes.get(self.at..self.at + SIZE) else {
-            return self.refuse("proof is too short");
-        };
-        let mut repr = [0; SIZE];
-        repr.copy_from_slice(bytes);
-        let Some(scalar) = Option::from(F::from_repr(repr)) else {
-            return self.refuse("invalid scalar");
-        };
-        self.at += SIZE;
-        self.last = [self.last[1], scalar];
-        self.hash.common_scalar(scalar)?;
-        Ok(scalar)
+    /// The next challenge.
+    pub fn challenge(&mut self) -> F {
+        self.hash.squeeze_challenge().get_scalar()
     }
 
-    fn refuse<T>(&mut self, what: &'static str) -> io::Result<T> {
-        self.broken = Some(what);
-        Err(io::Error::other(what))
-    }
-}
-
-impl Transcript<C, Challenge255<C>> for ProofReader<'_> {
-    fn squeeze_challenge(&mut self) -> Challenge255<C> {
-        let challenge = self.hash.squeeze_challenge();
-        self.record.challenges.push(challenge.get_scalar());
-        challenge
+    /// Absorbs what is not in the proof.
+    pub fn absorb(&mut self, scalar: F) {
+        self.hash
+            .common_scalar(scalar)
+            .expect("absorbing a scalar writes to nowhere and cannot fail");
     }
 
-    fn common_point(&mut self, point: C) -> io::Result<()> {
-        self.hash.common_point(point)
+    /// The next points.
+    pub fn points(&mut self, count: usize) -> Result<Vec<C>, &'static str> {
+        (0..count).map(|_| self.point()).collect()
     }
 
-    fn common_scalar(&mut self, scalar: F) -> io::Result<()> {
-        self.hash.common_scalar(scalar)
-    }
-}
-
-impl TranscriptRead<C, Challenge255<C>> for ProofReader<'_> {
-    fn read_point(&mut self) -> io::Result<C> {
+    fn point(&mut self) -> Result<C, &'static str> {
         if self.left() < SIZE {
-            return self.refuse("proof is too short");
+            return Err("proof is too short");
         }
-        let Some(point) = self.decoded.point(self.at) else {
-            return self.refuse("invalid curve point");
-        };
+        let point = self.decoded.point(self.at).ok_or("invalid curve point")?;
         self.at += SIZE;
-        if self.hash.common_point(point).is_err() {
-            return self.refuse("commitment is the identity");
-        }
-        self.record.points.push(point);
-        Ok(if self.apart { C::identity() } else { point })
+        let absorbed = self.hash.common_point(point);
+        absorbed.map_err(|_| "commitment is the identity")?;
+        Ok(point)
     }
 
-    fn read_scalar(&mut self) -> io::Result<F> {
-        self.scalar()
+    /// The next scalars.
+    pub fn scalars(&mut self, count: usize) -> Result<Vec<F>, &'static str> {
+        (0..count).map(|_| self.scalar()).collect()
+    }
+
+    /// The next scalar.
+    pub fn scalar(&mut self) -> Result<F, &'static str> {
+        let bytes = self.decoded.bytes.get(self.at..self.at + SIZE);
+        let mut repr = [0; SIZE];
+        repr.copy_from_slice(bytes.ok_or("proof is too short")?);
+        let scalar = Option::from(F::from_repr(repr)).ok_or("invalid scalar")?;
+        self.at += SIZE;
+        self.absorb(scalar);
+        Ok(scalar)
     }
 }

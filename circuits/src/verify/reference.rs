@@ -1,26 +1,32 @@
 //! Verification by upstream's verifier as it is published, for comparison.
 //!
-//! [`Verifier::reference`] comes to every verdict a second time and shares as little as can be with [`Verifier::verify`]:
-//! upstream's `verify_proof` with its own strategy and its own transcript reader, the circuit's own key, the link's
-//! equation as a sum of its own. No points kept apart, no sums that are deferred or added up, no points decoded beforehand, none of
-//! the project's kernels. What both share is what a statement is (`Verifier::statement`), the
+//! [`Reference`] comes to every verdict a second time and shares as little as can be with [`Verifier::verify`]: upstream's
+//! `verify_proof` with its own strategy and its own transcript reader, upstream's key, derived from the plan, the link's
+//! equation as a sum of its own. No sums that are deferred or added up, no points decoded beforehand, none of the project's
+//! kernels, no commitments that come with a card. What both share is what a statement is (`Verifier::statement`), the
 //! [challenges](super::Session), the public coefficients and the link's equation. It takes longer, and is otherwise a
 //! verifier like the other: whoever prefers upstream's code alone may use it.
 
+use super::reading::Decoded;
 use super::{Candidate, Session, Statement, Verdict, Verifier, public_columns};
-use crate::error::Rejection;
+use crate::error::{CardError, Rejection};
 use crate::fold::Coefficients;
 use crate::link;
 use crate::statement::statement_digest;
 use crate::{C, F};
-use ff::PrimeField;
-use group::{CurveAffine as _, Group as _, GroupEncoding};
+use blake2b_simd::Params as Blake2b;
+use ff::{FromUniformBytes, PrimeField};
+use group::{Curve, CurveAffine as _, Group as _, GroupEncoding};
 use halo2_proofs::arithmetic::best_multiexp;
-use halo2_proofs::plonk::{SingleVerifier, verify_proof};
+use halo2_proofs::plonk::{
+    Error, SingleVerifier, VerificationStrategy, VerifyingKey, verify_proof,
+};
 use halo2_proofs::poly::EvaluationDomain;
-use halo2_proofs::poly::commitment::Blind;
-use halo2_proofs::transcript::{Blake2bRead, Challenge255};
+use halo2_proofs::poly::commitment::{Blind, Guard, MSM, Params};
+use halo2_proofs::transcript::{Blake2bRead, Challenge255, EncodedChallenge};
 use pasta_curves::Eq;
+use pasta_curves::arithmetic::CurveExt;
+use std::sync::Arc;
 
 /// Bytes of a point or a scalar.
 const SIZE: usize = 32;
@@ -29,19 +35,47 @@ fn malformed(what: &'static str) -> Rejection {
     Rejection::Malformed { what }
 }
 
-impl Verifier {
+/// A verifier's card once more, for upstream's verifier.
+#[derive(Debug)]
+pub struct Reference<'v> {
+    verifier: &'v Verifier,
+    params: Arc<Params<C>>,
+    key: VerifyingKey<C>,
+}
+
+impl<'v> Reference<'v> {
+    /// Derives upstream's key. `params` are upstream's parameters for the card's `k`.
+    ///
+    /// # Errors
+    /// Parameters for another `k`.
+    pub fn new(verifier: &'v Verifier, params: Arc<Params<C>>) -> Result<Self, CardError> {
+        if params.k() != verifier.card.k {
+            return Err(CardError::Params {
+                card: verifier.card.k,
+                params: params.k(),
+            });
+        }
+        let key = verifier.plan.circuit().verifying_key(&params);
+        Ok(Reference {
+            verifier,
+            key: key.map_err(|_| CardError::Key)?,
+            params,
+        })
+    }
+
     /// Checks a proof of one or several runs as [`Verifier::verify`] and [`Verifier::verify_runs`] do, by upstream's verifier
     /// alone.
     ///
     /// # Errors
     /// The same.
-    pub fn reference(&self, candidate: &Candidate) -> Result<Vec<Verdict>, Rejection> {
-        let statement = self.statement(candidate)?;
+    pub fn verify(&self, candidate: &Candidate) -> Result<Vec<Verdict>, Rejection> {
+        let verifier = self.verifier;
+        let statement = verifier.statement(candidate)?;
         let halo2 = statement.halo2;
-        if halo2.len() > self.limits.proof_bytes {
+        if halo2.len() > verifier.limits.proof_bytes {
             return Err(malformed("proof is longer than the limit"));
         }
-        if halo2.len() != self.halo2_len(statement.runs.len()) {
+        if halo2.len() != verifier.halo2_len(statement.runs.len()) {
             return Err(malformed("a proof of this card has another length"));
         }
         let equation = self.challenged(&statement)?;
@@ -60,12 +94,60 @@ impl Verifier {
         }
         let context = statement.context;
         let verdicts = statement.runs.into_iter();
-        Ok(verdicts.map(|run| self.verdict(run, context)).collect())
+        Ok(verdicts.map(|run| verifier.verdict(run, context)).collect())
+    }
+
+    /// Bytes in the form of a proof of so many runs: points and scalars where they belong, all of them hashes.
+    #[doc(hidden)]
+    pub fn garbage(&self, runs: usize, seed: u64) -> Vec<u8> {
+        let len = self.verifier.halo2_len(runs) / SIZE;
+        let hash = Eq::hash_to_curve("zkinfer garbage");
+        let slot = |at: usize| -> [u8; SIZE] {
+            let name = [seed.to_le_bytes(), (at as u64).to_le_bytes()].concat();
+            if self.is_point(at, len, runs) {
+                return hash(&name).to_affine().to_bytes();
+            }
+            let wide = Blake2b::new().hash_length(64).hash(&name);
+            F::from_uniform_bytes(wide.as_array()).to_repr()
+        };
+        (0..len).flat_map(slot).collect()
+    }
+
+    /// Whether the sum that [`Verifier::verify`] makes of bytes is the one that upstream makes of them, which is zero for a
+    /// proof and another point for anything else. `None` if either makes none.
+    #[doc(hidden)]
+    pub fn agrees(&self, halo2: &[u8], runs: usize) -> Option<bool> {
+        let key = &self.verifier.key;
+        self.agrees_with(key, halo2, runs)
+    }
+
+    fn agrees_with(&self, key: &super::key::Key, halo2: &[u8], runs: usize) -> Option<bool> {
+        let of_all: Vec<&[&[F]]> = vec![&[]; runs];
+        let mut rest = halo2;
+        let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
+        let strategy = Whole(&self.params);
+        let sum = verify_proof(&self.params, &self.key, strategy, &of_all, &mut transcript);
+        let mut sum = sum.ok()?;
+        let decoded = Decoded::new(halo2, key.head(runs), key.k);
+        let mut opening = key.opening(runs, &decoded).ok()?;
+        opening.scale(-F::from(1));
+        for (s, point) in &opening.points {
+            sum.append_term(*s, *point);
+        }
+        for (s, point) in opening.fixed.iter().zip(&self.verifier.card.fixed) {
+            sum.append_term(*s, *point);
+        }
+        sum.add_to_g_scalars(&opening.generators());
+        sum.add_constant_term(opening.first);
+        sum.add_to_w_scalar(opening.w);
+        sum.add_to_u_scalar(opening.u);
+        Some(sum.eval())
     }
 
     /// The link's equation.
     fn challenged(&self, statement: &Statement<'_>) -> Result<link::Equation, Rejection> {
-        let (plan, layout) = (&self.plan, &self.plan.layout);
+        let verifier = self.verifier;
+        let (plan, layout) = (&verifier.plan, &verifier.plan.layout);
         let columns = &layout.columns;
         let commitments = read_points(statement.halo2, statement.runs.len() * columns.advice())?;
         let runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
@@ -87,7 +169,7 @@ impl Verifier {
             points
         };
         let identity = |_| malformed("commitment is the identity");
-        let digest = statement_digest(&self.digest, &statement.runs, statement.context);
+        let digest = statement_digest(&verifier.digest, &statement.runs, statement.context);
         let mut session = Session::new(&digest);
         let challenges = session.challenges(layout, &absorbed(&(0..columns.phase1())));
         let challenges = challenges.map_err(identity)?;
@@ -99,8 +181,8 @@ impl Verifier {
         let mut transcript = transcript.map_err(identity)?;
         let (kappa, beta) = coefficients.late_by_enumeration(&late);
         let public = public_columns(layout, &challenges, &late, kappa, beta);
-        let linked = self.targets(&coefficients, public, &statement.runs, &runs);
-        let points = self.card.points.len();
+        let linked = verifier.targets(&coefficients, public, &statement.runs, &runs);
+        let points = verifier.card.points.len();
         let equation = link::equation(layout.k, points, &mut transcript, linked, statement.link);
         equation.map_err(|_| Rejection::Link)
     }
@@ -110,22 +192,30 @@ impl Verifier {
         let domain = EvaluationDomain::new(1, self.params.k());
         let rows = domain.lagrange_from_vec(equation.rows.clone());
         let rows = self.params.commit_lagrange(&rows, Blind(equation.w));
-        let card = equation.card.iter().copied().zip(self.card.points.clone());
+        let points = self.verifier.card.points.iter().copied();
+        let card = equation.card.iter().copied().zip(points);
         let terms = card.chain(equation.points.iter().copied());
         let (scalars, points): (Vec<F>, Vec<C>) = terms.unzip();
         let sum: Eq = rows + best_multiexp(&scalars, &points);
         bool::from(sum.is_identity())
     }
 
-    /// Whether all of a proof can be read: points, then scalars, then the points and two scalars of the opening argument.
-    /// Upstream's reader does not say what it could not read.
-    fn readable(&self, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
-        let (advice, k) = (self.plan.layout.columns.advice(), self.params.k() as usize);
+    /// Whether a slot of a proof holds a point: those at its head, the quotient of the multi-point opening, and those of the
+    /// opening argument.
+    fn is_point(&self, at: usize, len: usize, runs: usize) -> bool {
+        let advice = self.verifier.plan.layout.columns.advice();
         let head = runs * advice + 1 + self.key.get_domain().get_quotient_poly_degree();
-        let opening = halo2.len() / SIZE - (2 * k + 3);
+        let k = self.params.k() as usize;
+        let opening = len - (2 * k + 3);
+        // So many evaluations follow the quotient of the multi-point opening.
+        let sets = self.verifier.key.queries.sets.len();
+        at < head || at == opening - 1 - sets || (opening..opening + 2 * k + 1).contains(&at)
+    }
+
+    /// Whether all of a proof can be read. Upstream's reader does not say what it could not read.
+    fn readable(&self, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
         for (at, bytes) in halo2.chunks_exact(SIZE).enumerate() {
-            let is_quotient = at == opening - 1 - self.opened_sets();
-            if at < head || is_quotient || (opening..opening + 2 * k + 1).contains(&at) {
+            if self.is_point(at, halo2.len() / SIZE, runs) {
                 let point = read_point(bytes).ok_or(malformed("invalid curve point"))?;
                 if bool::from(point.is_identity()) {
                     return Err(malformed("commitment is the identity"));
@@ -136,10 +226,19 @@ impl Verifier {
         }
         Ok(())
     }
+}
 
-    /// Sets of points at which something is opened: so many evaluations follow the quotient of the multi-point opening.
-    fn opened_sets(&self) -> usize {
-        super::queries::sets(&super::queries::queries(&self.plan.description)).len()
+/// Hands upstream's sum out instead of evaluating it.
+struct Whole<'a>(&'a Params<C>);
+
+impl<'a> VerificationStrategy<'a, C> for Whole<'a> {
+    type Output = MSM<'a, C>;
+
+    fn process<E: EncodedChallenge<C>>(
+        self,
+        f: impl FnOnce(MSM<'a, C>) -> Result<Guard<'a, C, E>, Error>,
+    ) -> Result<Self::Output, Error> {
+        Ok(f(MSM::new(self.0))?.use_challenges())
     }
 }
 
@@ -160,3 +259,6 @@ fn read_points(halo2: &[u8], count: usize) -> Result<Vec<C>, Rejection> {
     let points = points.filter(|p| p.len() == count);
     points.ok_or(malformed("invalid curve point"))
 }
+
+#[cfg(test)]
+mod tests;

@@ -5,7 +5,9 @@ use std::path::Path;
 use std::sync::{Arc, Mutex};
 use zkinfer_circuits::C;
 use zkinfer_circuits::card::{Card, MultiProof, Proof};
-use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+use zkinfer_circuits::error::Rejection;
+use zkinfer_circuits::generators::Generators;
+use zkinfer_circuits::verify::{Candidate, Expected, Limits, Reference, Verdict, Verifier};
 
 /// Bytes of a fixture.
 pub fn bytes(file: &str) -> Vec<u8> {
@@ -24,12 +26,29 @@ pub fn params(k: u32) -> Arc<Params<C>> {
     made[made.len() - 1].clone()
 }
 
+/// Generators, made once.
+pub fn generators(k: u32) -> Arc<Generators> {
+    static MADE: Mutex<Vec<Arc<Generators>>> = Mutex::new(Vec::new());
+    let mut made = MADE.lock().unwrap();
+    if let Some(generators) = made.iter().find(|g| g.k() == k) {
+        return generators.clone();
+    }
+    made.push(Arc::new(Generators::new(k)));
+    made[made.len() - 1].clone()
+}
+
+/// What upstream's verifier alone says.
+pub fn reference(verifier: &Verifier, candidate: &Candidate) -> Result<Vec<Verdict>, Rejection> {
+    let params = params(verifier.card().k);
+    Reference::new(verifier, params).unwrap().verify(candidate)
+}
+
 /// The verifier of `name.card`.
 pub fn verifier(name: &str) -> Verifier {
     let limits = Limits::default();
     let card = Card::from_bytes(&bytes(&format!("{name}.card")), limits.card_bytes).unwrap();
-    let params = params(card.k);
-    Verifier::new(card, params, &limits).unwrap()
+    let generators = generators(card.k);
+    Verifier::new(card, generators, &limits).unwrap()
 }
 
 /// `name_which.proof`.

@@ -1,6 +1,6 @@
 //! The verifier on stored files: decoding, verdicts, receipts, limits.
 
-use crate::common::{bytes, context, params, proof, runs, verifier};
+use crate::common::{bytes, context, generators, proof, runs, verifier};
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
 use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal};
@@ -196,7 +196,7 @@ fn limits_bind() {
     let refused = |change: &dyn Fn(&mut Limits)| {
         let mut limits = Limits::default();
         change(&mut limits);
-        Verifier::new(card.clone(), params(card.k), &limits).err()
+        Verifier::new(card.clone(), generators(card.k), &limits).err()
     };
     assert!(refused(&|_| {}).is_none());
     let k = refused(&|l| l.k = card.k - 1);
@@ -216,13 +216,14 @@ fn limits_bind() {
         ),
         "{columns:?}"
     );
-    let points = refused(&|l| l.points = 41);
+    // 42 of the model commitment, 12 of fixed columns.
+    let points = refused(&|l| l.points = 53);
     assert!(
         matches!(
             points,
             Some(CardError::Limit {
-                value: 42,
-                limit: 41,
+                value: 54,
+                limit: 53,
                 ..
             })
         ),
@@ -242,14 +243,14 @@ fn limits_bind() {
     with_table.program.tables.push(vec![0; 1 << 12]);
     let mut limits = Limits::default();
     limits.program.tables = 0;
-    let found = Verifier::new(with_table, params(card.k), &limits).err();
+    let found = Verifier::new(with_table, generators(card.k), &limits).err();
     assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
 
     let proof = proof("digits", "0");
     let mut limits = Limits::default();
     limits.proof_bytes = proof.halo2.len() - 1;
     limits.runs = 2;
-    let verifier = Verifier::new(card.clone(), params(card.k), &limits).unwrap();
+    let verifier = Verifier::new(card.clone(), generators(card.k), &limits).unwrap();
     let malformed = |what| Err(Rejection::Malformed { what });
     let found = verifier.verify(&context("digits"), &proof).map(drop);
     assert_eq!(found, malformed("proof is longer than the limit"));
@@ -266,7 +267,7 @@ fn limits_bind() {
     // One expectation for all runs, of which there are too many: not the caller's mistake.
     let mut limits = Limits::default();
     limits.runs = 2;
-    let verifier = Verifier::new(card.clone(), params(card.k), &limits).unwrap();
+    let verifier = Verifier::new(card.clone(), generators(card.k), &limits).unwrap();
     let found = verifier.verify_bytes(&[context("digits")], &bytes("digits_3.runs"));
     let what = "proof has more runs than the limit";
     assert_eq!(found, Err(Refusal::Proof(Rejection::Malformed { what })));

@@ -7,6 +7,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use zkinfer::disclosure::disclosures;
+use zkinfer::generators::Generators;
 use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
@@ -112,6 +113,14 @@ fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
             Ok(Description {
                 lines,
                 json: json!({ "kind": "params", "k": k }),
+                form: None,
+            })
+        }
+        FileKind::Generators => {
+            let k = Generators::from_bytes(bytes).with_context(at)?.k();
+            Ok(Description {
+                lines: vec![("generators", format!("2^{k}"))],
+                json: json!({ "kind": "generators", "k": k }),
                 form: None,
             })
         }

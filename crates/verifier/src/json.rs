@@ -70,6 +70,7 @@ struct CardJson {
     info: Info,
     program: String,
     points: String,
+    fixed: String,
     support: String,
 }
 
@@ -122,6 +123,7 @@ pub fn card_to_json(card: &Card) -> Result<String, FileError> {
         },
         program: STANDARD.encode(program.bytes),
         points: encode_points(&card.points),
+        fixed: encode_points(&card.fixed),
         support: STANDARD.encode(support.bytes),
     };
     Ok(serde_json::to_string(&json)?)
@@ -141,16 +143,18 @@ pub fn card_from_json(text: &str, limits: &Limits) -> Result<Card, FileError> {
     };
     limits.allow_info(info.len())?;
     // Three bytes in four digits, 32 bytes a point.
-    limits.allow_points(json.points.len() / 4 * 3 / 32)?;
+    limits.allow_points((json.points.len() + json.fixed.len()) / 4 * 3 / 32)?;
     let program = decode("program", &json.program)?;
     let support = decode("support", &json.support)?;
     let points = decode_points("points", &json.points)?;
+    let fixed = decode_points("fixed", &json.fixed)?;
     let card = Card {
         program: whole(&program, read_program)?,
         k: json.k,
         info,
         support: whole(&support, |r| SupportProof::read(r, points.len()))?,
         points,
+        fixed,
     };
     if card.digest() != parse_digest("digest", &json.digest)? {
         return Err(FileError::Content);

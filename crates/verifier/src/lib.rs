@@ -1,11 +1,13 @@
-//! The verifier's side with everything at hand: parameters from where they are ([`params`]), real numbers through the
+//! The verifier's side with everything at hand: generators from where they are ([`generators`]; for provers [`params`]), real numbers through the
 //! card's scales ([`public_input`], [`public_output`]), chains of proofs ([`verify_chain`]), JSON forms of cards and proofs ([`json`]).
 //!
 //! What decides whether a proof is accepted is `zkinfer-circuits`; nothing here does. Whoever has parameters as bytes and
 //! no files needs that crate alone.
 
 mod chain;
+pub mod generators;
 pub mod json;
+mod kept;
 mod load;
 pub mod params;
 

@@ -1,6 +1,7 @@
 //! From a card to its verifier.
 
-use crate::params::{self, ParamsError};
+use crate::generators;
+use crate::params::ParamsError;
 use thiserror::Error;
 use zkinfer_circuits::card::Card;
 use zkinfer_circuits::error::CardError;
@@ -18,12 +19,12 @@ pub enum LoadError {
     Card(#[from] CardError),
 }
 
-/// Checks a card and derives its verifying key, with parameters from [`params::load`].
+/// Checks a card and derives its verifying key, with generators from [`generators::load`].
 ///
 /// # Errors
 /// A card that is not well formed or asks for more than `limits`.
 pub fn verifier(card: Card, limits: &Limits) -> Result<Verifier, LoadError> {
     limits.allow_k(card.k)?;
-    let params = params::load(card.k)?;
-    Ok(Verifier::new(card, params, limits)?)
+    let generators = generators::load(card.k)?;
+    Ok(Verifier::new(card, generators, limits)?)
 }

@@ -27,8 +27,11 @@ use std::sync::Arc;
 use zkinfer_circuits::C;
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::receipt::{ExpectedRecord, Receipt, Refusal};
-use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Limits, Verifier, verify_many};
+use zkinfer_circuits::verify::{
+    BatchOptions, Candidate, Expected, Limits, Reference, Verifier, verify_many,
+};
 
 /// One in so many executions goes on to verify what it decoded.
 const DEEP: usize = 64;
@@ -46,7 +49,9 @@ struct Seed {
 
 /// Everything that is mutated.
 struct Corpus {
-    verifiers: Vec<Verifier>,
+    verifiers: Vec<&'static Verifier>,
+    /// The same by upstream's verifier.
+    references: Vec<Reference<'static>>,
     cards: Vec<Vec<u8>>,
     proofs: Vec<Seed>,
     /// Encoded programs.
@@ -104,6 +109,7 @@ impl Corpus {
         let mut params: BTreeMap<u32, Arc<Params<C>>> = BTreeMap::new();
         let mut corpus = Corpus {
             verifiers: Vec::new(),
+            references: Vec::new(),
             cards: Vec::new(),
             proofs: Vec::new(),
             programs: Vec::new(),
@@ -119,7 +125,12 @@ impl Corpus {
             write_program(&mut writer, &card.program);
             corpus.programs.push(writer.bytes);
             corpus.cards.push(bytes);
-            let verifier = Verifier::new(card, params.clone(), &limits)?;
+            let generators = Arc::new(Generators::of(params));
+            // As long as the process.
+            let verifier = Verifier::new(card, generators, &limits)?;
+            let verifier: &'static Verifier = Box::leak(Box::new(verifier));
+            let reference = Reference::new(verifier, params.clone())?;
+            corpus.references.push(reference);
             corpus.verifiers.push(verifier);
             names.push(stem(path));
         }
@@ -137,7 +148,7 @@ impl Corpus {
     }
 
     fn add_proof(&mut self, model: usize, context: &[u8], bytes: Vec<u8>) -> Result<(), Failure> {
-        let verifier = &self.verifiers[model];
+        let verifier = self.verifiers[model];
         let expected = Expected {
             context: context.to_vec(),
             ..Expected::default()
@@ -255,9 +266,9 @@ impl Corpus {
         limits.k = self.verifiers[model].card().k;
         limits.program.elements = 1 << 20;
         limits.program.slots = 1 << 16;
-        let params = self.verifiers.iter().find(|v| v.card().k == card.k);
-        let params = params.unwrap_or(&self.verifiers[model]).params().clone();
-        match Verifier::new(card, params, &limits) {
+        let known = self.verifiers.iter().find(|v| v.card().k == card.k);
+        let known = known.unwrap_or(&self.verifiers[model]);
+        match Verifier::new(card, known.generators().clone(), &limits) {
             Err(e) => Ok(format!("card: {}", Refusal::from(e).code()).into()),
             // Another model is no forgery; but the support proof binds everything of the card, so a change must break it.
             Ok(_) => Err("a changed card is accepted".into()),
@@ -288,7 +299,7 @@ impl Corpus {
     ) -> Result<Outcome, String> {
         let seed = &self.proofs[below(rng, self.proofs.len())];
         let other = &self.proofs[below(rng, self.proofs.len())];
-        let verifier = &self.verifiers[seed.model];
+        let verifier = self.verifiers[seed.model];
         let bytes = match below(rng, 3) {
             0 => mutate::proof(rng, seed.kind, &seed.bytes).unwrap_or_else(|| seed.bytes.clone()),
             _ => file(rng, seed.kind, &seed.bytes, &other.bytes),
@@ -311,7 +322,7 @@ impl Corpus {
             Candidate::One(expected, proof) => verifier.verify(expected, proof).map(drop),
             Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof).map(drop),
         };
-        let reference = verifier.reference(&candidate).map(drop);
+        let reference = self.references[seed.model].verify(&candidate).map(drop);
         if reference != result {
             return Err(format!("upstream alone says {reference:?}, not {result:?}"));
         }
@@ -330,9 +341,9 @@ impl Corpus {
         let mut items = Vec::new();
         let mut valid = Vec::new();
         for ((model, candidate), seed) in pending.drain(..).zip(self.proofs.iter().cycle()) {
-            items.push((&self.verifiers[model], candidate));
+            items.push((self.verifiers[model], candidate));
             valid.push(false);
-            let verifier = &self.verifiers[seed.model];
+            let verifier = self.verifiers[seed.model];
             let good = verifier.candidate(&seed.expected, &seed.bytes);
             items.push((verifier, good.map_err(|e| e.to_string())?));
             valid.push(true);

@@ -25,6 +25,7 @@ use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
 use zkinfer::data::Array;
 use zkinfer::files::{card_from_json, card_to_json, proof_from_json, proof_to_json};
+use zkinfer::generators::{self, Generators};
 use zkinfer::interface::Interface;
 use zkinfer::{Card, Expected, Limits, Proof, Samples, Secret, Verifier, params};
 use zkinfer_circuits::card::{FileKind, open, seal};
@@ -48,6 +49,7 @@ struct Corpus {
     proofs: Vec<Vec<u8>>,
     models: Vec<Vec<u8>>,
     params: Vec<Vec<u8>>,
+    generators: Vec<Vec<u8>>,
 }
 
 fn main() -> Result<(), Failure> {
@@ -62,7 +64,8 @@ impl Target for Corpus {
         match below(rng, 1000) {
             0..=1 => self.model(rng),
             2..=3 => self.card(rng),
-            4..=9 => self.params(rng),
+            4..=6 => self.params(rng),
+            7..=9 => self.generators(rng),
             10..=99 => self.proof(rng),
             100..=299 => self.npz(rng),
             300..=499 => self.npy(rng),
@@ -86,13 +89,13 @@ impl Corpus {
         let limits = Limits::default();
         let card_bytes = read("digits.card")?;
         let card = Card::from_bytes(&card_bytes, LIMIT)?;
-        let verifier = Verifier::new(card.clone(), params::load(card.k)?, &limits)?;
+        let verifier = Verifier::new(card.clone(), generators::load(card.k)?, &limits)?;
         let input_lens = Interface::from_card(&card)?.input_lens();
 
         let mut corpus = Corpus {
             reader: RequestReader::new(Verifier::new(
                 card.clone(),
-                params::load(card.k)?,
+                generators::load(card.k)?,
                 &limits,
             )?),
             verifier,
@@ -106,6 +109,7 @@ impl Corpus {
             proofs: Vec::new(),
             models: vec![read("inputs/digits.model")?],
             params: vec![params::to_bytes(&*params::load(6)?)?],
+            generators: vec![generators::load(6)?.to_bytes()],
         };
         let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join("inputs"))?
             .map(|entry| entry.map(|e| e.path()))
@@ -270,6 +274,16 @@ impl Corpus {
             }
             Ok(_) => Ok("card in JSON: read".into()),
             Err(_) => Ok("card in JSON: refused".into()),
+        }
+    }
+
+    fn generators(&self, rng: &mut Random) -> Result<Outcome, String> {
+        let original = &self.generators[0];
+        let bytes = sealed(rng, FileKind::Generators, original);
+        match Generators::from_bytes(&bytes) {
+            Ok(_) if bytes == *original => Ok("generators: unchanged".into()),
+            Ok(_) => Err("changed generators are taken".into()),
+            Err(_) => Ok("generators: refused".into()),
         }
     }
 

@@ -4,7 +4,7 @@ mod cards;
 pub(super) mod hints;
 mod tables;
 
-use super::zoo::{judged, params, secret_of, violated};
+use super::zoo::{bases, judged, params, secret_of, violated};
 use super::*;
 use crate::secret::{Proven, Secret, Visibility};
 use zkinfer_circuits::circuit::with_description;
@@ -121,7 +121,7 @@ fn judge(
     let Proven { proof, .. } = secret
         .prove_with(&run, &visibility, b"", lie, &mut rng)
         .unwrap();
-    let verifier = Verifier::new(secret.card().clone(), params(K), &Limits::default()).unwrap();
+    let verifier = Verifier::new(secret.card().clone(), bases(K), &Limits::default()).unwrap();
     judged(&verifier, &Expected::default(), &proof).map(|v| v.output)
 }
 

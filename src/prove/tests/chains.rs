@@ -1,7 +1,7 @@
 //! Chains with what their integers stand for.
 
 use super::lies::statements::{copies, proofs};
-use super::zoo::{dense, params};
+use super::zoo::{bases, dense, params};
 use super::*;
 use crate::secret::{Secret, WeightVisibility};
 use zkinfer_circuits::verify::{Expected, Limits, Misfit, Verifier, verify_chain as integers};
@@ -53,7 +53,7 @@ fn a_chain_has_the_same_scales_on_both_sides() {
         let second = committed(copies(bits, 2), 2, 2, scale, false);
         let (written, read) = proofs(&first, &second, |_| {});
         let verifier = |secret: &Secret| {
-            Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap()
+            Verifier::new(secret.card().clone(), bases(6), &Limits::default()).unwrap()
         };
         let (a, b) = (verifier(&first), verifier(&second));
         let steps = [(&a, &expected, &written), (&b, &expected, &read)];
@@ -103,7 +103,7 @@ fn a_chain_rounds_on_both_sides_or_on_none() {
     let second = committed(copies(6, 2), 2, 2, 0.5, false);
     let (written, read) = proofs(&first, &second, |_| {});
     let verifier = |secret: &Secret| {
-        Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap()
+        Verifier::new(secret.card().clone(), bases(6), &Limits::default()).unwrap()
     };
     let (a, b) = (verifier(&first), verifier(&second));
     let expected = Expected::default();

@@ -7,7 +7,7 @@
 mod statements;
 mod sums;
 
-use super::zoo::{dense, judged, params, secret, violated, zoo};
+use super::zoo::{bases, dense, judged, params, secret, violated, zoo};
 use super::*;
 use crate::secret::{Opening, Proven, Secret, SideVisibility, Visibility, WeightVisibility};
 use std::collections::BTreeSet;
@@ -94,7 +94,7 @@ fn prove(secret: &Secret, lie: &mut Lie<'_>) -> Proven {
 fn verifier(secret: &Secret) -> Verifier {
     Verifier::new(
         secret.card().clone(),
-        params(secret.card().k),
+        bases(secret.card().k),
         &Limits::default(),
     )
     .unwrap()

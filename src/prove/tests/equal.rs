@@ -2,7 +2,7 @@
 //! runs in one proof must not allow.
 
 use super::engine::Engine;
-use super::zoo::{judged_runs, params, secret};
+use super::zoo::{bases, judged_runs, secret};
 use super::*;
 use crate::secret::{ProvenRuns, Run, Secret, Visibility};
 use zkinfer_circuits::card::MultiProof;
@@ -79,7 +79,7 @@ fn engines_make_the_same_bytes_of_several_runs() {
 }
 
 fn verifier(secret: &Secret) -> Verifier {
-    Verifier::new(secret.card().clone(), params(K), &Limits::default()).unwrap()
+    Verifier::new(secret.card().clone(), bases(K), &Limits::default()).unwrap()
 }
 
 fn expected(count: usize) -> Vec<Expected> {

@@ -1,6 +1,6 @@
 //! Coefficients that are activations, and weights that several nodes share: honest runs, and the lies about them.
 
-use super::zoo::{judged, judged_runs, params, products, recurrent, secret_of, violated};
+use super::zoo::{bases, judged, judged_runs, products, recurrent, secret_of, violated};
 use super::*;
 use crate::secret::{Run, Secret, Visibility};
 use group::Group;
@@ -45,7 +45,7 @@ impl Deviation for Lie<'_> {
 
 fn verifier(secret: &Secret) -> Verifier {
     let k = secret.card().k;
-    Verifier::new(secret.card().clone(), params(k), &Limits::default()).unwrap()
+    Verifier::new(secret.card().clone(), bases(k), &Limits::default()).unwrap()
 }
 
 pub(super) fn tell(secret: &Secret, run: &Run, lie: &mut Lie<'_>) -> Result<Verdict, Rejection> {

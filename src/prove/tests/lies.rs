@@ -8,7 +8,7 @@ mod late;
 mod programs;
 pub(super) mod statements;
 
-use super::zoo::{dense, params, products, secret_of};
+use super::zoo::{bases, dense, params, products, secret_of};
 use super::*;
 use crate::secret::{Run, Secret, Visibility};
 use rand_chacha::ChaCha20Rng;
@@ -51,7 +51,7 @@ fn small_run(secret: &Secret) -> Run {
 
 fn verifier(secret: &Secret) -> Verifier {
     let k = secret.card().k;
-    Verifier::new(secret.card().clone(), params(k), &Limits::default()).unwrap()
+    Verifier::new(secret.card().clone(), bases(k), &Limits::default()).unwrap()
 }
 
 fn expected(context: &[u8]) -> Expected {

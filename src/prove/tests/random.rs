@@ -1,7 +1,7 @@
 //! Random small networks: whatever the shapes, strides, groups, signs and units, circuit and integer run agree.
 
 use super::engine::Engine;
-use super::zoo::{judged, params, violated};
+use super::zoo::{bases, judged, params, violated};
 use super::*;
 use crate::secret::{Secret, Visibility, WeightVisibility};
 use halo2_proofs::dev::MockProver;
@@ -440,7 +440,7 @@ proptest! {
             let again = secret.prove(&run, &visibility, b"", &mut same.clone()).unwrap();
             prop_assert!(again.proof == proven.proof, "{} differs", engine);
         }
-        let verifier = Verifier::new(card, params(k), &Limits::default()).unwrap();
+        let verifier = Verifier::new(card, bases(k), &Limits::default()).unwrap();
         let verdict = judged(&verifier, &Expected::default(), &proven.proof).unwrap();
         let first = expanded.first_slot[program.outputs[0] as usize] as usize;
         let output: Vec<u16> = trace.slots[first..first + program.output_len()].iter().map(|&v| v as u16).collect();

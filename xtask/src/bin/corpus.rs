@@ -59,7 +59,8 @@ fn model(path: &Path) -> Result<(), Failure> {
         .ok()
         .and_then(|b| b.parse().ok())
         .unwrap_or(plan.k());
-    let params = zkinfer::params::load(k)?;
+    let generators = zkinfer::generators::load(k)?;
+    zkinfer::params::load(k)?;
     let clock = Instant::now();
     let secret = Secret::commit_with(
         model,
@@ -84,7 +85,7 @@ fn model(path: &Path) -> Result<(), Failure> {
     let card = secret.card().clone();
     let card_bytes = card.to_bytes().len();
     let clock = Instant::now();
-    let verifier = Verifier::new(card, params, &Limits::default())?;
+    let verifier = Verifier::new(card, generators, &Limits::default())?;
     let card_time = clock.elapsed();
     let expected = Expected {
         input: Some(Side::Public(run.input().to_vec())),

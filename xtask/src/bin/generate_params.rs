@@ -7,6 +7,7 @@
 use halo2_proofs::poly::commitment::Params;
 use zkinfer::params::MAX_SHIPPED_K;
 use zkinfer_circuits::C;
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::layout::MIN_K;
 
 fn main() -> std::io::Result<()> {
@@ -21,14 +22,12 @@ fn main() -> std::io::Result<()> {
         let mut bytes = Vec::new();
         Params::<C>::new(k).write(&mut bytes)?;
         // k, monomial basis, Lagrange basis, two further points.
-        let (bases, others) = bytes[4..].split_at(2 * (32 << k));
-        let (monomial, lagrange) = bases.split_at(32 << k);
+        let lagrange = &bytes[4 + (32 << k)..][..32 << k];
         save(&format!("lagrange-{k}.bin"), lagrange)?;
-        if k == MAX_SHIPPED_K {
-            save("monomial.bin", monomial)?;
-            save("others.bin", others)?;
-        }
     }
+    // Header, k, points, checksum.
+    let generators = Generators::new(MAX_SHIPPED_K).to_bytes();
+    save("generators.bin", &generators[14..generators.len() - 32])?;
     println!("{total} bytes in {}", dir.display());
     Ok(())
 }

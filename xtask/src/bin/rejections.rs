@@ -10,13 +10,13 @@
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use ff::{Field, PrimeField};
-use halo2_proofs::poly::commitment::Params;
 use serde::Serialize;
 use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zkinfer_circuits::F;
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::receipt::{ExpectedRecord, Outcome, Receipt, Refusal};
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::transcript::Digest;
@@ -101,9 +101,9 @@ impl Vectors {
 
 fn verifier(card: &[u8], limits: &Limits) -> Result<Verifier, Refusal> {
     let card = Card::from_bytes(card, limits.card_bytes)?;
-    // A card may name any k; parameters are made for those only that the limits allow.
-    let params = Arc::new(Params::new(card.k.clamp(6, 10)));
-    Ok(Verifier::new(card, params, limits)?)
+    // A card may name any k; generators are made for those only that the limits allow.
+    let generators = Arc::new(Generators::new(card.k.clamp(6, 10)));
+    Ok(Verifier::new(card, generators, limits)?)
 }
 
 fn context(context: &str) -> Expected {

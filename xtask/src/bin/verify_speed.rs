@@ -4,11 +4,11 @@
 //! cargo xtask verify_speed -- folder name [rounds]    # from `cargo xtask fixtures`
 //! ```
 
-use halo2_proofs::poly::commitment::Params;
 use std::path::Path;
 use std::sync::Arc;
 use std::time::Instant;
 use zkinfer_circuits::card::{Card, Proof};
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, Limits, Verifier, verify_many};
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
@@ -21,9 +21,9 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     let limits = Limits::default();
     let card = std::fs::read(folder.join(format!("{name}.card")))?;
     let card = Card::from_bytes(&card, limits.card_bytes)?;
-    let (k, params) = (card.k, Arc::new(Params::new(card.k)));
+    let (k, generators) = (card.k, Arc::new(Generators::new(card.k)));
     let clock = Instant::now();
-    let verifier = Verifier::new(card, params, &limits)?;
+    let verifier = Verifier::new(card, generators, &limits)?;
     let load = clock.elapsed();
     let mut proofs = Vec::new();
     while let Ok(bytes) = std::fs::read(folder.join(format!("{name}_{}.proof", proofs.len()))) {

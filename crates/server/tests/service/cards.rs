@@ -145,7 +145,7 @@ fn cards_beyond_the_limits() {
         service
     };
     operators(|config| config.store_cards = 1);
-    operators(|config| config.store_bytes = 3_200);
+    operators(|config| config.store_bytes = 3_500);
 }
 
 /// The reason is the limit's, not a failure of the service.
@@ -228,7 +228,7 @@ fn strangers_do_not_fill_the_store_for_ever() {
     let bytes = fixture("digits.card").len() + fixture("cnn.card").len();
     assert_eq!(service.metric("zkinfer_store_cards"), 2.0);
     assert_eq!(service.metric("zkinfer_store_card_bytes"), bytes as f64);
-    let service = Service::start(|config| config.anybody_bytes = 3_200);
+    let service = Service::start(|config| config.anybody_bytes = 3_500);
     assert_eq!(service.put("digits").status, 201);
     service.put("cnn").expect(507, "store_full");
     assert_eq!(service.get(&path("digits")).status, 200);

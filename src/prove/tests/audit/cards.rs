@@ -1,7 +1,7 @@
 //! Cards: points outside the weights' rows, support proofs of other cards, programs that cost too much.
 
 use super::*;
-use group::Curve;
+use group::{Curve, CurveAffine as _};
 
 /// Verdict on a card whose first group's points are moved by multiples of bases; the support proof is made for the
 /// honest weights.
@@ -18,7 +18,7 @@ fn moved(
         &mut card.points[..points],
     );
     let card = zoo::supported(&honest, card);
-    Verifier::new(card, params(K), &Limits::default()).map(|_| ())
+    Verifier::new(card, bases(K), &Limits::default()).map(|_| ())
 }
 
 #[test]
@@ -49,12 +49,27 @@ fn support_proof_of_another_card_or_cut_short() {
     let refused = |change: &dyn Fn(&mut zkinfer_circuits::card::Card)| {
         let mut card = a.card().clone();
         change(&mut card);
-        Verifier::new(card, params(K), &Limits::default()).map(|_| ())
+        Verifier::new(card, bases(K), &Limits::default()).map(|_| ())
     };
     assert_eq!(refused(&|_| {}), Ok(()));
     assert_eq!(
         refused(&|c| c.support = b.card().support.clone()),
         Err(CardError::Support)
+    );
+    assert_eq!(
+        refused(&|c| c.fixed = b.card().fixed.clone()),
+        Ok(()),
+        "they are of the architecture"
+    );
+    assert_eq!(refused(&|c| c.fixed.swap(3, 4)), Err(CardError::Key));
+    assert_eq!(
+        refused(&|c| c.fixed.truncate(c.fixed.len() - 1)),
+        Err(CardError::Key)
+    );
+    assert_eq!(refused(&|c| c.fixed.push(c.fixed[0])), Err(CardError::Key));
+    assert_eq!(
+        refused(&|c| c.fixed[0] = C::identity()),
+        Err(CardError::Key)
     );
     assert_eq!(refused(&|c| c.info.push(1)), Err(CardError::Support));
     assert_eq!(refused(&|c| c.points.swap(0, 1)), Err(CardError::Support));
@@ -176,6 +191,44 @@ fn card_that_takes_for_ever() {
         plan(wide, 3, 14),
         Err(CardError::Program(ProgramError::Node { node: 3, .. }))
     ));
+    // A sum that begins with a large matrix of constants and goes on with steps of many softmaxes: it is walked once, and not
+    // once for each of them.
+    let softmaxes = hints::softmax(hints::exponential(), |nodes| {
+        let first = nodes.len() as u32;
+        nodes.extend(std::iter::repeat_n(nodes[4].clone(), 63));
+        let (positions, inputs) = (20_000, 1000);
+        nodes.push(Node::Constant {
+            len: positions * inputs,
+        });
+        let everywhere = |source| Node::View {
+            source,
+            view: View {
+                loops: vec![positions],
+                axes: vec![Axis {
+                    extent: 6,
+                    offset: 0,
+                    strides: vec![0],
+                }],
+            },
+        };
+        nodes.extend((0..63).map(|i| everywhere(value(first + i, 1))));
+        let constants = public(value(first + 63, 0), &vec![1; inputs as usize]);
+        let steps = (0..63).map(|i| public(value(first + 64 + i, 0), &[1]));
+        let terms = [constants].into_iter().chain(steps).collect();
+        nodes.push(neurons(positions, Unit::LINEAR, terms));
+    });
+    let mut program = softmaxes.program;
+    let limits = Limits::default().program;
+    let pinned = |program: &Program| {
+        let expanded = program.expand(&limits).unwrap();
+        zkinfer_circuits::hints::check(program, &expanded).is_ok()
+    };
+    assert!(pinned(&program));
+    if let Node::Neurons(n) = &mut program.nodes[7] {
+        n.terms[1].weights = Weights::Public(vec![55]);
+    }
+    assert!(!pinned(&program));
+
     let long = 1 << 21;
     let many = vec![
         Node::Input { len: 1 },
@@ -241,5 +294,5 @@ fn card_that_overflows_the_stack() {
         .collect();
     let secret = secret_of(model, 6, 3);
     assert!(secret.plan().layout.columns.table >= 750);
-    Verifier::new(secret.card().clone(), params(6), &Limits::default()).unwrap();
+    Verifier::new(secret.card().clone(), bases(6), &Limits::default()).unwrap();
 }

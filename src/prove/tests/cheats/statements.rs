@@ -240,7 +240,7 @@ fn weights_outside_the_architecture() {
         (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
     let card = supported(&honest, card);
     assert_eq!(
-        Verifier::new(card, params(K), &Limits::default()).unwrap_err(),
+        Verifier::new(card, bases(K), &Limits::default()).unwrap_err(),
         CardError::Support
     );
 }

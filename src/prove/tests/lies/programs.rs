@@ -3,13 +3,15 @@
 use super::super::audit::hints::{exponential, softmax};
 use super::super::zoo::{recurrent, supported, supported_with, zoo};
 use super::*;
+use ff::Field as _;
 use group::Curve;
-use zkinfer_circuits::card::{FileKind, open, seal};
-use zkinfer_circuits::params::{from_bytes, to_bytes};
+use zkinfer_circuits::card::{Card, FileKind, open, seal};
+use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights,
 };
 use zkinfer_circuits::support::Slip;
+use zkinfer_circuits::transcript::Transcript;
 
 pub(super) const LIES: &[Told] = &[
     ("maximum_with_an_upper_clamp", Check::MaximumAlone, || {
@@ -146,13 +148,36 @@ pub(super) const LIES: &[Told] = &[
         Check::SupportRounds,
         || admits(&[(0, 1, F::ONE)], Slip::Rounds),
     ),
+    ("table_with_another_entry", Check::Key, || {
+        keyed(|card, entry| card.fixed[3] = (card.fixed[3] + entry).to_affine())
+    }),
+    ("tables_whose_differences_cancel", Check::KeyPowers, || {
+        keyed(|card, entry| {
+            card.fixed[3] = (card.fixed[3] + entry).to_affine();
+            card.fixed[4] = (card.fixed[4] - entry).to_affine();
+        })
+    }),
+    (
+        "tables_chosen_behind_the_challenge",
+        Check::KeyBound,
+        || {
+            keyed(|card, entry| {
+                let mut transcript = Transcript::new("zkinfer key v1");
+                transcript.bytes(&card.digest().0);
+                transcript.bytes(&[]);
+                let inverse = transcript.challenge().invert().unwrap();
+                card.fixed[3] = (card.fixed[3] + entry).to_affine();
+                card.fixed[4] = (card.fixed[4] - entry * inverse).to_affine();
+            })
+        },
+    ),
     ("generators_of_ones_choice", Check::ParamsDigest, || {
-        let honest = to_bytes(&params(6)).unwrap();
-        let mut payload = open(FileKind::Params, &honest, honest.len())
+        let honest = bases(6).to_bytes();
+        let mut payload = open(FileKind::Generators, &honest, honest.len())
             .unwrap()
             .to_vec();
-        payload[4..68].rotate_left(32);
-        from_bytes(&seal(FileKind::Params, &payload)).is_ok()
+        payload[4..132].rotate_left(64);
+        Generators::from_bytes(&seal(FileKind::Generators, &payload)).is_ok()
     }),
 ];
 
@@ -245,7 +270,16 @@ fn accepts(change: impl FnOnce(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]))
     let generators = engine::generators(engine::Engine::Auto, &params(7)).unwrap();
     change(honest.plan(), &generators, &mut card.points);
     let card = supported(&honest, card);
-    Verifier::new(card, params(7), &Limits::default()).is_ok()
+    Verifier::new(card, bases(7), &Limits::default()).is_ok()
+}
+
+/// A card whose commitments to fixed columns were changed; what a table's entry on some row adds.
+fn keyed(change: impl FnOnce(&mut Card, C)) -> bool {
+    let honest = secret_of(zoo(BITS), 7, 1);
+    let mut card = honest.card().clone();
+    let generators = engine::generators(engine::Engine::Auto, &params(7)).unwrap();
+    change(&mut card, engine::lagrange(&generators, 5));
+    Verifier::new(card, bases(7), &Limits::default()).is_ok()
 }
 
 /// The first group's points, and a generator outside its rows.
@@ -274,5 +308,5 @@ fn admits(entries: &[(usize, usize, F)], slip: Slip) -> bool {
         elsewhere.push((group, row as u32, value));
     }
     let card = supported_with(&honest, card, &elsewhere, slip);
-    Verifier::new(card, params(7), &Limits::default()).is_ok()
+    Verifier::new(card, bases(7), &Limits::default()).is_ok()
 }

@@ -118,7 +118,7 @@ fn other_scales() -> bool {
     card.info.push(b' ');
     let card = supported(&secret, card);
     proof.card = card.digest();
-    let verifier = Verifier::new(card, params(6), &Limits::default()).unwrap();
+    let verifier = Verifier::new(card, bases(6), &Limits::default()).unwrap();
     verifier.verify(&expected(b""), &proof).is_ok()
 }
 
