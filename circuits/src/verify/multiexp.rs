@@ -45,7 +45,7 @@ mod fast {
 
     /// Nothing is prepared.
     #[derive(Debug, Default)]
-    pub struct Known;
+    pub struct Known(());
 
     impl Known {
         pub fn sum(&self, _: impl FnOnce() -> Vec<C>, _: &[F]) -> Option<Eq> {
