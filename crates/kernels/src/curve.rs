@@ -10,14 +10,16 @@
 //! # Exceptions
 //!
 //! A zero denominator (equal or opposite points) would make the inverses of a whole batch zero. Such lanes are recognised
-//! by their abscissas, get the denominator one, and are added again afterwards with complete formulas. The identity is
+//! by their abscissas. Equal points are doubled in the same batch, with twice the ordinate for a denominator; opposite points
+//! and identities get the denominator one, and their sums, which take no arithmetic, are put in the place of the chord's.
+//! A card's or proof's points are whatever their maker likes, and all of them equal must not take longer than others. The identity is
 //! stored as `(0, 0)`: no point of Vesta has the abscissa 0 (5 is no square), so it never makes a denominator zero by
 //! itself, but its sums would be wrong. It is looked for only after one has appeared, see [`Adder::add_listed`].
 
 use crate::vector::{Backend, Point, Vector};
 use ff::{Field, WithSmallOrderMulGroup};
 use group::Group;
-use pasta_curves::arithmetic::{CurveAffine, CurveExt, VartimeField};
+use pasta_curves::arithmetic::{CurveAffine, VartimeField};
 use pasta_curves::{Eq, EqAffine, Fq};
 
 /// Packed elements of the base field.
@@ -90,13 +92,6 @@ pub fn unpack_points<B: Backend>(points: &[PointOf<B>], at: &[u32]) -> Vec<EqAff
     out
 }
 
-/// One point to rest (an inversion).
-#[inline(always)]
-pub fn pack_point<B: Backend>(point: &Eq) -> PointOf<B> {
-    let (x, y) = affine(&point.to_affine_vartime());
-    pack_one::<B>(x, y)
-}
-
 /// The coordinates, `(0, 0)` for the identity.
 fn affine(point: &EqAffine) -> (Fq, Fq) {
     Option::from(point.coordinates()).map_or(
@@ -136,12 +131,71 @@ pub fn endomorphism_into<B: Backend>(points: &[PointOf<B>], out: &mut [PointOf<B
 
 /// One kind of batched operation: vector `i` of the batch.
 trait Operation<B: Backend> {
-    /// The denominators (bound 2), and the lanes that need complete formulas.
-    fn denominator(&mut self, i: usize) -> (B::Base, u32);
+    /// The denominators (bound 2), none of which is zero.
+    fn denominator(&mut self, i: usize) -> B::Base;
     /// Given the denominators' inverses (bound 2), computes and writes the results.
     fn finish(&mut self, i: usize, inverse: B::Base);
-    /// Writes the result of one lane with complete formulas; returns whether it is the identity.
-    fn repair(&mut self, i: usize, lane: usize) -> bool;
+    /// Whether a result is the identity.
+    fn makes_identity(&self) -> bool;
+}
+
+/// Lanes of a vector whose sums are no chords.
+#[derive(Clone, Copy)]
+struct Exception {
+    vector: usize,
+    /// A point is added to itself.
+    equal: u32,
+    /// A point is added to its opposite, or the identity to itself.
+    none: u32,
+    /// The first operand is the identity, the second is not.
+    second: u32,
+    /// The second operand is the identity, the first is not.
+    first: u32,
+}
+
+/// The exceptions of a batch, by vector.
+#[derive(Default)]
+struct Exceptions(Vec<Exception>);
+
+impl Exceptions {
+    /// The denominators of vector `i`, where some abscissas are the same or an operand may be the identity. All operands
+    /// have bound 1.
+    #[inline(always)]
+    fn denominator<B: Backend>(
+        &mut self,
+        vector: usize,
+        (x1, y1): (B::Base, B::Base),
+        (x2, y2): (B::Base, B::Base),
+        zero: B::Base,
+    ) -> B::Base {
+        let (none_1, none_2, same) = (x1.same(zero), x2.same(zero), x1.same(x2));
+        let exception = Exception {
+            vector,
+            equal: same & y1.same(y2) & !none_1,
+            none: same & (!y1.same(y2) | none_1),
+            second: none_1 & !none_2,
+            first: none_2 & !none_1,
+        };
+        self.0.push(exception);
+        let one = B::Base::splat(Fq::ONE);
+        let free = exception.none | exception.first | exception.second;
+        let chord = x2.sub::<1>(x1);
+        chord.select(y1.add(y1), exception.equal).select(one, free)
+    }
+
+    /// Those of vector `i`. Vectors come in ascending order.
+    #[inline(always)]
+    fn of(&self, vector: usize) -> Option<&Exception> {
+        if self.0.is_empty() {
+            return None;
+        }
+        let at = self.0.binary_search_by_key(&vector, |e| e.vector);
+        at.ok().map(|at| &self.0[at])
+    }
+
+    fn make_identity(&self) -> bool {
+        self.0.iter().any(|e| e.none != 0)
+    }
 }
 
 /// Scratch for batches of additions and doublings.
@@ -150,8 +204,6 @@ pub struct Adder<B: Backend> {
     denominators: Vec<B::Base>,
     /// Running products before each denominator.
     products: Vec<B::Base>,
-    /// Vectors with exceptional lanes.
-    exceptions: Vec<(u32, u32)>,
     /// Whether an identity may be among the operands.
     dirty: bool,
 }
@@ -168,7 +220,6 @@ impl<B: Backend> Adder<B> {
         Adder {
             denominators: Vec::new(),
             products: Vec::new(),
-            exceptions: Vec::new(),
             dirty: false,
         }
     }
@@ -193,11 +244,7 @@ impl<B: Backend> Adder<B> {
         let mut running = [one; CHAINS];
         macro_rules! forward {
             ($i:expr, $c:expr) => {{
-                let (mut d, mask) = operation.denominator($i);
-                if mask != 0 {
-                    d = d.select(one, mask);
-                    self.exceptions.push(($i as u32, mask));
-                }
+                let d = operation.denominator($i);
                 denominators[$i] = d;
                 products[$i] = running[$c];
                 running[$c] = running[$c].mul(d);
@@ -232,14 +279,7 @@ impl<B: Backend> Adder<B> {
                 backward!(i + c, c);
             }
         }
-
-        while let Some((i, mask)) = self.exceptions.pop() {
-            for lane in 0..B::Base::LANES {
-                if mask >> lane & 1 == 1 {
-                    self.dirty |= operation.repair(i as usize, lane);
-                }
-            }
-        }
+        self.dirty |= operation.makes_identity();
     }
 
     /// `out[k] = points[a[k]] + points[b[k]]`. With `SIGNED`, indices with the bit [`NEGATIVE`] mean opposite points.
@@ -267,6 +307,7 @@ impl<B: Backend> Adder<B> {
                 a,
                 b,
                 out,
+                exceptions: Exceptions::default(),
                 dirty: self.dirty,
                 zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..lanes]),
             };
@@ -281,7 +322,7 @@ impl<B: Backend> Adder<B> {
             let mut operation = Rows::<B> {
                 sums,
                 row,
-                before: Vec::new(),
+                exceptions: Exceptions::default(),
                 negative: if negative { u32::MAX } else { 0 },
                 dirty: self.dirty,
                 zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..B::Base::LANES]),
@@ -297,6 +338,7 @@ impl<B: Backend> Adder<B> {
             let vectors = points.len().div_ceil(B::Base::LANES);
             let mut operation = Doubles::<B> {
                 points,
+                makes_identity: false,
                 zero: B::Base::unpack(&[identity::<B>().x; MAX_LANES][..B::Base::LANES]),
             };
             self.batch(vectors, &mut operation);
@@ -370,17 +412,29 @@ fn invert_chains<B: Backend>(running: &[B::Base; CHAINS]) -> [B::Base; CHAINS] {
     out
 }
 
-/// The chord through two points, from operands with bound 1 and `1 / (x2 − x1)` with bound 2; bounds 4 and 3.
+/// The sum of two points, from operands with bound 1 and the inverses of their denominators with bound 2; bounds 4 and 3.
 #[inline(always)]
-fn chord<B: Backend>(
+fn sum<B: Backend>(
     (x1, y1): (B::Base, B::Base),
     (x2, y2): (B::Base, B::Base),
     inverse: B::Base,
+    exception: Option<&Exception>,
+    zero: B::Base,
 ) -> (B::Base, B::Base) {
-    let slope = y2.sub::<1>(y1).mul(inverse);
+    let mut rise = y2.sub::<1>(y1);
+    if let Some(e) = exception {
+        let square = x1.square();
+        rise = rise.select(square.add(square).add(square), e.equal);
+    }
+    let slope = rise.mul(inverse);
     let x3 = slope.square().sub::<1>(x1).sub::<1>(x2);
     let y3 = slope.mul(x1.sub::<4>(x3)).sub::<1>(y1);
-    (x3, y3)
+    let Some(e) = exception else {
+        return (x3, y3);
+    };
+    let x3 = x3.select(x1, e.first).select(x2, e.second);
+    let y3 = y3.select(y1, e.first).select(y2, e.second);
+    (x3.select(zero, e.none), y3.select(zero, e.none))
 }
 
 /// `LANES` indices and the mask of their signs.
@@ -429,27 +483,15 @@ struct Listed<'a, B: Backend, const SIGNED: bool> {
     a: &'a [u32],
     b: &'a [u32],
     out: &'a mut [PointOf<B>],
+    exceptions: Exceptions,
     dirty: bool,
     zero: B::Base,
 }
 
-impl<B: Backend, const SIGNED: bool> Operation<B> for Listed<'_, B, SIGNED> {
+impl<B: Backend, const SIGNED: bool> Listed<'_, B, SIGNED> {
+    /// The operands of vector `i`. Without closures: they would be compiled without the backend's instructions.
     #[inline(always)]
-    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
-        let lanes = B::Base::LANES;
-        let (a, _) = indices::<B, SIGNED>(self.a, i);
-        let (b, _) = indices::<B, SIGNED>(self.b, i);
-        let x1 = B::Base::gather_x(self.points, &a[..lanes]);
-        let x2 = B::Base::gather_x(self.points, &b[..lanes]);
-        let mut mask = x1.same(x2);
-        if self.dirty {
-            mask |= x1.same(self.zero) | x2.same(self.zero);
-        }
-        (x2.sub::<1>(x1), mask)
-    }
-
-    #[inline(always)]
-    fn finish(&mut self, i: usize, inverse: B::Base) {
+    fn operands(&self, i: usize) -> [(B::Base, B::Base); 2] {
         let lanes = B::Base::LANES;
         let (a, negative_a) = indices::<B, SIGNED>(self.a, i);
         let (b, negative_b) = indices::<B, SIGNED>(self.b, i);
@@ -459,31 +501,46 @@ impl<B: Backend, const SIGNED: bool> Operation<B> for Listed<'_, B, SIGNED> {
             y1 = y1.negate_where(negative_a);
             y2 = y2.negate_where(negative_b);
         }
-        let (x3, y3) = chord::<B>((x1, y1), (x2, y2), inverse);
+        [(x1, y1), (x2, y2)]
+    }
+}
+
+impl<B: Backend, const SIGNED: bool> Operation<B> for Listed<'_, B, SIGNED> {
+    #[inline(always)]
+    fn denominator(&mut self, i: usize) -> B::Base {
+        let lanes = B::Base::LANES;
+        let (a, _) = indices::<B, SIGNED>(self.a, i);
+        let (b, _) = indices::<B, SIGNED>(self.b, i);
+        let x1 = B::Base::gather_x(self.points, &a[..lanes]);
+        let x2 = B::Base::gather_x(self.points, &b[..lanes]);
+        let mut mask = x1.same(x2);
+        if self.dirty {
+            mask |= x1.same(self.zero) | x2.same(self.zero);
+        }
+        if mask == 0 {
+            return x2.sub::<1>(x1);
+        }
+        let [a, b] = self.operands(i);
+        self.exceptions.denominator::<B>(i, a, b, self.zero)
+    }
+
+    #[inline(always)]
+    fn finish(&mut self, i: usize, inverse: B::Base) {
+        let lanes = B::Base::LANES;
+        let [a, b] = self.operands(i);
+        let (x3, y3) = sum::<B>(a, b, inverse, self.exceptions.of(i), self.zero);
         B::Base::scatter(x3, y3, &mut self.out[i * lanes..(i + 1) * lanes]);
     }
 
-    fn repair(&mut self, i: usize, lane: usize) -> bool {
-        let k = i * B::Base::LANES + lane;
-        let [a, b] = [self.a[k], self.b[k]].map(|at| {
-            if SIGNED {
-                let point = unpack_point::<B>(&self.points[(at & !NEGATIVE) as usize]);
-                if at & NEGATIVE != 0 { -point } else { point }
-            } else {
-                unpack_point::<B>(&self.points[at as usize])
-            }
-        });
-        let sum = a + b;
-        self.out[k] = pack_point::<B>(&sum);
-        sum.is_identity().into()
+    fn makes_identity(&self) -> bool {
+        self.exceptions.make_identity()
     }
 }
 
 struct Rows<'a, B: Backend> {
     sums: &'a mut [PointOf<B>],
     row: &'a [PointOf<B>],
-    /// Sums of vectors with exceptional lanes, before they were overwritten.
-    before: Vec<(usize, PointOf<B>)>,
+    exceptions: Exceptions,
     negative: u32,
     dirty: bool,
     zero: B::Base,
@@ -491,7 +548,7 @@ struct Rows<'a, B: Backend> {
 
 impl<B: Backend> Operation<B> for Rows<'_, B> {
     #[inline(always)]
-    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
+    fn denominator(&mut self, i: usize) -> B::Base {
         let lanes = B::Base::LANES;
         let at = consecutive::<B>(i, self.row.len());
         let x1 = B::Base::gather_x(self.sums, &at[..lanes]);
@@ -500,12 +557,14 @@ impl<B: Backend> Operation<B> for Rows<'_, B> {
         if self.dirty {
             mask |= x1.same(self.zero) | x2.same(self.zero);
         }
-        if mask != 0 {
-            for k in i * lanes..((i + 1) * lanes).min(self.row.len()) {
-                self.before.push((k, self.sums[k]));
-            }
+        if mask == 0 {
+            return x2.sub::<1>(x1);
         }
-        (x2.sub::<1>(x1), mask)
+        let first = B::Base::gather(self.sums, &at[..lanes]);
+        let (x2, y2) = B::Base::gather(self.row, &at[..lanes]);
+        let second = (x2, y2.negate_where(self.negative));
+        let exceptions = &mut self.exceptions;
+        exceptions.denominator::<B>(i, first, second, self.zero)
     }
 
     #[inline(always)]
@@ -514,38 +573,30 @@ impl<B: Backend> Operation<B> for Rows<'_, B> {
         let at = consecutive::<B>(i, self.row.len());
         let first = B::Base::gather(self.sums, &at[..lanes]);
         let (x2, y2) = B::Base::gather(self.row, &at[..lanes]);
-        let (x3, y3) = chord::<B>(first, (x2, y2.negate_where(self.negative)), inverse);
+        let second = (x2, y2.negate_where(self.negative));
+        let (x3, y3) = sum::<B>(first, second, inverse, self.exceptions.of(i), self.zero);
         write::<B>(self.sums, i, x3, y3);
     }
 
-    fn repair(&mut self, i: usize, lane: usize) -> bool {
-        let k = i * B::Base::LANES + lane;
-        if k >= self.row.len() {
-            return false;
-        }
-        let row = unpack_point::<B>(&self.row[k]);
-        // Sorted, because vectors come in ascending order.
-        let Ok(at) = self.before.binary_search_by_key(&k, |before| before.0) else {
-            return false;
-        };
-        let before = unpack_point::<B>(&self.before[at].1);
-        let sum = before + if self.negative != 0 { -row } else { row };
-        self.sums[k] = pack_point::<B>(&sum);
-        sum.is_identity().into()
+    fn makes_identity(&self) -> bool {
+        self.exceptions.make_identity()
     }
 }
 
 struct Doubles<'a, B: Backend> {
     points: &'a mut [PointOf<B>],
+    makes_identity: bool,
     zero: B::Base,
 }
 
 impl<B: Backend> Operation<B> for Doubles<'_, B> {
     #[inline(always)]
-    fn denominator(&mut self, i: usize) -> (B::Base, u32) {
+    fn denominator(&mut self, i: usize) -> B::Base {
         let at = consecutive::<B>(i, self.points.len());
         let (_, y) = B::Base::gather(self.points, &at[..B::Base::LANES]);
-        (y.add(y), y.same(self.zero))
+        let none = y.same(self.zero);
+        self.makes_identity |= none != 0;
+        y.add(y).select(B::Base::splat(Fq::ONE), none)
     }
 
     #[inline(always)]
@@ -554,17 +605,16 @@ impl<B: Backend> Operation<B> for Doubles<'_, B> {
         let (x, y) = B::Base::gather(self.points, &at[..B::Base::LANES]);
         let square = x.square();
         let slope = square.add(square).add(square).mul(inverse);
-        let x3 = slope.square().sub::<2>(x.add(x));
-        let y3 = slope.mul(x.sub::<4>(x3)).sub::<1>(y);
+        let mut x3 = slope.square().sub::<2>(x.add(x));
+        let mut y3 = slope.mul(x.sub::<4>(x3)).sub::<1>(y);
+        if self.makes_identity {
+            let none = y.same(self.zero);
+            (x3, y3) = (x3.select(self.zero, none), y3.select(self.zero, none));
+        }
         write::<B>(self.points, i, x3, y3);
     }
 
-    fn repair(&mut self, i: usize, lane: usize) -> bool {
-        let k = i * B::Base::LANES + lane;
-        if k >= self.points.len() {
-            return false;
-        }
-        self.points[k] = identity::<B>();
-        true
+    fn makes_identity(&self) -> bool {
+        self.makes_identity
     }
 }
