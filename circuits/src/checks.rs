@@ -67,6 +67,8 @@ checks! {
     SupportRounds,
     /// A card's commitments to fixed columns: that they are those of the program.
     Key,
+    /// The same: one for every column.
+    KeyLength,
     /// The same: a power of the challenge for every column.
     KeyPowers,
     /// The same: the challenge depends on the commitments and on the support proof.

@@ -52,7 +52,7 @@ pub struct Gate {
 }
 
 /// Advice indices of the columns behind phase 2.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct Sums {
     /// `α`.
     pub alpha: usize,

@@ -51,8 +51,12 @@ pub fn check(program: &Program, expanded: &Expanded) -> Result<(), ProgramError>
     }
 }
 
-/// Steps of an accumulator, ascending, with repetitions, and its constant.
-type Accumulator = (Vec<u32>, i128);
+/// Steps of accumulators, ascending, with repetitions, and the least constant that one has: one proven bound is enough, so
+/// the sharpest counts.
+type Sums = BTreeMap<Vec<u32>, i128>;
+
+/// Times that every step of a node may be kept in sums of a port: more than one is of no use.
+const KEPT: usize = 4;
 
 /// A node that has the shape of `N`.
 struct Normalised {
@@ -63,19 +67,15 @@ struct Normalised {
     /// Slots of `f` and of `g`.
     ports: [Range<u32>; 2],
     /// `a + Σ f`, and `b − Σ g`.
-    sums: [Vec<Accumulator>; 2],
+    sums: [Sums; 2],
+    /// Steps that are kept in them.
+    kept: [usize; 2],
 }
 
 impl Normalised {
     /// Marks the hints that the sums pin down. `first` is the hints' first slot.
     fn pin(&self, first: u32, pinned: &mut [bool]) {
         let [below, above] = &self.sums;
-        // One proven bound is enough, so the sharpest counts: the least `b`.
-        let mut sharpest: BTreeMap<&[u32], i128> = BTreeMap::new();
-        for (steps, b) in above {
-            let entry = sharpest.entry(steps).or_insert(*b);
-            *entry = (*b).min(*entry);
-        }
         for (steps, a) in below {
             let digits = |&s: &u32| self.digits.get(s as usize).copied();
             let Some((lo, hi)) = steps.first().and_then(digits) else {
@@ -84,7 +84,7 @@ impl Normalised {
             let one = steps.iter().all(|s| digits(s) == Some((lo, hi)));
             let one = holds(Check::HintOne, one);
             let gap = |b: &i128| holds(Check::HintGap, a + b < 0);
-            if one && lo != hi && sharpest.get(steps.as_slice()).is_some_and(gap) {
+            if one && lo != hi && above.get(steps).is_some_and(gap) {
                 for slot in [lo, hi] {
                     let hint = slot.checked_sub(first).map(|i| i as usize);
                     if let Some(p) = hint.and_then(|i| pinned.get_mut(i)) {
@@ -92,6 +92,19 @@ impl Normalised {
                     }
                 }
             }
+        }
+    }
+
+    /// Keeps an accumulator of a port, if there is room.
+    fn keep(&mut self, port: usize, steps: Vec<u32>, constant: i128) {
+        if let Some(least) = self.sums[port].get_mut(&steps) {
+            *least = constant.min(*least);
+            return;
+        }
+        let room = KEPT.saturating_mul(self.ports[port].len());
+        if self.kept[port] + steps.len() <= room {
+            self.kept[port] += steps.len();
+            self.sums[port].insert(steps, constant);
         }
     }
 }
@@ -117,6 +130,7 @@ fn normalised(program: &Program, expanded: &Expanded) -> BTreeMap<usize, Normali
             digits,
             ports: [port(1), port(2)],
             sums: Default::default(),
+            kept: [0; 2],
         };
         Some((index, normalised))
     };
@@ -197,21 +211,33 @@ fn add_sums(program: &Program, expanded: &Expanded, normalised: &mut BTreeMap<us
         if m.unit != Unit::LINEAR || m.groups != 1 || m.outputs != 1 {
             continue;
         }
-        if let Some((index, port, sums)) = sums(expanded, m, normalised)
-            && let Some(n) = normalised.get_mut(&index)
-        {
-            n.sums[port].extend(sums);
+        let Some((index, port)) = summed(expanded, m, normalised) else {
+            continue;
+        };
+        let Some(n) = normalised.get_mut(&index) else {
+            continue;
+        };
+        for position in 0..m.positions as usize {
+            let (mut steps, constant) = accumulator(expanded, m, position, n.ports[port].start);
+            if steps.is_empty() {
+                continue;
+            }
+            steps.sort_unstable();
+            if is_off(Check::HintRepeats) {
+                steps.dedup();
+            }
+            n.keep(port, steps, constant);
         }
     }
 }
 
-/// Steps and constant of every accumulator, if `m` sums constants and steps of one port of one node: those of `f`, or the
-/// opposites of those of `g`.
-fn sums(
+/// Which node's and port's steps `m` sums, if it sums constants and steps of one port of one node alone: those of `f`, or
+/// the opposites of those of `g`.
+fn summed(
     expanded: &Expanded,
     m: &Neurons,
     normalised: &BTreeMap<usize, Normalised>,
-) -> Option<(usize, usize, Vec<Accumulator>)> {
+) -> Option<(usize, usize)> {
     // The first slot that is none of a constant decides about which node it is.
     let of_slot = |slot: u32| {
         let index = owner(expanded, slot)?;
@@ -220,41 +246,47 @@ fn sums(
         Some((index, port, ports[port].clone()))
     };
     let mut found: Option<(usize, usize, Range<u32>)> = None;
-    let mut result: Vec<Accumulator> = vec![(Vec::new(), 0); m.positions as usize];
     for term in &m.terms {
         let Weights::Public(weights) = &term.weights else {
             return None;
         };
         let wires = expanded.value(term.patches);
-        for (p, (steps, constant)) in result.iter_mut().enumerate() {
-            for (i, &weight) in weights.iter().enumerate() {
-                for &slot in wires.element(p * weights.len() + i) {
-                    match slot {
-                        ZERO => {}
-                        ONE => *constant += i128::from(weight),
-                        s => {
-                            if found.is_none() {
-                                found = Some(of_slot(s)?);
-                            }
-                            let (_, port, slots) = found.as_ref()?;
-                            let sign = [1, -1][*port];
-                            if !slots.contains(&s) || weight != sign {
-                                return None;
-                            }
-                            steps.push(s - slots.start);
-                        }
-                    }
+        for element in 0..m.positions as usize * weights.len() {
+            let weight = weights[element % weights.len()];
+            for &slot in wires.element(element) {
+                if slot == ZERO || slot == ONE {
+                    continue;
+                }
+                if found.is_none() {
+                    found = Some(of_slot(slot)?);
+                }
+                let (_, port, slots) = found.as_ref()?;
+                if !slots.contains(&slot) || weight != [1, -1][*port] {
+                    return None;
                 }
             }
         }
     }
-    let (index, port, _) = found?;
-    for (steps, _) in &mut result {
-        steps.sort_unstable();
-        if is_off(Check::HintRepeats) {
-            steps.dedup();
+    found.map(|(index, port, _)| (index, port))
+}
+
+/// Steps and constant of an accumulator of a [summed] node; `first` is the first step's slot.
+fn accumulator(expanded: &Expanded, m: &Neurons, position: usize, first: u32) -> (Vec<u32>, i128) {
+    let (mut steps, mut constant) = (Vec::new(), 0);
+    for term in &m.terms {
+        let Weights::Public(weights) = &term.weights else {
+            continue;
+        };
+        let wires = expanded.value(term.patches);
+        for (i, &weight) in weights.iter().enumerate() {
+            for &slot in wires.element(position * weights.len() + i) {
+                match slot {
+                    ZERO => {}
+                    ONE => constant += i128::from(weight),
+                    step => steps.push(step - first),
+                }
+            }
         }
     }
-    result.retain(|(steps, _)| !steps.is_empty());
-    Some((index, port, result))
+    (steps, constant)
 }

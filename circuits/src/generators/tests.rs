@@ -47,8 +47,15 @@ fn other_generators_are_refused() {
         change(&mut payload);
         Generators::from_bytes(&seal(FileKind::Generators, &payload))
     };
-    // Two generators swapped, one used twice, the two further points swapped: points all, and sealed. One that is no point.
-    let lies: [&dyn Fn(&mut Vec<u8>); 4] = [
+    // Two generators swapped, one used twice, the two further points swapped, one negated: points all, and sealed. One that
+    // is no point.
+    let negate = |p: &mut Vec<u8>| {
+        let y = Generators::trusted(6, &p[4..]).unwrap().w;
+        let y = *(-y).coordinates().unwrap().y();
+        p[4 + 32..4 + 64].copy_from_slice(&y.to_repr());
+    };
+    let lies: [&dyn Fn(&mut Vec<u8>); 5] = [
+        &negate,
         &|p| p[4 + 128..4 + 256].rotate_left(64),
         &|p| p.copy_within(4 + 128..4 + 192, 4 + 192),
         &|p| p[4..4 + 128].rotate_left(64),

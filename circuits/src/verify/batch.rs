@@ -143,7 +143,8 @@ impl Room {
 fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
     let (_, halo2) = candidate.size();
     // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
-    (32usize << verifier.generators.k()) + 32 * verifier.card.points.len() + 10 * halo2
+    let points = verifier.card.points.len() + verifier.card.fixed.len();
+    (32usize << verifier.generators.k()) + 32 * points + 10 * halo2
 }
 
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {

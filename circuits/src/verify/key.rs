@@ -40,8 +40,12 @@ pub(super) struct Key {
 impl Key {
     /// The key of a plan, of whose fixed columns these are the commitments.
     pub fn new(plan: &Plan, fixed: &[C]) -> Key {
-        let description = &plan.description;
-        let k = plan.layout.k;
+        Key::of_circuit(&plan.circuit(), plan.layout.k, fixed)
+    }
+
+    /// The key of a circuit of constraints alone.
+    pub fn of_circuit(circuit: &PlanCircuit, k: u32, fixed: &[C]) -> Key {
+        let description = circuit.description();
         let domain = EvaluationDomain::new(degree(description) as u32, k);
         let all = queries(description);
         Key {
@@ -50,7 +54,7 @@ impl Key {
             fixed: description.fixed,
             gates: numbered(description, &all),
             queries: Queries::new(description, &all),
-            repr: repr(&domain, &plan.circuit(), fixed),
+            repr: repr(&domain, circuit, fixed),
             domain,
         }
     }

@@ -11,7 +11,7 @@ pub struct Limits {
     pub program: ProgramLimits,
     /// Largest `k`.
     pub k: u32,
-    /// Most points in a model commitment.
+    /// Most points in a model commitment, with the commitments to fixed columns.
     pub points: usize,
     /// Most advice columns.
     pub columns: usize,
@@ -57,12 +57,12 @@ impl Limits {
         allow("bytes of description", bytes, self.info)
     }
 
-    /// Whether a card's commitment may consist of so many points.
+    /// Whether a card may consist of so many points.
     ///
     /// # Errors
     /// More than the limit.
     pub fn allow_points(&self, points: usize) -> Result<(), CardError> {
-        allow("points of the model commitment", points, self.points)
+        allow("points", points, self.points)
     }
 
     /// Whether a proof at this `k` may be of so many runs: to be asked before anything is done for one of them.

@@ -1,7 +1,7 @@
 //! Sums of multiples of points: of those that stay the same from proof to proof, the generators and the points of one
 //! card, and of others.
 //!
-//! With the feature `kernels` the former are prepared once, at the first verification, and all are summed by
+//! With the feature `kernels` the former are prepared once, when a card is checked, and all are summed by
 //! `zkinfer-kernels` where the machine has its instruction set. Otherwise upstream's multi-scalar multiplication does
 //! everything.
 

@@ -7,6 +7,7 @@
 //! [challenges](super::Session), the public coefficients and the link's equation. It takes longer, and is otherwise a
 //! verifier like the other: whoever prefers upstream's code alone may use it.
 
+use super::key::Key;
 use super::reading::Decoded;
 use super::{Candidate, Session, Statement, Verdict, Verifier, public_columns};
 use crate::error::{CardError, Rejection};
@@ -100,48 +101,19 @@ impl<'v> Reference<'v> {
     /// Bytes in the form of a proof of so many runs: points and scalars where they belong, all of them hashes.
     #[doc(hidden)]
     pub fn garbage(&self, runs: usize, seed: u64) -> Vec<u8> {
-        let len = self.verifier.halo2_len(runs) / SIZE;
-        let hash = Eq::hash_to_curve("zkinfer garbage");
-        let slot = |at: usize| -> [u8; SIZE] {
-            let name = [seed.to_le_bytes(), (at as u64).to_le_bytes()].concat();
-            if self.is_point(at, len, runs) {
-                return hash(&name).to_affine().to_bytes();
-            }
-            let wide = Blake2b::new().hash_length(64).hash(&name);
-            F::from_uniform_bytes(wide.as_array()).to_repr()
-        };
-        (0..len).flat_map(slot).collect()
+        garbage(&self.verifier.key, runs, seed)
     }
 
     /// Whether the sum that [`Verifier::verify`] makes of bytes is the one that upstream makes of them, which is zero for a
     /// proof and another point for anything else. `None` if either makes none.
     #[doc(hidden)]
     pub fn agrees(&self, halo2: &[u8], runs: usize) -> Option<bool> {
-        let key = &self.verifier.key;
-        self.agrees_with(key, halo2, runs)
+        self.agrees_with(&self.verifier.key, halo2, runs)
     }
 
-    fn agrees_with(&self, key: &super::key::Key, halo2: &[u8], runs: usize) -> Option<bool> {
-        let of_all: Vec<&[&[F]]> = vec![&[]; runs];
-        let mut rest = halo2;
-        let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
-        let strategy = Whole(&self.params);
-        let sum = verify_proof(&self.params, &self.key, strategy, &of_all, &mut transcript);
-        let mut sum = sum.ok()?;
-        let decoded = Decoded::new(halo2, key.head(runs), key.k);
-        let mut opening = key.opening(runs, &decoded).ok()?;
-        opening.scale(-F::from(1));
-        for (s, point) in &opening.points {
-            sum.append_term(*s, *point);
-        }
-        for (s, point) in opening.fixed.iter().zip(&self.verifier.card.fixed) {
-            sum.append_term(*s, *point);
-        }
-        sum.add_to_g_scalars(&opening.generators());
-        sum.add_constant_term(opening.first);
-        sum.add_to_w_scalar(opening.w);
-        sum.add_to_u_scalar(opening.u);
-        Some(sum.eval())
+    fn agrees_with(&self, key: &Key, halo2: &[u8], runs: usize) -> Option<bool> {
+        let fixed = &self.verifier.card.fixed;
+        agree(&self.params, &self.key, (key, fixed), halo2, runs)
     }
 
     /// The link's equation.
@@ -200,22 +172,10 @@ impl<'v> Reference<'v> {
         bool::from(sum.is_identity())
     }
 
-    /// Whether a slot of a proof holds a point: those at its head, the quotient of the multi-point opening, and those of the
-    /// opening argument.
-    fn is_point(&self, at: usize, len: usize, runs: usize) -> bool {
-        let advice = self.verifier.plan.layout.columns.advice();
-        let head = runs * advice + 1 + self.key.get_domain().get_quotient_poly_degree();
-        let k = self.params.k() as usize;
-        let opening = len - (2 * k + 3);
-        // So many evaluations follow the quotient of the multi-point opening.
-        let sets = self.verifier.key.queries.sets.len();
-        at < head || at == opening - 1 - sets || (opening..opening + 2 * k + 1).contains(&at)
-    }
-
     /// Whether all of a proof can be read. Upstream's reader does not say what it could not read.
     fn readable(&self, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
         for (at, bytes) in halo2.chunks_exact(SIZE).enumerate() {
-            if self.is_point(at, halo2.len() / SIZE, runs) {
+            if is_point(&self.verifier.key, at, runs) {
                 let point = read_point(bytes).ok_or(malformed("invalid curve point"))?;
                 if bool::from(point.is_identity()) {
                     return Err(malformed("commitment is the identity"));
@@ -226,6 +186,56 @@ impl<'v> Reference<'v> {
         }
         Ok(())
     }
+}
+
+/// Whether a slot of a proof holds a point: those at its head, the quotient of the multi-point opening, and those of the
+/// opening argument.
+fn is_point(key: &Key, at: usize, runs: usize) -> bool {
+    let k = key.k as usize;
+    let opening = key.proof_len(runs) / SIZE - (2 * k + 3);
+    // So many evaluations follow the quotient of the multi-point opening.
+    let quotient = opening - 1 - key.queries.sets.len();
+    at < key.head(runs) || at == quotient || (opening..opening + 2 * k + 1).contains(&at)
+}
+
+fn garbage(key: &Key, runs: usize, seed: u64) -> Vec<u8> {
+    let hash = Eq::hash_to_curve("zkinfer garbage");
+    let slot = |at: usize| -> [u8; SIZE] {
+        let name = [seed.to_le_bytes(), (at as u64).to_le_bytes()].concat();
+        if is_point(key, at, runs) {
+            return hash(&name).to_affine().to_bytes();
+        }
+        let wide = Blake2b::new().hash_length(64).hash(&name);
+        F::from_uniform_bytes(wide.as_array()).to_repr()
+    };
+    (0..key.proof_len(runs) / SIZE).flat_map(slot).collect()
+}
+
+/// Whether upstream makes the same sum of bytes with its key as `key` does, with these commitments to fixed columns.
+fn agree(
+    params: &Params<C>,
+    upstream: &VerifyingKey<C>,
+    (key, fixed): (&Key, &[C]),
+    halo2: &[u8],
+    runs: usize,
+) -> Option<bool> {
+    let of_all: Vec<&[&[F]]> = vec![&[]; runs];
+    let mut rest = halo2;
+    let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
+    let sum = verify_proof(params, upstream, Whole(params), &of_all, &mut transcript);
+    let mut sum = sum.ok()?;
+    let decoded = Decoded::new(halo2, key.head(runs), key.k);
+    let mut opening = key.opening(runs, &decoded).ok()?;
+    opening.scale(-F::from(1));
+    let fixed = opening.fixed.iter().copied().zip(fixed.iter().copied());
+    for (s, point) in opening.points.iter().copied().chain(fixed) {
+        sum.append_term(s, point);
+    }
+    sum.add_to_g_scalars(&opening.generators());
+    sum.add_constant_term(opening.first);
+    sum.add_to_w_scalar(opening.w);
+    sum.add_to_u_scalar(opening.u);
+    Some(rest.is_empty() && sum.eval())
 }
 
 /// Hands upstream's sum out instead of evaluating it.

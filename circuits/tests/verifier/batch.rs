@@ -208,7 +208,7 @@ fn every_forged_proof_is_named() {
 fn each_kind_is_named_alone_among_valid_ones() {
     let verifier = verifier("digits");
     for (i, (code, item)) in forged(&verifier).into_iter().enumerate() {
-        // Enough for stand-ins.
+        // Several, for a batch.
         let mut items = vec![one(&verifier, "digits", proof("digits", "0")); 8];
         items.insert(i % 9, item);
         let found = verify_many(items, BatchOptions::default());
@@ -431,7 +431,7 @@ fn models_mix() {
     ];
     let wrong: Vec<bool> = agree(&items).iter().map(Result::is_err).collect();
     assert_eq!(wrong, [false, false, false, true, true, false, false]);
-    // So many that there are stand-ins for both models, but not for the one that is there twice.
+    // Several of both models, and one that is there twice.
     for which in ["0", "1"].into_iter().cycle().take(8) {
         items.push(one(&cnn, "cnn", proof("cnn", which)));
         items.push(one(&digits, "digits", proof("digits", which)));

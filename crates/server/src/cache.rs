@@ -322,7 +322,7 @@ fn memory(model: &Model) -> usize {
     let public = 2 * public.sum::<usize>();
     let cells = 8 * plan.layout.slots.len();
     let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
-    let points = (1usize << card.k) + 2 * card.points.len();
+    let points = (1usize << card.k) + 2 * (card.points.len() + card.fixed.len());
     let support = 2 * POINT * (card.support.halvings.len() + card.support.rounds.len() + 1);
     // The description, and what it is decoded into.
     let info = model.description();

@@ -64,7 +64,7 @@ struct Head {
 struct CardJson {
     zkinfer: String,
     version: u16,
-    /// Of the whole card: what proofs refer to.
+    /// The card's identity: what proofs refer to.
     digest: String,
     k: u32,
     info: Info,

@@ -235,3 +235,30 @@ fn softmax_with_the_next_normaliser() {
         );
     }
 }
+
+/// A sum whose every term begins with a constant is a sum all the same.
+#[test]
+fn sums_that_begin_with_constants() {
+    let padded = |weight: i64, port: u32, constant: i64| {
+        move |n: &mut Neurons| {
+            n.terms = vec![
+                public(value(5, 0), &[constant]),
+                public(value(4, port), &[weight; 3]),
+            ]
+        }
+    };
+    let model = softmax(exponential(), |nodes| {
+        let mut change = |node: usize, edit: &dyn Fn(&mut Neurons)| {
+            if let Node::Neurons(n) = &mut nodes[node] {
+                edit(n)
+            }
+        };
+        change(6, &padded(1, 1, -55));
+        change(7, &padded(-1, 2, 54));
+    });
+    let expanded = model.program.expand(&Limits::default().program).unwrap();
+    assert_eq!(
+        zkinfer_circuits::hints::check(&model.program, &expanded),
+        Ok(())
+    );
+}

@@ -151,6 +151,10 @@ pub(super) const LIES: &[Told] = &[
     ("table_with_another_entry", Check::Key, || {
         keyed(|card, entry| card.fixed[3] = (card.fixed[3] + entry).to_affine())
     }),
+    // What is left out counts as a table of zeros.
+    ("table_without_a_commitment", Check::KeyLength, || {
+        keyed(|card, _| card.fixed.truncate(card.fixed.len() - 1))
+    }),
     ("tables_whose_differences_cancel", Check::KeyPowers, || {
         keyed(|card, entry| {
             card.fixed[3] = (card.fixed[3] + entry).to_affine();
