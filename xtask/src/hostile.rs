@@ -1,31 +1,22 @@
 //! What strangers send to a service: cards that ask for much, proofs that show nothing, bodies that swell, connections that
 //! do nothing.
 
+use crate::empty::{self, card, garbage, link};
 use crate::service::{Failure, call, digest, fixture, request};
 use crate::{Target, connect};
 use base64::Engine;
-use ff::Field;
-use group::{Curve, GroupEncoding};
-use halo2_proofs::poly::EvaluationDomain;
-use halo2_proofs::poly::commitment::{Blind, Params};
-use rand_chacha::ChaCha20Rng;
-use rand_core::SeedableRng;
 use serde_json::{Value, json};
 use std::io::Write;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use zkinfer_circuits::card::{Card, MultiProof, Proof};
-use zkinfer_circuits::layout::BLINDING_ROWS;
-use zkinfer_circuits::link::LinkProof;
+use zkinfer_circuits::card::{Card, MultiProof};
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
 use zkinfer_circuits::statement::Claim;
-use zkinfer_circuits::support::{self, SupportProof, Witness};
-use zkinfer_circuits::verify::{Limits, Plan, Verifier};
-use zkinfer_circuits::{C, F};
-use zkinfer_verifier::{params, verifier};
+use zkinfer_circuits::verify::{Limits, Verifier};
+use zkinfer_verifier::verifier;
 
 type Act = Box<dyn Fn(&Target, IpAddr, usize, &AtomicBool, &AtomicUsize) + Send + Sync>;
 
@@ -93,61 +84,6 @@ impl Bait {
     }
 }
 
-/// Weights that are all zero, with their blinds.
-struct Zero<'a> {
-    blinds: Vec<Vec<F>>,
-    params: &'a Params<C>,
-}
-
-impl Witness for Zero<'_> {
-    fn fold(&self, group: usize, coefficients: &[F]) -> (Vec<(u32, F)>, F) {
-        let blinds = self.blinds[group].iter().zip(coefficients);
-        (Vec::new(), blinds.map(|(b, c)| *b * c).sum())
-    }
-
-    fn commit(&self, columns: &[Vec<F>], blinds: &[F]) -> Vec<C> {
-        let domain = EvaluationDomain::new(1, self.params.k());
-        let commit = |(column, blind): (&Vec<F>, &F)| {
-            let column = domain.lagrange_from_vec(column.clone());
-            let point = self.params.commit_lagrange(&column, Blind(*blind));
-            point.to_affine()
-        };
-        columns.iter().zip(blinds).map(commit).collect()
-    }
-}
-
-/// A card whose weights are all zero.
-fn card(program: Program, k: u32, info: Vec<u8>) -> Result<Card, Failure> {
-    let params = params::load(k)?;
-    let plan = Plan::new(program.clone(), k, &Limits::default())?;
-    let mut rng = ChaCha20Rng::seed_from_u64(info.len() as u64);
-    let groups = plan.groups.iter();
-    let blinds = groups.map(|g| (0..g.points).map(|_| F::random(&mut rng)).collect());
-    let witness = Zero {
-        blinds: blinds.collect(),
-        params: &params,
-    };
-    let none = vec![F::ZERO; 1 << k];
-    let blinds = witness.blinds.iter().flatten();
-    let points = blinds.flat_map(|blind| witness.commit(std::slice::from_ref(&none), &[*blind]));
-    let fixed = plan.fixed_columns().flat_map(|values| {
-        let mut column: Vec<F> = values.iter().map(|&v| F::from(u64::from(v))).collect();
-        column.resize(1 << k, F::ZERO);
-        witness.commit(&[column], &[F::ONE])
-    });
-    let mut card = Card {
-        program,
-        k,
-        info,
-        points: points.collect(),
-        fixed: fixed.collect(),
-        support: SupportProof::default(),
-    };
-    card.support = support::prove(k, &card.digest(), &plan.groups, &witness, &mut rng)
-        .map_err(|_| "a point is the identity")?;
-    Ok(card)
-}
-
 /// One matrix over the same input at many positions: few bytes, many elements.
 fn wiring(positions: u32, inputs: u32) -> Program {
     let view = View {
@@ -184,25 +120,10 @@ fn wiring(positions: u32, inputs: u32) -> Program {
     }
 }
 
-/// Bytes of the right length: every 32 of them are a point.
-fn garbage(len: usize, point: &C) -> Vec<u8> {
-    let point = point.to_bytes();
-    let bytes: &[u8] = point.as_ref();
-    bytes.iter().copied().cycle().take(len).collect()
-}
-
-fn link(point: &C) -> LinkProof {
-    LinkProof {
-        commitment: *point,
-        rows: [F::ONE; BLINDING_ROWS],
-        blind: F::ONE,
-    }
-}
-
 /// A proof of several runs that shows nothing.
 fn runs(verifier: &Verifier, runs: usize, context: &[u8]) -> MultiProof {
     let program = &verifier.card().program;
-    let point = &verifier.card().points[0];
+    let point = &verifier.card().fixed[0];
     let side = |len| Claim::Values(vec![0; len]);
     let run = (side(program.input_len()), side(program.output_len()));
     MultiProof {
@@ -210,19 +131,6 @@ fn runs(verifier: &Verifier, runs: usize, context: &[u8]) -> MultiProof {
         context: context.to_vec(),
         runs: vec![run; runs],
         halo2: garbage(verifier.halo2_len(runs), point),
-        link: link(point),
-    }
-}
-
-fn one(verifier: &Verifier) -> Proof {
-    let program = &verifier.card().program;
-    let point = &verifier.card().points[0];
-    Proof {
-        card: verifier.digest(),
-        context: Vec::new(),
-        input: Claim::Values(vec![0; program.input_len()]),
-        output: Claim::Values(vec![0; program.output_len()]),
-        halo2: garbage(verifier.halo2_len(1), point),
         link: link(point),
     }
 }
@@ -310,7 +218,7 @@ pub fn attacks(bait: &Bait) -> Vec<Attack> {
     let (most, few) = (many(256), many(40));
     let wired = verifier(bait.wired.clone(), &Limits::default());
     let wired = wired
-        .map(|v| base64(&one(&v).to_bytes()))
+        .map(|v| base64(&empty::proof(&v).to_bytes()))
         .unwrap_or_default();
     let wired = json!({ "card": bait.wired.digest(), "proof": wired });
     let empty = format!(
@@ -326,7 +234,8 @@ pub fn attacks(bait: &Bait) -> Vec<Attack> {
         post("/v1/verify/batch", &body[..body.len().min((1 << 24) - 1)])
     };
     let small = {
-        let question = json!({ "card": digits, "proof": base64(&one(&bait.digits).to_bytes()) });
+        let question =
+            json!({ "card": digits, "proof": base64(&empty::proof(&bait.digits).to_bytes()) });
         post("/v1/verify", &question.to_string())
     };
     let fetch = format!(

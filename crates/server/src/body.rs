@@ -14,6 +14,12 @@ use std::time::Duration;
 
 /// Least that room is made for.
 const STEP: usize = 1 << 14;
+/// Bytes of a body between pauses.
+const STRETCH: usize = 1 << 20;
+/// How long a pause is, for each of as many bytes that other requests have, and at most: whoever sends much when others do
+/// waits, because reading takes the processor from those who ask for little.
+const PAUSE: Duration = Duration::from_micros(500);
+const LONGEST_PAUSE: Duration = Duration::from_millis(20);
 
 /// Memory for bodies, for what they are decoded into, and for answers, of all requests together; no client has all of it.
 #[derive(Clone, Debug)]
@@ -91,6 +97,13 @@ impl Share {
             self.bytes += bytes;
         }
         Ok(())
+    }
+
+    /// How long somebody who sends a long body waits now and then.
+    fn pause(&self) -> Duration {
+        let others = self.memory.taken().bytes.saturating_sub(self.bytes);
+        let stretches = u32::try_from(others / STRETCH).unwrap_or(u32::MAX);
+        PAUSE.saturating_mul(stretches).min(LONGEST_PAUSE)
     }
 
     /// How much it is.
@@ -219,6 +232,12 @@ async fn collect(
             bytes.reserve_exact(room + more - bytes.len());
         }
         bytes.extend_from_slice(&data);
+        if needed / STRETCH > (needed - data.len()) / STRETCH {
+            let pause = share.pause();
+            if !pause.is_zero() {
+                tokio::time::sleep(pause).await;
+            }
+        }
     }
     Ok(Received { bytes, share })
 }
@@ -262,6 +281,24 @@ mod tests {
         drop((again, other));
         let taken = memory.taken();
         assert_eq!((taken.bytes, taken.clients.len()), (0, 0));
+    }
+
+    /// A short body waits for nobody, nor does a long one that is the only one.
+    #[test]
+    fn long_bodies_wait_for_others() {
+        let memory = Memory::new(1 << 30, 1 << 30);
+        let share = |last: u8, bytes: usize| {
+            let mut share = memory.share(IpAddr::from([127, 0, 0, last]));
+            share.grow(bytes).unwrap();
+            share
+        };
+        let first = share(1, 8 * STRETCH);
+        assert_eq!(first.pause(), Duration::ZERO);
+        let second = share(2, 3 * STRETCH);
+        assert_eq!(first.pause(), 3 * PAUSE);
+        assert_eq!(second.pause(), 8 * PAUSE);
+        let _much = share(3, 1000 * STRETCH);
+        assert_eq!(second.pause(), LONGEST_PAUSE);
     }
 
     #[tokio::test]

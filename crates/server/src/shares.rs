@@ -6,7 +6,8 @@
 //! plus what that one took. The least tag comes first. So whoever waits together has equal parts, and only time that others
 //! waited for counts: a client that was served for long while nobody else was there is not behind new ones. A client that
 //! takes less than its part while others wait for theirs keeps the difference, up to [`CREDIT`], so that whoever asks now
-//! and then does not queue behind whoever always asks. Whoever has kept [`PROMPT`] of it does not even wait for a thread.
+//! and then does not queue behind whoever always asks. Whoever has kept [`PROMPT`] of it, and lately had less than half of
+//! an equal part, does not even wait for a thread: where many ask, but not all the time, all of them keep something.
 
 use std::collections::{HashMap, VecDeque};
 use std::net::IpAddr;
@@ -16,6 +17,13 @@ use std::time::Duration;
 const CREDIT: f64 = 0.1;
 /// Seconds of it with which a client is served at once.
 const PROMPT: f64 = CREDIT / 2.0;
+
+/// Seconds of processor time behind which what was had counts for a third.
+const LATELY: f64 = 1.0;
+/// Of an equal part of what was had lately: below it a client is served at once.
+const LIGHT: f64 = 0.5;
+/// Of what all had lately: nothing to speak of.
+const TRACE: f64 = 0.01;
 
 /// Most clients that are remembered although they want nothing.
 const REMEMBERED: usize = 64;
@@ -30,6 +38,8 @@ pub struct Shares<T> {
     clients: HashMap<IpAddr, Client<T>>,
     /// In seconds of processor time.
     virtual_time: f64,
+    /// Seconds of processor time that all jobs took.
+    work: f64,
     /// Number of the next one that waits.
     next: u64,
 }
@@ -38,6 +48,8 @@ pub struct Shares<T> {
 struct Client<T> {
     /// The start tag of its next job, unless the virtual time is later when that one comes.
     start: f64,
+    /// Seconds of processor time that it had lately, as of some amount of work.
+    had: (f64, f64),
     running: usize,
     waiting: VecDeque<Waiting<T>>,
 }
@@ -47,7 +59,7 @@ struct Client<T> {
 pub enum Pace {
     /// A thread at once: the client has had less than its part.
     Prompt,
-    /// The next free thread; nobody else wants anything.
+    /// The next free thread; nobody else wants anything, or did lately.
     Alone,
     /// The next free thread, while others want theirs.
     Shared,
@@ -69,6 +81,12 @@ impl<T> Client<T> {
         self.waiting.front().map(|first| (self.start, first.number))
     }
 
+    /// Seconds of processor time that it had lately.
+    fn lately(&self, work: f64) -> f64 {
+        let (had, then) = self.had;
+        had * ((then - work) / LATELY).exp()
+    }
+
     fn wants(&self) -> bool {
         self.running > 0 || !self.waiting.is_empty()
     }
@@ -82,6 +100,7 @@ impl<T> Default for Shares<T> {
             waiting: 0,
             clients: HashMap::new(),
             virtual_time: 0.0,
+            work: 0.0,
             next: 0,
         }
     }
@@ -111,6 +130,7 @@ impl<T> Shares<T> {
         let now = self.virtual_time;
         let client = self.clients.entry(client).or_insert_with(|| Client {
             start: now,
+            had: (0.0, 0.0),
             running: 0,
             waiting: VecDeque::new(),
         });
@@ -124,41 +144,67 @@ impl<T> Shares<T> {
     /// Takes the one whose turn it is, if there is a thread for it among `threads`, and charges its client what it is
     /// expected to take. As many threads more are for those who have had less than their part.
     pub fn take(&mut self, threads: usize) -> Option<(IpAddr, Waiting<T>, Pace)> {
-        let least = self.virtual_time - PROMPT;
-        let sharing = self.sharing();
-        let wanting = self.clients.values().filter(|c| c.wants()).count();
-        let turns = self
-            .clients
-            .iter_mut()
-            .filter_map(|(address, client)| Some((client.turn()?, address, client)));
-        let ((start, _), address, client) =
-            turns.min_by(|(a, ..), (b, ..)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)))?;
-        let pace = if start <= least && self.prompt < threads {
-            Pace::Prompt
-        } else if sharing >= threads {
-            return None;
-        } else if wanting == 1 {
-            Pace::Alone
-        } else {
-            Pace::Shared
+        let at_once = (self.prompt < threads).then(|| self.light()).flatten();
+        let (address, pace) = match at_once {
+            Some(address) => (address, Pace::Prompt),
+            None if self.sharing() >= threads => return None,
+            None => {
+                let trace = self.lately() * TRACE;
+                let asks = |c: &&Client<T>| c.wants() || c.lately(self.work) > trace;
+                let alone = self.clients.values().filter(asks).count() == 1;
+                let pace = if alone { Pace::Alone } else { Pace::Shared };
+                (self.first(|_| true)?, pace)
+            }
         };
+        let client = self.clients.get_mut(&address)?;
         let next = client.waiting.pop_front()?;
         client.start += next.cost.as_secs_f64();
         client.running += 1;
         self.waiting -= 1;
         self.running += 1;
         self.prompt += usize::from(pace == Pace::Prompt);
-        Some((*address, next, pace))
+        Some((address, next, pace))
+    }
+
+    /// Whose turn it is, among some.
+    fn first(&self, among: impl Fn(&Client<T>) -> bool) -> Option<IpAddr> {
+        let turns = self.clients.iter().filter(|(_, client)| among(client));
+        let turns = turns.filter_map(|(address, client)| Some((client.turn()?, *address)));
+        let first = turns.min_by(|(a, _), (b, _)| a.0.total_cmp(&b.0).then(a.1.cmp(&b.1)));
+        first.map(|(_, address)| address)
+    }
+
+    /// Seconds of processor time that all had lately.
+    fn lately(&self) -> f64 {
+        self.clients.values().map(|c| c.lately(self.work)).sum()
+    }
+
+    /// Whose turn it is among those who do not wait for a thread.
+    fn light(&self) -> Option<IpAddr> {
+        let least = self.virtual_time - PROMPT;
+        let credited = |c: &Client<T>| c.start <= least && !c.waiting.is_empty();
+        if !self.clients.values().any(credited) {
+            return None;
+        }
+        // Equal parts of those who had anything to speak of.
+        let all = self.lately();
+        let had = |c: &&Client<T>| c.lately(self.work) > all * TRACE;
+        let several = self.clients.values().filter(had).count();
+        let part = all / several.max(1) as f64;
+        self.first(|c| credited(c) && c.lately(self.work) <= LIGHT * part)
     }
 
     /// Takes note that a job is over, and what it really took.
     pub fn end(&mut self, client: IpAddr, cost: Duration, took: Duration, pace: Pace) {
         let wanting = self.clients.values().filter(|c| c.wants()).count();
         self.virtual_time += took.as_secs_f64() / wanting.max(1) as f64;
+        self.work += took.as_secs_f64();
+        let work = self.work;
         self.running -= 1;
         self.prompt -= usize::from(pace == Pace::Prompt);
         if let Some(client) = self.clients.get_mut(&client) {
             client.running -= 1;
+            client.had = (client.lately(work) + took.as_secs_f64(), work);
             client.start += took.as_secs_f64() - cost.as_secs_f64();
         }
         if self.running + self.waiting == 0 {
@@ -339,6 +385,33 @@ mod tests {
         shares.ask(4);
         assert_eq!(shares.take(1).map(|(_, _, pace)| pace), Some(Pace::Shared));
         shares.end(who, next.cost, WHILE, pace);
+    }
+
+    /// Where several ask now and then, all of them keep something of their parts; at once goes who has had little.
+    #[test]
+    fn who_has_had_much_lately_waits_for_a_thread() {
+        let mut shares = Shares::default();
+        for who in 1..5 {
+            shares.ask(who);
+            assert!(shares.serve(|_| 10 * WHILE).is_some());
+        }
+        shares.ask(5);
+        assert_eq!(shares.serve(|_| WHILE), Some(5));
+        // Somebody has the only thread, and all others are far behind the virtual time.
+        shares.ask(9);
+        assert!(shares.take(1).is_some());
+        for who in 1..6 {
+            shares.ask(who);
+        }
+        shares.virtual_time += 4.0 * PROMPT;
+        let (who, _, pace) = shares.take(1).unwrap();
+        assert_eq!((who, pace), (from(5), Pace::Prompt));
+        shares.ask(5);
+        assert!(shares.take(1).is_none(), "one prompt job at a time");
+        // What was had long ago counts no more.
+        shares.end(who, WHILE, WHILE, pace);
+        shares.work += 20.0 * LATELY;
+        assert!(shares.take(1).is_some());
     }
 
     /// Addresses that are ever new come before nobody who waited longer than they did.

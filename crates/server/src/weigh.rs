@@ -21,11 +21,13 @@ const fn max(a: usize, b: usize) -> usize {
 }
 
 /// An upper bound in bytes for what a text is decoded into, what it says in base64 included. A text that is no JSON is not
-/// decoded any further than to where that shows, so any number is right for it.
-pub fn decoded(text: &[u8]) -> usize {
+/// decoded any further than to where that shows, so any number is right for it. Beyond `most` it is not read on.
+pub fn decoded(text: &[u8], most: usize) -> usize {
     let mut total = 0usize;
     let mut rest = text.iter();
-    while let Some(byte) = rest.next() {
+    while let Some(byte) = rest.next()
+        && total <= most
+    {
         total += match byte {
             b'{' => OBJECT,
             b'[' => LIST,
@@ -60,21 +62,24 @@ pub fn decoded(text: &[u8]) -> usize {
 mod tests {
     use super::*;
 
+    const MOST: usize = 1 << 30;
+
     #[test]
     fn what_is_small_in_text_is_large_in_memory() {
         let empty = "{},".repeat(1000);
-        assert!(decoded(empty.as_bytes()) > 1000 * size_of::<ExpectedRun>());
-        assert_eq!(decoded(b"\"{[,\\\"{[,\""), STRING + 2 * 8);
-        assert_eq!(decoded(b"\"{[,\\"), STRING + 2 * 5);
-        assert_eq!(decoded(b"[1,2]"), LIST + NUMBER);
+        assert!(decoded(empty.as_bytes(), MOST) > 1000 * size_of::<ExpectedRun>());
+        assert!((OBJECT..3 * OBJECT).contains(&decoded(empty.as_bytes(), OBJECT)));
+        assert_eq!(decoded(b"\"{[,\\\"{[,\"", MOST), STRING + 2 * 8);
+        assert_eq!(decoded(b"\"{[,\\", MOST), STRING + 2 * 5);
+        assert_eq!(decoded(b"[1,2]", MOST), LIST + NUMBER);
         // What an error says of a string.
         for text in ["\u{7f}", "\u{80}", "é", "\u{200b}", "\u{e0001}"] {
             let text = text.repeat(1000);
-            let weight = decoded(format!("\"{text}\"").as_bytes());
+            let weight = decoded(format!("\"{text}\"").as_bytes(), MOST);
             let error = serde_json::from_str::<bool>(&format!("\"{text}\""));
             assert!(weight > 2 * error.unwrap_err().to_string().len() - 200);
         }
         let proof = "A".repeat(1 << 20);
-        assert!(decoded(format!("{{\"proof\": \"{proof}\"}}").as_bytes()) < 3 << 20);
+        assert!(decoded(format!("{{\"proof\": \"{proof}\"}}").as_bytes(), MOST) < 3 << 20);
     }
 }

@@ -8,8 +8,11 @@
 //! ```
 //!
 //! The second form attacks a service that runs already, of another version for example; it has to have the stored cards.
-//! Strangers come from 127.0.0.2 and up, honest questions from 127.0.0.1.
+//! Strangers come from 127.0.0.2 and up, honest questions from 127.0.0.1. Strangers would have machines of their own, so
+//! their threads have the lowest priority here (Linux): what is measured is what the service makes of what they send.
 
+#[path = "../empty.rs"]
+mod empty;
 #[path = "../hostile.rs"]
 mod hostile;
 #[path = "../service.rs"]
@@ -38,6 +41,17 @@ pub struct Target {
     pub address: SocketAddr,
     health: SocketAddr,
     process: u32,
+}
+
+/// Lets everything else go first.
+fn stand_back() {
+    #[cfg(target_os = "linux")]
+    {
+        use thread_priority::{ThreadPriority, set_current_thread_priority};
+        if let Err(error) = set_current_thread_priority(ThreadPriority::Min) {
+            eprintln!("strangers keep their priority: {error:?}");
+        }
+    }
 }
 
 fn main() -> Result<(), Failure> {
@@ -146,7 +160,10 @@ fn run(target: &Target, time: Duration, names: &[&str]) -> Result<bool, Failure>
             for i in 0..attack.clients {
                 let from = IpAddr::V4(Ipv4Addr::new(127, 0, 0, 2 + (i % attack.addresses) as u8));
                 let (attack, over, sent) = (&attack, &over, &sent);
-                scope.spawn(move || (attack.act)(target, from, i, over, sent));
+                scope.spawn(move || {
+                    stand_back();
+                    (attack.act)(target, from, i, over, sent)
+                });
             }
             std::thread::sleep(Duration::from_secs(1));
             let seen = honest(target, time);

@@ -181,7 +181,7 @@ pub fn of_client(config: &Config) -> usize {
 /// Decodes a body. What it is decoded into counts, and more than `most` is refused before it is made.
 fn decode<T: DeserializeOwned>(received: Received, most: usize) -> Result<(T, Share), Problem> {
     let Received { bytes, mut share } = received;
-    let decoded = weigh::decoded(&bytes);
+    let decoded = weigh::decoded(&bytes, most);
     if decoded > most {
         return Err(Problem::too_large("what the body is decoded into", most));
     }
