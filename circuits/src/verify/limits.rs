@@ -35,7 +35,7 @@ impl Default for Limits {
         Limits {
             program: ProgramLimits::default(),
             k: 16,
-            points: 1 << 18,
+            points: 1 << 19,
             columns: 2048,
             card_bytes: 1 << 28,
             proof_bytes: 1 << 22,

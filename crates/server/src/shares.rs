@@ -38,8 +38,9 @@ pub struct Shares<T> {
     clients: HashMap<IpAddr, Client<T>>,
     /// In seconds of processor time.
     virtual_time: f64,
-    /// Seconds of processor time that all jobs took.
+    /// Seconds of processor time that all jobs took, and lately: also those of clients that are forgotten.
     work: f64,
+    lately: f64,
     /// Number of the next one that waits.
     next: u64,
 }
@@ -101,6 +102,7 @@ impl<T> Default for Shares<T> {
             clients: HashMap::new(),
             virtual_time: 0.0,
             work: 0.0,
+            lately: 0.0,
             next: 0,
         }
     }
@@ -149,7 +151,7 @@ impl<T> Shares<T> {
             Some(address) => (address, Pace::Prompt),
             None if self.sharing() >= threads => return None,
             None => {
-                let trace = self.lately() * TRACE;
+                let trace = self.lately * TRACE;
                 let asks = |c: &&Client<T>| c.wants() || c.lately(self.work) > trace;
                 let alone = self.clients.values().filter(asks).count() == 1;
                 let pace = if alone { Pace::Alone } else { Pace::Shared };
@@ -174,11 +176,6 @@ impl<T> Shares<T> {
         first.map(|(_, address)| address)
     }
 
-    /// Seconds of processor time that all had lately.
-    fn lately(&self) -> f64 {
-        self.clients.values().map(|c| c.lately(self.work)).sum()
-    }
-
     /// Whose turn it is among those who do not wait for a thread.
     fn light(&self) -> Option<IpAddr> {
         let least = self.virtual_time - PROMPT;
@@ -187,10 +184,9 @@ impl<T> Shares<T> {
             return None;
         }
         // Equal parts of those who had anything to speak of.
-        let all = self.lately();
-        let had = |c: &&Client<T>| c.lately(self.work) > all * TRACE;
+        let had = |c: &&Client<T>| c.lately(self.work) > self.lately * TRACE;
         let several = self.clients.values().filter(had).count();
-        let part = all / several.max(1) as f64;
+        let part = self.lately / several.max(1) as f64;
         self.first(|c| credited(c) && c.lately(self.work) <= LIGHT * part)
     }
 
@@ -198,13 +194,15 @@ impl<T> Shares<T> {
     pub fn end(&mut self, client: IpAddr, cost: Duration, took: Duration, pace: Pace) {
         let wanting = self.clients.values().filter(|c| c.wants()).count();
         self.virtual_time += took.as_secs_f64() / wanting.max(1) as f64;
-        self.work += took.as_secs_f64();
+        let seconds = took.as_secs_f64();
+        self.lately = self.lately * (-seconds / LATELY).exp() + seconds;
+        self.work += seconds;
         let work = self.work;
         self.running -= 1;
         self.prompt -= usize::from(pace == Pace::Prompt);
         if let Some(client) = self.clients.get_mut(&client) {
             client.running -= 1;
-            client.had = (client.lately(work) + took.as_secs_f64(), work);
+            client.had = (client.lately(work) + seconds, work);
             client.start += took.as_secs_f64() - cost.as_secs_f64();
         }
         if self.running + self.waiting == 0 {
@@ -391,15 +389,16 @@ mod tests {
     #[test]
     fn who_has_had_much_lately_waits_for_a_thread() {
         let mut shares = Shares::default();
-        for who in 1..5 {
-            shares.ask(who);
-            assert!(shares.serve(|_| 10 * WHILE).is_some());
-        }
-        shares.ask(5);
-        assert_eq!(shares.serve(|_| WHILE), Some(5));
-        // Somebody has the only thread, and all others are far behind the virtual time.
+        // Somebody has the only thread.
         shares.ask(9);
         assert!(shares.take(1).is_some());
+        for who in 1..6 {
+            shares.ask(who);
+            let (client, next, pace) = shares.take(2).unwrap();
+            let took = if who == 5 { WHILE } else { 10 * WHILE };
+            shares.end(client, next.cost, took, pace);
+        }
+        // All of them are far behind the virtual time.
         for who in 1..6 {
             shares.ask(who);
         }
@@ -411,7 +410,9 @@ mod tests {
         // What was had long ago counts no more.
         shares.end(who, WHILE, WHILE, pace);
         shares.work += 20.0 * LATELY;
-        assert!(shares.take(1).is_some());
+        shares.lately = 0.5;
+        let (.., pace) = shares.take(1).unwrap();
+        assert_eq!(pace, Pace::Prompt);
     }
 
     /// Addresses that are ever new come before nobody who waited longer than they did.
