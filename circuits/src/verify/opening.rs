@@ -11,6 +11,7 @@
 use super::key::Key;
 use super::queries::{Opened, Place};
 use super::reading::{Decoded, ProofReader};
+use crate::checks::{Check, holds};
 use crate::error::Rejection;
 use crate::{C, F};
 use ff::Field;
@@ -160,7 +161,7 @@ impl Key {
         let mut proof = ProofReader::new(decoded);
         let read = Read::new(self, runs, &mut proof);
         let read = read.map_err(|what| Rejection::Malformed { what })?;
-        if proof.left() > 0 {
+        if !holds(Check::ProofLength, proof.left() == 0) {
             let what = "bytes behind the end of the proof";
             return Err(Rejection::Malformed { what });
         }
