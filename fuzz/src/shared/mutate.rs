@@ -133,7 +133,13 @@ pub fn card(rng: &mut Random, bytes: &[u8]) -> Option<Vec<u8>> {
     match below(rng, 8) {
         0 => card.k = [0, 5, 6, card.k + 1, 31, 32, 64, u32::MAX][below(rng, 8)],
         1 => list(rng, &mut card.info, |rng, b| *b = rng.next_u32() as u8),
-        2 => list(rng, &mut card.points, point),
+        2 => {
+            let points = match below(rng, 2) {
+                0 => &mut card.points,
+                _ => &mut card.fixed,
+            };
+            list(rng, points, point);
+        }
         3 => {
             let pairs = match below(rng, 2) {
                 0 => &mut card.support.halvings,
