@@ -113,6 +113,19 @@ fn gates_are_off_where_values_are_random() {
     assert_eq!(broken(|l, _, f| f[LAST][l.last] = 0), what);
 }
 
+/// What the verifier does not evaluate.
+#[test]
+fn constraints_are_all_there_is() {
+    use crate::expr::AnyColumn;
+    let what = "the circuit consists of constraints alone";
+    let column = AnyColumn::Advice(0);
+    assert_eq!(broken(|_, d, _| d.equality.push(column)), what);
+    let copied = [(column, 1), (column, 2)];
+    assert_eq!(broken(|_, d, _| d.copies.push(copied)), what);
+    assert_eq!(broken(|_, d, _| d.fixed += 1), what);
+    assert_eq!(broken(|_, _, f| f.push(Vec::new())), what);
+}
+
 #[test]
 fn first_rows_are_empty() {
     let what = "the first row of every input is empty";

@@ -230,6 +230,17 @@ fn limits_bind() {
         "{points:?}"
     );
 
+    // A convolution has sums over its wiring, a dense network has none.
+    let file = bytes("cnn.card");
+    let convolution = Card::from_bytes(&file, file.len()).unwrap();
+    let mut limits = Limits::default();
+    limits.memory = 100;
+    let memory = Verifier::new(convolution.clone(), generators(convolution.k), &limits).err();
+    assert!(
+        matches!(memory, Some(CardError::Limit { limit: 100, .. })),
+        "{memory:?}"
+    );
+
     let of_program: [&dyn Fn(&mut Limits); 3] = [
         &|l| l.program.nodes = card.program.nodes.len() - 1,
         &|l| l.program.elements = 1 << 5,
