@@ -74,11 +74,9 @@ pub(crate) fn decompress(compressed: &[[u8; 32]]) -> Vec<Option<C>> {
     let chunks: Vec<&[[u8; 32]]> = compressed.chunks(CHUNK).collect();
     let decoded: Vec<Vec<Option<C>>> = parallel::map(&chunks, |chunk| {
         #[cfg(feature = "kernels")]
-        if let Some(native) = zkinfer_kernels::native::detect() {
-            return native.decompress(chunk);
-        }
-        let points = chunk.iter().map(|bytes| C::from_bytes(bytes).into());
-        points.collect()
+        return zkinfer_kernels::native::detect().decompress(chunk);
+        #[cfg(not(feature = "kernels"))]
+        return chunk.iter().map(|b| C::from_bytes(b).into()).collect();
     });
     decoded.into_iter().flatten().collect()
 }

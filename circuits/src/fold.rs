@@ -22,6 +22,7 @@
 
 use crate::F;
 use crate::layout::{Block, Fold, LaneWeights, Layout};
+use crate::multiples;
 use crate::program::{Expanded, Neurons, Node, Program, Weights, ZERO};
 use ff::Field;
 
@@ -137,12 +138,10 @@ pub struct Coefficients<'a> {
     lambda: Vec<F>,
 }
 
+/// `base^(step·(rows−1−t))` for every row `t`.
 fn row_powers(base: F, step: usize, rows: usize) -> Vec<F> {
-    let base = base.pow_vartime([step as u64]);
-    let mut powers = vec![F::ONE; rows];
-    for t in (0..rows.saturating_sub(1)).rev() {
-        powers[t] = powers[t + 1] * base;
-    }
+    let mut powers = multiples::powers(base.pow_vartime([step as u64]), rows);
+    powers.reverse();
     powers
 }
 

@@ -72,6 +72,7 @@ pub mod generators;
 pub mod hints;
 pub mod layout;
 pub mod link;
+mod multiples;
 mod parallel;
 pub mod params;
 pub mod program;

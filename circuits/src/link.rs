@@ -13,6 +13,7 @@ use crate::checks::{Check, drawn};
 use crate::codec::{Reader, Writer};
 use crate::error::DecodeError;
 use crate::layout::BLINDING_ROWS;
+use crate::multiples;
 use crate::transcript::{IdentityPoint, Transcript};
 use crate::{C, F};
 use ff::Field;
@@ -153,11 +154,12 @@ pub fn equation(
         let scaled = target.points.iter().map(|(s, p)| (power * s, *p));
         equation.points.extend(scaled);
         everywhere += power * target.everywhere;
-        let values = target.first.into_iter().enumerate().chain(target.rows);
-        values.for_each(|(row, v)| equation.rows[row] += power * v);
+        multiples::add(&mut equation.rows, power, &target.first);
+        for (row, v) in target.rows {
+            equation.rows[row] += power * v;
+        }
         for (from, coefficients) in &target.card {
-            let own = equation.card[*from..].iter_mut().zip(coefficients);
-            own.for_each(|(sum, s)| *sum += power * s);
+            multiples::add(&mut equation.card[*from..], power, coefficients);
         }
         power *= mu;
     }

@@ -4,6 +4,7 @@ use super::{Coefficients, Folded, LateChallenges, lane_weights, row_powers, smal
 use crate::F;
 use crate::checks::{Check, is_off};
 use crate::layout::{Block, Cell, Fold};
+use crate::multiples;
 use crate::program::{Neurons, Node, Weights};
 use crate::wiring::{Bases, Maps, Series, Wiring};
 use ff::Field;
@@ -39,9 +40,7 @@ impl Coefficients<'_> {
         let powers = row_powers(z, weights.step, self.layout.last);
         let activations: usize = self.layout.value_rows.iter().sum();
         let eta = late.eta.unwrap_or(F::ONE);
-        let eta: Vec<F> = std::iter::successors(Some(F::ONE), |p| Some(*p * eta))
-            .take(activations + 1)
-            .collect();
+        let eta = multiples::powers(eta, activations + 1);
         let bases = Bases {
             y: &self.powers,
             z: &powers,
@@ -149,9 +148,6 @@ impl Sums<'_> {
                 factor,
             } => (tables + column, *row, lambda * factor),
         };
-        let beta = &mut self.beta[column][row..];
-        beta.iter_mut()
-            .zip(read)
-            .for_each(|(b, r)| *b += factor * r);
+        multiples::add(&mut self.beta[column][row..], factor, read);
     }
 }

@@ -15,6 +15,7 @@ use crate::fold::Coefficients;
 use crate::generators::Generators;
 use crate::layout::Cell;
 use crate::link::{self, LinkProof, Target};
+use crate::multiples;
 use crate::statement::{Side, statement_digest};
 use crate::transcript::Digest;
 use crate::{C, F};
@@ -241,12 +242,12 @@ impl<'a> Equations<'a> {
             opening.scale(circuit);
         }
         let equation = &mut self.link;
-        let points = equation.points.iter_mut().map(|(s, _)| s);
-        let all = (equation.rows.iter_mut())
-            .chain(points)
-            .chain(&mut equation.card);
-        all.for_each(|s| *s *= link);
-        equation.w *= link;
+        if link != F::ONE {
+            multiples::scale(&mut equation.rows, link);
+            multiples::scale(&mut equation.card, link);
+            equation.points.iter_mut().for_each(|(s, _)| *s *= link);
+            equation.w *= link;
+        }
     }
 
     /// Why a proof of which not both sums are zero is rejected, the link first.

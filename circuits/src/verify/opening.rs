@@ -13,6 +13,7 @@ use super::queries::{Opened, Place};
 use super::reading::{Decoded, ProofReader};
 use crate::checks::{Check, holds};
 use crate::error::Rejection;
+use crate::multiples;
 use crate::{C, F};
 use ff::Field;
 use halo2_proofs::poly::Rotation;
@@ -50,9 +51,8 @@ impl Opening {
         let mut s = Vec::with_capacity(1 << self.rounds.len());
         s.push(self.factor);
         for u in self.rounds.iter().rev() {
-            for i in 0..s.len() {
-                s.push(s[i] * u);
-            }
+            let all = s.len();
+            multiples::append(&mut s, *u, all);
         }
         s
     }
@@ -191,8 +191,8 @@ impl Key {
 
         // The powers of `x_1` by which a set's commitments are combined, and of `x_4` for sets.
         let most = runs * self.advice + queries.opened_fixed.len() + 2;
-        let x_1 = powers(read.x_1, most);
-        let x_4 = powers(read.x_4, sets.len() + 1);
+        let x_1 = multiples::powers(read.x_1, most);
+        let x_4 = multiples::powers(read.x_4, sets.len() + 1);
         let weight = |(set, behind): Place| x_1[behind] * x_4[sets.len() - 1 - set];
 
         // What every set's combination should be at each of its points.
@@ -229,7 +229,7 @@ impl Key {
 
         let mut coefficients = of_runs;
         coefficients.push(weight(queries.random));
-        let pieces = powers(x_n, self.pieces()).into_iter();
+        let pieces = multiples::powers(x_n, self.pieces()).into_iter();
         coefficients.extend(pieces.map(|p| p * weight(queries.quotient)));
         coefficients.push(x_4[sets.len()]);
         coefficients.push(read.xi);
@@ -263,12 +263,6 @@ fn folded_base(x: F, rounds: &[F]) -> F {
         power = power.square();
         product * factor
     })
-}
-
-fn powers(base: F, count: usize) -> Vec<F> {
-    std::iter::successors(Some(F::ONE), |p| Some(*p * base))
-        .take(count)
-        .collect()
 }
 
 /// Inverses of all, with one inversion.

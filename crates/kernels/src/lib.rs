@@ -1,7 +1,8 @@
 //! The arithmetic that a proof spends its time in, over the Pasta cycle.
 //!
 //! ```text
-//! vector      LANES field elements at a time: portable, AVX-512 IFMA      (the only module with `unsafe`)
+//! vector      LANES field elements at a time: portable, narrow (WebAssembly),
+//!             AVX-512 IFMA                                        (the only module with `unsafe`)
 //! msm         multi-scalar multiplication, collapse of generators         (over vectors)
 //! decompress  square roots: points from their compressed form             (over vectors)
 //! fft         transforms between coefficients and cosets                  (over vectors)

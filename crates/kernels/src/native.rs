@@ -1,122 +1,151 @@
 //! What a verifier uses of this crate, on the machine's own vectors and without generics, so that it is compiled here and
 //! only here.
-//!
-//! There is one fast backend today, AVX-512 IFMA. Where [`detect`] finds none, callers do without: `pasta_curves` and
-//! `halo2_proofs` compute the same.
 
-use pasta_curves::{Eq, EqAffine, Fp};
-
+use crate::decompress::Decompress;
+use crate::msm::{At, Bases, Job, Part, Scalars, msm_parallel};
 #[cfg(target_arch = "x86_64")]
-use fast::{Bases, Machine};
-#[cfg(not(target_arch = "x86_64"))]
-use none::{Bases, Machine};
+use crate::vector::Ifma;
+use crate::vector::{Backend, Kernel, PLAIN, Plain, Vector};
+use pasta_curves::{Eq, EqAffine, Fp};
+use std::sync::OnceLock;
 
 /// The machine's vectors, with constants.
 #[derive(Debug)]
-pub struct Native(Machine);
+pub struct Native(Machines);
+
+#[derive(Debug)]
+enum Machines {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(Machine<Ifma>),
+    Plain(Machine<Plain>),
+}
 
 /// Points that are multiplied again and again.
 #[derive(Debug)]
-pub struct Points(Bases);
+pub struct Points(Prepared);
 
-/// The fastest backend of this machine, if there is one that is faster than the portable code of others.
-pub fn detect() -> Option<&'static Native> {
-    static FOUND: std::sync::OnceLock<Option<Native>> = std::sync::OnceLock::new();
-    FOUND
-        .get_or_init(|| Some(Native(Machine::detect()?)))
-        .as_ref()
+#[derive(Debug)]
+enum Prepared {
+    #[cfg(target_arch = "x86_64")]
+    Ifma(Ifma, Bases<Ifma>),
+    Plain(Plain, Bases<Plain>),
+}
+
+/// The fastest backend of this machine.
+pub fn detect() -> &'static Native {
+    static FOUND: OnceLock<Native> = OnceLock::new();
+    FOUND.get_or_init(|| {
+        #[cfg(target_arch = "x86_64")]
+        if let Some(backend) = Ifma::detect() {
+            return Native(Machines::Ifma(Machine::new(backend)));
+        }
+        Native::plain()
+    })
 }
 
 impl Native {
+    /// What needs no instruction set, whatever the machine has.
+    pub fn plain() -> Native {
+        Native(Machines::Plain(Machine::new(PLAIN)))
+    }
+
     /// The points of compressed ones, in order; `None` for what is no point. See [`crate::decompress`].
     pub fn decompress(&self, compressed: &[[u8; 32]]) -> Vec<Option<EqAffine>> {
-        self.0.decompress(compressed)
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Machines::Ifma(machine) => machine.decompress(compressed),
+            Machines::Plain(machine) => machine.decompress(compressed),
+        }
+    }
+
+    /// Adds `factor·values[i]` to `sums[i]`.
+    ///
+    /// # Panics
+    /// If their lengths differ.
+    pub fn add_multiples(&self, sums: &mut [Fp], factor: Fp, values: &[Fp]) {
+        assert_eq!(sums.len(), values.len(), "as many sums as values");
+        let kernel = AddMultiples {
+            sums,
+            factor,
+            values,
+        };
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Machines::Ifma(machine) => machine.backend.run(kernel),
+            Machines::Plain(machine) => machine.backend.run(kernel),
+        }
     }
 
     /// Prepares points; at most `2^29`.
     pub fn prepare(&self, points: &[EqAffine]) -> Points {
-        Points(self.0.prepare(points))
+        Points(match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Machines::Ifma(machine) => {
+                Prepared::Ifma(machine.backend, Bases::new(machine.backend, points))
+            }
+            Machines::Plain(machine) => {
+                Prepared::Plain(machine.backend, Bases::new(machine.backend, points))
+            }
+        })
     }
+}
 
+impl Points {
     /// `Σ scalars[i]·points[i]`, on all threads of the current rayon pool. See [`crate::msm`].
     ///
     /// # Panics
     /// If there are more scalars than points.
-    pub fn sum(&self, points: &Points, scalars: &[Fp]) -> Eq {
-        self.0.sum(&points.0, scalars)
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod fast {
-    use super::{Eq, EqAffine, Fp};
-    use crate::decompress::Decompress;
-    use crate::msm::{At, Bases as BasesOf, Job, Part, Scalars, msm_parallel};
-    use crate::vector::{Backend, Ifma};
-
-    pub type Bases = BasesOf<Ifma>;
-
-    #[derive(Debug)]
-    pub struct Machine {
-        backend: Ifma,
-        decompress: Decompress<Ifma>,
-    }
-
-    impl Machine {
-        pub fn detect() -> Option<Machine> {
-            let backend = Ifma::detect()?;
-            let decompress = Decompress::new(backend);
-            Some(Machine {
-                backend,
-                decompress,
-            })
-        }
-
-        pub fn decompress(&self, compressed: &[[u8; 32]]) -> Vec<Option<EqAffine>> {
-            self.decompress.points(self.backend, compressed)
-        }
-
-        pub fn prepare(&self, points: &[EqAffine]) -> Bases {
-            Bases::new(self.backend, points)
-        }
-
-        pub fn sum(&self, points: &Bases, scalars: &[Fp]) -> Eq {
-            let job = Job {
-                parts: vec![Part {
-                    at: At::From(0),
-                    scalars: Scalars::Field(scalars),
-                }],
-            };
-            let sum = msm_parallel(self.backend, points, &[job]).pop();
-            sum.expect("one job has one sum")
+    pub fn sum(&self, scalars: &[Fp]) -> Eq {
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Prepared::Ifma(backend, bases) => sum(*backend, bases, scalars),
+            Prepared::Plain(backend, bases) => sum(*backend, bases, scalars),
         }
     }
 }
 
-#[cfg(not(target_arch = "x86_64"))]
-mod none {
-    use super::{Eq, EqAffine, Fp};
+struct AddMultiples<'a> {
+    sums: &'a mut [Fp],
+    factor: Fp,
+    values: &'a [Fp],
+}
 
-    /// Values of these types do not exist.
-    #[derive(Debug)]
-    pub enum Machine {}
-    pub type Bases = Machine;
+impl<B: Backend> Kernel<B> for AddMultiples<'_> {
+    type Output = ();
+    #[inline(always)]
+    fn run(self) {
+        B::Scalar::add_multiples(self.sums, self.factor, self.values);
+    }
+}
 
-    impl Machine {
-        pub fn detect() -> Option<Machine> {
-            None
-        }
+/// A backend, with constants for square roots once they are needed.
+#[derive(Debug)]
+struct Machine<B: Backend> {
+    backend: B,
+    roots: OnceLock<Decompress<B>>,
+}
 
-        pub fn decompress(&self, _: &[[u8; 32]]) -> Vec<Option<EqAffine>> {
-            match *self {}
-        }
-
-        pub fn prepare(&self, _: &[EqAffine]) -> Bases {
-            match *self {}
-        }
-
-        pub fn sum(&self, _: &Bases, _: &[Fp]) -> Eq {
-            match *self {}
+impl<B: Backend> Machine<B> {
+    fn new(backend: B) -> Self {
+        Machine {
+            backend,
+            roots: OnceLock::new(),
         }
     }
+
+    fn decompress(&self, compressed: &[[u8; 32]]) -> Vec<Option<EqAffine>> {
+        let roots = self.roots.get_or_init(|| Decompress::new(self.backend));
+        roots.points(self.backend, compressed)
+    }
+}
+
+fn sum<B: Backend>(backend: B, points: &Bases<B>, scalars: &[Fp]) -> Eq {
+    let job = Job {
+        parts: vec![Part {
+            at: At::From(0),
+            scalars: Scalars::Field(scalars),
+        }],
+    };
+    let sum = msm_parallel(backend, points, &[job]).pop();
+    sum.expect("one job has one sum")
 }

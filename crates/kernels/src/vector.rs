@@ -18,7 +18,11 @@
 mod checked;
 #[cfg(target_arch = "x86_64")]
 mod ifma;
+#[cfg(any(test, target_pointer_width = "32"))]
+mod narrow;
 mod portable;
+#[cfg(any(test, target_arch = "x86_64", target_pointer_width = "32"))]
+mod powers;
 #[cfg(target_arch = "x86_64")]
 mod radix;
 #[cfg(test)]
@@ -28,7 +32,22 @@ mod tests;
 pub use checked::Checked;
 #[cfg(target_arch = "x86_64")]
 pub use ifma::Ifma;
+#[cfg(any(test, target_pointer_width = "32"))]
+pub use narrow::Narrow;
 pub use portable::Portable;
+
+/// What needs no instruction set, by the width of the machine's products.
+#[cfg(not(target_pointer_width = "32"))]
+pub type Plain = Portable;
+/// What needs no instruction set, by the width of the machine's products.
+#[cfg(target_pointer_width = "32")]
+pub type Plain = Narrow;
+/// The one value of [`Plain`].
+#[cfg(not(target_pointer_width = "32"))]
+pub const PLAIN: Plain = Portable;
+/// The one value of [`Plain`].
+#[cfg(target_pointer_width = "32")]
+pub const PLAIN: Plain = Narrow;
 
 use crate::fold::{self, Weights};
 use ff::{PrimeField, WithSmallOrderMulGroup};
@@ -101,7 +120,7 @@ pub struct Point<P> {
 
 /// `LANES` elements of `F`.
 ///
-/// Every method is `#[inline(always)]` in every implementation.
+/// Every method is `#[inline(always)]` in every implementation, so that it has its instruction set wherever it stands.
 pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
     /// Number of elements, a power of two, at most 8.
     const LANES: usize;
@@ -163,6 +182,14 @@ pub trait Vector<F: Prime>: Copy + Send + Sync + 'static {
     fn negate_where(self, mask: u32) -> Self;
     /// `self` in lanes whose bit is clear, `other` in the others; bound: the larger.
     fn select(self, other: Self, mask: u32) -> Self;
+
+    /// Adds `factor·values[i]` to `sums[i]`, both of the same length. Elements come and go as they are in memory, for which a
+    /// vector's form would otherwise cost two multiplications more than the one that is needed.
+    fn add_multiples(sums: &mut [F], factor: F, values: &[F]) {
+        for (sum, value) in sums.iter_mut().zip(values) {
+            *sum += factor * value;
+        }
+    }
 }
 
 /// A computation that is written once for all backends; its fields may hold vectors of the backend.

@@ -31,7 +31,8 @@ mod arithmetic;
 mod fold;
 mod shuffle;
 
-use super::radix::{Modulus, power_of_two};
+use super::powers::power_of_two;
+use super::radix::Modulus;
 use super::{Backend, Kernel, Point, Prime, Vector};
 use crate::fold::Weights;
 use arithmetic::{canonical, carry, carry_signed, montgomery, reduce, round, row};
@@ -404,6 +405,37 @@ impl<F: FourLimbs> Vector<F> for Eight<F> {
         }
         Self::new(v)
     }
+
+    /// In memory `v` is `v·2^256`; times the factor's `f·2^260`, over `2^260`, it is `f·v·2^256`, as it is in memory.
+    #[inline(always)]
+    fn add_multiples(sums: &mut [F], factor: F, values: &[F]) {
+        let f = Self::splat(factor);
+        let whole = sums.len().min(values.len()) / 8 * 8;
+        let (sums, rest) = sums.split_at_mut(whole);
+        let (values, last) = values.split_at(whole);
+        for (sums, values) in sums.chunks_exact_mut(8).zip(values.chunks_exact(8)) {
+            let product = in_memory(values).mul(f);
+            let sum = product.add(in_memory(sums));
+            let mut raw = [Packed::default(); 8];
+            write_columns(narrow(sum.canonical()), &mut raw);
+            for (sum, raw) in sums.iter_mut().zip(&raw) {
+                *sum = of_limbs(raw);
+            }
+        }
+        for (sum, value) in rest.iter_mut().zip(last) {
+            *sum += factor * value;
+        }
+    }
+}
+
+/// The limbs of 8 elements as they are in memory (bound 1).
+#[inline(always)]
+fn in_memory<F: FourLimbs>(values: &[F]) -> Eight<F> {
+    let mut raw = [Packed::default(); 8];
+    for (raw, value) in raw.iter_mut().zip(&values[..8]) {
+        *raw = limbs_of(value);
+    }
+    Eight::new(widen(columns_of(&raw)))
 }
 
 /// Whether elements are what the conversions take them for: Montgomery form with `R = 2^256`, canonical.

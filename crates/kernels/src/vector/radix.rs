@@ -1,6 +1,7 @@
 //! Constants of a modulus in limbs of 52 bits, computed at compile time.
 
 use super::Prime;
+use super::powers::{minus, power_of_two};
 use std::marker::PhantomData;
 
 /// The low 52 bits.
@@ -30,50 +31,6 @@ const fn times(v: [u64; 5], k: u64) -> [u64; 5] {
     }
     out[4] += (carry as u64) << 52;
     out
-}
-
-/// `a − b` for `a ≥ b`.
-const fn minus<const N: usize>(a: [u64; N], b: [u64; N], bits: u32) -> [u64; N] {
-    let mut out = [0; N];
-    let mut borrow = 0i128;
-    let mut i = 0;
-    while i < N {
-        let d = a[i] as i128 - b[i] as i128 + borrow;
-        borrow = d >> bits;
-        out[i] = (d - (borrow << bits)) as u64;
-        i += 1;
-    }
-    out
-}
-
-const fn at_least(a: [u64; 4], b: [u64; 4]) -> bool {
-    let mut i = 4;
-    while i > 0 {
-        i -= 1;
-        if a[i] != b[i] {
-            return a[i] > b[i];
-        }
-    }
-    true
-}
-
-/// `2^e mod p` for a modulus below `2^255`.
-pub(super) const fn power_of_two(e: u32, p: [u64; 4]) -> [u64; 4] {
-    let mut v = [1, 0, 0, 0];
-    let mut i = 0;
-    while i < e {
-        v = [
-            v[0] << 1,
-            v[1] << 1 | v[0] >> 63,
-            v[2] << 1 | v[1] >> 63,
-            v[3] << 1 | v[2] >> 63,
-        ];
-        if at_least(v, p) {
-            v = minus(v, p, 64);
-        }
-        i += 1;
-    }
-    v
 }
 
 /// The constants of `F`, whose modulus is `2^254 + t` with `t < 2^126` and `t ≡ 1 mod 2^32`.

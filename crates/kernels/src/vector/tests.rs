@@ -18,6 +18,7 @@ macro_rules! everywhere {
             }
         }
         Portable.run(K);
+        Narrow.run(K);
         Checked.run(K);
         #[cfg(target_arch = "x86_64")]
         match Ifma::detect() {
@@ -36,12 +37,28 @@ fn two_to_minus<F: Prime>(e: u64) -> F {
 fn values<F: Prime>(seed: u64, n: usize) -> Vec<F> {
     let mut rng = ChaCha20Rng::seed_from_u64(seed);
     let mut out = vec![F::ZERO, F::ONE, -F::ONE];
-    for scale in [F::ONE, two_to_minus::<F>(256), two_to_minus::<F>(260)] {
-        for small in [1, 2, 3, 0xffff_ffff, 1 << 32, (1 << 52) - 1, 1 << 52] {
+    for scale in [256, 260, 261]
+        .map(two_to_minus::<F>)
+        .into_iter()
+        .chain([F::ONE])
+    {
+        for small in [
+            1,
+            2,
+            3,
+            (1 << 29) - 1,
+            1 << 29,
+            0xffff_ffff,
+            1 << 32,
+            (1 << 52) - 1,
+            1 << 52,
+        ] {
             out.push(scale * F::from(small));
             out.push(-scale * F::from(small));
         }
-        for bits in [63, 104, 125, 126, 156, 207, 208, 253, 254] {
+        for bits in [
+            57, 58, 63, 104, 116, 145, 125, 126, 156, 207, 208, 231, 232, 253, 254,
+        ] {
             let v = F::from(2).pow_vartime([bits]);
             out.push(scale * v);
             out.push(scale * (v - F::ONE));
@@ -245,6 +262,18 @@ fn movements<F: Prime, V: Vector<F>>() {
     }
 }
 
+fn multiples<F: Prime, V: Vector<F>>() {
+    let (sums, list) = (values::<F>(7, 256), values::<F>(8, 256));
+    for (i, factor) in values::<F>(9, 128).into_iter().enumerate() {
+        let (from, len) = (i % 5, i * 7 % 100);
+        let mut got = sums[from..from + len].to_vec();
+        V::add_multiples(&mut got, factor, &list[..len]);
+        for (j, got) in got.into_iter().enumerate() {
+            assert_eq!(got, sums[from + j] + factor * list[j]);
+        }
+    }
+}
+
 fn points<F: Prime, V: Vector<F>>() {
     let n = V::LANES;
     let (a, b) = (values::<F>(11, 256), values::<F>(12, 256));
@@ -301,6 +330,11 @@ fn wide_sums_everywhere() {
 #[test]
 fn movements_everywhere() {
     everywhere!(movements);
+}
+
+#[test]
+fn multiples_everywhere() {
+    everywhere!(multiples);
 }
 
 #[test]

@@ -3,7 +3,8 @@
 //! Limbs are as wide as the weights leave room for in 52 bits, so that a product is one instruction. 4096 products fit a lane
 //! of 64 bits; then, or at the end, the lanes' sums become limbs of 52 bits and are reduced modulo `p` by two products.
 
-use super::super::radix::{power_of_two, split as limbs};
+use super::super::powers::power_of_two;
+use super::super::radix::split as limbs;
 use super::{Eight, V, all, and, constant, constants, lo, montgomery, none, plus};
 use crate::fold::Weights;
 use crate::vector::{Backend, Kernel, Prime, Vector};
