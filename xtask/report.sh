@@ -3,14 +3,16 @@
 #
 #   xtask/report.sh [models] [sweeps] [ezkl] [page]      # all of them if none is named; ZKINFER_CORPUS: docs/corpus.md
 #
-# models: five models, about five minutes. sweeps: five families, about half an hour. ezkl: the first model by EZKL, where
-# target/peers has it (peers/README.md). page: report.html and report.md from the files.
+# models: five models and a generated ResNet-18 (xtask/models.py, which needs onnx and onnxruntime), about ten minutes.
+# sweeps: eight families, about an hour. ezkl: the first model by EZKL, where target/peers has it (peers/README.md).
+# page: report.html and report.md from the files.
 set -euo pipefail
 cd "$(dirname "$0")/.."
 corpus=${ZKINFER_CORPUS:?names the corpus, see docs/corpus.md}/models
 zkinfer=target/release/zkinfer
 models=(ladder/mlp_ladder_100k trained/lenet5_mnist ladder/resnet8_cifar trained/lstm_vol_sp500 classical/rf_breast_cancer)
-families=(mlp width depth cnn tokens)
+resnet=target/models/resnet18-32
+families=(mlp width depth cnn tokens channels rows block)
 parts=("$@")
 [ $# -gt 0 ] || parts=(models sweeps ezkl page)
 cargo build --release --locked --quiet
@@ -18,15 +20,18 @@ cargo build --release --locked --quiet
 for part in "${parts[@]}"; do
   case $part in
     models)
-      for model in "${models[@]}"; do
-        "$zkinfer" bench "$corpus/$model/network.onnx" --calibration "$corpus/$model/samples.npz" --seconds 1 -o "docs/bench/$(basename "$model").json"
+      [ -f $resnet/network.onnx ] || "${PYTHON:-python3}" xtask/models.py "$(basename $resnet)" -o target/models
+      for model in "${models[@]/#/$corpus/}" $resnet; do
+        "$zkinfer" bench "$model/network.onnx" --calibration "$model/samples.npz" --seconds 1 --batches 1,8,64,1024 \
+          -o "docs/bench/$(basename "$model").json"
       done
       ;;
     sweeps)
       for family in "${families[@]}"; do
         # Ten million parameters in layers of 64 are 2,400 layers.
         most=10000000; [ "$family" != depth ] || most=1000000
-        "$zkinfer" bench --sweep "$family" --seconds 1 --max-parameters "$most" --max-activations 100000 -o "docs/bench/sweep-$family.json"
+        "$zkinfer" bench --sweep "$family" --seconds 0.5 --batches 64,1024 --max-parameters "$most" --max-activations 100000 \
+          --max-multiply-adds 1000000000 -o "docs/bench/sweep-$family.json"
       done
       ;;
     ezkl)
@@ -34,10 +39,10 @@ for part in "${parts[@]}"; do
       ;;
     page)
       from=()
-      for model in "${models[@]}"; do from+=(--from "docs/bench/$(basename "$model").json"); done
+      for model in "${models[@]}" $resnet; do from+=(--from "docs/bench/$(basename "$model").json"); done
       for family in "${families[@]}"; do from+=(--from "docs/bench/sweep-$family.json"); done
       "$zkinfer" bench "${from[@]}" --peers docs/bench/ezkl.json --peers peers/quoted.json \
-        --title 'What a proof costs: five models and five families' -o docs/bench/report.html -o docs/bench/report.md
+        --title 'What a proof costs: six models and eight families' -o docs/bench/report.html -o docs/bench/report.md
       ;;
     *)
       echo "no part $part: models, sweeps, ezkl, page" >&2

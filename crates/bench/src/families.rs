@@ -15,6 +15,12 @@ const LAYER: usize = 64;
 const CHANNELS: [usize; 2] = [8, 16];
 /// Width, heads and hidden width of [`Family::Tokens`].
 const BLOCK: (usize, usize, usize) = (32, 4, 128);
+/// Side of the image of [`Family::Channels`].
+const SIDE: usize = 16;
+/// Rows of [`Family::Rows`], tokens of [`Family::Block`].
+const ROWS: usize = 64;
+/// Width of a head of [`Family::Block`].
+const HEAD: usize = 64;
 
 /// A generated model.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +40,8 @@ pub struct Extent {
     pub parameters: u64,
     /// Most activations, for families whose activations grow.
     pub activations: u64,
+    /// Most multiply-adds, for families over images, rows or tokens of fixed number that get wider.
+    pub multiply_adds: u64,
 }
 
 impl Default for Extent {
@@ -41,6 +49,7 @@ impl Default for Extent {
         Extent {
             parameters: 10_000_000,
             activations: 300_000,
+            multiply_adds: 100_000_000,
         }
     }
 }
@@ -52,17 +61,19 @@ impl Family {
             Family::Mlp => "inputs",
             Family::Cnn => "side",
             Family::Depth => "layers",
-            Family::Width => "width",
+            Family::Width | Family::Rows | Family::Block => "width",
             Family::Tokens => "tokens",
+            Family::Channels => "channels",
         }
     }
 
-    /// Sizes of a sweep, ascending: the thing that grows, parameters or activations, grows by half a decade (tokens double)
-    /// from 1,000 or the family's smallest model.
+    /// Sizes of a sweep, ascending: the thing that grows, parameters, activations or multiply-adds, grows by half a decade
+    /// (tokens double) from 1,000 or the family's smallest model.
     pub fn sizes(self, extent: &Extent) -> Vec<u64> {
         let limit = match self {
             Family::Mlp | Family::Depth | Family::Width => extent.parameters,
             Family::Cnn | Family::Tokens => extent.activations,
+            Family::Channels | Family::Rows | Family::Block => extent.multiply_adds,
         };
         if self == Family::Tokens {
             let doubled = std::iter::successors(Some(2u64), |t| Some(2 * t));
@@ -71,12 +82,16 @@ impl Family {
         let targets = (0..).map(|half: i32| 10f64.powf(3.0 + f64::from(half) / 2.0));
         // Rounding may exceed a target by a little.
         let targets = targets.take_while(|&t| t <= 1.05 * limit as f64);
+        // Nothing is smaller than the smallest model.
+        let smallest = self.grown(self.step()) as f64;
+        let targets = targets.filter(|t| 1.5 * t >= smallest);
         let mut sizes: Vec<u64> = targets.map(|t| self.size_near(t)).collect();
         sizes.dedup();
         sizes
     }
 
-    /// Parameters, or activations where parameters stay (of tokens: attention's and GELU's), of the model of a size.
+    /// Parameters, activations where parameters stay (of tokens: attention's and GELU's), or multiply-adds with weights where
+    /// both grow more slowly, of the model of a size.
     pub fn grown(self, size: u64) -> u64 {
         let (classes, layer) = (CLASSES as u64, LAYER as u64);
         match self {
@@ -88,12 +103,30 @@ impl Family {
             Family::Depth => size * layer * (layer + 1) + (layer + 1) * classes,
             Family::Cnn => size * size * (CHANNELS[0] + CHANNELS[1]) as u64,
             Family::Tokens => size * (BLOCK.1 as u64 * size + BLOCK.2 as u64),
+            Family::Channels => {
+                let pixels = (SIDE * SIDE) as u64;
+                pixels * 9 * (3 * size + 2 * size * size) + classes * size
+            }
+            Family::Rows => ROWS as u64 * 2 * size * size + classes * size,
+            Family::Block => {
+                let tokens = ROWS as u64;
+                12 * tokens * size * size + 2 * tokens * tokens * size + classes * size
+            }
+        }
+    }
+
+    /// Sizes are multiples of this.
+    fn step(self) -> u64 {
+        match self {
+            Family::Mlp => 4,
+            Family::Block => HEAD as u64,
+            _ => 1,
         }
     }
 
     /// The size at which the thing that grows is nearest to a target, in its logarithm.
     fn size_near(self, target: f64) -> u64 {
-        let step = if self == Family::Mlp { 4 } else { 1 };
+        let step = self.step();
         let mut size = step;
         while (self.grown(size + step) as f64) <= target {
             size += step;
@@ -124,7 +157,19 @@ impl Family {
                 (format!("mlp, {n} x {LAYER}"), dense(&widths))
             }
             Family::Cnn => (format!("cnn, {n} x {n}"), convolutional(n)),
-            Family::Tokens => (format!("transformer block, {n} tokens"), transformer(n)),
+            Family::Tokens => {
+                let name = format!("transformer block, {n} tokens");
+                (name, transformer(n, BLOCK))
+            }
+            Family::Channels => {
+                let name = format!("residual cnn, {SIDE} x {SIDE}, {n} channels");
+                (name, residual(n))
+            }
+            Family::Rows => (format!("{ROWS} rows, mlp {n}-{n}-{n}"), dense_rows(n)),
+            Family::Block => {
+                let name = format!("transformer block, {ROWS} tokens of {n}");
+                (name, transformer(ROWS, (n, (n / HEAD).max(1), 4 * n)))
+            }
         };
         Generated { size, name, onnx }
     }
@@ -171,6 +216,37 @@ impl Net {
         self.builder.node("Add", name, &[&product, &bias], vec![])
     }
 
+    /// A 3×3 convolution with padding.
+    fn convolution(&mut self, name: &str, x: &str, from: usize, to: usize, gain: f32) -> String {
+        let weight = self.weights(&format!("{name}.weight"), &[to, from, 3, 3], from * 9, gain);
+        let bias = self.bias(&format!("{name}.bias"), to);
+        let attributes = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4])];
+        self.builder
+            .node("Conv", name, &[x, &weight, &bias], attributes)
+    }
+
+    fn relu(&mut self, name: &str, x: &str) -> String {
+        self.builder.node("Relu", name, &[x], vec![])
+    }
+
+    /// Averages over the rows, as one row.
+    fn average(&mut self, x: &str) -> String {
+        let axes = self.builder.whole("average.axes", &[0]);
+        let keep = vec![int("keepdims", 1)];
+        self.builder
+            .node("ReduceMean", "average", &[x, &axes], keep)
+    }
+
+    /// Averages of an image's channels, a dense layer, and the model's end.
+    fn classified(mut self, x: &str, channels: usize) -> Vec<u8> {
+        let average = self
+            .builder
+            .node("GlobalAveragePool", "average", &[x], vec![]);
+        let average = self.reshape("features", &average, &[1, channels]);
+        let head = self.linear("head", &average, channels, CLASSES, 1.0);
+        self.builder.finish(&head, &[1, CLASSES])
+    }
+
     fn norm(&mut self, name: &str, x: &str, width: usize) -> String {
         let scale = self
             .builder
@@ -201,12 +277,23 @@ fn dense(widths: &[usize]) -> Vec<u8> {
         let gain = if i == 0 { 1.0 } else { 2.0 };
         last = net.linear(&format!("layer{}", i + 1), &last, pair[0], pair[1], gain);
         if i + 2 < widths.len() {
-            last = net
-                .builder
-                .node("Relu", &format!("relu{}", i + 1), &[&last], vec![]);
+            last = net.relu(&format!("relu{}", i + 1), &last);
         }
     }
     net.builder.finish(&last, &[1, widths[widths.len() - 1]])
+}
+
+/// Two dense layers with ReLU over rows, the rows' averages, a dense layer.
+fn dense_rows(width: usize) -> Vec<u8> {
+    let mut net = Net::new(4, &[ROWS, width]);
+    let mut last = "x".to_owned();
+    for (name, gain) in [("layer1", 1.0), ("layer2", 2.0)] {
+        last = net.linear(name, &last, width, width, gain);
+        last = net.relu(&format!("{name}.relu"), &last);
+    }
+    let average = net.average(&last);
+    let head = net.linear("head", &average, width, CLASSES, 1.0);
+    net.builder.finish(&head, &[1, CLASSES])
 }
 
 /// Two 3×3 convolutions with padding and ReLU, averages of the channels, a dense layer.
@@ -214,31 +301,33 @@ fn convolutional(side: usize) -> Vec<u8> {
     let mut net = Net::new(2, &[1, 1, side, side]);
     let (mut last, mut from) = ("x".to_owned(), 1);
     for (i, to) in CHANNELS.into_iter().enumerate() {
-        let name = format!("conv{}", i + 1);
         let gain = if i == 0 { 1.0 } else { 2.0 };
-        let weight = net.weights(&format!("{name}.weight"), &[to, from, 3, 3], from * 9, gain);
-        let bias = net.bias(&format!("{name}.bias"), to);
-        let attributes = vec![ints("kernel_shape", &[3, 3]), ints("pads", &[1; 4])];
-        last = net
-            .builder
-            .node("Conv", &name, &[&last, &weight, &bias], attributes);
-        last = net
-            .builder
-            .node("Relu", &format!("relu{}", i + 1), &[&last], vec![]);
+        last = net.convolution(&format!("conv{}", i + 1), &last, from, to, gain);
+        last = net.relu(&format!("relu{}", i + 1), &last);
         from = to;
     }
-    last = net
+    net.classified(&last, from)
+}
+
+/// A 3×3 convolution of three channels and a residual block of two, all with padding and ReLU; averages of the channels, a
+/// dense layer.
+fn residual(channels: usize) -> Vec<u8> {
+    let mut net = Net::new(5, &[1, 3, SIDE, SIDE]);
+    let stem = net.convolution("stem", "x", 3, channels, 1.0);
+    let stem = net.relu("stem.relu", &stem);
+    let inner = net.convolution("conv1", &stem, channels, channels, 2.0);
+    let inner = net.relu("relu1", &inner);
+    let outer = net.convolution("conv2", &inner, channels, channels, 1.0);
+    let sum = net
         .builder
-        .node("GlobalAveragePool", "average", &[&last], vec![]);
-    last = net.reshape("features", &last, &[1, from]);
-    last = net.linear("head", &last, from, CLASSES, 1.0);
-    net.builder.finish(&last, &[1, CLASSES])
+        .node("Add", "residual", &[&stem, &outer], vec![]);
+    let sum = net.relu("relu2", &sum);
+    net.classified(&sum, channels)
 }
 
 /// A transformer block: self-attention and two dense layers with GELU, each behind a normalisation and beside a residual
 /// connection; averages over the tokens, a dense layer.
-fn transformer(tokens: usize) -> Vec<u8> {
-    let (width, heads, hidden) = BLOCK;
+fn transformer(tokens: usize, (width, heads, hidden): (usize, usize, usize)) -> Vec<u8> {
     let each = width / heads;
     let mut net = Net::new(3, &[tokens, width]);
     let normal = net.norm("norm1", "x", width);
@@ -271,13 +360,7 @@ fn transformer(tokens: usize) -> Vec<u8> {
     let sum = net
         .builder
         .node("Add", "residual2", &[&middle, &down], vec![]);
-    let axes = net.builder.whole("average.axes", &[0]);
-    let average = net.builder.node(
-        "ReduceMean",
-        "average",
-        &[&sum, &axes],
-        vec![int("keepdims", 1)],
-    );
+    let average = net.average(&sum);
     let head = net.linear("head", &average, width, CLASSES, 1.0);
     net.builder.finish(&head, &[1, CLASSES])
 }

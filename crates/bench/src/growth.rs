@@ -60,12 +60,16 @@ pub enum Quantity {
     Prove,
     /// Of a verification, warm.
     Verify,
+    /// Of a verification in the cheapest batch that was measured, per proof.
+    VerifyInBatch,
     /// Of an inference in floats.
     Float,
     /// Proof over inference in floats.
     ProveOverFloat,
     /// Verification over inference in floats.
     VerifyOverFloat,
+    /// Verification in the cheapest batch over inference in floats.
+    BatchOverFloat,
     /// Size of a proof.
     ProofBytes,
     /// Highest resident memory when proving.
@@ -74,12 +78,14 @@ pub enum Quantity {
 
 impl Quantity {
     /// All of them.
-    pub const ALL: [Quantity; 7] = [
+    pub const ALL: [Quantity; 9] = [
         Quantity::Prove,
         Quantity::Verify,
+        Quantity::VerifyInBatch,
         Quantity::Float,
         Quantity::ProveOverFloat,
         Quantity::VerifyOverFloat,
+        Quantity::BatchOverFloat,
         Quantity::ProofBytes,
         Quantity::Memory,
     ];
@@ -89,9 +95,11 @@ impl Quantity {
         match self {
             Quantity::Prove => "prove",
             Quantity::Verify => "verify",
+            Quantity::VerifyInBatch => "verify in a batch",
             Quantity::Float => "float inference",
             Quantity::ProveOverFloat => "prove / float inference",
             Quantity::VerifyOverFloat => "verify / float inference",
+            Quantity::BatchOverFloat => "batch / float inference",
             Quantity::ProofBytes => "proof size",
             Quantity::Memory => "memory when proving",
         }
@@ -100,8 +108,12 @@ impl Quantity {
     /// What it is counted in.
     pub fn unit(self) -> Unit {
         match self {
-            Quantity::Prove | Quantity::Verify | Quantity::Float => Unit::Seconds,
-            Quantity::ProveOverFloat | Quantity::VerifyOverFloat => Unit::Ratio,
+            Quantity::Prove | Quantity::Verify | Quantity::VerifyInBatch | Quantity::Float => {
+                Unit::Seconds
+            }
+            Quantity::ProveOverFloat | Quantity::VerifyOverFloat | Quantity::BatchOverFloat => {
+                Unit::Ratio
+            }
             Quantity::ProofBytes | Quantity::Memory => Unit::Bytes,
         }
     }
@@ -121,8 +133,10 @@ impl Quantity {
             Quantity::Prove | Quantity::Verify | Quantity::Float => {
                 self.stage(measurement)?.cpu?.median
             }
+            Quantity::VerifyInBatch => measurement.cheapest_batch().filter(|b| b.0 > 1)?.1,
             Quantity::ProveOverFloat => measurement.overhead().prove_over_float?,
             Quantity::VerifyOverFloat => measurement.overhead().verify_over_float?,
+            Quantity::BatchOverFloat => measurement.overhead().batch_over_float?,
             Quantity::ProofBytes => measurement.sizes.proof as f64,
             Quantity::Memory => measurement.stage(StageName::Prove)?.peak_bytes? as f64,
         };

@@ -163,9 +163,26 @@ enum Winner {
     Undecided,
 }
 
+/// Verification of one proof by itself, or as part of a batch.
+#[derive(Clone, Copy, PartialEq)]
+enum How {
+    Single,
+    Batch,
+}
+
+impl How {
+    fn quantities(self) -> (Quantity, Quantity) {
+        match self {
+            How::Single => (Quantity::Verify, Quantity::VerifyOverFloat),
+            How::Batch => (Quantity::VerifyInBatch, Quantity::BatchOverFloat),
+        }
+    }
+}
+
 impl Race {
-    fn of(sweep: &Sweep) -> Option<Race> {
-        let verify = growth::curve(sweep, Quantity::Verify, Size::MultiplyAdds).ok()?;
+    fn of(sweep: &Sweep, how: How) -> Option<Race> {
+        let (quantity, ratio) = how.quantities();
+        let verify = growth::curve(sweep, quantity, Size::MultiplyAdds).ok()?;
         let float = growth::curve(sweep, Quantity::Float, Size::MultiplyAdds).ok()?;
         let cheaper_from = crossing(
             &float,
@@ -173,10 +190,7 @@ impl Race {
             float.range.0,
             float.range.1 * EXTRAPOLATION,
         );
-        let largest = sweep
-            .points
-            .last()
-            .and_then(|p| p.measurement.overhead().verify_over_float);
+        let largest = sweep.points.last().and_then(|p| ratio.of(&p.measurement));
         Some(Race {
             verify,
             float,
@@ -197,9 +211,18 @@ impl Race {
     }
 }
 
-/// Whether verification gains on running as the models of a sweep grow. `None` without curves.
-pub fn growth_of_verification(sweep: &Sweep) -> Option<String> {
-    let race = Race::of(sweep)?;
+/// Whether verification gains on running as the models of a sweep grow: of one proof by itself, and of proofs in batches.
+/// Nothing without curves.
+pub fn growth_of_verification(sweep: &Sweep) -> Vec<String> {
+    let one = |how| growth_of(sweep, how);
+    [How::Single, How::Batch]
+        .into_iter()
+        .filter_map(one)
+        .collect()
+}
+
+fn growth_of(sweep: &Sweep, how: How) -> Option<String> {
+    let race = Race::of(sweep, how)?;
     let (low, high) = race.float.range;
     let verdict = match race.winner() {
         Winner::Verifying => "so verification gains on running as models grow",
@@ -221,30 +244,29 @@ pub fn growth_of_verification(sweep: &Sweep) -> Option<String> {
         None => String::new(),
     };
     Some(format!(
-        "{}, {} to {} multiply-adds: verifying grows as x^{}, running the model as x^{}, {verdict}{crossed}.",
+        "{}, {} to {} multiply-adds: verifying{} grows as x^{}, running the model as x^{}, {verdict}{crossed}.",
         sweep.family,
         count(low as u64),
         count(high as u64),
+        if how == How::Batch { " in batches" } else { "" },
         growth::exponent(&race.verify),
         growth::exponent(&race.float)
     ))
 }
 
-/// The same for all sweeps together, in two sentences.
+/// The same for all sweeps together, in three sentences.
 fn growth_of_all(sweeps: &[Sweep]) -> Vec<String> {
-    let races: Vec<(&str, Race)> = sweeps
-        .iter()
-        .filter_map(|s| Some((s.family.name(), Race::of(s)?)))
-        .collect();
-    if races.is_empty() {
+    let races = |how: How| -> Vec<(&str, Race)> {
+        let race = |s: &'_ Sweep| Some((s.family.name(), Race::of(s, how)?));
+        sweeps.iter().filter_map(race).collect()
+    };
+    let single = races(How::Single);
+    if single.is_empty() {
         return Vec::new();
     }
     let names = |wanted: Winner| {
-        races
-            .iter()
-            .filter(|r| r.1.winner() == wanted)
-            .map(|r| r.0)
-            .collect::<Vec<_>>()
+        let won = single.iter().filter(|r| r.1.winner() == wanted);
+        won.map(|r| r.0).collect::<Vec<_>>()
     };
     let outcomes = [
         (Winner::Verifying, "verification gains on running them"),
@@ -257,6 +279,20 @@ fn growth_of_all(sweeps: &[Sweep]) -> Vec<String> {
         .filter(|(_, names)| !names.is_empty())
         .map(|(text, names)| format!("{text} for {}", names.join(", ")))
         .collect();
+    let mut findings = vec![format!(
+        "As models grow (families of generated ones, by multiply-adds): {}.",
+        parts.join("; ")
+    )];
+    findings.push(crossings(&single, "verifying"));
+    let batches = races(How::Batch);
+    if !batches.is_empty() {
+        findings.push(crossings(&batches, "verifying in batches"));
+    }
+    findings
+}
+
+/// From which size on it is cheaper than running, for every family.
+fn crossings(races: &[(&str, Race)], what: &str) -> String {
     let meets: Vec<String> = races
         .iter()
         .filter_map(|(name, race)| {
@@ -269,21 +305,17 @@ fn growth_of_all(sweeps: &[Sweep]) -> Vec<String> {
             Some(format!("{name}: {}{guess}", count(at as u64)))
         })
         .collect();
-    let meets = if meets.is_empty() {
-        "Verifying is cheaper than running again for none of these families, nor would it be within a thousand times the largest size measured.".into()
-    } else {
-        format!(
-            "Multiply-adds from which on verifying is cheaper than running again: {}; for other families, none.",
-            meets.join("; ")
-        )
-    };
-    vec![
-        format!(
-            "As models grow (families of generated ones, by multiply-adds): {}.",
-            parts.join("; ")
-        ),
-        meets,
-    ]
+    if meets.is_empty() {
+        let mut text = what.to_owned();
+        text[..1].make_ascii_uppercase();
+        return format!(
+            "{text} is cheaper than running again for none of these families, nor would it be within a thousand times the largest size measured."
+        );
+    }
+    format!(
+        "Multiply-adds from which on {what} is cheaper than running again: {}; for other families, none.",
+        meets.join("; ")
+    )
 }
 
 /// How both overheads change within each sweep.
@@ -296,6 +328,10 @@ fn overheads(sweeps: &[Sweep]) -> Vec<String> {
         (
             "Verifying over running in floats",
             Quantity::VerifyOverFloat,
+        ),
+        (
+            "Verifying in batches over running in floats",
+            Quantity::BatchOverFloat,
         ),
         ("Proving over running in floats", Quantity::ProveOverFloat),
     ]
@@ -407,7 +443,7 @@ mod tests {
     use crate::report::Family;
 
     fn sweep(verify: fn(f64) -> f64, float: fn(f64) -> f64) -> String {
-        growth_of_verification(&samples::sweep(Family::Mlp, verify, float)).unwrap()
+        growth_of_verification(&samples::sweep(Family::Mlp, verify, float)).remove(0)
     }
 
     #[test]
@@ -430,6 +466,26 @@ mod tests {
         assert!(
             text.contains("cheaper at every size measured") && !text.contains("running is cheaper"),
             "{text}"
+        );
+    }
+
+    /// Batches of the samples take a quarter of the time: they meet at a quarter of the size.
+    #[test]
+    fn batches_meet_running_earlier() {
+        let sweep = samples::sweep(Family::Mlp, |_| 5e-3, |x| 1e-8 * x);
+        let text = growth_of_verification(&sweep).remove(1);
+        assert!(
+            text.contains("verifying in batches") && text.contains("cheaper from about 12"),
+            "{text}"
+        );
+        let findings = growth_of_all(&[sweep]);
+        assert!(
+            findings[1].contains("on verifying is cheaper than running again: mlp: 50"),
+            "{findings:?}"
+        );
+        assert!(
+            findings[2].contains("on verifying in batches is cheaper than running again: mlp: 12"),
+            "{findings:?}"
         );
     }
 

@@ -13,6 +13,8 @@ pub struct Overhead {
     pub prove_over_quantized: Option<f64>,
     /// CPU time of a warm verification over that of one float inference: below 1, verifying is cheaper than running again.
     pub verify_over_float: Option<f64>,
+    /// The same in the cheapest batch that was measured, per proof.
+    pub batch_over_float: Option<f64>,
     /// CPU time of a proof, per unit.
     pub prove: PerUnit,
     /// CPU time of a warm verification, per unit.
@@ -59,10 +61,13 @@ impl Measurement {
             (b > 0.0).then_some(a / b)
         };
         let (prove, verify) = (StageName::Prove, StageName::Verify);
+        let float = self.cpu(StageName::FloatInference).filter(|f| *f > 0.0);
+        let batch = self.cheapest_batch().filter(|b| b.0 > 1);
         Overhead {
             prove_over_float: ratio(prove, StageName::FloatInference),
             prove_over_quantized: ratio(prove, StageName::QuantizedInference),
             verify_over_float: ratio(verify, StageName::FloatInference),
+            batch_over_float: batch.zip(float).map(|((_, each), float)| each / float),
             prove: PerUnit::of(self.cpu(prove), &self.facts),
             verify: PerUnit::of(self.cpu(verify), &self.facts),
         }

@@ -304,6 +304,12 @@ pub enum Family {
     Width,
     /// A transformer block of fixed parameters over more and more tokens.
     Tokens,
+    /// A convolutional network whose channels grow while its image stays: multiply-adds grow as the square of activations.
+    Channels,
+    /// A dense network over rows of fixed number that get wider.
+    Rows,
+    /// A transformer block over tokens of fixed number that get wider.
+    Block,
 }
 
 /// Measurements of a family.
@@ -416,12 +422,15 @@ impl BatchPoint {
 
 impl Family {
     /// All of them.
-    pub const ALL: [Family; 5] = [
+    pub const ALL: [Family; 8] = [
         Family::Mlp,
         Family::Cnn,
         Family::Depth,
         Family::Width,
         Family::Tokens,
+        Family::Channels,
+        Family::Rows,
+        Family::Block,
     ];
 
     /// The word that names it on the command line and in JSON.
@@ -432,6 +441,9 @@ impl Family {
             Family::Depth => "depth",
             Family::Width => "width",
             Family::Tokens => "tokens",
+            Family::Channels => "channels",
+            Family::Rows => "rows",
+            Family::Block => "block",
         }
     }
 
@@ -443,6 +455,11 @@ impl Family {
             Family::Depth => "dense, more and more layers of 64 neurons",
             Family::Width => "dense, two hidden layers that get wider",
             Family::Tokens => "a transformer block, growing tokens: parameters stay",
+            Family::Channels => {
+                "convolutional with a residual block, growing channels: multiply-adds grow as the square of activations"
+            }
+            Family::Rows => "dense over 64 rows that get wider: the same",
+            Family::Block => "a transformer block over 64 tokens that get wider: nearly the same",
         }
     }
 }

@@ -2,12 +2,12 @@
 
 use crate::error::BenchError;
 use crate::families::Extent;
-use crate::measure::Effort;
 use crate::report::{Family, Samples, Sweep, SweepPoint};
 use crate::stages::{self, Options, Subject};
-use zkinfer::{Engine, ImportOptions};
+use zkinfer::ImportOptions;
 
-/// Measures the models of a family, smallest first: import to warm verification of each. `watch` is told what is done.
+/// Measures the models of a family, smallest first: import to warm verification of each, and what else the options ask for.
+/// `watch` is told what is done.
 ///
 /// A model that does not fit (no supported number of rows holds its proof) ends the sweep; [`Sweep::stopped`] says so.
 ///
@@ -16,8 +16,7 @@ use zkinfer::{Engine, ImportOptions};
 pub fn sweep(
     family: Family,
     extent: &Extent,
-    effort: Effort,
-    engine: Engine,
+    options: &Options,
     watch: &mut dyn FnMut(&str),
 ) -> Result<Sweep, BenchError> {
     let mut sweep = Sweep {
@@ -26,12 +25,10 @@ pub fn sweep(
         points: Vec::new(),
         stopped: None,
     };
-    let mut options = Options::new(effort);
-    options.engine = engine;
     for size in family.sizes(extent) {
         let model = family.model(size);
         watch(&model.name);
-        match measure(model.name.clone(), model.onnx, &options, watch) {
+        match measure(model.name.clone(), model.onnx, options, watch) {
             Ok(measurement) => sweep.points.push(SweepPoint { size, measurement }),
             Err(
                 error @ (BenchError::Import(_) | BenchError::Quantize(_) | BenchError::Commit(_)),

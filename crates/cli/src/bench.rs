@@ -126,6 +126,9 @@ struct ExtentOptions {
     /// Largest model of cnn and tokens
     #[arg(long, value_name = "N", default_value_t = Extent::default().activations, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000))]
     max_activations: u64,
+    /// Largest model of channels, rows and block
+    #[arg(long, value_name = "N", default_value_t = Extent::default().multiply_adds, value_parser = clap::value_parser!(u64).range(1_000..=10_000_000_000))]
+    max_multiply_adds: u64,
 }
 
 /// A family, or all of them.
@@ -141,6 +144,12 @@ enum SweepOf {
     Width,
     /// A transformer block, more and more tokens
     Tokens,
+    /// Convolutions with a residual connection, more and more channels
+    Channels,
+    /// Dense layers over 64 rows that get wider
+    Rows,
+    /// A transformer block over 64 tokens that get wider
+    Block,
     /// All of these
     All,
 }
@@ -153,6 +162,9 @@ impl SweepOf {
             SweepOf::Depth => vec![Family::Depth],
             SweepOf::Width => vec![Family::Width],
             SweepOf::Tokens => vec![Family::Tokens],
+            SweepOf::Channels => vec![Family::Channels],
+            SweepOf::Rows => vec![Family::Rows],
+            SweepOf::Block => vec![Family::Block],
             SweepOf::All => Family::ALL.to_vec(),
         }
     }
@@ -282,8 +294,18 @@ impl Bench {
 
     fn swept(&self, family: Family) -> Result<Sweep> {
         Ok(ui::told(format!("sweep {family}"), |tell| {
-            sweep(family, &self.extent(), self.effort(), self.how.engine, tell)
+            sweep(family, &self.extent(), &self.sweep_options(), tell)
         })?)
+    }
+
+    /// Of a sweep's models: stages and batches.
+    fn sweep_options(&self) -> Options {
+        let mut options = Options::new(self.effort());
+        options.engine = self.how.engine;
+        if !self.how.stages_only {
+            options.batches = numbers(&self.how.batches);
+        }
+        options
     }
 
     /// In a process of its own: memory of this one holds what was measured before.
@@ -298,6 +320,13 @@ impl Bench {
         let extent = self.extent();
         command.args(["--max-parameters", &extent.parameters.to_string()]);
         command.args(["--max-activations", &extent.activations.to_string()]);
+        command.args(["--max-multiply-adds", &extent.multiply_adds.to_string()]);
+        if self.how.stages_only {
+            command.arg("--stages-only");
+        } else {
+            let sizes: Vec<String> = self.how.batches.iter().map(u32::to_string).collect();
+            command.args(["--batches", &sizes.join(",")]);
+        }
         // Progress and errors go where ours do.
         let out = command
             .stdin(Stdio::null())
@@ -375,12 +404,6 @@ impl Bench {
     }
 
     fn options(&self) -> Options {
-        let numbers = |list: &[u32]| {
-            let mut list: Vec<usize> = list.iter().map(|&n| n as usize).collect();
-            list.sort_unstable();
-            list.dedup();
-            list
-        };
         let mut options = Options::new(self.effort());
         options.engine = self.how.engine;
         options.accuracy = true;
@@ -412,6 +435,7 @@ impl Bench {
         Extent {
             parameters: self.extent.max_parameters,
             activations: self.extent.max_activations,
+            multiply_adds: self.extent.max_multiply_adds,
         }
     }
 
@@ -425,6 +449,14 @@ impl Bench {
         }
         families
     }
+}
+
+/// Each once, ascending.
+fn numbers(list: &[u32]) -> Vec<usize> {
+    let mut list: Vec<usize> = list.iter().map(|&n| n as usize).collect();
+    list.sort_unstable();
+    list.dedup();
+    list
 }
 
 /// A model's name: that of its file, or of its folder where all files have the same name.

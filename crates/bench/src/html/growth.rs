@@ -9,10 +9,11 @@ use crate::report::{StageName, Sweep};
 use crate::units::{bytes, count, ratio, time};
 
 /// What is plotted, in this order.
-const PLOTTED: [Quantity; 6] = [
+const PLOTTED: [Quantity; 7] = [
     Quantity::Prove,
     Quantity::Verify,
     Quantity::VerifyOverFloat,
+    Quantity::BatchOverFloat,
     Quantity::ProveOverFloat,
     Quantity::ProofBytes,
     Quantity::Memory,
@@ -30,7 +31,7 @@ pub fn render(page: &mut Page, sweeps: &[Sweep]) {
     page.list(
         &sweeps
             .iter()
-            .filter_map(growth_of_verification)
+            .flat_map(growth_of_verification)
             .collect::<Vec<_>>(),
     );
     for size in Size::ALL {
@@ -60,7 +61,11 @@ fn plot(sweeps: &[&Sweep], quantity: Quantity, size: Size) -> Option<String> {
     if quantity.unit() == Unit::Ratio {
         title += ", CPU times";
     }
-    let level = (quantity == Quantity::VerifyOverFloat).then(|| {
+    let compared = matches!(
+        quantity,
+        Quantity::VerifyOverFloat | Quantity::BatchOverFloat
+    );
+    let level = compared.then(|| {
         (
             1.0,
             "below this line, verifying is cheaper than running again".to_owned(),
@@ -166,7 +171,10 @@ fn measured(page: &mut Page, sweep: &Sweep) {
                 Cell::maybe(m.cpu(StageName::Prove).map(time)),
                 Cell::maybe(m.wall(StageName::Prove).map(time)),
                 Cell::maybe(m.cpu(StageName::Verify).map(time)),
+                Cell::maybe(Quantity::VerifyInBatch.of(m).map(time)),
                 Cell::maybe(m.cpu(StageName::FloatInference).map(time)),
+                times(m.overhead().verify_over_float),
+                times(m.overhead().batch_over_float),
                 times(m.overhead().prove_over_float),
                 Cell::number(bytes(m.sizes.proof)),
                 Cell::maybe(memory.map(bytes)),
@@ -182,7 +190,10 @@ fn measured(page: &mut Page, sweep: &Sweep) {
         "prove, CPU",
         "prove, wall",
         "verify, CPU",
+        "in a batch",
         "float, CPU",
+        "verify / float",
+        "batch / float",
         "prove / float",
         "proof",
         "memory",

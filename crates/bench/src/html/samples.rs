@@ -143,7 +143,17 @@ pub fn sweep(family: Family, verify: fn(f64) -> f64, float: fn(f64) -> f64) -> S
                 30,
             ),
         ];
-        (measurement.threads, measurement.batches, measurement.runs) = Default::default();
+        (measurement.threads, measurement.runs) = Default::default();
+        measurement.batches = [1, 64]
+            .map(|proofs| {
+                let each = verify(x) / wobble / if proofs == 1 { 1.0 } else { 4.0 };
+                let all = each * proofs as f64;
+                BatchPoint {
+                    proofs,
+                    verify: stage(StageName::Verify, all * 0.7, all, 30),
+                }
+            })
+            .to_vec();
         measurement.accuracy = None;
         SweepPoint {
             size: x as u64,

@@ -110,13 +110,13 @@ fn everything_is_there() {
         ] {
             assert!(growth.contains(wanted), "{wanted} is missing in {growth}");
         }
-        // Six plots for each way to count.
+        // Seven plots for each way to count.
         let plots = section(document, "growth")
             .unwrap()
             .descendants()
             .filter(|n| n.tag_name().name() == "svg")
             .count();
-        assert_eq!(plots, 18);
+        assert_eq!(plots, 21);
         let machine = text(section(document, "machine").unwrap());
         assert!(
             machine.contains("AMD EPYC 9R14")

@@ -103,7 +103,7 @@ fn exponents(out: &mut String, sweep: &Sweep, style: &Style<'_>) {
     }
     say(out, &(style.dim)(line.trim_end()));
     rows.iter().for_each(|row| say(out, row.trim_end()));
-    if let Some(text) = headline::growth_of_verification(sweep) {
+    for text in headline::growth_of_verification(sweep) {
         out.push('\n');
         paragraph(out, &text);
     }

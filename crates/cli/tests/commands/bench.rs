@@ -213,20 +213,27 @@ fn sweeps_grow() {
             "cnn",
             "--max-parameters",
             "4000",
+            "--sweep",
+            "rows",
             "--max-activations",
             "3500",
+            "--max-multiply-adds",
+            "5000",
             "--runs",
             "1",
+            "--batches",
+            "2",
             "--json",
         ],
     );
     let report: Value = serde_json::from_str(&text).unwrap();
     let sweeps = report["sweeps"].as_array().unwrap();
     let families: Vec<&Value> = sweeps.iter().map(|s| &s["family"]).collect();
-    assert_eq!(families, ["width", "cnn"]);
+    assert_eq!(families, ["width", "cnn", "rows"]);
     for (sweep, grows, stays) in [
         (&sweeps[0], "parameters", None),
         (&sweeps[1], "activations", Some("parameters")),
+        (&sweeps[2], "multiply_adds", None),
     ] {
         let points = sweep["points"].as_array().unwrap();
         assert_eq!((points.len(), &sweep["stopped"]), (2, &Value::Null));
@@ -237,6 +244,8 @@ fn sweeps_grow() {
             let stages = point["measurement"]["stages"].as_array().unwrap();
             assert_eq!(stages.len(), 14);
             stages.iter().for_each(|s| check_stage(s, 1));
+            let batches = point["measurement"]["batches"].as_array().unwrap();
+            assert_eq!((batches.len(), &batches[0]["proofs"]), (1, &2.into()));
         }
     }
 }
