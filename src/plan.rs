@@ -179,7 +179,7 @@ impl PlanOptions {
     }
 }
 
-/// Chooses `k` for a program. The program is expanded once and laid out once for every `k` that is tried.
+/// Chooses `k` for a program. The program is checked once and laid out once for every `k` that is tried.
 ///
 /// # Errors
 /// If the program is not well formed or fits no `k` that is allowed.
@@ -198,7 +198,7 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
         max: options.max_k,
     };
     for k in range {
-        match Layout::new(program, &expanded, k) {
+        match Layout::new(program, &expanded, k, limits.program.pieces) {
             Ok(layout) => {
                 let candidate = Candidate::new(program, &layout, &describe(&layout));
                 let cost = options.weigh(&candidate);

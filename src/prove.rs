@@ -326,10 +326,9 @@ impl Prover<'_> {
         }
         let (table, values) = (layout.table_column(0), layout.value_column(0));
         let free = coefficients.free(&before[table..values], &before[values..], eta);
-        let slots = layout.slots.iter().enumerate();
-        for (slot, cell) in slots.skip(zkinfer_circuits::program::FIRST_SLOT as usize) {
+        for (slot, cell) in layout.slots(&self.plan.expanded) {
             if let Some((_, number)) = layout.ports[cell.port as usize].free {
-                columns[number][cell.row as usize] = free[slot];
+                columns[number][cell.row as usize] = free[slot as usize];
             }
         }
         if let Some((_, number)) = layout.free_one.and_then(|p| layout.ports[p as usize].free) {

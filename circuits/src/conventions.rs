@@ -18,7 +18,7 @@
 use crate::error::LayoutError;
 use crate::expr::{AnyColumn, Expr};
 use crate::gates::{ACTIVE, Description, FIRST, LAST, queries};
-use crate::layout::{BLINDING_ROWS, BankKind, Fold, Layout};
+use crate::layout::{BLINDING_ROWS, BankKind, Fold, Layout, Stretch};
 use crate::program::{Node, Program};
 use std::collections::BTreeMap;
 
@@ -156,10 +156,10 @@ fn folds_fit(layout: &Layout) -> bool {
 }
 
 fn has_empty_first_rows(layout: &Layout, description: &Description) -> bool {
-    let in_use = |cell: &crate::layout::Cell| (1..layout.last).contains(&(cell.row as usize));
+    let in_use = |s: &Stretch| s.cell.row >= 1 && s.cell.row as usize + s.len <= layout.last;
     let placements = layout.placements.iter().flatten();
     let mut inputs = layout.lanes.iter().filter(|l| l.kind == BankKind::Input);
-    placements.flat_map(|p| &p.cells).all(in_use)
+    placements.flat_map(|p| p.cells.stretches()).all(in_use)
         && inputs.all(|lane| {
             let empty = Expr::fixed(FIRST) * Expr::advice(lane.x);
             description.gates.iter().any(|g| g.poly == empty)
@@ -201,10 +201,8 @@ fn maxima_are_alone(layout: &Layout) -> bool {
 }
 
 fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
-    // Bits: a card decides how many lanes there are.
-    let mut taken = vec![0u64; (layout.lanes.len() * layout.rows()).div_ceil(64)];
-    // The last node that was found to be of a lane's kind, so that kinds are not compared for every cell.
-    let mut known = vec![usize::MAX; layout.lanes.len()];
+    // First and last rows of all stretches, by lane.
+    let mut taken: Vec<Vec<(usize, usize)>> = vec![Vec::new(); layout.lanes.len()];
     for (index, (node, placement)) in program.nodes.iter().zip(&layout.placements).enumerate() {
         let kind = match node {
             Node::Input { .. } => BankKind::Input,
@@ -215,25 +213,24 @@ fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
             },
             _ => continue,
         };
-        for cell in placement.iter().flat_map(|p| &p.cells) {
-            let Some(lane) = layout.ports.get(cell.port as usize).map(|p| p.lane) else {
+        // The last lane that was found to be of this kind, so that kinds are not compared for every stretch.
+        let mut known = None;
+        for stretch in placement.iter().flat_map(|p| p.cells.stretches()) {
+            let Some(lane) = layout.ports.get(stretch.cell.port as usize).map(|p| p.lane) else {
                 return false;
             };
-            if known[lane] != index {
-                if layout.lanes[lane].kind != kind {
-                    return false;
-                }
-                known[lane] = index;
-            }
-            let cell = lane * layout.rows() + cell.row as usize;
-            let (word, bit) = (&mut taken[cell / 64], 1 << (cell % 64));
-            if *word & bit != 0 {
+            if known != Some(lane) && layout.lanes[lane].kind != kind {
                 return false;
             }
-            *word |= bit;
+            known = Some(lane);
+            let first = stretch.cell.row as usize;
+            taken[lane].push((first, first + stretch.len));
         }
     }
-    true
+    taken.iter_mut().all(|stretches| {
+        stretches.sort_unstable();
+        stretches.windows(2).all(|pair| pair[0].1 <= pair[1].0)
+    })
 }
 
 #[cfg(test)]

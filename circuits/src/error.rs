@@ -65,6 +65,12 @@ pub enum LayoutError {
         /// How many lanes would be needed.
         lanes: usize,
     },
+    /// More pieces of wiring than the limit.
+    #[error("node {node}: its wiring has more pieces than the limit")]
+    Pieces {
+        /// The node.
+        node: usize,
+    },
 }
 
 /// Bytes that are not what they should be.

@@ -21,7 +21,7 @@
 //! off. As a polynomial in `η`, whose constant part is the identity of the accumulators, the sum vanishes only if all do.
 
 use crate::F;
-use crate::layout::{Block, Fold, LaneWeights, Layout};
+use crate::layout::{Block, Cells, Fold, LaneWeights, Layout};
 use crate::multiples;
 use crate::program::{Expanded, Neurons, Node, Program, Weights, ZERO};
 use ff::Field;
@@ -280,18 +280,13 @@ impl<'a> Coefficients<'a> {
     }
 
     /// Visits `(slot, Σ_o ρ_o·W[o,i])` for the public terms of a node with one position.
-    fn direct_public(
-        &self,
-        n: &Neurons,
-        cells: &[crate::layout::Cell],
-        mut visit: impl FnMut(u32, F),
-    ) {
+    fn direct_public(&self, n: &Neurons, cells: &Cells, mut visit: impl FnMut(u32, F)) {
         let outputs = n.outputs as usize;
         for term in &n.terms {
             let Weights::Public(weights) = &term.weights else {
                 continue;
             };
-            let wires = self.expanded.value(term.patches);
+            let wires = self.expanded.value(self.program, term.patches);
             let inputs = term.inputs as usize;
             for (neuron, cell) in cells.iter().enumerate() {
                 let rho = self.rho(
@@ -378,7 +373,7 @@ impl<'a> Coefficients<'a> {
             let Node::Neurons(n) = &self.program.nodes[member as usize] else {
                 continue;
             };
-            let wires = self.expanded.value(n.terms[term].patches);
+            let wires = self.expanded.value(self.program, n.terms[term].patches);
             let (window, inputs) = (n.unit.window as usize, n.terms[term].inputs as usize);
             let positions = n.positions as usize;
             for p in tile.start.max(first)..tile.end.min(first + positions) {

@@ -17,23 +17,30 @@
 
 use crate::checks::{Check, holds, is_off};
 use crate::error::ProgramError;
-use crate::program::{Expanded, Neurons, Node, ONE, Program, Term, Unit, Weights, ZERO};
+use crate::program::{Expanded, Neurons, Node, ONE, Program, Term, Unit, ValueRef, Weights, ZERO};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
-/// Checks that every hint is pinned down. Takes time in proportion to the program's elements: every node is looked at once.
+/// Checks that every hint is pinned down. Takes time in proportion to the elements of what is looked at, once each, which may
+/// be at most `elements` ([`ProgramLimits::elements`](crate::program::ProgramLimits::elements)).
 ///
 /// # Errors
-/// Names the hint that is not.
-pub fn check(program: &Program, expanded: &Expanded) -> Result<(), ProgramError> {
+/// Names the hint that is not, or the first one where the limit is exceeded.
+pub fn check(program: &Program, expanded: &Expanded, elements: u64) -> Result<(), ProgramError> {
     let hint = |(index, node): (usize, &Node)| match node {
         Node::Hint { len } => Some((index, vec![false; *len as usize])),
         _ => None,
     };
     let nodes = program.nodes.iter().enumerate();
     let mut pinned: BTreeMap<usize, Vec<bool>> = nodes.filter_map(hint).collect();
-    if pinned.is_empty() {
+    let Some(&first) = pinned.keys().next() else {
         return Ok(());
+    };
+    if expanded.cost(program, looked_at(program)) > elements {
+        return Err(ProgramError::Node {
+            node: first,
+            reason: "the wiring around hints exceeds the limit on elements",
+        });
     }
     let mut normalised = normalised(program, expanded);
     add_sums(program, expanded, &mut normalised);
@@ -49,6 +56,33 @@ pub fn check(program: &Program, expanded: &Expanded) -> Result<(), ProgramError>
         }),
         None => Ok(()),
     }
+}
+
+/// Whether neurons may be of the shape of `N`, as far as their unit tells.
+fn may_be_normalised(n: &Neurons) -> bool {
+    let unit = &n.unit;
+    let alone = n.groups == 1 && n.outputs == 1 && unit.window == 1;
+    alone && !unit.low && unit.high && unit.tables.len() == 2
+}
+
+/// Whether neurons may be sums of steps.
+fn may_be_sum(n: &Neurons) -> bool {
+    let is_public = |t: &Term| matches!(t.weights, Weights::Public(_));
+    n.unit == Unit::LINEAR && n.groups == 1 && n.outputs == 1 && n.terms.iter().all(is_public)
+}
+
+/// All values whose wiring is looked at.
+fn looked_at(program: &Program) -> Vec<ValueRef> {
+    let neurons = program.nodes.iter().filter_map(|node| match node {
+        Node::Neurons(n) if may_be_normalised(n) || may_be_sum(n) => Some(n),
+        _ => None,
+    });
+    let read = |n: &Neurons| {
+        let patches = n.terms.iter().map(|t| t.patches);
+        let operands = n.operands().map(|(_, value, _)| value);
+        patches.chain(operands).collect::<Vec<_>>()
+    };
+    neurons.flat_map(read).collect()
 }
 
 /// Steps of accumulators, ascending, with repetitions, and the least constant that one has: one proven bound is enough, so
@@ -146,14 +180,15 @@ fn digits(
     n: &Neurons,
     tables: &mut BTreeMap<(u32, u32), bool>,
 ) -> Option<(usize, Vec<(u32, u32)>)> {
-    let unit = &n.unit;
-    let [f, g] = unit.tables[..] else { return None };
-    if n.groups != 1 || n.outputs != 1 || unit.window != 1 || unit.low || !unit.high {
+    let [f, g] = n.unit.tables[..] else {
+        return None;
+    };
+    if !may_be_normalised(n) {
         return None;
     }
     let radix = [program.range(), program.range() * program.range()];
     let is_digits = |t: &Term| matches!(&t.weights, Weights::Public(w) if w[..] == radix);
-    let first = |t: &Term| expanded.value(t.patches).slots.first().copied();
+    let first = |t: &Term| expanded.value(program, t.patches).slots.first().copied();
     let read = |(t, term): (usize, &Term)| {
         let node = owner(expanded, first(term).filter(|_| is_digits(term))?)?;
         matches!(program.nodes[node], Node::Hint { .. }).then_some((node, t))
@@ -176,7 +211,7 @@ fn digits(
         return None;
     }
     for (t, term) in n.terms.iter().enumerate() {
-        let wires = expanded.value(term.patches);
+        let wires = expanded.value(program, term.patches);
         let fits = if t == digits {
             wires.width == 1 && wires.slots.iter().all(|s| hints.contains(s))
         } else {
@@ -186,12 +221,18 @@ fn digits(
             return None;
         }
     }
-    let before = |value| expanded.value(value).slots.iter().all(|&s| s < hints.start);
+    let before = |value| {
+        expanded
+            .value(program, value)
+            .slots
+            .iter()
+            .all(|&s| s < hints.start)
+    };
     let operands = n.operands().all(|(_, value, _)| before(value));
     if !holds(Check::HintOperands, operands) {
         return None;
     }
-    let wires = expanded.value(n.terms[digits].patches);
+    let wires = expanded.value(program, n.terms[digits].patches);
     let pairs = wires.slots.chunks_exact(2);
     Some((hint, pairs.map(|pair| (pair[0], pair[1])).collect()))
 }
@@ -208,17 +249,18 @@ fn falling(f: &[u16], g: &[u16]) -> bool {
 fn add_sums(program: &Program, expanded: &Expanded, normalised: &mut BTreeMap<usize, Normalised>) {
     for node in &program.nodes {
         let Node::Neurons(m) = node else { continue };
-        if m.unit != Unit::LINEAR || m.groups != 1 || m.outputs != 1 {
+        if !may_be_sum(m) {
             continue;
         }
-        let Some((index, port)) = summed(expanded, m, normalised) else {
+        let Some((index, port)) = summed(program, expanded, m, normalised) else {
             continue;
         };
         let Some(n) = normalised.get_mut(&index) else {
             continue;
         };
         for position in 0..m.positions as usize {
-            let (mut steps, constant) = accumulator(expanded, m, position, n.ports[port].start);
+            let first = n.ports[port].start;
+            let (mut steps, constant) = accumulator(program, expanded, m, position, first);
             if steps.is_empty() {
                 continue;
             }
@@ -234,6 +276,7 @@ fn add_sums(program: &Program, expanded: &Expanded, normalised: &mut BTreeMap<us
 /// Which node's and port's steps `m` sums, if it sums constants and steps of one port of one node alone: those of `f`, or
 /// the opposites of those of `g`.
 fn summed(
+    program: &Program,
     expanded: &Expanded,
     m: &Neurons,
     normalised: &BTreeMap<usize, Normalised>,
@@ -250,7 +293,7 @@ fn summed(
         let Weights::Public(weights) = &term.weights else {
             return None;
         };
-        let wires = expanded.value(term.patches);
+        let wires = expanded.value(program, term.patches);
         for element in 0..m.positions as usize * weights.len() {
             let weight = weights[element % weights.len()];
             for &slot in wires.element(element) {
@@ -271,13 +314,19 @@ fn summed(
 }
 
 /// Steps and constant of an accumulator of a [summed] node; `first` is the first step's slot.
-fn accumulator(expanded: &Expanded, m: &Neurons, position: usize, first: u32) -> (Vec<u32>, i128) {
+fn accumulator(
+    program: &Program,
+    expanded: &Expanded,
+    m: &Neurons,
+    position: usize,
+    first: u32,
+) -> (Vec<u32>, i128) {
     let (mut steps, mut constant) = (Vec::new(), 0);
     for term in &m.terms {
         let Weights::Public(weights) = &term.weights else {
             continue;
         };
-        let wires = expanded.value(term.patches);
+        let wires = expanded.value(program, term.patches);
         for (i, &weight) in weights.iter().enumerate() {
             for &slot in wires.element(position * weights.len() + i) {
                 match slot {

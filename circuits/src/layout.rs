@@ -23,16 +23,23 @@
 //!
 //! A channel's positions occupy consecutive rows, so that the power of neuron `(o, p)` is a product `a_o · b_p`; the
 //! channels of one group that share lanes form a [`Block`].
+//!
+//! Nothing here is done for every element that a linear map reads: which columns it reads, and of a direct node which rows,
+//! is found by the affine piece (`resolve`), and cells are kept as stretches of rows ([`Cells`]).
 
-use crate::program::{Node, Program, Unit};
+use crate::program::{Expanded, Node, Program, Unit};
 use std::collections::BTreeMap;
 use std::ops::Range;
 
 mod build;
+mod cells;
 pub(crate) mod lookups;
 mod place;
+pub(crate) mod resolve;
+pub(crate) mod span;
 mod weights;
 
+pub use cells::{Cells, Stretch};
 pub use weights::LaneWeights;
 
 /// Rows at the end of the table that hold halo2's blinding values (`blinding_factors + 1` with two rotations per column).
@@ -154,8 +161,8 @@ pub struct Direct {
 /// Where the neurons of a node are and how they are folded.
 #[derive(Clone, Debug)]
 pub struct Placement {
-    /// Cell (first port) of every neuron `[g][o][p]`, input or hint.
-    pub cells: Vec<Cell>,
+    /// Cells (first port) of every neuron `[g][o][p]`, input or hint.
+    pub cells: Cells,
     /// `None` for inputs and hints, and for nodes that use another one's weights: they are folded with it.
     pub fold: Option<Fold>,
     /// Nodes that are folded here, this one first, and where their positions begin among all of them.
@@ -230,8 +237,6 @@ pub struct Layout {
     pub ports: Vec<Port>,
     /// Placement per node, `None` for wiring.
     pub placements: Vec<Option<Placement>>,
-    /// Cell of every slot (index: slot; the first [`FIRST_SLOT`](crate::program::FIRST_SLOT) entries are meaningless).
-    pub slots: Vec<Cell>,
     /// Port that carries the constant one for free coefficients, if there are any.
     pub free_one: Option<u32>,
     /// Used rows of every `T` column.
@@ -287,7 +292,7 @@ impl Layout {
             .filter(|(n, _)| matches!(n, Node::Input { .. }));
         inputs
             .filter_map(|(_, p)| p.as_ref())
-            .flat_map(|p| p.cells.iter().copied())
+            .flat_map(|p| p.cells.iter())
     }
 
     /// Cells of all outputs, in order.
@@ -296,7 +301,42 @@ impl Layout {
             .outputs
             .iter()
             .filter_map(|&o| self.placements[o as usize].as_ref())
-            .flat_map(|p| p.cells.iter().copied())
+            .flat_map(|p| p.cells.iter())
+    }
+
+    /// Every slot and its cell, node by node and port by port. `expanded` is the program's own.
+    pub fn slots<'a>(&'a self, expanded: &'a Expanded) -> impl Iterator<Item = (u32, Cell)> + 'a {
+        let placed = self.placements.iter().enumerate();
+        let placed = placed.filter_map(|(node, p)| Some((node, p.as_ref()?)));
+        placed.flat_map(move |(node, placement)| {
+            (0..expanded.ports(node) as u32).flat_map(move |port| {
+                let first = expanded.first_slot[node] + port * placement.cells.len() as u32;
+                let cells = placement.cells.iter().zip(first..);
+                cells.map(move |(cell, slot)| {
+                    let port = cell.port + port;
+                    (slot, Cell { port, ..cell })
+                })
+            })
+        })
+    }
+
+    /// The cell of a slot.
+    ///
+    /// # Panics
+    /// If there is no such slot, or it is one of the constants.
+    pub fn cell(&self, expanded: &Expanded, slot: u32) -> Cell {
+        let node = expanded.first_slot.partition_point(|&first| first <= slot);
+        // Nodes without slots of their own begin where the next one does.
+        let placed = self.placements[..node].iter().enumerate().rev();
+        let placed = placed.filter_map(|(node, p)| Some((node, p.as_ref()?)));
+        let (node, placement) = { placed }.next().expect("a slot belongs to a node");
+        let place = (slot - expanded.first_slot[node]) as usize;
+        let (port, neuron) = (place / placement.cells.len(), place % placement.cells.len());
+        let cell = placement.cells.get(neuron);
+        Cell {
+            port: cell.port + port as u32,
+            ..cell
+        }
     }
 
     /// Number of points in the model commitment.

@@ -28,7 +28,9 @@
 
 mod expand;
 mod view;
+mod wires;
 
+use std::sync::OnceLock;
 pub use view::{Axis, View};
 
 /// Index of a slot that always holds zero (padding).
@@ -257,13 +259,14 @@ pub struct ProgramLimits {
     pub nodes: usize,
     /// Tables.
     pub tables: usize,
-    /// Elements of all values together (wiring arrays in memory, 4 bytes each and a few more for widths above one). The same
-    /// bound holds for what all linear maps read, which several may do with one value.
+    /// Elements of values whose wiring is written out, 4 bytes each: those that [`crate::hints`] looks at. Programs without
+    /// hints need none.
     pub elements: u64,
-    /// Neurons' accumulators and other cells-bearing slots.
+    /// Neurons' accumulators and other cells-bearing slots. A verifier holds nothing for each of them.
     pub slots: u64,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
     /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, and sixteen additions.
+    /// Placing a program ([`crate::layout`]) may look at as many.
     pub pieces: usize,
 }
 
@@ -273,7 +276,7 @@ impl Default for ProgramLimits {
             nodes: 10_000,
             tables: 64,
             elements: 1 << 26,
-            slots: 1 << 22,
+            slots: 1 << 26,
             pieces: 1 << 18,
         }
     }
@@ -305,22 +308,27 @@ impl Wires {
     }
 }
 
-/// A program with all wiring written out. Slots are numbered from [`FIRST_SLOT`], node by node, port by port.
+/// Number of elements of a value, and of slots that each of them sums.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Shape {
+    /// Elements.
+    pub len: usize,
+    /// Slots per element.
+    pub width: usize,
+}
+
+/// A program that was checked. Slots are numbered from [`FIRST_SLOT`], node by node, port by port. Wiring is written out when
+/// it is asked for: a prover needs all of it, a verifier nearly none.
 #[derive(Clone, Debug)]
 pub struct Expanded {
-    /// Wiring of every value, `[node][port]`.
-    pub values: Vec<Vec<Wires>>,
+    /// Shape of every value, `[node][port]`.
+    shapes: Vec<Vec<Shape>>,
+    /// Wiring of those that were asked for.
+    wires: Vec<Vec<OnceLock<Wires>>>,
     /// First slot of every node (for `Neurons`: of port 0; port `j` follows `j · len` later).
     pub first_slot: Vec<u32>,
     /// One more than the largest slot index.
     pub slots: u32,
-}
-
-impl Expanded {
-    /// The wiring of a value.
-    pub fn value(&self, value: ValueRef) -> &Wires {
-        &self.values[value.node as usize][value.port as usize]
-    }
 }
 
 impl Unit {

@@ -7,26 +7,20 @@
 //! whatever its size, one with padding a piece for each offset of its kernel. What is not regular, a gather by stored indices, is a piece
 //! for each element, and the limit on pieces is what bounds it.
 //!
-//! | module | what |
-//! |---|---|
-//! | `span` | boxes of elements, and how they are split so that no counter carries |
-//! | `resolve` | from elements of a value to cells, through views, concatenations and sums |
-//! | `series` | geometric series |
+//! From elements of a value to cells: `layout::resolve`. Geometric series: `series`.
 
-mod resolve;
 mod series;
-mod span;
 #[cfg(test)]
 mod tests;
 
 use crate::F;
 use crate::error::ProgramError;
+use crate::layout::resolve::{Resolver, Run};
+use crate::layout::span::{Digits, GROUP, INPUT, Loop, POSITION, Span, WINDOW};
 use crate::layout::{Block, Fold, Layout};
 use crate::program::{Neurons, Node, Program, Weights};
-use resolve::{Resolver, Run};
 pub(crate) use series::{Bases, Series};
 use series::{Ratio, Ratios};
-use span::{Digits, GROUP, INPUT, Loop, POSITION, Span, WINDOW};
 use std::ops::Range;
 
 /// The pieces of all linear maps that are tied to free coefficients.
@@ -93,7 +87,7 @@ impl Wiring {
     pub fn new(program: &Program, layout: &Layout, limit: usize) -> Result<Wiring, ProgramError> {
         let mut builder = Builder {
             layout,
-            resolver: Resolver::new(program, layout, limit),
+            resolver: Resolver::new(program, &layout.placements, limit),
             wiring: Wiring {
                 nodes: Vec::with_capacity(program.nodes.len()),
                 pieces: Vec::new(),

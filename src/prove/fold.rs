@@ -65,7 +65,7 @@ impl Matrix {
                         Fold::Direct(d) => d.one,
                         Fold::Table(_) => return None,
                     };
-                    let wires = plan.expanded.value(term.patches);
+                    let wires = plan.expanded.value(&plan.program, term.patches);
                     for g in 0..n.groups as usize {
                         // Where each input of this group is, if it is in this port.
                         let targets: Vec<Option<usize>> = (0..inputs)
@@ -75,7 +75,7 @@ impl Matrix {
                                     ZERO => None,
                                     ONE => (port == one).then_some(0),
                                     _ => {
-                                        let cell = plan.layout.slots[slot as usize];
+                                        let cell = plan.layout.cell(&plan.expanded, slot);
                                         (cell.port == port).then_some(cell.row)
                                     }
                                 };

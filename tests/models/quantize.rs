@@ -327,7 +327,7 @@ fn softmax() {
             if gain > 50.0 { 0.02 } else { 0.004 },
         );
         let expanded = model.program.expand(&ProgramLimits::default()).unwrap();
-        zkinfer_circuits::hints::check(&model.program, &expanded).unwrap();
+        zkinfer_circuits::hints::check(&model.program, &expanded, u64::MAX).unwrap();
         assert!(
             report.outputs[0].max_error < 0.05 + gain as f64 / 1000.0,
             "{report:#?}"

@@ -43,7 +43,7 @@ pub fn limits(text: &str) -> Result<Limits, Failure> {
     program.nodes = given.nodes.unwrap_or(program.nodes);
     program.tables = given.tables.unwrap_or(program.tables);
     program.elements = given.elements.unwrap_or(1 << 24);
-    program.slots = given.slots.unwrap_or(1 << 21);
+    program.slots = given.slots.unwrap_or(1 << 24);
     program.pieces = given.pieces.unwrap_or(1 << 18);
     Ok(limits)
 }

@@ -3,7 +3,7 @@
 use super::{Coefficients, Folded, LateChallenges, blocks_of, lane_weights, row_powers};
 use crate::F;
 use crate::layout::{Block, Fold, LaneWeights};
-use crate::program::{FIRST_SLOT, Neurons, Node, ONE};
+use crate::program::{Neurons, Node, ONE};
 use ff::Field;
 
 impl Coefficients<'_> {
@@ -102,14 +102,8 @@ impl Coefficients<'_> {
             free.map_or(F::ZERO, |(_, number)| lambda[number] * powers[row as usize])
         };
         let mut zeta: Vec<F> = vec![F::ZERO; self.expanded.slots as usize];
-        for (slot, cell) in self
-            .layout
-            .slots
-            .iter()
-            .enumerate()
-            .skip(FIRST_SLOT as usize)
-        {
-            zeta[slot] = at(cell.port, cell.row);
+        for (slot, cell) in self.layout.slots(self.expanded) {
+            zeta[slot as usize] = at(cell.port, cell.row);
         }
         if let Some(one) = self.layout.free_one {
             zeta[ONE as usize] = at(one, 0);

@@ -3,7 +3,7 @@
 use super::{Coefficients, Folded, LateChallenges, lane_weights, row_powers, small};
 use crate::F;
 use crate::checks::{Check, is_off};
-use crate::layout::{Block, Cell, Fold};
+use crate::layout::{Block, Cells, Fold};
 use crate::multiples;
 use crate::program::{Neurons, Node, Weights};
 use crate::wiring::{Bases, Maps, Series, Wiring};
@@ -82,7 +82,7 @@ impl Coefficients<'_> {
     }
 
     /// The public terms of a node with one position: `Σ_o ρ_o·W[o,i]` times what is read as input `i`.
-    fn late_of_direct(&self, n: &Neurons, cells: &[Cell], maps: &Maps, sums: &mut Sums<'_>) {
+    fn late_of_direct(&self, n: &Neurons, cells: &Cells, maps: &Maps, sums: &mut Sums<'_>) {
         let outputs = n.outputs as usize;
         for (t, term) in n.terms.iter().enumerate() {
             let Weights::Public(weights) = &term.weights else {

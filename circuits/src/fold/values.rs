@@ -58,7 +58,7 @@ impl Coefficients<'_> {
             };
             let powers = self.channel_powers(block);
             for (term, value, _) in n.operands() {
-                let wires = self.expanded.value(value);
+                let wires = self.expanded.value(self.program, value);
                 let inputs = term.inputs as usize;
                 for (c, power) in block.channels.clone().zip(&powers) {
                     let first = (block.group * n.outputs as usize + c) * inputs;

@@ -2,13 +2,15 @@
 
 use super::lookups::{lookup_sums, product_cells, table_sums};
 use super::place::{BankBuilder, Placed, deal_out, families, family_positions, place_channels};
+use super::resolve::Resolver;
+use super::span::{Loop, Span};
 use super::{
-    BLINDING_ROWS, BankKind, Cell, Columns, Direct, Fold, Lane, LaneWeights, Layout, MAX_K, MIN_K,
+    BLINDING_ROWS, BankKind, Cells, Columns, Direct, Fold, Lane, LaneWeights, Layout, MAX_K, MIN_K,
     Placement, Port,
 };
 use crate::error::LayoutError;
-use crate::program::{Expanded, Neurons, Node, ONE, Program, Weights, ZERO};
-use std::collections::BTreeMap;
+use crate::program::{Expanded, Neurons, Node, Program, ValueRef, Weights};
+use std::collections::{BTreeMap, HashSet};
 
 /// Lanes, bank by bank, with their columns and ports.
 struct Numbered {
@@ -105,12 +107,18 @@ impl Reads {
 }
 
 impl Layout {
-    /// Places a program.
+    /// Places a program that was checked. At most `pieces` pieces of its wiring are looked at
+    /// ([`ProgramLimits::pieces`](crate::program::ProgramLimits::pieces)).
     ///
     /// # Errors
     /// [`LayoutError::TooSmall`] if `k` is too small for it, [`LayoutError::TooWide`] if more lanes than the fold
-    /// argument can weigh would be needed.
-    pub fn new(program: &Program, expanded: &Expanded, k: u32) -> Result<Layout, LayoutError> {
+    /// argument can weigh would be needed, [`LayoutError::Pieces`] beyond the limit.
+    pub fn new(
+        program: &Program,
+        expanded: &Expanded,
+        k: u32,
+        pieces: usize,
+    ) -> Result<Layout, LayoutError> {
         if !(MIN_K..=MAX_K).contains(&k) {
             return Err(LayoutError::K {
                 k,
@@ -141,7 +149,7 @@ impl Layout {
                 .or_insert_with(|| BankBuilder { lanes: Vec::new() });
             let family = families.get(&(index as u32)).cloned().unwrap_or_default();
             let (cells, blocks) = match node {
-                Node::Neurons(n) if n.leader().is_some() => (Vec::new(), None), // with its leader
+                Node::Neurons(n) if n.leader().is_some() => (Cells::default(), None), // with its leader
                 Node::Neurons(n) if family.len() > 1 || !is_direct(n, expanded) => {
                     let positions = family_positions(program, &family);
                     let (cells, blocks) = place_channels(n, positions, bank, last);
@@ -151,7 +159,7 @@ impl Layout {
                 Node::Input { len } | Node::Hint { len } => {
                     (bank.sequential(*len as usize, last), None)
                 }
-                _ => (Vec::new(), None),
+                _ => (Cells::default(), None),
             };
             placed.push(Some(Placed {
                 kind,
@@ -187,13 +195,12 @@ impl Layout {
             lanes,
             ports,
             placements: Vec::new(),
-            slots: vec![Cell { port: 0, row: 0 }; expanded.slots as usize],
             free_one: None,
             table_rows: Vec::new(),
             value_rows: Vec::new(),
         };
-        layout.place_nodes(program, expanded, placed, &first_lane);
-        layout.choose_folds(program, expanded)?;
+        layout.place_nodes(program, placed, &first_lane);
+        layout.choose_folds(program, expanded, pieces)?;
         layout.number_columns()?;
         Ok(layout)
     }
@@ -201,7 +208,6 @@ impl Layout {
     fn place_nodes(
         &mut self,
         program: &Program,
-        expanded: &Expanded,
         placed: Vec<Option<Placed>>,
         first_lane: &BTreeMap<BankKind, usize>,
     ) {
@@ -211,24 +217,8 @@ impl Layout {
                 continue;
             };
             let offset = first_lane[&placed.kind];
-            let cells: Vec<Cell> = placed
-                .cells
-                .iter()
-                .map(|&(lane, row)| Cell {
-                    port: self.lanes[offset + lane].first_port as u32,
-                    row: row as u32,
-                })
-                .collect();
-            let port_count = expanded.values[index].len();
-            let first = expanded.first_slot[index] as usize;
-            for port in 0..port_count {
-                for (i, cell) in cells.iter().enumerate() {
-                    self.slots[first + port * cells.len() + i] = Cell {
-                        port: cell.port + port as u32,
-                        row: cell.row,
-                    };
-                }
-            }
+            let mut cells = placed.cells;
+            cells.map_ports(|lane| self.lanes[offset + lane as usize].first_port as u32);
             let fold = match (&program.nodes[index], placed.blocks) {
                 (Node::Neurons(_), Some(mut blocks)) => {
                     for block in &mut blocks {
@@ -254,7 +244,13 @@ impl Layout {
     }
 
     /// Decides which ports need `S` and `E` columns and gives every block its rows in a `T` column.
-    fn choose_folds(&mut self, program: &Program, expanded: &Expanded) -> Result<(), LayoutError> {
+    fn choose_folds(
+        &mut self,
+        program: &Program,
+        expanded: &Expanded,
+        pieces: usize,
+    ) -> Result<(), LayoutError> {
+        let mut follow = Follow::new(program, self, pieces);
         let mut wanted = Wanted {
             direct: vec![false; self.ports.len()],
             free: vec![false; self.ports.len()],
@@ -264,7 +260,8 @@ impl Layout {
             let Node::Neurons(n) = node else { continue };
             let placement = self.placements[index].as_ref();
             let is_direct = placement.is_some_and(|p| matches!(p.fold, Some(Fold::Direct(_))));
-            let reads = self.reads(n, expanded, is_direct, &mut wanted);
+            let reads = follow.reads(n, expanded, is_direct, &mut wanted);
+            let reads = reads.ok_or(LayoutError::Pieces { node: index })?;
             let fold = self.placements[index].as_mut();
             match fold.and_then(|p| p.fold.as_mut()) {
                 Some(Fold::Direct(fold)) => reads.into_fold(&self.ports, fold, &mut wanted),
@@ -290,44 +287,6 @@ impl Layout {
             }
         }
         self.number_folds(wanted)
-    }
-
-    /// What a node reads directly; notes which ports it reads in which way.
-    fn reads(
-        &self,
-        n: &Neurons,
-        expanded: &Expanded,
-        is_direct: bool,
-        wanted: &mut Wanted,
-    ) -> Reads {
-        let mut reads = Reads::default();
-        for (_, value, _) in n.operands() {
-            let slots = expanded.value(value).slots.iter();
-            for &slot in slots.filter(|&&s| s != ZERO && s != ONE) {
-                wanted.free[self.slots[slot as usize].port as usize] = true;
-            }
-        }
-        for term in &n.terms {
-            let directly = is_direct && term.weights == Weights::Committed;
-            wanted.any_free |= !directly;
-            for &slot in &expanded.value(term.patches).slots {
-                let cell = match slot {
-                    ZERO => continue,
-                    ONE => {
-                        reads.one |= directly;
-                        continue;
-                    }
-                    _ => self.slots[slot as usize],
-                };
-                if directly {
-                    wanted.direct[cell.port as usize] = true;
-                    reads.rows.entry(cell.port).or_default().push(cell.row);
-                } else {
-                    wanted.free[cell.port as usize] = true;
-                }
-            }
-        }
-        reads
     }
 
     /// Numbers the `S` and `E` columns of the ports that want them.
@@ -395,6 +354,81 @@ impl Layout {
     }
 }
 
+/// Follows the wiring to the ports that are read, by the piece.
+struct Follow<'a> {
+    resolver: Resolver<'a>,
+    /// Values whose ports are known to be read by free coefficients.
+    known: HashSet<ValueRef>,
+}
+
+impl<'a> Follow<'a> {
+    fn new(program: &'a Program, layout: &Layout, pieces: usize) -> Self {
+        Follow {
+            resolver: Resolver::new(program, &layout.placements, pieces),
+            known: HashSet::new(),
+        }
+    }
+
+    /// What a node reads directly; notes which ports it reads in which way. `None` beyond the limit on pieces.
+    fn reads(
+        &mut self,
+        n: &Neurons,
+        expanded: &Expanded,
+        is_direct: bool,
+        wanted: &mut Wanted,
+    ) -> Option<Reads> {
+        let mut reads = Reads::default();
+        for (_, value, _) in n.operands() {
+            self.freely(value, expanded, wanted)?;
+        }
+        for term in &n.terms {
+            if !is_direct || term.weights != Weights::Committed {
+                wanted.any_free = true;
+                self.freely(term.patches, expanded, wanted)?;
+                continue;
+            }
+            let len = expanded.shape(term.patches)?.len;
+            for run in self.resolver.resolve(term.patches, all_of(len)).ok()? {
+                let Some(port) = run.port else {
+                    reads.one = true;
+                    continue;
+                };
+                wanted.direct[port as usize] = true;
+                let rows = reads.rows.entry(port).or_default();
+                self.resolver.spend_on_targets(run.len()).ok()?;
+                run.for_each_row(|row| rows.push(row as u32));
+            }
+        }
+        Some(reads)
+    }
+
+    /// Notes that the ports which a value is read from want free coefficients.
+    fn freely(&mut self, value: ValueRef, expanded: &Expanded, wanted: &mut Wanted) -> Option<()> {
+        if self.known.insert(value) {
+            let len = expanded.shape(value)?.len;
+            for run in self.resolver.resolve(value, all_of(len)).ok()? {
+                if let Some(port) = run.port {
+                    wanted.free[port as usize] = true;
+                }
+            }
+        }
+        Some(())
+    }
+}
+
+/// All elements of a value of so many.
+fn all_of(len: usize) -> Span {
+    Span {
+        base: 0,
+        at: [0; 4],
+        loops: vec![Loop {
+            count: len as i64,
+            stride: 1,
+            steps: [0; 4],
+        }],
+    }
+}
+
 impl Lane {
     fn new(
         kind: &BankKind,
@@ -438,9 +472,10 @@ fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
     n.positions == 1
         && n.unit.window == 1
         && n.operands().next().is_none()
-        && n.terms
-            .iter()
-            .all(|t| t.weights != Weights::Committed || expanded.value(t.patches).width == 1)
+        && n.terms.iter().all(|t| {
+            let narrow = || expanded.shape(t.patches).is_some_and(|s| s.width == 1);
+            t.weights != Weights::Committed || narrow()
+        })
 }
 
 /// Rows in a column that has room for so many, or in a fresh one: number and first row.

@@ -1,6 +1,6 @@
 //! First-fit placement of neurons in the lanes of a bank, before lanes have numbers.
 
-use super::{BankKind, Block, Tile};
+use super::{BankKind, Block, Cell, Cells, Tile};
 use crate::program::{Neurons, Node, Program};
 use std::collections::BTreeMap;
 
@@ -11,9 +11,9 @@ pub(super) struct BankBuilder {
 
 impl BankBuilder {
     /// Puts `len` cells into one lane if one has room, else into fresh lanes.
-    pub fn sequential(&mut self, len: usize, last: usize) -> Vec<(usize, usize)> {
+    pub fn sequential(&mut self, len: usize, last: usize) -> Cells {
         let capacity = last - 1;
-        let mut cells = Vec::with_capacity(len);
+        let mut cells = Cells::default();
         let fits = self.lanes.iter().position(|&next| last - next >= len);
         let mut lane = fits.unwrap_or(self.lanes.len());
         while cells.len() < len {
@@ -22,7 +22,7 @@ impl BankBuilder {
             }
             let next = self.lanes[lane];
             let take = (last - next).min(len - cells.len()).min(capacity);
-            cells.extend((next..next + take).map(|row| (lane, row)));
+            cells.push(in_lane(lane, next), take);
             self.lanes[lane] += take;
             lane += 1;
         }
@@ -30,10 +30,18 @@ impl BankBuilder {
     }
 }
 
-/// Where a node's cells went: lane within its bank, and row.
+/// A cell whose port is the lane's number within its bank, until lanes have ports.
+fn in_lane(lane: usize, row: usize) -> Cell {
+    Cell {
+        port: lane as u32,
+        row: row as u32,
+    }
+}
+
+/// Where a node's cells went: lane within its bank (in place of the port), and row.
 pub(super) struct Placed {
     pub kind: BankKind,
-    pub cells: Vec<(usize, usize)>,
+    pub cells: Cells,
     pub blocks: Option<Vec<Block>>,
     pub family: Vec<(u32, usize)>,
 }
@@ -79,11 +87,10 @@ pub(super) fn deal_out(program: &Program, placed: &mut [Option<Placed>]) {
             else {
                 continue;
             };
-            member.cells = cells
-                .chunks(positions)
-                .flat_map(|channel| &channel[offset..offset + n.positions as usize])
-                .copied()
-                .collect();
+            for channel in 0..cells.len() / positions {
+                let first = channel * positions + offset;
+                member.cells.push_part(&cells, first, n.positions as usize);
+            }
         }
     }
 }
@@ -95,10 +102,10 @@ pub(super) fn place_channels(
     positions: usize,
     bank: &mut BankBuilder,
     last: usize,
-) -> (Vec<(usize, usize)>, Vec<Block>) {
+) -> (Cells, Vec<Block>) {
     let (groups, outputs) = (n.groups as usize, n.outputs as usize);
     let capacity = last - 1;
-    let mut cells = vec![(0, 0); groups * outputs * positions];
+    let mut cells = Cells::default();
     let mut blocks = Vec::new();
     // Lanes before this one have no room for a channel: looking at them again for every group would be quadratic.
     let mut open = 0;
@@ -135,13 +142,11 @@ pub(super) fn place_channels(
                     positions: i * height..((i + 1) * height).min(positions),
                 })
                 .collect();
+            // In the order of neurons: group, channel, position.
             for c in 0..count {
                 for tile in &tiles {
-                    for p in tile.positions.clone() {
-                        let neuron = (group * outputs + channel + c) * positions + p;
-                        cells[neuron] =
-                            (tile.lane, base_row + c * height + p - tile.positions.start);
-                    }
+                    let cell = in_lane(tile.lane, base_row + c * height);
+                    cells.push(cell, tile.positions.len());
                 }
             }
             blocks.push(Block {

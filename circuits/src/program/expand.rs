@@ -1,150 +1,103 @@
-//! Checking a program and writing out its wiring.
+//! Checking a program.
 
 use super::{
-    Expanded, FIRST_SLOT, MAX_RANGE_BITS, MIN_RANGE_BITS, Neurons, Node, ONE, Program,
-    ProgramLimits, Term, ValueRef, Weights, Wires, ZERO,
+    Expanded, FIRST_SLOT, MAX_RANGE_BITS, MIN_RANGE_BITS, Neurons, Node, Program, ProgramLimits,
+    Shape, Term, ValueRef, Weights,
 };
 use crate::checks::{Check, holds};
 use crate::error::ProgramError;
 
+/// Most elements of a value, times its width: what is computed from places of elements then fits 64 bits.
+const MAX_ELEMENTS: u64 = 1 << 31;
+
 impl Program {
-    /// Checks the program and writes out its wiring.
+    /// Checks the program; its wiring is written out where it is asked for ([`Expanded::value`]).
     ///
     /// # Errors
     /// Any inconsistency, and anything beyond `limits`, names the node. Nothing is allocated before it was bounded.
     pub fn expand(&self, limits: &ProgramLimits) -> Result<Expanded, ProgramError> {
         self.check_header(limits)?;
-        let mut values: Vec<Vec<Wires>> = Vec::with_capacity(self.nodes.len());
+        let mut shapes: Vec<Vec<Shape>> = Vec::with_capacity(self.nodes.len());
         let mut first_slot = Vec::with_capacity(self.nodes.len());
         let mut slots = u64::from(FIRST_SLOT);
-        let mut elements = 0u64;
-        let mut reads = 0u64;
         let mut accumulators = 0u64;
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |reason: &'static str| ProgramError::Node {
                 node: index,
                 reason,
             };
-            let mut take = |count: u64, width: u64| {
-                elements = elements.saturating_add(count.saturating_mul(width));
-                if elements > limits.elements {
-                    Err(fail("wiring exceeds the limit on elements"))
-                } else {
-                    Ok(())
-                }
-            };
             let lookup = |r: ValueRef| {
-                values
-                    .get(r.node as usize)
-                    .and_then(|ports| ports.get(r.port as usize))
+                let ports = shapes.get(r.node as usize);
+                let shape = ports.and_then(|ports| ports.get(r.port as usize));
+                shape
+                    .copied()
                     .ok_or(fail("reads a value that does not exist yet"))
             };
+            let shaped = |len: u64, width: u64| {
+                let elements = len.checked_mul(width).filter(|&e| e <= MAX_ELEMENTS);
+                elements.ok_or(fail("its value has too many elements"))?;
+                Ok(Shape {
+                    len: len as usize,
+                    width: width as usize,
+                })
+            };
             first_slot.push(slots as u32);
-            let ports = match node {
-                Node::Input { len } | Node::Hint { len } => {
+            let (ports, is_fresh) = match node {
+                Node::Input { len } | Node::Hint { len } | Node::Constant { len } => {
                     if *len == 0 {
                         return Err(fail("is empty"));
                     }
-                    take(u64::from(*len), 1)?;
-                    let range = fresh(&mut slots, u64::from(*len), limits)
-                        .ok_or(fail("exceeds the limit on slots"))?;
-                    vec![Wires {
-                        width: 1,
-                        slots: range.collect(),
-                    }]
-                }
-                Node::Constant { len } => {
-                    if *len == 0 {
-                        return Err(fail("is empty"));
-                    }
-                    take(u64::from(*len), 1)?;
-                    vec![Wires {
-                        width: 1,
-                        slots: vec![ONE; *len as usize],
-                    }]
+                    let is_fresh = !matches!(node, Node::Constant { .. });
+                    (vec![shaped(u64::from(*len), 1)?], is_fresh)
                 }
                 Node::View { source, view } => {
                     let source = lookup(*source)?;
-                    let len = view.check(source.len()).map_err(fail)?;
-                    take(len, source.width as u64)?;
-                    vec![view.read(source, len as usize)]
+                    let len = view.check(source.len).map_err(fail)?;
+                    (vec![shaped(len, source.width as u64)?], false)
                 }
                 Node::Concat { sources } => {
                     if sources.is_empty() {
                         return Err(fail("has no sources"));
                     }
-                    let parts = sources
-                        .iter()
-                        .map(|s| lookup(*s))
-                        .collect::<Result<Vec<_>, _>>()?;
-                    let width = parts.iter().map(|p| p.width).max().unwrap_or(1);
-                    let len = parts.iter().map(|p| p.len() as u64).sum::<u64>();
-                    take(len, width as u64)?;
-                    let mut out = Vec::with_capacity(len as usize * width);
-                    for part in parts {
-                        for i in 0..part.len() {
-                            out.extend_from_slice(part.element(i));
-                            out.resize(out.len() + width - part.width, ZERO);
-                        }
+                    let (mut len, mut width) = (0u64, 1);
+                    for source in sources {
+                        let source = lookup(*source)?;
+                        len = len.saturating_add(source.len as u64);
+                        width = width.max(source.width);
                     }
-                    vec![Wires { width, slots: out }]
+                    (vec![shaped(len, width as u64)?], false)
                 }
                 Node::Sum { source, group } => {
                     let source = lookup(*source)?;
-                    if *group == 0 || source.len() % *group as usize != 0 {
+                    let group = *group as usize;
+                    if group == 0 || !source.len.is_multiple_of(group) {
                         return Err(fail("group does not divide the source"));
                     }
-                    take(source.slots.len() as u64, 1)?;
-                    vec![Wires {
-                        width: source.width * *group as usize,
-                        slots: source.slots.clone(),
-                    }]
+                    let width = (source.width as u64).saturating_mul(group as u64);
+                    (vec![shaped((source.len / group) as u64, width)?], false)
                 }
                 Node::Neurons(neurons) => {
                     let len = self.check_neurons(neurons, &lookup, &fail)?;
-                    let mut ports = Vec::new();
-                    for _ in 0..neurons.unit.ports() {
-                        take(len, 1)?;
-                        let range = fresh(&mut slots, len, limits)
-                            .ok_or(fail("exceeds the limit on slots"))?;
-                        ports.push(Wires {
-                            width: 1,
-                            slots: range.collect(),
-                        });
-                    }
                     self.check_family(index, neurons, &fail)?;
-                    for term in &neurons.terms {
-                        // A dense public term is walked once per output, all others once.
-                        let dense = neurons.positions == 1
-                            && neurons.unit.window == 1
-                            && matches!(term.weights, Weights::Public(_));
-                        let times = if dense { u64::from(neurons.outputs) } else { 1 };
-                        reads = reads.saturating_add(
-                            (lookup(term.patches)?.slots.len() as u64).saturating_mul(times),
-                        );
-                    }
-                    for (_, value, _) in neurons.operands() {
-                        reads = reads.saturating_add(lookup(value)?.slots.len() as u64);
-                    }
-                    if reads > limits.elements {
-                        return Err(fail("linear maps read more than the limit on elements"));
-                    }
                     // Every candidate costs cells too.
                     accumulators = accumulators
                         .saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
                     if accumulators > limits.slots {
                         return Err(fail("exceeds the limit on slots"));
                     }
-                    ports
+                    let ports = (0..neurons.unit.ports()).map(|_| shaped(len, 1));
+                    (ports.collect::<Result<Vec<_>, _>>()?, true)
                 }
             };
-            values.push(ports);
+            if is_fresh {
+                slots += ports.iter().map(|p| p.len as u64).sum::<u64>();
+                if slots > limits.slots.min(u64::from(u32::MAX)) {
+                    return Err(fail("exceeds the limit on slots"));
+                }
+            }
+            shapes.push(ports);
         }
-        Ok(Expanded {
-            values,
-            first_slot,
-            slots: slots as u32,
-        })
+        Ok(Expanded::new(shapes, first_slot, slots as u32))
     }
 
     fn check_header(&self, limits: &ProgramLimits) -> Result<(), ProgramError> {
@@ -195,10 +148,10 @@ impl Program {
         Ok(())
     }
 
-    fn check_neurons<'a>(
+    fn check_neurons(
         &self,
         n: &Neurons,
-        lookup: &impl Fn(ValueRef) -> Result<&'a Wires, ProgramError>,
+        lookup: &impl Fn(ValueRef) -> Result<Shape, ProgramError>,
         fail: &impl Fn(&'static str) -> ProgramError,
     ) -> Result<u64, ProgramError> {
         let len = (u64::from(n.groups))
@@ -229,14 +182,14 @@ impl Program {
             let want = want
                 .checked_mul(u64::from(unit.window))
                 .and_then(|v| v.checked_mul(u64::from(term.inputs)));
-            if term.inputs == 0 || want != Some(patches.len() as u64) {
+            if term.inputs == 0 || want != Some(patches.len as u64) {
                 return Err(fail(
                     "patches do not have groups × positions × window × inputs elements",
                 ));
             }
             let found = match &term.weights {
                 Weights::Public(w) => w.len(),
-                Weights::Value { value, .. } => lookup(*value)?.len(),
+                Weights::Value { value, .. } => lookup(*value)?.len,
                 Weights::Committed | Weights::Shared(_) => continue,
             };
             let want = u64::from(n.groups) * u64::from(n.outputs);
@@ -288,14 +241,4 @@ impl Program {
         }
         Ok(())
     }
-}
-
-fn fresh(next: &mut u64, count: u64, limits: &ProgramLimits) -> Option<std::ops::Range<u32>> {
-    let start = *next;
-    let end = start.checked_add(count)?;
-    if end > limits.slots.min(u64::from(u32::MAX)) {
-        return None;
-    }
-    *next = end;
-    Some(start as u32..end as u32)
 }

@@ -4,7 +4,7 @@ use super::{Limits, Misfit};
 use crate::checks::{Check, holds};
 use crate::circuit::PlanCircuit;
 use crate::conventions;
-use crate::error::CardError;
+use crate::error::{CardError, LayoutError, ProgramError};
 use crate::fold::{Group, groups};
 use crate::gates::{Description, describe, fixed_columns};
 use crate::layout::{Cell, Lane, Layout};
@@ -23,7 +23,7 @@ use std::sync::Arc;
 pub struct Plan {
     /// The architecture.
     pub program: Program,
-    /// Its wiring.
+    /// What was checked of it, and its wiring, written out where a prover asks for it.
     pub expanded: Expanded,
     /// Its layout.
     pub layout: Layout,
@@ -38,7 +38,7 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// Expands and places a program.
+    /// Checks and places a program.
     ///
     /// # Errors
     /// A program that is not well formed, or beyond the limits, or that does not fit `k`. All
@@ -46,7 +46,14 @@ impl Plan {
     pub fn new(program: Program, k: u32, limits: &Limits) -> Result<Plan, CardError> {
         limits.allow_k(k)?;
         let expanded = program.expand(&limits.program)?;
-        let layout = Layout::new(&program, &expanded, k)?;
+        let layout = Layout::new(&program, &expanded, k, limits.program.pieces);
+        let layout = layout.map_err(|error| match error {
+            LayoutError::Pieces { node } => CardError::from(ProgramError::Node {
+                node,
+                reason: "its wiring has more pieces than the limit",
+            }),
+            error => error.into(),
+        })?;
         Plan::of_layout(program, expanded, layout, limits)
     }
 
@@ -61,7 +68,7 @@ impl Plan {
         limits: &Limits,
     ) -> Result<Plan, CardError> {
         limits.allow_k(layout.k)?;
-        crate::hints::check(&program, &expanded)?;
+        crate::hints::check(&program, &expanded, limits.program.elements)?;
         if layout.columns.advice() > limits.columns {
             return Err(CardError::Limit {
                 what: "columns",

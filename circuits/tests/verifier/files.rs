@@ -241,12 +241,9 @@ fn limits_bind() {
         "{memory:?}"
     );
 
-    let of_program: [&dyn Fn(&mut Limits); 3] = [
-        &|l| l.program.nodes = card.program.nodes.len() - 1,
-        &|l| l.program.elements = 1 << 5,
-        &|l| l.program.slots = 1 << 5,
-    ];
-    for change in of_program {
+    let nodes = |l: &mut Limits| l.program.nodes = card.program.nodes.len() - 1;
+    let slots = |l: &mut Limits| l.program.slots = 1 << 5;
+    for change in [&nodes as &dyn Fn(&mut Limits), &slots] {
         let found = refused(change);
         assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
     }

@@ -122,7 +122,7 @@ bounds! {
         nodes: usize = config().limits.program.nodes, "N";
         /// Most tables in a card's program
         tables: usize = config().limits.program.tables, "N";
-        /// Most elements in a card's wiring
+        /// Most elements of the wiring around a card's softmaxes, which is written out
         elements: u64 = config().limits.program.elements, "N";
         /// Most cells in a card's program
         slots: u64 = config().limits.program.slots, "N";

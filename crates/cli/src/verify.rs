@@ -16,6 +16,7 @@ use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer_circuits::card::{Card, FileKind, Proof};
 use zkinfer_circuits::error::{DecodeError, Rejection};
+use zkinfer_circuits::layout::{MAX_K, MIN_K};
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits};
 
@@ -52,6 +53,9 @@ pub struct Verify {
     /// Largest step between neighbouring real numbers that you put up with: a card rounds what you state to its steps
     #[arg(long, value_name = "STEP")]
     tolerance: Option<f64>,
+    /// Largest card that you are ready to check, as the logarithm of its number of rows: each step takes twice as long
+    #[arg(long, value_name = "K", default_value_t = Limits::default().k, value_parser = clap::value_parser!(u32).range(i64::from(MIN_K)..=i64::from(MAX_K)))]
+    max_k: u32,
     #[command(flatten)]
     context: Context,
 }
@@ -68,12 +72,19 @@ struct OutputFile {
 const OUTPUT_BYTES: usize = 1 << 26;
 
 impl Verify {
+    /// What this verifier is willing to spend.
+    fn limits(&self) -> Limits {
+        let mut limits = Limits::default();
+        limits.k = self.max_k;
+        limits
+    }
+
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         if self.tolerance.is_some() && self.input.is_none() && self.output.is_none() {
             bail!("--tolerance is about what --input or --output states: give one of them");
         }
         let start = Instant::now();
-        let limits = Limits::default();
+        let limits = self.limits();
         let card_bytes = files::read(&self.card, limits.card_bytes)?;
         let card = files::card(&card_bytes, &limits)
             .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, e))?;

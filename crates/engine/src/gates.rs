@@ -180,10 +180,10 @@ mod tests {
             ],
             outputs: vec![6],
         };
-        let expanded = program
-            .expand(&ProgramLimits::default())
-            .unwrap_or_else(|e| panic!("{e}"));
-        let layout = Layout::new(&program, &expanded, k).unwrap_or_else(|e| panic!("{e}"));
+        let limits = ProgramLimits::default();
+        let expanded = program.expand(&limits).unwrap_or_else(|e| panic!("{e}"));
+        let layout = Layout::new(&program, &expanded, k, limits.pieces);
+        let layout = layout.unwrap_or_else(|e| panic!("{e}"));
         describe(&layout)
     }
 

@@ -17,9 +17,7 @@
 
 use rayon::prelude::*;
 use thiserror::Error;
-use zkinfer_circuits::program::{
-    Expanded, Neurons, Node, ONE, Program, Unit, ValueRef, Weights, Wires,
-};
+use zkinfer_circuits::program::{Expanded, Neurons, Node, ONE, Program, Unit, ValueRef, Weights};
 
 use crate::weights::WeightTensor;
 
@@ -156,11 +154,14 @@ pub struct Trace {
 
 impl Trace {
     /// Elements of a program value (sums of its slots).
-    pub fn value(&self, expanded: &Expanded, value: ValueRef) -> Option<Vec<i64>> {
-        let wires = expanded
-            .values
-            .get(value.node as usize)?
-            .get(value.port as usize)?;
+    pub fn value(
+        &self,
+        program: &Program,
+        expanded: &Expanded,
+        value: ValueRef,
+    ) -> Option<Vec<i64>> {
+        expanded.shape(value)?;
+        let wires = expanded.value(program, value);
         let slot = |&s: &u32| self.slots.get(s as usize).map(|&v| i64::from(v));
         wires
             .slots
@@ -204,7 +205,13 @@ fn steps(
     for (index, node) in program.nodes.iter().enumerate() {
         let id = index as u32;
         let mismatch = RunError::Mismatch { node: id };
-        let ports = expanded.values.get(index).ok_or(mismatch.clone())?;
+        if expanded.shape(ValueRef::new(index)).is_none() {
+            return Err(mismatch);
+        }
+        let fresh = |port: usize| {
+            let port = port as u32;
+            expanded.slots_of(ValueRef { node: id, port })
+        };
         match node {
             Node::Input { len } => {
                 let found = inputs.get(next_input).map_or(0, Vec::len);
@@ -227,7 +234,7 @@ fn steps(
                         limit,
                     });
                 }
-                store(&mut slots, ports, 0, values).ok_or(mismatch)?;
+                store(&mut slots, fresh(0), values).ok_or(mismatch)?;
                 next_input += 1;
             }
             Node::Hint { len } => {
@@ -253,13 +260,13 @@ fn steps(
                     }
                     fitting.push(value as u32);
                 }
-                store(&mut slots, ports, 0, &fitting).ok_or(mismatch)?;
+                store(&mut slots, fresh(0), &fitting).ok_or(mismatch)?;
             }
             Node::Neurons(n) => {
-                let y = accumulate(id, n, expanded, weights, &slots)?;
+                let y = accumulate(id, n, (program, expanded), weights, &slots)?;
                 let results = apply(id, program, n, &y)?;
                 for (port, values) in results.iter().enumerate() {
-                    store(&mut slots, ports, port, values).ok_or(mismatch.clone())?;
+                    store(&mut slots, fresh(port), values).ok_or(mismatch.clone())?;
                 }
                 accumulators[index] = y;
             }
@@ -280,40 +287,31 @@ fn steps(
 }
 
 /// Writes the fresh slots of a port.
-fn store(slots: &mut [u32], ports: &[Wires], port: usize, values: &[u32]) -> Option<()> {
-    let wires = ports
-        .get(port)
-        .filter(|w| w.width == 1 && w.slots.len() == values.len())?;
-    let first = *wires.slots.first()? as usize;
-    slots
-        .get_mut(first..first + values.len())?
-        .copy_from_slice(values);
+fn store(slots: &mut [u32], range: std::ops::Range<usize>, values: &[u32]) -> Option<()> {
+    let slots = slots.get_mut(range).filter(|s| s.len() == values.len())?;
+    slots.copy_from_slice(values);
     Some(())
 }
 
 fn accumulate(
     node: u32,
     n: &Neurons,
-    expanded: &Expanded,
+    (program, expanded): (&Program, &Expanded),
     weights: &[WeightTensor],
     slots: &[u32],
 ) -> Result<Vec<i64>, RunError> {
+    let wires = |value: ValueRef| {
+        let there = expanded.shape(value).ok_or(RunError::Mismatch { node });
+        there.map(|_| expanded.value(program, value))
+    };
     let mut sum = linear::Accumulators::new(n);
     for (t, term) in n.terms.iter().enumerate() {
-        let patches = expanded
-            .values
-            .get(term.patches.node as usize)
-            .and_then(|p| p.get(term.patches.port as usize));
-        let patches = patches.ok_or(RunError::Mismatch { node })?;
+        let patches = wires(term.patches)?;
         let wanted = n.groups as usize * n.outputs as usize * term.inputs as usize;
         let result = match &term.weights {
             Weights::Public(w) => sum.add(patches, slots, w, term.inputs as usize),
             Weights::Value { value, factor } => {
-                let left = expanded
-                    .values
-                    .get(value.node as usize)
-                    .and_then(|p| p.get(value.port as usize))
-                    .ok_or(RunError::Mismatch { node })?;
+                let left = wires(*value)?;
                 sum.add_product(patches, left, slots, *factor, term.inputs as usize)
             }
             Weights::Committed | Weights::Shared(_) => {
@@ -425,10 +423,8 @@ fn solve(
     } = solver;
     let (bits, limit) = (program.range_bits, program.range());
     let table = program.tables.get(*table as usize)?;
-    let wires = expanded
-        .values
-        .get(logits.node as usize)?
-        .get(logits.port as usize)?;
+    expanded.shape(*logits)?;
+    let wires = expanded.value(program, *logits);
     let total = lens.iter().map(|&len| len as usize).sum::<usize>();
     if lens.contains(&0) || wires.len() != total {
         return None;

@@ -307,8 +307,7 @@ pub fn failed(error: &crate::store::StoreError) -> Problem {
 fn memory(model: &Model) -> usize {
     let plan = model.verifier.plan();
     let card = model.verifier.card();
-    let wires = plan.expanded.values.iter().flatten();
-    let wires: usize = wires.map(|w| 64 + 4 * w.slots.capacity()).sum();
+    let wires = plan.expanded.memory();
     let fixed: usize = plan.fixed.iter().map(|column| 4 * column.capacity()).sum();
     let public = card.program.nodes.iter().filter_map(|node| match node {
         Node::Neurons(neurons) => Some(&neurons.terms),
@@ -320,7 +319,8 @@ fn memory(model: &Model) -> usize {
     });
     // Program and plan hold a copy each of what is public.
     let public = 2 * public.sum::<usize>();
-    let cells = 8 * plan.layout.slots.len();
+    let placed = plan.layout.placements.iter().flatten();
+    let cells: usize = placed.map(|p| p.cells.memory()).sum();
     let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
     let points = (1usize << card.k) + 2 * (card.points.len() + card.fixed.len());
     let support = 2 * POINT * (card.support.halvings.len() + card.support.rounds.len() + 1);

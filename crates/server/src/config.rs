@@ -108,7 +108,7 @@ impl Default for Config {
         limits.proof_bytes = 1 << 20;
         limits.run_rows = 1 << 18;
         limits.program.elements = 1 << 24;
-        limits.program.slots = 1 << 20;
+        limits.program.slots = 1 << 24;
         limits.program.pieces = 1 << 17;
         Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),

@@ -127,7 +127,11 @@ fn judge(
 
 /// The lane and row of a node's neuron, input or hint.
 fn cell(plan: &Plan, node: usize, index: usize) -> (&Lane, usize) {
-    let cell = plan.layout.placements[node].as_ref().unwrap().cells[index];
+    let cell = plan.layout.placements[node]
+        .as_ref()
+        .unwrap()
+        .cells
+        .get(index);
     (
         &plan.layout.lanes[plan.layout.ports[cell.port as usize].lane],
         cell.row as usize,

@@ -186,7 +186,7 @@ impl Table {
             .placements
             .iter()
             .flatten()
-            .flat_map(|p| &p.cells)
+            .flat_map(|p| p.cells.iter())
             .filter(|c| layout.ports[c.port as usize].lane == self.number(lane))
             .map(|c| c.row)
             .collect();

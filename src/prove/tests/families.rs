@@ -7,7 +7,7 @@ use group::Group;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
 use zkinfer_circuits::fold::Challenges;
 use zkinfer_circuits::layout::Lane;
-use zkinfer_circuits::program::{FIRST_SLOT, Node, Program, Unit, Weights};
+use zkinfer_circuits::program::{Node, Program, Unit, Weights};
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verdict, Verifier};
 use zkinfer_model::model::QuantizedModel;
@@ -141,7 +141,7 @@ fn wrong_product() {
     let secret = secret_of(products(BITS), 7, 3);
     let run = secret.infer_integers(&ramp(12)).unwrap();
     let cells = |plan: &Plan, p: &mut witness::Phase1| {
-        let cell = plan.layout.placements[7].as_ref().unwrap().cells[1];
+        let cell = plan.layout.placements[7].as_ref().unwrap().cells.get(1);
         let lane = &plan.layout.lanes[plan.layout.ports[cell.port as usize].lane];
         let row = cell.row as usize;
         assert!((1..62).contains(&p.cells[lane.x][row]));
@@ -219,11 +219,11 @@ fn folded_activation_that_absorbs_a_wrong_accumulator() {
         moved[0][0] += F::ONE;
         let after = free(&moved);
         // How much Σ x·E moves with the first entry of U.
-        let slots = layout.slots.iter().enumerate().skip(FIRST_SLOT as usize);
+        let slots = layout.slots(&plan.expanded);
         let by: F = slots
             .map(|(s, cell)| {
                 let x = columns[layout.ports[cell.port as usize].column][cell.row as usize];
-                x * (after[s] - before[s])
+                x * (after[s as usize] - before[s as usize])
             })
             .sum();
         let (lane, row) = output(plan);

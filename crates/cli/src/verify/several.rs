@@ -10,7 +10,7 @@ use zkinfer::interface::Interface;
 use zkinfer_circuits::card::{Card, MultiProof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::statement::Side;
-use zkinfer_circuits::verify::{Expected, Limits};
+use zkinfer_circuits::verify::Expected;
 
 /// The inputs that are stated are as many samples in a row as there are runs.
 pub fn run(
@@ -20,7 +20,7 @@ pub fn run(
     bytes: &[u8],
     start: Instant,
 ) -> Result<ExitCode> {
-    let limits = Limits::default();
+    let limits = verify.limits();
     let proof = match MultiProof::from_bytes(bytes, limits.proof_bytes) {
         Ok(proof) => proof,
         Err(error) => {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 use zkinfer_circuits::error::ProgramError;
-use zkinfer_circuits::program::{Node, ProgramLimits};
+use zkinfer_circuits::program::{Expanded, Node, Program, ProgramLimits, ValueRef};
 
 mod tally;
 
@@ -235,17 +235,12 @@ pub fn evaluate_with_progress(
                 continue;
             };
             if let Some(float) = layer.graph_node.and_then(|id| values.get(id)) {
-                sums.add(decode(decoding, &expanded, &trace, float.len()), float);
+                let own = (&model.program, &expanded);
+                sums.add(decode(decoding, own, &trace, float.len()), float);
             }
-            let wires = expanded
-                .values
-                .get(layer.node as usize)
-                .and_then(|p| p.first());
-            let slots = wires
-                .iter()
-                .flat_map(|w| &w.slots)
-                .filter_map(|&s| trace.slots.get(s as usize));
-            *peak = (*peak).max(slots.copied().max().unwrap_or(0));
+            let slots = expanded.slots_of(ValueRef::new(layer.node as usize));
+            let slots = trace.slots.get(slots).unwrap_or(&[]);
+            *peak = (*peak).max(slots.iter().copied().max().unwrap_or(0));
         }
     }
     let fraction = |hits: usize| {
@@ -345,7 +340,7 @@ fn largest(values: &[f32]) -> Option<usize> {
 
 fn decode(
     decoding: &Decoding,
-    expanded: &zkinfer_circuits::program::Expanded,
+    (program, expanded): (&Program, &Expanded),
     trace: &Trace,
     len: usize,
 ) -> Vec<f64> {
@@ -358,7 +353,7 @@ fn decode(
     };
     let mut out: Vec<f64> = (0..len).map(|i| at(&decoding.offset, i)).collect();
     for (value, scale) in &decoding.planes {
-        if let Some(integers) = trace.value(expanded, *value) {
+        if let Some(integers) = trace.value(program, expanded, *value) {
             out.iter_mut()
                 .zip(integers)
                 .enumerate()

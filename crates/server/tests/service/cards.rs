@@ -127,7 +127,7 @@ fn cards_beyond_the_limits() {
     service.put("digits").expect(413, "too_large");
     let service = Service::start(|config| config.limits.columns = 10);
     service.put("digits").expect(422, "card_limit");
-    let service = Service::start(|config| config.limits.program.elements = 10);
+    let service = Service::start(|config| config.limits.program.slots = 10);
     service.put("digits").expect(422, "card_program");
     let operators = |change: fn(&mut zkinfer_server::Config)| {
         let service = Service::start(|config| {
@@ -156,7 +156,7 @@ fn limits_that_became_narrower() {
         (|c| c.limits.k = 8, 422, "card_limit"),
         (|c| c.limits.points = 3, 422, "card_limit"),
         (|c| c.limits.info = 10, 422, "card_limit"),
-        (|c| c.limits.program.elements = 10, 422, "card_program"),
+        (|c| c.limits.program.slots = 10, 422, "card_program"),
         (|c| c.limits.card_bytes = 2500, 413, "too_large"),
     ];
     for (narrow, status, code) in cases {

@@ -187,10 +187,9 @@ fn card_that_takes_for_ever() {
     if let Node::Neurons(n) = &mut wide[3] {
         n.terms[0].weights = Weights::Public(vec![1; 1 << 16]);
     }
-    assert!(matches!(
-        plan(wide, 3, 14),
-        Err(CardError::Program(ProgramError::Node { node: 3, .. }))
-    ));
+    // It is one piece, whose sum is computed once.
+    let wide = plan(wide, 3, 14).unwrap();
+    assert!(wide.wiring.pieces() < 10 && wide.expanded.memory() < 1 << 10);
     // A sum that begins with a large matrix of constants and goes on with steps of many softmaxes: it is walked once, and not
     // once for each of them.
     let softmaxes = hints::softmax(hints::exponential(), |nodes| {
@@ -221,7 +220,7 @@ fn card_that_takes_for_ever() {
     let limits = Limits::default().program;
     let pinned = |program: &Program| {
         let expanded = program.expand(&limits).unwrap();
-        zkinfer_circuits::hints::check(program, &expanded).is_ok()
+        zkinfer_circuits::hints::check(program, &expanded, u64::MAX).is_ok()
     };
     assert!(pinned(&program));
     if let Node::Neurons(n) = &mut program.nodes[7] {
@@ -251,10 +250,9 @@ fn card_that_takes_for_ever() {
             terms: vec![public(value(1, 0), &[1]); 64],
         }),
     ];
-    assert!(matches!(
-        plan(many, 2, 16),
-        Err(CardError::Program(ProgramError::Node { node: 2, .. }))
-    ));
+    // Sixty-four terms that read a million places each: a few pieces.
+    let many = plan(many, 2, 15).unwrap();
+    assert!(many.wiring.pieces() < 64 * 200 && many.expanded.memory() < 1 << 10);
 }
 
 #[test]

@@ -258,7 +258,14 @@ fn sums_that_begin_with_constants() {
     });
     let expanded = model.program.expand(&Limits::default().program).unwrap();
     assert_eq!(
-        zkinfer_circuits::hints::check(&model.program, &expanded),
+        zkinfer_circuits::hints::check(&model.program, &expanded, 1 << 10),
         Ok(())
     );
+    // Nothing is written out beyond the limit.
+    let expanded = model.program.expand(&Limits::default().program).unwrap();
+    let empty = expanded.memory();
+    let found = zkinfer_circuits::hints::check(&model.program, &expanded, 8);
+    let found = found.unwrap_err().to_string();
+    assert!(found.contains("limit on elements"), "{found}");
+    assert_eq!(expanded.memory(), empty);
 }

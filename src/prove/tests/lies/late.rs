@@ -7,7 +7,6 @@ use super::super::zoo::zoo;
 use super::*;
 use ff::Field;
 use zkinfer_circuits::fold::Challenges;
-use zkinfer_circuits::program::FIRST_SLOT;
 use zkinfer_circuits::transcript::Transcript;
 
 pub(super) const LIES: &[Told] = &[
@@ -183,10 +182,10 @@ fn products_with(absorb: Absorb) -> bool {
             let mut moved = columns[values..].to_vec();
             moved[0][row] += F::ONE;
             let after = free(&moved);
-            let slots = layout.slots.iter().enumerate().skip(FIRST_SLOT as usize);
+            let slots = layout.slots(&plan.expanded);
             let moves = slots.map(|(s, cell)| {
                 let x = columns[layout.ports[cell.port as usize].column][cell.row as usize];
-                x * (after[s] - before[s])
+                x * (after[s as usize] - before[s as usize])
             });
             moves.sum()
         };

@@ -1,20 +1,20 @@
 //! Boxes of elements: what an affine piece of the wiring is written in.
 
 /// Digits of an element of a linear map's patches that a piece can run through.
-pub(super) const POSITION: usize = 0;
+pub(crate) const POSITION: usize = 0;
 /// See [`POSITION`].
-pub(super) const INPUT: usize = 1;
+pub(crate) const INPUT: usize = 1;
 /// See [`POSITION`].
-pub(super) const WINDOW: usize = 2;
+pub(crate) const WINDOW: usize = 2;
 /// See [`POSITION`].
-pub(super) const GROUP: usize = 3;
+pub(crate) const GROUP: usize = 3;
 
 /// Position, input, candidate and group that an element belongs to.
-pub(super) type Digits = [i64; 4];
+pub(crate) type Digits = [i64; 4];
 
 /// One counter of a [`Span`].
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Loop {
+pub(crate) struct Loop {
     /// How often.
     pub count: i64,
     /// How far one step moves along the elements.
@@ -26,7 +26,7 @@ pub(super) struct Loop {
 /// The elements `base + Σ stride·l` for all values of some counters `l`, and the digits that each is read for. An element
 /// may occur several times.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Span {
+pub(crate) struct Span {
     /// The element where all counters are zero.
     pub base: i64,
     /// The digits there.
@@ -91,7 +91,7 @@ impl Span {
 }
 
 /// The digits of a number, the last one first in weight.
-pub(super) fn digits(mut number: i64, radices: &[i64]) -> Vec<i64> {
+pub(crate) fn digits(mut number: i64, radices: &[i64]) -> Vec<i64> {
     let mut out = vec![0; radices.len()];
     for (digit, &radix) in out.iter_mut().zip(radices).rev() {
         *digit = number % radix;
@@ -101,7 +101,7 @@ pub(super) fn digits(mut number: i64, radices: &[i64]) -> Vec<i64> {
 }
 
 /// What to do with a span whose counters may carry from one digit to the next.
-pub(super) enum Aligned {
+pub(crate) enum Aligned {
     /// No counter carries: digits of the base, and of the stride of every counter.
     Whole(Span, Vec<i64>, Vec<Vec<i64>>),
     /// Parts that have to be looked at again.
@@ -110,7 +110,7 @@ pub(super) enum Aligned {
 
 /// Whether the counters of a span (all of them run forward) move within the digits of `radices` without carrying. If not,
 /// it is split: where a counter crosses a digit at regular places it becomes two, elsewhere its values are taken apart.
-pub(super) fn align(span: Span, radices: &[i64]) -> Aligned {
+pub(crate) fn align(span: Span, radices: &[i64]) -> Aligned {
     let base = digits(span.base, radices);
     let strides: Vec<Vec<i64>> = span
         .loops

@@ -1,7 +1,7 @@
 //! From elements of a value to the cells that they are the sum of, piece by piece.
 
 use super::span::{Aligned, Digits, Loop, Span, align};
-use crate::layout::{Cell, Layout};
+use super::{Cells, Placement};
 use crate::program::{Node, Program, ValueRef, View};
 
 /// Counters that a piece may have; more do not occur.
@@ -15,7 +15,7 @@ const TARGETS: usize = 16;
 
 /// The cells that a span reads, if they lie on a line: elements that are always zero are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Run {
+pub(crate) struct Run {
     /// The port, `None` for the constant one.
     pub port: Option<u32>,
     /// The row where all counters are zero.
@@ -26,9 +26,39 @@ pub(super) struct Run {
     pub loops: Vec<Loop>,
 }
 
+impl Run {
+    /// How many cells are read, each as often as it is.
+    pub fn len(&self) -> usize {
+        let counts = self.loops.iter().map(|l| l.count as usize);
+        counts.fold(1, usize::saturating_mul)
+    }
+
+    /// Visits their rows.
+    pub fn for_each_row(&self, mut visit: impl FnMut(i64)) {
+        let mut counters = vec![0; self.loops.len()];
+        let mut row = self.row;
+        loop {
+            visit(row);
+            // An odometer.
+            let mut at = 0;
+            loop {
+                let Some(l) = self.loops.get(at) else { return };
+                counters[at] += 1;
+                row += l.stride;
+                if counters[at] < l.count {
+                    break;
+                }
+                row -= l.stride * l.count;
+                counters[at] = 0;
+                at += 1;
+            }
+        }
+    }
+}
+
 /// More pieces than allowed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct TooMany;
+pub(crate) struct TooMany;
 
 /// Neurons of a node that lie at regular places of one lane: neuron `start + c·chunk + r` is in row `row + c·jump + r`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,7 +74,7 @@ struct Segment {
 
 /// Follows wiring to its cells.
 #[derive(Debug)]
-pub(super) struct Resolver<'a> {
+pub(crate) struct Resolver<'a> {
     program: &'a Program,
     /// Where the neurons of every node are.
     segments: Vec<Vec<Segment>>,
@@ -55,8 +85,8 @@ pub(super) struct Resolver<'a> {
 }
 
 impl<'a> Resolver<'a> {
-    /// For a program that was checked, of which at most `limit` spans will be looked at.
-    pub fn new(program: &'a Program, layout: &Layout, limit: usize) -> Self {
+    /// For a program that was checked and whose neurons were placed, of which at most `limit` spans will be looked at.
+    pub fn new(program: &'a Program, placements: &[Option<Placement>], limit: usize) -> Self {
         let mut lens: Vec<i64> = Vec::with_capacity(program.nodes.len());
         let mut offsets = Vec::with_capacity(program.nodes.len());
         for node in &program.nodes {
@@ -82,7 +112,7 @@ impl<'a> Resolver<'a> {
             lens.push(len);
             offsets.push(own);
         }
-        let segments = layout.placements.iter();
+        let segments = placements.iter();
         let segments =
             segments.map(|p| p.as_ref().map_or_else(Vec::new, |p| segments_of(&p.cells)));
         Resolver {
@@ -329,25 +359,15 @@ fn interval(index: &Index, counter: usize, count: i64) -> (i64, i64) {
 }
 
 /// Where the neurons of a node are, as few segments as are found from the first one on.
-fn segments_of(cells: &[Cell]) -> Vec<Segment> {
-    let mut runs: Vec<Segment> = Vec::new();
-    for (i, cell) in cells.iter().enumerate() {
-        let (at, row) = (i as i64, i64::from(cell.row));
-        match runs.last_mut() {
-            Some(run) if run.port == cell.port && run.row + at - run.start == row => {
-                run.end += 1;
-                run.chunk += 1;
-            }
-            _ => runs.push(Segment {
-                start: at,
-                end: at + 1,
-                chunk: 1,
-                port: cell.port,
-                row,
-                jump: 0,
-            }),
-        }
-    }
+fn segments_of(cells: &Cells) -> Vec<Segment> {
+    let runs = cells.stretches().iter().map(|stretch| Segment {
+        start: stretch.first as i64,
+        end: (stretch.first + stretch.len) as i64,
+        chunk: stretch.len as i64,
+        port: stretch.cell.port,
+        row: i64::from(stretch.cell.row),
+        jump: 0,
+    });
     let mut segments: Vec<Segment> = Vec::new();
     for run in runs {
         if let Some(last) = segments.last_mut() {
