@@ -264,6 +264,8 @@ pub struct ProgramLimits {
     pub elements: u64,
     /// Neurons' accumulators and other cells-bearing slots. A verifier holds nothing for each of them.
     pub slots: u64,
+    /// Elements of all inputs and outputs together: a public one is hashed and weighed with every proof.
+    pub values: usize,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
     /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, and sixteen additions.
     /// Placing a program ([`crate::layout`]) may look at as many.
@@ -277,6 +279,7 @@ impl Default for ProgramLimits {
             tables: 64,
             elements: 1 << 26,
             slots: 1 << 26,
+            values: 1 << 20,
             pieces: 1 << 18,
         }
     }

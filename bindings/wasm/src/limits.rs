@@ -19,6 +19,7 @@ struct Given {
     tables: Option<usize>,
     elements: Option<u64>,
     slots: Option<u64>,
+    values: Option<usize>,
     pieces: Option<usize>,
 }
 
@@ -44,6 +45,7 @@ pub fn limits(text: &str) -> Result<Limits, Failure> {
     program.tables = given.tables.unwrap_or(program.tables);
     program.elements = given.elements.unwrap_or(1 << 24);
     program.slots = given.slots.unwrap_or(1 << 24);
+    program.values = given.values.unwrap_or(program.values);
     program.pieces = given.pieces.unwrap_or(1 << 18);
     Ok(limits)
 }

@@ -97,6 +97,11 @@ impl Program {
             }
             shapes.push(ports);
         }
+        if self.input_len().saturating_add(self.output_len()) > limits.values {
+            return Err(ProgramError::Header {
+                reason: "inputs and outputs have more elements than the limit on values",
+            });
+        }
         Ok(Expanded::new(shapes, first_slot, slots as u32))
     }
 

@@ -243,7 +243,8 @@ fn limits_bind() {
 
     let nodes = |l: &mut Limits| l.program.nodes = card.program.nodes.len() - 1;
     let slots = |l: &mut Limits| l.program.slots = 1 << 5;
-    for change in [&nodes as &dyn Fn(&mut Limits), &slots] {
+    let values = |l: &mut Limits| l.program.values = 73;
+    for change in [&nodes as &dyn Fn(&mut Limits), &slots, &values] {
         let found = refused(change);
         assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
     }

@@ -126,6 +126,8 @@ bounds! {
         elements: u64 = config().limits.program.elements, "N";
         /// Most cells in a card's program
         slots: u64 = config().limits.program.slots, "N";
+        /// Most elements of a card's inputs and outputs
+        values: usize = config().limits.program.values, "N";
         /// Most affine pieces of a card's wiring
         pieces: usize = config().limits.program.pieces, "N";
     }
@@ -288,6 +290,7 @@ impl Serve {
         config.limits.program.tables = b.tables;
         config.limits.program.elements = b.elements;
         config.limits.program.slots = b.slots;
+        config.limits.program.values = b.values;
         config.limits.program.pieces = b.pieces;
         config.request_bytes = b.request_bytes;
         config.batch_bytes = b.batch_bytes;

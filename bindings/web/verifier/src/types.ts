@@ -168,6 +168,9 @@ export interface Limits {
   tables?: number;
   elements?: number;
   slots?: number;
+  /** Elements of inputs and outputs. */
+  values?: number;
+  pieces?: number;
 }
 
 /** Where {@link Verifier.load} is. `params-make` happens only if no file with parameters can be used; it takes seconds. */

@@ -144,12 +144,12 @@ fn card_that_takes_for_ever() {
             Node::Neurons(n),
         ]
     };
-    // Half a million groups: neither their lanes nor their blocks are searched once per group.
+    // A quarter of a million groups: neither their lanes nor their blocks are searched once per group.
     assert!(matches!(
-        plan(grouped(1 << 19), 2, 6),
+        plan(grouped(1 << 18), 2, 6),
         Err(CardError::Layout(_))
     ));
-    let tall = plan(grouped(1 << 19), 2, 15).unwrap();
+    let tall = plan(grouped(1 << 18), 2, 15).unwrap();
     let session = &mut zkinfer_circuits::verify::Session::new(&Digest([0; 32]));
     let challenges = session.challenges(&tall.layout, &[]).unwrap();
     let eta = session.eta(&tall.layout, &[]).unwrap();
