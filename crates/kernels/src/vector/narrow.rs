@@ -98,14 +98,12 @@ impl<F: Prime> Modulus<F> {
 /// Carries of limbs that may be negative; the whole is not.
 #[inline(always)]
 fn carried(v: [i64; LIMBS]) -> Limbs {
-    let mut out = [0; LIMBS];
     let mut carry = 0;
-    for i in 0..LIMBS {
-        let limb = v[i] + carry;
-        out[i] = limb as u32 & MASK;
+    v.map(|limb| {
+        let limb = limb + carry;
         carry = limb >> BITS;
-    }
-    out
+        limb as u32 & MASK
+    })
 }
 
 /// Montgomery product. A call of its own: hundreds of instructions, at dozens of places.
@@ -144,11 +142,11 @@ fn montgomery(a: &Limbs, b: &Limbs, p: &Limbs) -> Limbs {
 #[inline(always)]
 fn below_p<F: Prime>(v: Limbs) -> Limbs {
     let p = Modulus::<F>::P;
-    let mut out = [0; LIMBS];
+    let mut out = v;
     let mut borrow = 0;
-    for i in 0..LIMBS {
-        let limb = v[i] as i32 - p[i] as i32 + borrow;
-        out[i] = limb as u32 & MASK;
+    for (out, p) in out.iter_mut().zip(p) {
+        let limb = *out as i32 - p as i32 + borrow;
+        *out = limb as u32 & MASK;
         borrow = limb >> BITS;
     }
     if borrow < 0 { v } else { out }
@@ -202,11 +200,11 @@ impl<F: Prime> Vector<F> for One<F> {
 
     #[inline(always)]
     fn add(self, other: Self) -> Self {
-        let mut out = [0; LIMBS];
+        let mut out = self.0;
         let mut carry = 0;
-        for i in 0..LIMBS {
-            let limb = self.0[i] + other.0[i] + carry;
-            out[i] = limb & MASK;
+        for (out, b) in out.iter_mut().zip(other.0) {
+            let limb = *out + b + carry;
+            *out = limb & MASK;
             carry = limb >> BITS;
         }
         Self::new(out)
@@ -214,11 +212,11 @@ impl<F: Prime> Vector<F> for One<F> {
     #[inline(always)]
     fn sub<const K: u64>(self, other: Self) -> Self {
         let p = &Modulus::<F>::MULTIPLES[K as usize];
-        let mut out = [0; LIMBS];
+        let mut out = self.0;
         let mut carry = 0;
-        for i in 0..LIMBS {
-            let limb = (self.0[i] + p[i]) as i32 - other.0[i] as i32 + carry;
-            out[i] = limb as u32 & MASK;
+        for ((out, p), b) in out.iter_mut().zip(p).zip(other.0) {
+            let limb = (*out + p) as i32 - b as i32 + carry;
+            *out = limb as u32 & MASK;
             carry = limb >> BITS;
         }
         Self::new(out)
