@@ -228,7 +228,7 @@ fn card_that_takes_for_ever() {
     }
     assert!(!pinned(&program));
 
-    let long = 1 << 21;
+    let long = 1 << 19;
     let many = vec![
         Node::Input { len: 1 },
         Node::View {
@@ -250,7 +250,7 @@ fn card_that_takes_for_ever() {
             terms: vec![public(value(1, 0), &[1]); 64],
         }),
     ];
-    // Sixty-four terms that read a million places each: a few pieces.
+    // Sixty-four terms that read half a million places each: a few pieces.
     let many = plan(many, 2, 15).unwrap();
     assert!(many.wiring.pieces() < 64 * 200 && many.expanded.memory() < 1 << 10);
 }
