@@ -326,10 +326,10 @@ impl Layout {
     /// If there is no such slot, or it is one of the constants.
     pub fn cell(&self, expanded: &Expanded, slot: u32) -> Cell {
         let node = expanded.first_slot.partition_point(|&first| first <= slot);
-        // Nodes without slots of their own begin where the next one does.
-        let placed = self.placements[..node].iter().enumerate().rev();
-        let placed = placed.filter_map(|(node, p)| Some((node, p.as_ref()?)));
-        let (node, placement) = { placed }.next().expect("a slot belongs to a node");
+        // Nodes without slots of their own begin where the next one does: the last that begins at or before it is its own.
+        let node = node - 1;
+        let placement = self.placements[node].as_ref();
+        let placement = placement.expect("a slot belongs to a node that was placed");
         let place = (slot - expanded.first_slot[node]) as usize;
         let (port, neuron) = (place / placement.cells.len(), place % placement.cells.len());
         let cell = placement.cells.get(neuron);

@@ -131,6 +131,7 @@ impl Layout {
         let mut banks: BTreeMap<BankKind, BankBuilder> = BTreeMap::new();
         // (kind, lane within the bank, row) of every cell, and blocks with lanes within the bank.
         let mut placed: Vec<Option<Placed>> = Vec::with_capacity(program.nodes.len());
+        let mut parts = 0usize;
         for (index, node) in program.nodes.iter().enumerate() {
             let kind = match node {
                 Node::Input { .. } => BankKind::Input,
@@ -151,6 +152,10 @@ impl Layout {
             let (cells, blocks) = match node {
                 Node::Neurons(n) if n.leader().is_some() => (Cells::default(), None), // with its leader
                 Node::Neurons(n) if family.len() > 1 || !is_direct(n, expanded) => {
+                    parts = parts.saturating_add(parts_of(n, family.len()));
+                    if parts > pieces.saturating_mul(PARTS) {
+                        return Err(LayoutError::Pieces { node: index });
+                    }
                     let positions = family_positions(program, &family);
                     let (cells, blocks) = place_channels(n, positions, bank, last);
                     (cells, Some(blocks))
@@ -465,6 +470,23 @@ impl Lane {
         }
         lane
     }
+}
+
+/// So many parts count as a piece.
+const PARTS: usize = 8;
+/// Parts that a block counts as.
+const BLOCK: usize = 4;
+
+/// What the placement of a folded table takes in memory that a card asks for in a few bytes: a block for every group, and for
+/// nodes that share weights a stretch of rows for every channel of each of them.
+fn parts_of(n: &Neurons, members: usize) -> usize {
+    let groups = n.groups as usize;
+    let channels = groups.saturating_mul(n.outputs as usize);
+    let stretches = match members {
+        0 | 1 => 0,
+        members => channels.saturating_mul(members),
+    };
+    groups.saturating_mul(BLOCK).saturating_add(stretches)
 }
 
 /// Whether a node's committed weights are folded beside its inputs: one position, and every element one slot.
