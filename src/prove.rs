@@ -8,6 +8,7 @@
 
 pub(crate) mod engine;
 pub(crate) mod fold;
+mod gather;
 mod sums;
 #[cfg(test)]
 pub(crate) mod tests;
@@ -197,9 +198,11 @@ impl Prover<'_> {
         hooks.deviation.challenges(&mut challenges);
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
         let weights = self.folded_weights(&coefficients);
-        for (columns, task) in filled.iter_mut().zip(tasks) {
+        for ((columns, task), phase1) in filled.iter_mut().zip(tasks).zip(&phases1) {
             columns.extend_from_slice(&weights);
             columns.extend(self.usable(coefficients.values(&task.trace.slots)));
+            let gathered = gather::looked_up(plan, phase1, columns);
+            columns.extend(gathered);
             hooks.deviation.columns(plan, 2, columns);
         }
         clock.lap(&mut timings.fold);
@@ -297,11 +300,11 @@ impl Prover<'_> {
         columns
     }
 
-    /// `S` and `T` columns.
+    /// `S`, `T` and `G` columns.
     fn folded_weights(&self, coefficients: &Coefficients<'_>) -> Vec<Vec<F>> {
         let columns = &self.plan.layout.columns;
         let first = columns.phase1();
-        let mut folded = self.usable(vec![Vec::new(); columns.direct + columns.table]);
+        let mut folded = self.usable(vec![Vec::new(); columns.weights()]);
         for (group, matrix) in self.plan.groups.iter().zip(self.matrices) {
             let values = matrix.fold(self.generators, &coefficients.group(group));
             let column = &mut folded[group.column - first];

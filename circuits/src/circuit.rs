@@ -209,7 +209,7 @@ impl PlanCircuit {
 
 /// Gate names are static in halo2; ours carry an index, so only the part that names the kind is passed on.
 fn gate_name(name: &str) -> &'static str {
-    const KINDS: [&str; 11] = [
+    const KINDS: [&str; 14] = [
         "input: first row is empty",
         "maximum: partial product",
         "maximum: attained",
@@ -217,6 +217,9 @@ fn gate_name(name: &str) -> &'static str {
         "lookup: value sum",
         "lookup: table sum",
         "lookup: sums agree",
+        "gather: value sum",
+        "gather: table sum",
+        "gather: sums agree",
         "fold: accumulators",
         "fold: products",
         "fold: coefficients",

@@ -326,6 +326,7 @@ fn write_node(w: &mut Writer, node: &Node) {
                         write_value(w, *value);
                         w.i64(*factor);
                     }
+                    Weights::Gathered => w.u8(4),
                 }
             }
         }
@@ -385,6 +386,7 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
                         value: read_value(r)?,
                         factor: r.i64()?,
                     },
+                    4 => Weights::Gathered,
                     _ => {
                         return Err(DecodeError::Invalid {
                             what: "kind of weights",

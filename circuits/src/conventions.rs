@@ -12,7 +12,8 @@
 //! | the constant one stands at results and inputs, never at hints, lower parts or table values | their row 0 is not known to be zero |
 //! | a maximum has neither an upper clamp nor a table | its lower parts are looked up one by one |
 //! | the columns of challenges, `κ` and `β` are the public ones, in that order, and read in the current row only | the link ties the public columns, one by one, to what the verifier computes; one that were left out would hold anything |
-//! | `T` and `U` end before row `last` | `β` does, too |
+//! | every lane of keys is looked up with the tag of its gather, every number of a gather has its row, and no other row a tag | a key finds its own weight and no other |
+//! | `T`, `U`, `V` and `G` end before row `last` | `β` does, too |
 //! | a cell belongs to one slot, in a lane of its node's kind | columns of inputs and outputs hold nothing else, so they can be linked |
 
 use crate::error::LayoutError;
@@ -59,6 +60,9 @@ pub fn check(
     }
     if !has_constraints_alone(description, fixed) {
         return broken("the circuit consists of constraints alone");
+    }
+    if !gathers_are_looked_up(program, layout, description, fixed) {
+        return broken("every key is looked up among the numbers of its own gather");
     }
     if !folds_fit(layout) {
         return broken("folded weights and activations end before the last row");
@@ -123,15 +127,16 @@ fn public_columns_are_linked(layout: &Layout, description: &Description) -> bool
     let columns = [sums.alpha].into_iter().chain(sums.theta);
     let columns = columns
         .chain(sums.y_constants.iter().copied())
-        .chain(sums.e_constants.iter().copied());
+        .chain(sums.e_constants.iter().copied())
+        .chain(sums.gather_constants.into_iter().flatten());
     let constants = columns.clone().count() == layout.columns.constants;
     let columns = columns.chain(sums.kappa).chain(sums.beta.iter().copied());
     let public = layout.columns.public();
     let next = |q: &(AnyColumn, i32)| matches!(q, (AnyColumn::Advice(c), r) if public.contains(c) && *r != 0);
-    let as_many = sums.beta.len() == layout.columns.table + layout.columns.values;
+    let weighed = layout.weighed_columns().count();
     let beta = match sums.kappa {
-        Some(_) => as_many,
-        None => sums.beta.is_empty() && layout.columns.table + layout.columns.values == 0,
+        Some(_) => sums.beta.len() == weighed,
+        None => sums.beta.is_empty() && weighed == 0,
     };
     constants
         && beta
@@ -149,10 +154,87 @@ fn has_constraints_alone(description: &Description, fixed: &[Vec<u32>]) -> bool 
 }
 
 fn folds_fit(layout: &Layout) -> bool {
-    let rows = layout.table_rows.iter().chain(&layout.value_rows);
+    let gathers = layout.gather_rows.iter().copied();
     layout.table_rows.len() == layout.columns.table
         && layout.value_rows.len() == layout.columns.values
-        && rows.copied().all(|rows| rows <= layout.last)
+        && layout.gather_rows.len() == layout.columns.gathers
+        && layout.gathered.len() == layout.columns.gathered
+        && (layout.weighed_rows().chain(gathers)).all(|rows| rows <= layout.last)
+}
+
+/// Whether every lane of keys has its look-up, with the tag of its own gather, and every gather its numbers, each once.
+fn gathers_are_looked_up(
+    program: &Program,
+    layout: &Layout,
+    description: &Description,
+    fixed: &[Vec<u32>],
+) -> bool {
+    let sums = &description.sums;
+    let keys = layout.lanes.iter().enumerate().filter_map(|(i, lane)| {
+        let BankKind::Unit {
+            keys: Some(keys), ..
+        } = lane.kind
+        else {
+            return None;
+        };
+        Some((i, keys as usize))
+    });
+    let looked_up = sums.gathered.iter().enumerate().map(|(i, (_, lookup))| {
+        let whole = lookup.is_tagged && lookup.value == Some(layout.gathered_column(i));
+        whole.then_some((lookup.lane, lookup.gather))
+    });
+    let in_order = keys.map(Some).eq(looked_up);
+    let numbered = sums.gathers.iter().enumerate().all(|(i, (_, column))| {
+        column.value == Some(layout.gather_column(i))
+            && column.multiplicity == layout.gather_multiplicity(i)
+            && column.tag == Some(column.number + 1)
+    });
+    in_order
+        && numbered
+        && sums.gathers.len() == layout.columns.gathers
+        && sums.gathered.len() == layout.columns.gathered
+        && sums.gather_constants.is_some() != layout.gathers.is_empty()
+        && numbers_are_those(program, layout, description, fixed)
+}
+
+/// Whether the fixed columns have every number of every gather in the row of its folded weight, and a tag nowhere else.
+fn numbers_are_those(
+    program: &Program,
+    layout: &Layout,
+    description: &Description,
+    fixed: &[Vec<u32>],
+) -> bool {
+    let gathers = &description.sums.gathers;
+    let column = |i: usize, tag: bool| fixed.get(gathers.get(i)?.1.number + usize::from(tag));
+    let mut tagged = 0;
+    for (tag, gather) in (1..).zip(&layout.gathers) {
+        let Some(Node::Neurons(n)) = program.nodes.get(gather.node) else {
+            return false;
+        };
+        let mut next = 0;
+        for piece in &gather.pieces {
+            let (Some(numbers), Some(tags)) =
+                (column(piece.column, false), column(piece.column, true))
+            else {
+                return false;
+            };
+            let rows = piece.row..piece.row + piece.inputs.len();
+            let whole = piece.inputs.start == next && rows.end <= layout.last;
+            let right = |(row, input): (usize, usize)| {
+                numbers.get(row) == Some(&(input as u32)) && tags.get(row) == Some(&tag)
+            };
+            if !whole || !rows.clone().zip(piece.inputs.clone()).all(right) {
+                return false;
+            }
+            next = piece.inputs.end;
+            tagged += rows.len();
+        }
+        if n.terms.get(gather.term).map(|t| t.inputs as usize) != Some(next) {
+            return false;
+        }
+    }
+    let all = (0..gathers.len()).filter_map(|i| column(i, true));
+    all.flatten().filter(|&&tag| tag != 0).count() == tagged
 }
 
 fn has_empty_first_rows(layout: &Layout, description: &Description) -> bool {
@@ -201,6 +283,7 @@ fn maxima_are_alone(layout: &Layout) -> bool {
 }
 
 fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
+    let keys: BTreeMap<usize, u32> = layout.gathers.iter().map(|g| g.keys).zip(0..).collect();
     // First and last rows of all stretches, by lane.
     let mut taken: Vec<Vec<(usize, usize)>> = vec![Vec::new(); layout.lanes.len()];
     for (index, (node, placement)) in program.nodes.iter().zip(&layout.placements).enumerate() {
@@ -210,6 +293,7 @@ fn cells_are_distinct(program: &Program, layout: &Layout) -> bool {
             Node::Neurons(n) => BankKind::Unit {
                 output: program.outputs.contains(&(index as u32)),
                 unit: n.unit.clone(),
+                keys: keys.get(&index).copied(),
             },
             _ => continue,
         };

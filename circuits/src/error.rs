@@ -51,6 +51,20 @@ pub enum LayoutError {
         /// Rows that there are.
         rows: usize,
     },
+    /// Positions of a table that is looked up in do not fit a column.
+    #[error(
+        "node {node} looks up {positions} rows of a table but a column at k = {k} has {rows} rows; use a larger k"
+    )]
+    Positions {
+        /// The `k` that was tried.
+        k: u32,
+        /// Which node.
+        node: usize,
+        /// Rows that it looks up.
+        positions: usize,
+        /// Rows that there are.
+        rows: usize,
+    },
     /// Layout and gates do not agree on something that soundness rests on: a mistake in this build, whatever the program.
     #[error("the layout breaks a convention that soundness rests on: {what}")]
     Convention {

@@ -19,6 +19,10 @@
 //! to the activations: with powers `η_i` of a challenge that is drawn after `U` was committed, `E` of every slot in `A[c,i]` has
 //! a further part `η_i·a_c`, so that the products `Σ x·E` have the part `Σ_i η_i·Σ_c a_c·A[c,i]`, from which `Σ_i η_i·U_i` is taken
 //! off. As a polynomial in `η`, whose constant part is the identity of the accumulators, the sum vanishes only if all do.
+//!
+//! Of a matrix whose columns are looked up by their numbers (keys `n_p`) one folded weight counts for each position. With
+//! `G_v = Σ_c λ_c·a_c·W[c,v]` over all channels, whatever their block, it stands in a cell `V_p = G_{n_p}` beside the key, and the
+//! accumulators contain `Σ_p b_p·V_p`: its `β` is `−b_p`. That `V_p` is the weight of that number is looked up ([`crate::gates`]).
 
 use crate::F;
 use crate::layout::{Block, Cells, Fold, LaneWeights, Layout};
@@ -49,6 +53,25 @@ pub struct LateChallenges {
     pub eta: Option<F>,
     /// `z₀, z₁, …`, weigh the free coefficients; empty if there are none.
     pub e: Vec<F>,
+    /// Of the look-ups of folded weights by their numbers, if there are any.
+    pub gather: Option<GatherChallenges>,
+}
+
+/// Challenges of the look-ups of folded weights by their numbers: drawn after the weights and what is looked up were committed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GatherChallenges {
+    /// In place of `α`.
+    pub alpha: F,
+    /// In place of `θ`.
+    pub theta: F,
+}
+
+impl GatherChallenges {
+    /// The denominator of a key and a folded weight; the tag is one more than the number of the
+    /// [`Gather`](crate::layout::Gather).
+    pub fn entry(&self, key: F, weight: F, tag: F) -> F {
+        self.alpha + key + self.theta * (weight + self.theta * tag)
+    }
 }
 
 /// Points of the model commitment that belong together: one per output, all with the same support.
@@ -58,7 +81,7 @@ pub struct Group {
     pub node: usize,
     /// What is committed.
     pub source: Source,
-    /// The advice column (`S` or `T`) that they are linked to.
+    /// The advice column (`S`, `T` or `G`) that they are linked to.
     pub column: usize,
     /// Rows that a commitment may have entries in, ascending.
     pub rows: Vec<u32>,
@@ -78,6 +101,13 @@ pub enum Source {
     Block {
         /// Index among the node's blocks.
         block: usize,
+    },
+    /// All channels, for inputs that are looked up by their numbers.
+    Gather {
+        /// Index into [`Layout::gathers`].
+        gather: usize,
+        /// Index among its pieces.
+        piece: usize,
     },
 }
 
@@ -121,6 +151,24 @@ pub fn groups(program: &Program, layout: &Layout) -> Vec<Group> {
                 }
             }
             None => {}
+        }
+    }
+    for (number, gather) in layout.gathers.iter().enumerate() {
+        let Node::Neurons(n) = &program.nodes[gather.node] else {
+            continue;
+        };
+        for (index, piece) in gather.pieces.iter().enumerate() {
+            let rows = piece.row..piece.row + piece.inputs.len();
+            groups.push(Group {
+                node: gather.node,
+                source: Source::Gather {
+                    gather: number,
+                    piece: index,
+                },
+                column: layout.gather_column(piece.column),
+                rows: rows.map(|r| r as u32).collect(),
+                points: n.outputs as usize,
+            });
         }
     }
     groups
@@ -194,8 +242,40 @@ impl<'a> Coefficients<'a> {
                 Some(Fold::Table(blocks)) => self.channel_powers(&blocks[block]),
                 _ => Vec::new(),
             },
+            (Source::Gather { .. }, Some(placement)) => match &placement.fold {
+                Some(Fold::Table(blocks)) => blocks.iter().flat_map(|b| self.weights(b)).collect(),
+                _ => Vec::new(),
+            },
             (_, None) => Vec::new(),
         }
+    }
+
+    /// `λ·a_c` of every channel of a block that is in one piece.
+    fn weights(&self, block: &Block) -> Vec<F> {
+        let first = self.layout.lanes[block.tiles[0].lane].first_candidate;
+        let powers = self.channel_powers(block);
+        powers.iter().map(|a| self.lambda[first] * a).collect()
+    }
+
+    /// `−b_p` in the row of every key, for each `V` column.
+    fn gathered(&self) -> Vec<Vec<F>> {
+        let layout = self.layout;
+        let columns = layout.gathered.iter();
+        let mut beta: Vec<Vec<F>> = columns.map(|g| vec![F::ZERO; g.rows]).collect();
+        for gather in &layout.gathers {
+            let Some(keys) = layout.placements[gather.keys].as_ref() else {
+                continue;
+            };
+            let positions = keys.cells.len();
+            for (p, cell) in keys.cells.iter().enumerate() {
+                let lane = layout.ports[cell.port as usize].lane;
+                // Ascending by lane.
+                if let Ok(column) = layout.gathered.binary_search_by_key(&lane, |g| g.lane) {
+                    beta[column][cell.row as usize] = -self.position_power(positions, p);
+                }
+            }
+        }
+        beta
     }
 
     /// `a_c` of every channel of a block.
@@ -244,6 +324,7 @@ impl<'a> Coefficients<'a> {
                             factor,
                         }
                     }
+                    Weights::Gathered => Folded::Elsewhere,
                     // Members of a family are folded with their leader, whose weights are committed.
                     Weights::Committed | Weights::Shared(_) => {
                         let (column, row) = take(&mut table, inputs);
@@ -327,6 +408,9 @@ impl<'a> Coefficients<'a> {
             let folded: Vec<_> = of_group.iter().map(|b| self.folded(n, b)).collect();
             for k in 0..model.tiles.len() {
                 for (t, term) in n.terms.iter().enumerate() {
+                    if term.weights == Weights::Gathered {
+                        continue;
+                    }
                     let inputs = term.inputs as usize;
                     // Σ_blocks λ·T, per candidate and input: all blocks of a group share patches.
                     let mut sums = vec![F::ZERO; window * inputs];
@@ -339,6 +423,7 @@ impl<'a> Coefficients<'a> {
                                 row,
                                 factor,
                             } => (&values[*column][*row..], *factor),
+                            Folded::Elsewhere => continue,
                         };
                         let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
                         for (w, sums) in sums.chunks_mut(inputs).enumerate() {
@@ -401,6 +486,8 @@ enum Folded {
         row: usize,
         factor: F,
     },
+    /// In `G` columns.
+    Elsewhere,
 }
 
 /// The blocks of a group: they are listed group by group.

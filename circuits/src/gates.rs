@@ -11,8 +11,9 @@
 //! | products | `maximum: partial product` |
 //! | row 0 of inputs | `input: first row is empty` |
 //! | multiplicities | `lookup: table sum` and `lookup: sums agree` |
-//! | `S`, `T` | the link to the model commitment ([`crate::link`]), not a gate |
+//! | `S`, `T`, `G` | the link to the model commitment ([`crate::link`]), not a gate |
 //! | `U` | `fold: products` and `fold: sums agree` |
+//! | `V` | look-up of the pair of a key and `V` among the numbers and `G` (`gather: value sum`) |
 //! | `E` | `fold: coefficients` and `fold: sums agree` |
 //! | challenges, `κ`, `β` | the link to what the verifier computes, not a gate |
 //! | running sums | their own gate and `starts at zero` |
@@ -24,7 +25,8 @@
 //!
 //! ```text
 //! lookups        Σ 1/(α + x + θ·f + θ²·tag)  =  Σ m / (α + t)                              (eprint 2022/1530)
-//! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ η·U  −  Σ ρ·y  =  0
+//! gathers        the same of keys and `V` among numbers and `G`, with challenges that are drawn behind them
+//! linear maps    Σ_ports (x + [row 0])·(S + E)  −  Σ η·U  +  Σ b·V  −  Σ ρ·y  =  0
 //! coefficients   Σ ζ·E − Σ β·(T, U) − κ  =  0       β, κ: public, computed by the verifier from the wiring
 //! ```
 //!
@@ -62,20 +64,52 @@ pub struct Sums {
     pub y_constants: Vec<usize>,
     /// `z₀, z₁, …`, if there are free coefficients.
     pub e_constants: Vec<usize>,
+    /// The challenges of [`crate::fold::GatherChallenges`], if something is looked up by its number.
+    pub gather_constants: Option<[usize; 2]>,
     /// `κ`, if there are free coefficients; in row 0.
     pub kappa: Option<usize>,
-    /// `β`, one column for each `T` and then each `U` column.
+    /// `β`, one column for each `T`, then each `U` and each `V` column.
     pub beta: Vec<usize>,
     /// Running sums of looked-up values, and what is looked up in each.
     pub lookups: Vec<(usize, Vec<Lookup>)>,
     /// Running sums of table entries, and which table columns are in each.
     pub tables: Vec<(usize, Vec<TableColumn>)>,
+    /// Running sums of what is looked up by keys.
+    pub gathered: Vec<(usize, KeyLookup)>,
+    /// Running sums of folded weights that are looked up by their numbers.
+    pub gathers: Vec<(usize, NumberedColumn)>,
     /// Running sum of accumulators.
     pub accumulators: usize,
     /// Running sum of products and of folded weights.
     pub products: usize,
     /// Running sum of free coefficients.
     pub coefficients: Option<usize>,
+}
+
+/// A pair of a key, the accumulator of a lane, and a folded weight, once per row.
+#[derive(Clone, Debug, Default)]
+pub struct KeyLookup {
+    /// Number of the lane.
+    pub lane: usize,
+    /// Which [`Gather`](crate::layout::Gather).
+    pub gather: usize,
+    /// Advice column `V`.
+    pub value: Option<usize>,
+    /// Whether the number of the gather is part of it.
+    pub is_tagged: bool,
+}
+
+/// Folded weights by their numbers: `last` consecutive rows.
+#[derive(Clone, Debug, Default)]
+pub struct NumberedColumn {
+    /// Advice column of the multiplicities.
+    pub multiplicity: usize,
+    /// Fixed column of the numbers.
+    pub number: usize,
+    /// Fixed column of one more than the number of the gather; zero where there is none.
+    pub tag: Option<usize>,
+    /// Advice column `G`.
+    pub value: Option<usize>,
 }
 
 /// Columns and gates.
@@ -118,6 +152,7 @@ fn number_sums(layout: &Layout) -> Sums {
         e_constants: (0..layout.e_weights.as_ref().map_or(0, |w| w.constants))
             .map(|_| column())
             .collect(),
+        gather_constants: (!layout.gathers.is_empty()).then(|| [column(), column()]),
         kappa: (c.wiring > 0).then(&mut column),
         beta: (1..c.wiring).map(|_| column()).collect(),
         lookups: pack_lookups(&layout.lanes)
@@ -127,6 +162,29 @@ fn number_sums(layout: &Layout) -> Sums {
         tables: pack_tables(layout.table_columns, layout.functions, c.lanes)
             .into_iter()
             .map(|t| (column(), t))
+            .collect(),
+        gathered: (layout.gathered.iter().enumerate())
+            .map(|(i, gathered)| {
+                let lookup = KeyLookup {
+                    lane: gathered.lane,
+                    gather: gathered.gather,
+                    value: Some(layout.gathered_column(i)),
+                    is_tagged: true,
+                };
+                (column(), lookup)
+            })
+            .collect(),
+        gathers: (0..c.gathers)
+            .map(|i| {
+                let number = FIXED_TABLES + layout.table_columns * (1 + layout.functions) + 2 * i;
+                let numbered = NumberedColumn {
+                    multiplicity: layout.gather_multiplicity(i),
+                    number,
+                    tag: Some(number + 1),
+                    value: Some(layout.gather_column(i)),
+                };
+                (column(), numbered)
+            })
             .collect(),
         accumulators: column(),
         products: column(),
@@ -157,11 +215,14 @@ pub fn describe_with(layout: &Layout, sums: Sums) -> Description {
         unit_gates(layout.range_bits, i, lane, &mut gate);
     }
     lookup_gates(&sums, &mut gate);
+    gather_gates(layout, &sums, &mut gate);
     fold_gates(layout, &sums, &mut gate);
 
     Description {
         advice: layout.columns.advice(),
-        fixed: FIXED_TABLES + layout.table_columns * (1 + layout.functions),
+        fixed: FIXED_TABLES
+            + layout.table_columns * (1 + layout.functions)
+            + 2 * layout.columns.gathers,
         instance: 0,
         sums,
         gates,
@@ -202,6 +263,86 @@ fn unit_gates(range_bits: u32, index: usize, lane: &Lane, gate: &mut impl FnMut(
     }
 }
 
+/// A step of a running sum of fractions, numerators and denominators `d`:
+/// `(B' − B)·Π d = Σ numerator_i · Π_{j≠i} d_j`.
+fn step(column: usize, terms: Vec<(Expr, Expr)>) -> Expr {
+    let difference = Expr::next(column) - Expr::advice(column);
+    let all = Expr::product(terms.iter().map(|(_, d)| d.clone()));
+    let fractions = terms.iter().enumerate().map(|(i, (numerator, _))| {
+        let others = terms
+            .iter()
+            .enumerate()
+            .filter(|(j, _)| *j != i)
+            .map(|(_, (_, d))| d.clone());
+        others.fold(numerator.clone(), |a, d| a * d)
+    });
+    Expr::fixed(ACTIVE) * (difference * all - Expr::sum(fractions))
+}
+
+/// Look-ups of folded weights by keys.
+fn gather_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
+    let Some([alpha, theta]) = sums.gather_constants else {
+        return;
+    };
+    let theta = || Expr::advice(theta);
+    let denominator = |number: Expr, value: Option<usize>, tag: Option<Expr>| {
+        let tagged = match (value.map(Expr::advice), tag.map(|tag| theta() * tag)) {
+            (Some(value), Some(tag)) => Some(value + tag),
+            (value, tag) => value.or(tag),
+        };
+        let entry = Expr::advice(alpha) + number;
+        match tagged {
+            Some(tagged) => entry + theta() * tagged,
+            None => entry,
+        }
+    };
+    let sums_of = [sums.gathered.len(), sums.gathers.len()];
+    for (i, (column, lookup)) in sums.gathered.iter().enumerate() {
+        let lane = &layout.lanes[lookup.lane];
+        let key = accumulator(layout, lane, 0);
+        let tag = Expr::int(lookup.gather as u64 + 1);
+        let tag = lookup.is_tagged.then_some(tag);
+        let term = (Expr::int(1), denominator(key, lookup.value, tag));
+        gate(format!("gather: value sum {i}"), step(*column, vec![term]));
+        gate(
+            format!("gather: value sum {i} starts at zero"),
+            Expr::fixed(FIRST) * Expr::advice(*column),
+        );
+    }
+    for (i, (column, numbered)) in sums.gathers.iter().enumerate() {
+        let entry = denominator(
+            Expr::fixed(numbered.number),
+            numbered.value,
+            numbered.tag.map(Expr::fixed),
+        );
+        let term = (Expr::advice(numbered.multiplicity), entry);
+        gate(format!("gather: table sum {i}"), step(*column, vec![term]));
+        gate(
+            format!("gather: table sum {i} starts at zero"),
+            Expr::fixed(FIRST) * Expr::advice(*column),
+        );
+    }
+    debug_assert!(sums_of.iter().all(|&n| n > 0));
+    let values = Expr::sum(sums.gathered.iter().map(|(c, _)| Expr::advice(*c)));
+    let tables = Expr::sum(sums.gathers.iter().map(|(c, _)| Expr::advice(*c)));
+    gate(
+        "gather: sums agree".into(),
+        Expr::fixed(LAST) * (values - tables),
+    );
+}
+
+/// `y` of a candidate of a lane, as its cells say.
+fn accumulator(layout: &Layout, lane: &Lane, candidate: usize) -> Expr {
+    let mut v = Expr::advice(lane.x);
+    if let Some(&below) = lane.below.get(candidate) {
+        v = v - Expr::advice(below);
+    }
+    if let Some(above) = lane.above {
+        v = v + Expr::advice(above);
+    }
+    v.shifted(layout.range_bits) + Expr::advice(lane.rem[candidate])
+}
+
 fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let alpha = || Expr::advice(sums.alpha);
     // θ·(value + θ·tag): the tag needs a power of its own. Nothing bounds a looked-up value before it is known to be in its
@@ -209,20 +350,6 @@ fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let tagged = |theta: usize, value: Expr, tag: usize| {
         Expr::advice(theta)
             * (value + Expr::Scaled(Box::new(Expr::advice(theta)), crate::F::from(tag as u64)))
-    };
-    // With n denominators d: (B' − B)·Π d = Σ numerator_i · Π_{j≠i} d_j.
-    let step = |column: usize, terms: Vec<(Expr, Expr)>| {
-        let difference = Expr::next(column) - Expr::advice(column);
-        let all = Expr::product(terms.iter().map(|(_, d)| d.clone()));
-        let fractions = terms.iter().enumerate().map(|(i, (numerator, _))| {
-            let others = terms
-                .iter()
-                .enumerate()
-                .filter(|(j, _)| *j != i)
-                .map(|(_, (_, d))| d.clone());
-            others.fold(numerator.clone(), |a, d| a * d)
-        });
-        Expr::fixed(ACTIVE) * (difference * all - Expr::sum(fractions))
     };
     for (i, (column, lookups)) in sums.lookups.iter().enumerate() {
         let terms = lookups.iter().map(|l| {
@@ -304,15 +431,8 @@ fn fold_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr))
 fn accumulator_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Expr)) {
     let mut terms = Vec::new();
     for lane in &layout.lanes {
-        for (w, &rem) in lane.rem.iter().enumerate() {
-            let mut v = Expr::advice(lane.x);
-            if let Some(&below) = lane.below.get(w) {
-                v = v - Expr::advice(below);
-            }
-            if let Some(above) = lane.above {
-                v = v + Expr::advice(above);
-            }
-            let y = v.shifted(layout.range_bits) + Expr::advice(rem);
+        for w in 0..lane.rem.len() {
+            let y = accumulator(layout, lane, w);
             let exponents = &layout.y_weights.exponents[lane.first_candidate + w];
             terms.push(weighed(monomial(&sums.y_constants, exponents), y));
         }
@@ -346,9 +466,7 @@ fn product_gates(layout: &Layout, sums: &Sums, gate: &mut impl FnMut(String, Exp
             terms.push(if port.holds_one { x + first() } else { x } * fold);
         }
     }
-    let table = (0..layout.columns.table).map(|i| layout.table_column(i));
-    let values = (0..layout.columns.values).map(|i| layout.value_column(i));
-    for (column, &beta) in table.chain(values).zip(&sums.beta) {
+    for (column, &beta) in layout.weighed_columns().zip(&sums.beta) {
         terms.push(-(Expr::advice(column) * Expr::advice(beta)));
     }
     gate(
@@ -427,5 +545,15 @@ pub fn fixed_columns(program: &Program, layout: &Layout) -> Vec<Vec<u32>> {
     for table in &program.tables {
         columns.extend(piece(&|i| u32::from(table[i])));
     }
+    let mut numbered = vec![[vec![0; rows], vec![0; rows]]; layout.columns.gathers];
+    for (tag, gather) in (1..).zip(&layout.gathers) {
+        for piece in &gather.pieces {
+            let [numbers, tags] = &mut numbered[piece.column];
+            for (row, input) in (piece.row..).zip(piece.inputs.clone()) {
+                (numbers[row], tags[row]) = (input as u32, tag);
+            }
+        }
+    }
+    columns.extend(numbered.into_iter().flatten());
     columns
 }

@@ -19,6 +19,9 @@
 //!   coefficients `E` of the activations are free cells that are tied to `T` by a second random identity. A matrix that
 //!   several nodes share is placed as if their positions were those of one node.
 //!
+//! * *gather*: a matrix of which each position reads one column by its number ([`Weights::Gathered`](crate::program::Weights::Gathered)).
+//!   Its folded weights stand once in a `G` column beside their numbers, where the *keys'* lanes look them up: a cell `V` beside each key.
+//!
 //! A matrix of activations ([`Weights::Value`](crate::program::Weights::Value)) is folded like a table, into a block of a `U` column.
 //!
 //! A channel's positions occupy consecutive rows, so that the power of neuron `(o, p)` is a product `a_o · b_p`; the
@@ -62,6 +65,8 @@ pub enum BankKind {
         output: bool,
         /// The non-linear part.
         unit: Unit,
+        /// Keys of a [`Gather`] have lanes of their own: their number among all.
+        keys: Option<u32>,
     },
 }
 
@@ -140,6 +145,41 @@ pub struct Block {
     pub values: Option<(usize, usize)>,
 }
 
+/// A matrix of which single columns are read by their numbers, and where it is folded.
+#[derive(Clone, Debug)]
+pub struct Gather {
+    /// The node that it is a term of.
+    pub node: usize,
+    /// Which of its terms.
+    pub term: usize,
+    /// The node of the keys.
+    pub keys: usize,
+    /// Where the folded weights are, in the order of their numbers.
+    pub pieces: Vec<GatherPiece>,
+}
+
+/// Consecutive folded weights of a [`Gather`] in one `G` column.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GatherPiece {
+    /// Number of the `G` column.
+    pub column: usize,
+    /// The row of the first.
+    pub row: usize,
+    /// Which numbers.
+    pub inputs: Range<usize>,
+}
+
+/// The `V` column of a lane of keys: what is looked up by them.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gathered {
+    /// The lane.
+    pub lane: usize,
+    /// Number of the [`Gather`].
+    pub gather: usize,
+    /// Rows up to the last key.
+    pub rows: usize,
+}
+
 /// How the committed weights of a node are folded.
 #[derive(Clone, Debug)]
 pub enum Fold {
@@ -174,21 +214,25 @@ pub struct Placement {
 pub struct Columns {
     /// Lanes' columns: everything that a neuron needs.
     pub lanes: usize,
-    /// Multiplicities, one per table column.
+    /// Multiplicities, one per table column, then one per `G` column.
     pub multiplicities: usize,
     /// `S` columns.
     pub direct: usize,
     /// `T` columns.
     pub table: usize,
+    /// `G` columns.
+    pub gathers: usize,
     /// `U` columns.
     pub values: usize,
+    /// `V` columns.
+    pub gathered: usize,
     /// `E` columns.
     pub free: usize,
     /// Public columns of one challenge each, the same on every row.
     pub constants: usize,
-    /// Public columns that follow from the wiring: `κ`, and a `β` for every `T` and `U` column, if there are free coefficients.
+    /// Public columns that follow from the wiring: `κ`, and a `β` for every `T`, `U` and `V` column, if there are free coefficients.
     pub wiring: usize,
-    /// Running sums of the lookup argument: of looked-up values and of table columns.
+    /// Running sums of the lookup argument: of looked-up values and of table columns; of every `V` and every `G` column.
     pub sums: usize,
     /// Running sums of the fold argument.
     pub folds: usize,
@@ -200,9 +244,15 @@ impl Columns {
         self.lanes + self.multiplicities
     }
 
-    /// Folded weights and activations, `S`, `T` and `U`: the first part of phase 2.
+    /// Folded weights, the same in all runs of a proof: `S`, `T` and `G`.
+    pub fn weights(&self) -> usize {
+        self.direct + self.table + self.gathers
+    }
+
+    /// Folded weights and activations, and what is looked up among the weights, `S`, `T`, `G`, `U` and `V`: the first part of
+    /// phase 2.
     pub fn folded(&self) -> usize {
-        self.direct + self.table + self.values
+        self.weights() + self.values + self.gathered
     }
 
     /// Columns of phase 2: folded weights and activations, and coefficients.
@@ -243,6 +293,12 @@ pub struct Layout {
     pub table_rows: Vec<usize>,
     /// Used rows of every `U` column.
     pub value_rows: Vec<usize>,
+    /// What is looked up by its number.
+    pub gathers: Vec<Gather>,
+    /// Used rows of every `G` column.
+    pub gather_rows: Vec<usize>,
+    /// All `V` columns, lane by lane.
+    pub gathered: Vec<Gathered>,
     /// Weights of the accumulators' running sum.
     pub y_weights: LaneWeights,
     /// Weights of the free coefficients' running sum, if there are any.
@@ -266,9 +322,38 @@ impl Layout {
         self.columns.phase1() + self.columns.direct + i
     }
 
+    /// Advice column of `G` column number `i`.
+    pub fn gather_column(&self, i: usize) -> usize {
+        self.table_column(self.columns.table + i)
+    }
+
     /// Advice column of `U` column number `i`.
     pub fn value_column(&self, i: usize) -> usize {
-        self.columns.phase1() + self.columns.direct + self.columns.table + i
+        self.gather_column(self.columns.gathers + i)
+    }
+
+    /// Advice column of `V` column number `i`.
+    pub fn gathered_column(&self, i: usize) -> usize {
+        self.value_column(self.columns.values + i)
+    }
+
+    /// Advice column of the multiplicities of `G` column number `i`.
+    pub fn gather_multiplicity(&self, i: usize) -> usize {
+        self.columns.phase1() - self.columns.gathers + i
+    }
+
+    /// Advice columns that a public column `β` weighs: those of `T`, `U` and `V`.
+    pub fn weighed_columns(&self) -> impl Iterator<Item = usize> + '_ {
+        let table = (0..self.columns.table).map(|i| self.table_column(i));
+        let values = (0..self.columns.values).map(|i| self.value_column(i));
+        let gathered = (0..self.columns.gathered).map(|i| self.gathered_column(i));
+        table.chain(values).chain(gathered)
+    }
+
+    /// Used rows of the [weighed columns](Self::weighed_columns).
+    pub fn weighed_rows(&self) -> impl Iterator<Item = usize> + '_ {
+        let rows = self.table_rows.iter().chain(&self.value_rows).copied();
+        rows.chain(self.gathered.iter().map(|g| g.rows))
     }
 
     /// Lanes of the inputs, in order.
@@ -360,7 +445,12 @@ impl Layout {
                 };
             }
         }
-        total
+        let outputs = |g: &Gather| match &program.nodes[g.node] {
+            Node::Neurons(n) => n.outputs as usize,
+            _ => 0,
+        };
+        let gathers = self.gathers.iter();
+        total + gathers.map(|g| g.pieces.len() * outputs(g)).sum::<usize>()
     }
 }
 

@@ -85,19 +85,32 @@ pub enum Weights {
         /// A public factor.
         factor: i64,
     },
+    /// Secret as [`Weights::Committed`], and of each position one input alone counts, as if it were one and all others zero:
+    /// the one whose number is the position's *key*. An embedding: the columns of a committed matrix by their numbers.
+    /// `patches` is the first port of the *node of keys*, whose accumulators are the keys `[positions]`: linear neurons of
+    /// public weights that no other term uses as keys.
+    Gathered,
 }
 
 impl Weights {
     /// Whether the coefficients are fixed by the model commitment.
     pub fn is_committed(&self) -> bool {
-        matches!(self, Weights::Committed | Weights::Shared(_))
+        matches!(
+            self,
+            Weights::Committed | Weights::Shared(_) | Weights::Gathered
+        )
+    }
+
+    /// Whether the node that they belong to lists them in the model commitment.
+    pub fn is_own(&self) -> bool {
+        matches!(self, Weights::Committed | Weights::Gathered)
     }
 }
 
 /// One linear contribution to the accumulators of [`Neurons`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Term {
-    /// Array `[groups][positions][window][inputs]`, row-major.
+    /// Array `[groups][positions][window][inputs]`, row-major; keys `[positions]` of [`Weights::Gathered`].
     pub patches: ValueRef,
     /// Number of inputs of this term per output.
     pub inputs: u32,
@@ -173,7 +186,13 @@ impl Neurons {
         })
     }
 
-    /// Inputs per output with committed weights.
+    /// The terms that look inputs up by their numbers, with their places among all terms.
+    pub fn gathers(&self) -> impl Iterator<Item = (usize, &Term)> {
+        let terms = self.terms.iter().enumerate();
+        terms.filter(|(_, t)| t.weights == Weights::Gathered)
+    }
+
+    /// Inputs per output with committed weights, those that are looked up by their numbers aside.
     pub fn committed_inputs(&self) -> usize {
         let committed = self.terms.iter();
         let committed = committed.filter(|t| t.weights == Weights::Committed);
@@ -385,13 +404,28 @@ impl Program {
             .fold(0, usize::saturating_add)
     }
 
+    /// All terms that look inputs up by their numbers, in order: node, place among its terms, node of the keys.
+    pub fn gathers(&self) -> impl Iterator<Item = (usize, usize, usize)> + '_ {
+        let nodes = self.nodes.iter().enumerate();
+        nodes.flat_map(|(index, node)| {
+            let terms = match node {
+                Node::Neurons(n) => n.terms.as_slice(),
+                _ => &[],
+            };
+            let terms = terms.iter().enumerate();
+            terms
+                .filter(|(_, t)| t.weights == Weights::Gathered)
+                .map(move |(t, term)| (index, t, term.patches.node as usize))
+        })
+    }
+
     /// Number of committed coefficients.
     pub fn committed_weights(&self) -> u64 {
         let mut total = 0u64;
         for node in &self.nodes {
             if let Node::Neurons(n) = node {
                 for t in &n.terms {
-                    if t.weights == Weights::Committed {
+                    if t.weights.is_own() {
                         let kernels = u64::from(n.groups) * u64::from(n.outputs);
                         total = total.saturating_add(kernels.saturating_mul(t.inputs.into()));
                     }

@@ -239,6 +239,12 @@ impl Builder<'_> {
             let mut ranges = Vec::with_capacity(n.terms.len());
             for (t, term) in n.terms.iter().enumerate() {
                 let from = self.wiring.pieces.len();
+                if term.weights == Weights::Gathered {
+                    // A power for every position.
+                    self.resolver.spend_on_targets(n.positions as usize).ok()?;
+                    ranges.push(from..from);
+                    continue;
+                }
                 self.targets(n, term.inputs)?;
                 let reading = Reading {
                     y: (model.height as i64 - 1, -1),

@@ -25,6 +25,7 @@ fn model() -> QuantizedModel {
         zero_point: vec![0.1],
         integers: false,
         labels: Vec::new(),
+        low_bits: 0,
     };
     let mut model = zoo(6);
     model.inputs = vec![tensor("image", 16, vec![1.0 / 3.0])];

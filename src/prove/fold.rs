@@ -31,6 +31,9 @@ impl Matrix {
         else {
             return None;
         };
+        if let Source::Gather { gather, piece } = group.source {
+            return Matrix::gathered(plan, (gather, piece), weights);
+        }
         let rows = group.rows.len();
         let mut data = vec![0i32; group.points * rows];
         let outputs = n.outputs as usize;
@@ -47,6 +50,7 @@ impl Matrix {
                 return None;
             }
             match group.source {
+                Source::Gather { .. } => return None,
                 Source::Block { block } => {
                     let Some(Fold::Table(blocks)) =
                         plan.layout.placements[group.node].as_ref()?.fold.as_ref()
@@ -97,6 +101,31 @@ impl Matrix {
             }
             offset += inputs;
         }
+        let bound = data.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+        Some(Matrix { rows, data, bound })
+    }
+
+    /// A piece of a matrix that is read by the numbers of its inputs.
+    fn gathered(
+        plan: &Plan,
+        (gather, piece): (usize, usize),
+        weights: &[WeightTensor],
+    ) -> Option<Matrix> {
+        let gather = plan.layout.gathers.get(gather)?;
+        let Node::Neurons(n) = &plan.program.nodes[gather.node] else {
+            return None;
+        };
+        let own =
+            |w: &&WeightTensor| (w.node as usize, w.term as usize) == (gather.node, gather.term);
+        let tensor = &weights.iter().find(own)?.data;
+        let (outputs, inputs) = (n.outputs as usize, n.terms[gather.term].inputs as usize);
+        if tensor.len() != outputs * inputs {
+            return None;
+        }
+        let part = gather.pieces.get(piece)?.inputs.clone();
+        let rows = part.len();
+        let of_output = |row: &[i32]| row[part.clone()].to_vec();
+        let data: Vec<i32> = tensor.chunks(inputs).flat_map(of_output).collect();
         let bound = data.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
         Some(Matrix { rows, data, bound })
     }

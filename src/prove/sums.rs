@@ -1,5 +1,6 @@
 //! Phase 3 of the witness behind the public columns: running sums.
 
+use super::gather;
 use super::witness::Phase1;
 use ff::{BatchInvert, Field};
 use rayon::prelude::*;
@@ -69,6 +70,16 @@ pub(crate) fn running_sums(
             tables.iter().map(fraction).sum()
         };
         running(&mut out[column - first], F::ONE, term);
+    }
+    if let Some(challenges) = &late.late.gather {
+        for (column, lookup) in &sums.gathered {
+            let terms = gather::of_keys(plan, challenges, phase1, columns, lookup);
+            running(&mut out[column - first], F::ONE, |row| terms[row]);
+        }
+        for (column, numbered) in &sums.gathers {
+            let terms = gather::of_numbers(plan, challenges, phase1, columns, numbered);
+            running(&mut out[column - first], F::ONE, |row| terms[row]);
+        }
     }
     let column = &mut out[sums.accumulators - first];
     accumulators(plan, &late.challenges.y, phase1, column);
@@ -149,11 +160,10 @@ fn products(plan: &Plan, columns: &[Vec<F>], row: usize) -> F {
             sum += (columns[port.column][row] + one) * fold;
         }
     }
-    let folded = columns[layout.table_column(0)..].iter();
-    for (column, &beta) in folded.zip(&plan.description.sums.beta) {
+    for (column, &beta) in layout.weighed_columns().zip(&plan.description.sums.beta) {
         let b = columns[beta][row];
         if !bool::from(b.is_zero()) {
-            sum -= column[row] * b;
+            sum -= columns[column][row] * b;
         }
     }
     sum

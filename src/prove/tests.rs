@@ -9,6 +9,7 @@
 //! | `lies` | a lie for every check of the verifier |
 //! | `mutations` | nothing of both can be left out; the tables of docs/protocol.md |
 //! | `families` | products of activations, and weights that several nodes share |
+//! | `gathers` | rows of tables that are looked up by their numbers |
 //! | `hidden` | numbers of hidden activations: zero points, the factor of softmax |
 //! | `chains` | chains with what their integers stand for |
 //! | `equal` | all engines make the same bytes, of one run and of several |
@@ -20,6 +21,7 @@ mod cheats;
 mod constraints;
 mod equal;
 mod families;
+mod gathers;
 mod hidden;
 mod lies;
 mod mutations;

@@ -1,5 +1,6 @@
 //! Phase 1 of the witness: what every neuron's cells hold, and how often every table entry is looked up.
 
+use super::gather;
 use zkinfer_circuits::F;
 use zkinfer_circuits::gates::product_steps;
 use zkinfer_circuits::layout::{BankKind, Lane, Layout};
@@ -101,6 +102,7 @@ impl Phase1 {
                 self.cells[table.multiplicity][..piece.len()].copy_from_slice(piece);
             }
         }
+        gather::count(plan, self);
     }
 
     /// The columns as field elements, products included.

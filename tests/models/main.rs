@@ -5,6 +5,7 @@ mod common;
 
 mod conformance;
 mod corpus;
+mod gathers;
 mod import;
 mod import_rules;
 mod import_units;

@@ -55,6 +55,12 @@ impl Tensor {
         PyArray1::from_slice(py, &self.0.zero_point)
     }
 
+    /// Zero, or the bits of the lower of two integers that stand for each element (numbers of words among many).
+    #[getter]
+    fn low_bits(&self) -> u32 {
+        self.0.low_bits
+    }
+
     fn __repr__(&self) -> String {
         let shape = arrays::tuple(&self.0.shape);
         format!("Tensor(name={:?}, shape={shape})", self.0.name)

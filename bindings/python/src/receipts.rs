@@ -45,7 +45,7 @@ impl VerifiedRun {
         };
         let mut rest = integers.iter().map(|&v| u32::from(v));
         let reals = tensors.iter().map(|tensor| {
-            let own: Vec<u32> = rest.by_ref().take(tensor.len()).collect();
+            let own: Vec<u32> = rest.by_ref().take(tensor.cells()).collect();
             tensor.dequantize(&own)
         });
         let reals: Result<Vec<Vec<f32>>, _> = reals.collect();

@@ -357,7 +357,9 @@ impl Verifier {
         let mut pairs = written.outputs.iter().zip(&read.inputs);
         self.0.verifier.plan().feeds(other.0.verifier.plan())
             && written.outputs.len() == read.inputs.len()
-            && pairs.all(|(w, r)| w.scale == r.scale && w.zero_point == r.zero_point)
+            && pairs.all(|(w, r)| {
+                (&w.scale, &w.zero_point, w.low_bits) == (&r.scale, &r.zero_point, r.low_bits)
+            })
     }
 
     fn __repr__(&self) -> String {

@@ -73,6 +73,7 @@ struct Tensor {
     length: usize,
     scale: Vec<f64>,
     zero_point: Vec<f64>,
+    low_bits: u32,
 }
 
 /// A run as it is claimed.
@@ -146,6 +147,7 @@ fn tensors(interface: Interface) -> Tensors {
         shape: t.shape,
         scale: t.scale,
         zero_point: t.zero_point,
+        low_bits: t.low_bits,
     };
     Tensors {
         name: interface.name,

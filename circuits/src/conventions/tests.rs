@@ -267,3 +267,68 @@ fn public_columns() {
     assert_eq!(broken(|l, _, _| l.table_rows[0] = l.last + 1), what);
     assert_eq!(broken(|l, _, _| l.table_rows.clear()), what);
 }
+
+/// Rows of a table, looked up by an input.
+fn looked_up() -> Plan {
+    let neurons = |outputs, terms| {
+        Node::Neurons(Neurons {
+            groups: 1,
+            outputs,
+            positions: 2,
+            unit: Unit::LINEAR,
+            terms,
+        })
+    };
+    let term = |node, inputs, weights| Term {
+        patches: ValueRef::new(node),
+        inputs,
+        weights,
+    };
+    let nodes = vec![
+        Node::Input { len: 2 },
+        neurons(1, vec![term(0, 1, Weights::Public(vec![1]))]),
+        neurons(3, vec![term(1, 70, Weights::Gathered)]),
+    ];
+    let program = Program {
+        range_bits: 4,
+        tables: vec![],
+        nodes,
+        outputs: vec![2],
+    };
+    Plan::new(program, 6, &Limits::default()).unwrap()
+}
+
+#[test]
+fn keys_are_looked_up() {
+    let what = "every key is looked up among the numbers of its own gather";
+    let broken = |change: &dyn Fn(&mut Layout, &mut Description, &mut Vec<Vec<u32>>)| {
+        let plan = looked_up();
+        let mut layout = plan.layout.clone();
+        let mut description = (*plan.description).clone();
+        let mut fixed = (*plan.fixed).clone();
+        change(&mut layout, &mut description, &mut fixed);
+        let found = check(&plan.program, &layout, &description, &fixed);
+        assert_eq!(found, Err(LayoutError::Convention { what }));
+    };
+    let plan = looked_up();
+    let pieces = &plan.layout.gathers[0].pieces;
+    assert_eq!(
+        (pieces.len(), pieces[0].inputs.len()),
+        (2, plan.layout.last)
+    );
+    broken(&|_, d, _| d.sums.gathered[0].1.is_tagged = false);
+    broken(&|_, d, _| d.sums.gathered[0].1.value = None);
+    broken(&|_, d, _| d.sums.gathered[0].1.gather = 1);
+    broken(&|_, d, _| d.sums.gathered.clear());
+    broken(&|_, d, _| d.sums.gathers.truncate(1));
+    broken(&|_, d, _| d.sums.gathers[1].1.tag = None);
+    broken(&|_, d, _| d.sums.gathers[1].1.value = None);
+    broken(&|_, d, _| d.sums.gathers[1].1.multiplicity -= 1);
+    let number = plan.description.sums.gathers[1].1.number;
+    // Another number, a row without a tag, a tag behind the end.
+    broken(&|_, _, f| f[number][3] += 1);
+    broken(&|_, _, f| f[number + 1][3] = 0);
+    broken(&|_, _, f| f[number + 1][30] = 1);
+    broken(&|l, _, _| l.gathers[0].pieces[1].inputs.end -= 1);
+    broken(&|l, _, _| drop(l.gathers[0].pieces.pop()));
+}

@@ -3,14 +3,14 @@
 use super::{Coefficients, Folded, LateChallenges, blocks_of, lane_weights, row_powers};
 use crate::F;
 use crate::layout::{Block, Fold, LaneWeights};
-use crate::program::{Neurons, Node, ONE};
+use crate::program::{Neurons, Node, ONE, Weights};
 use ff::Field;
 
 impl Coefficients<'_> {
     /// What [`Coefficients::late`] computes, term by term over the wiring written out.
     pub fn late_by_enumeration(&self, late: &LateChallenges) -> (F, Vec<Vec<F>>) {
-        let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
-        let mut beta: Vec<Vec<F>> = rows.map(|&rows| vec![F::ZERO; rows]).collect();
+        let rows = self.layout.weighed_rows();
+        let mut beta: Vec<Vec<F>> = rows.map(|rows| vec![F::ZERO; rows]).collect();
         let eta = self.eta_powers(late.eta);
         let mut kappa = F::ZERO;
         let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
@@ -36,6 +36,8 @@ impl Coefficients<'_> {
         for (beta, eta) in beta[self.layout.table_rows.len()..].iter_mut().zip(&eta) {
             beta.iter_mut().zip(eta).for_each(|(b, eta)| *b += eta);
         }
+        let gathered = beta.len() - self.layout.gathered.len();
+        beta[gathered..].clone_from_slice(&self.gathered());
         (kappa, beta)
     }
 
@@ -58,6 +60,9 @@ impl Coefficients<'_> {
             let folded: Vec<_> = of_group.iter().map(|b| self.folded(n, b)).collect();
             for k in 0..model.tiles.len() {
                 for (t, term) in n.terms.iter().enumerate() {
+                    if term.weights == Weights::Gathered {
+                        continue;
+                    }
                     let inputs = term.inputs as usize;
                     // Σ_p power · ζ(patch), per candidate and input, shared by all blocks of the group.
                     let mut sums = vec![F::ZERO; window * inputs];
@@ -82,6 +87,7 @@ impl Coefficients<'_> {
                                     row,
                                     factor,
                                 } => beta[tables + column][row + i] += b * factor,
+                                Folded::Elsewhere => {}
                             }
                         }
                     }

@@ -20,7 +20,7 @@ struct Sums<'a> {
 
 impl Coefficients<'_> {
     /// The verifier's coefficients: `κ`, and `β` per `T` and `U` column and used row, both multiplied by `z₀`. To those of `U`
-    /// columns the powers of `η` are added. `wiring` is that of the program and layout.
+    /// columns the powers of `η` are added. Behind them those of `V` columns. `wiring` is that of the program and layout.
     ///
     /// `None` if a challenge is zero, which has probability below 2⁻²⁵⁰.
     pub fn late(&self, wiring: &Wiring, late: &LateChallenges) -> Option<(F, Vec<Vec<F>>)> {
@@ -28,8 +28,8 @@ impl Coefficients<'_> {
             // There are no series in powers that are all the same.
             return Some(self.late_by_enumeration(late));
         }
-        let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
-        let beta: Vec<Vec<F>> = rows.map(|&rows| vec![F::ZERO; rows]).collect();
+        let rows = self.layout.weighed_rows();
+        let beta: Vec<Vec<F>> = rows.map(|rows| vec![F::ZERO; rows]).collect();
         let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
             return Some((F::ZERO, beta));
         };
@@ -72,8 +72,10 @@ impl Coefficients<'_> {
                 _ => {}
             }
         }
+        let (tables, values) = (self.layout.table_rows.len(), self.layout.value_rows.len());
+        sums.beta[tables + values..].clone_from_slice(&self.gathered());
         let mut powers = eta.iter().skip(1);
-        for beta in &mut sums.beta[self.layout.table_rows.len()..] {
+        for beta in &mut sums.beta[tables..tables + values] {
             beta.iter_mut()
                 .zip(&mut powers)
                 .for_each(|(b, eta)| *b += eta);
@@ -106,6 +108,9 @@ impl Coefficients<'_> {
         let folded: Vec<Vec<Folded>> = blocks.iter().map(|b| self.folded(n, b)).collect();
         for (k, tile) in maps.patches.iter().enumerate() {
             for (t, pieces) in tile.iter().enumerate() {
+                if n.terms[t].weights == Weights::Gathered {
+                    continue;
+                }
                 let inputs = n.terms[t].inputs as usize;
                 // Σ_p power · ζ(patch), per group, candidate and input: shared by all blocks of a group.
                 let mut read = vec![F::ZERO; n.groups as usize * window * inputs];
@@ -141,6 +146,7 @@ impl Sums<'_> {
                 self.kappa += lambda * sum;
                 return;
             }
+            Folded::Elsewhere => return,
             Folded::Table { column, row } => (*column, *row, lambda),
             Folded::Values {
                 column,

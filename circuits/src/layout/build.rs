@@ -5,12 +5,12 @@ use super::place::{BankBuilder, Placed, deal_out, families, family_positions, pl
 use super::resolve::Resolver;
 use super::span::{Loop, Span};
 use super::{
-    BLINDING_ROWS, BankKind, Cells, Columns, Direct, Fold, Lane, LaneWeights, Layout, MAX_K, MIN_K,
-    Placement, Port,
+    BLINDING_ROWS, BankKind, Cells, Columns, Direct, Fold, Gather, GatherPiece, Gathered, Lane,
+    LaneWeights, Layout, MAX_K, MIN_K, Placement, Port,
 };
 use crate::error::LayoutError;
 use crate::program::{Expanded, Neurons, Node, Program, ValueRef, Weights};
-use std::collections::{BTreeMap, HashSet};
+use std::collections::{BTreeMap, HashMap, HashSet};
 
 /// Lanes, bank by bank, with their columns and ports.
 struct Numbered {
@@ -64,6 +64,9 @@ impl Numbered {
         self.lanes.push(lane);
     }
 }
+
+/// Most columns.
+const MAX_COLUMNS: usize = 4096;
 
 /// The first lane is an input lane: banks are ordered by kind.
 const INPUT_PORT: u32 = 0;
@@ -128,6 +131,8 @@ impl Layout {
         }
         let last = (1usize << k) - BLINDING_ROWS - 1;
         let families = families(program);
+        let gathers: Vec<Gather> = gathers(program);
+        let keys: HashMap<usize, u32> = gathers.iter().map(|g| g.keys).zip(0..).collect();
         let mut banks: BTreeMap<BankKind, BankBuilder> = BTreeMap::new();
         // (kind, lane within the bank, row) of every cell, and blocks with lanes within the bank.
         let mut placed: Vec<Option<Placed>> = Vec::with_capacity(program.nodes.len());
@@ -139,6 +144,7 @@ impl Layout {
                 Node::Neurons(n) => BankKind::Unit {
                     output: program.outputs.contains(&(index as u32)),
                     unit: n.unit.clone(),
+                    keys: keys.get(&index).copied(),
                 },
                 _ => {
                     placed.push(None);
@@ -203,8 +209,12 @@ impl Layout {
             free_one: None,
             table_rows: Vec::new(),
             value_rows: Vec::new(),
+            gathers,
+            gather_rows: Vec::new(),
+            gathered: Vec::new(),
         };
         layout.place_nodes(program, placed, &first_lane);
+        layout.place_gathers(program, pieces)?;
         layout.choose_folds(program, expanded, pieces)?;
         layout.number_columns()?;
         Ok(layout)
@@ -248,6 +258,71 @@ impl Layout {
         }
     }
 
+    /// Gives everything that is looked up by its number rows in `G` columns, and the lanes of its keys `V` columns.
+    fn place_gathers(&mut self, program: &Program, pieces: usize) -> Result<(), LayoutError> {
+        let (k, last) = (self.k, self.last);
+        let mut parts = 0usize;
+        for gather in &mut self.gathers {
+            let Node::Neurons(n) = &program.nodes[gather.node] else {
+                continue;
+            };
+            // All channels of a position have the same power of the row, whatever their lane.
+            let positions = n.positions as usize;
+            if positions >= last {
+                return Err(LayoutError::Positions {
+                    k,
+                    node: gather.node,
+                    positions,
+                    rows: last - 1,
+                });
+            }
+            let inputs = n.terms[gather.term].inputs as usize;
+            parts = parts
+                .saturating_add(inputs.div_ceil(last))
+                .saturating_add(1);
+            if parts > pieces {
+                return Err(LayoutError::Pieces { node: gather.node });
+            }
+            let mut first = 0;
+            while first < inputs {
+                let count = (inputs - first).min(last);
+                let (column, row) = take_rows(&mut self.gather_rows, count, last);
+                if column >= MAX_COLUMNS {
+                    return Err(LayoutError::TooWide { k, lanes: column });
+                }
+                let inputs = first..first + count;
+                gather.pieces.push(GatherPiece {
+                    column,
+                    row,
+                    inputs,
+                });
+                first += count;
+            }
+        }
+        let mut rows = vec![0; self.lanes.len()];
+        for gather in &self.gathers {
+            let cells = self.placements[gather.keys].as_ref().map(|p| &p.cells);
+            for stretch in cells.iter().flat_map(|c| c.stretches()) {
+                let lane = self.ports[stretch.cell.port as usize].lane;
+                let end = stretch.cell.row as usize + stretch.len;
+                rows[lane] = end.max(rows[lane]);
+            }
+        }
+        for (number, (lane, rows)) in self.lanes.iter().zip(rows).enumerate() {
+            if let BankKind::Unit {
+                keys: Some(gather), ..
+            } = lane.kind
+            {
+                self.gathered.push(Gathered {
+                    lane: number,
+                    gather: gather as usize,
+                    rows,
+                });
+            }
+        }
+        Ok(())
+    }
+
     /// Decides which ports need `S` and `E` columns and gives every block its rows in a `T` column.
     fn choose_folds(
         &mut self,
@@ -259,7 +334,8 @@ impl Layout {
         let mut wanted = Wanted {
             direct: vec![false; self.ports.len()],
             free: vec![false; self.ports.len()],
-            any_free: false,
+            // What is looked up by its number is weighed by a `β`, which there is beside free coefficients.
+            any_free: !self.gathers.is_empty(),
         };
         for (index, node) in program.nodes.iter().enumerate() {
             let Node::Neurons(n) = node else { continue };
@@ -317,7 +393,9 @@ impl Layout {
         }
         self.columns.direct = s - self.columns.lanes;
         self.columns.table = self.table_rows.len();
+        self.columns.gathers = self.gather_rows.len();
         self.columns.values = self.value_rows.len();
+        self.columns.gathered = self.gathered.len();
         self.columns.free = e;
         if e > 0 {
             self.e_weights = Some(LaneWeights::new(e).ok_or(LayoutError::TooWide {
@@ -330,14 +408,16 @@ impl Layout {
 
     fn number_columns(&mut self) -> Result<(), LayoutError> {
         let c = &mut self.columns;
-        c.multiplicities = self.table_columns * (1 + self.functions);
+        c.multiplicities = self.table_columns * (1 + self.functions) + c.gathers;
         let e_constants = self.e_weights.as_ref().map_or(0, |w| w.constants);
         c.constants = 1 + usize::from(self.functions > 0) + self.y_weights.constants + e_constants;
+        c.constants += if self.gathers.is_empty() { 0 } else { 2 };
         c.wiring = match c.free {
             0 => 0,
-            _ => 1 + c.table + c.values,
+            _ => 1 + c.table + c.values + c.gathered,
         };
         c.sums = lookup_sums(&self.lanes) + table_sums(self.table_columns, self.functions);
+        c.sums += c.gathered + c.gathers;
         c.folds = 2 + usize::from(c.free > 0);
         let direct = c.multiplicities;
         let free = c.phase1() + c.folded();
@@ -349,7 +429,7 @@ impl Layout {
                 *column = free + *number;
             }
         }
-        if self.columns.advice() > 4096 {
+        if self.columns.advice() > MAX_COLUMNS {
             return Err(LayoutError::TooWide {
                 k: self.k,
                 lanes: self.lanes.len(),
@@ -387,6 +467,9 @@ impl<'a> Follow<'a> {
             self.freely(value, expanded, wanted)?;
         }
         for term in &n.terms {
+            if term.weights == Weights::Gathered {
+                continue;
+            }
             if !is_direct || term.weights != Weights::Committed {
                 wanted.any_free = true;
                 self.freely(term.patches, expanded, wanted)?;
@@ -494,10 +577,24 @@ fn is_direct(n: &Neurons, expanded: &Expanded) -> bool {
     n.positions == 1
         && n.unit.window == 1
         && n.operands().next().is_none()
+        && n.gathers().next().is_none()
         && n.terms.iter().all(|t| {
             let narrow = || expanded.shape(t.patches).is_some_and(|s| s.width == 1);
             t.weights != Weights::Committed || narrow()
         })
+}
+
+/// What is looked up by its number, before it has a place.
+fn gathers(program: &Program) -> Vec<Gather> {
+    let gathers = program.gathers();
+    gathers
+        .map(|(node, term, keys)| Gather {
+            node,
+            term,
+            keys,
+            pieces: Vec::new(),
+        })
+        .collect()
 }
 
 /// Rows in a column that has room for so many, or in a fresh one: number and first row.

@@ -2,13 +2,17 @@
 
 use super::{
     Expanded, FIRST_SLOT, MAX_RANGE_BITS, MIN_RANGE_BITS, Neurons, Node, Program, ProgramLimits,
-    Shape, Term, ValueRef, Weights,
+    Shape, Term, Unit, ValueRef, Weights,
 };
 use crate::checks::{Check, holds};
 use crate::error::ProgramError;
+use std::collections::HashSet;
 
 /// Most elements of a value, times its width: what is computed from places of elements then fits 64 bits.
 const MAX_ELEMENTS: u64 = 1 << 31;
+
+/// Most inputs of which one is looked up by its number.
+const MAX_GATHERED: u32 = 1 << 26;
 
 impl Program {
     /// Checks the program; its wiring is written out where it is asked for ([`Expanded::value`]).
@@ -21,6 +25,7 @@ impl Program {
         let mut first_slot = Vec::with_capacity(self.nodes.len());
         let mut slots = u64::from(FIRST_SLOT);
         let mut accumulators = 0u64;
+        let mut keys = HashSet::new();
         for (index, node) in self.nodes.iter().enumerate() {
             let fail = |reason: &'static str| ProgramError::Node {
                 node: index,
@@ -79,6 +84,7 @@ impl Program {
                 Node::Neurons(neurons) => {
                     let len = self.check_neurons(neurons, &lookup, &fail)?;
                     self.check_family(index, neurons, &fail)?;
+                    self.check_gathers(index, neurons, &mut keys, &fail)?;
                     // Every candidate costs cells too.
                     accumulators = accumulators
                         .saturating_add(len.saturating_mul(u64::from(neurons.unit.window)));
@@ -184,9 +190,14 @@ impl Program {
         for term in &n.terms {
             let patches = lookup(term.patches)?;
             let want = u64::from(n.groups) * u64::from(n.positions);
+            // Of what is looked up by its number each position has one key.
+            let each = match term.weights {
+                Weights::Gathered => term.inputs.min(1),
+                _ => term.inputs,
+            };
             let want = want
                 .checked_mul(u64::from(unit.window))
-                .and_then(|v| v.checked_mul(u64::from(term.inputs)));
+                .and_then(|v| v.checked_mul(u64::from(each)));
             if term.inputs == 0 || want != Some(patches.len as u64) {
                 return Err(fail(
                     "patches do not have groups × positions × window × inputs elements",
@@ -195,7 +206,7 @@ impl Program {
             let found = match &term.weights {
                 Weights::Public(w) => w.len(),
                 Weights::Value { value, .. } => lookup(*value)?.len,
-                Weights::Committed | Weights::Shared(_) => continue,
+                Weights::Committed | Weights::Shared(_) | Weights::Gathered => continue,
             };
             let want = u64::from(n.groups) * u64::from(n.outputs);
             if want.checked_mul(u64::from(term.inputs)) != Some(found as u64) {
@@ -205,6 +216,42 @@ impl Program {
             }
         }
         Ok(len)
+    }
+
+    /// Whether the keys of what is looked up by its number are accumulators that nothing else uses as keys.
+    fn check_gathers(
+        &self,
+        index: usize,
+        n: &Neurons,
+        taken: &mut HashSet<u32>,
+        fail: &impl Fn(&'static str) -> ProgramError,
+    ) -> Result<(), ProgramError> {
+        for (_, term) in n.gathers() {
+            if n.groups != 1 || n.unit.window != 1 || n.leader().is_some() {
+                return Err(fail(
+                    "looks inputs up by their numbers and has groups, a window or another one's weights",
+                ));
+            }
+            if term.inputs > MAX_GATHERED {
+                return Err(fail("looks up one of more than 2^26 inputs"));
+            }
+            let keys = match self.nodes.get(term.patches.node as usize) {
+                Some(Node::Neurons(keys)) if (term.patches.node as usize) < index => keys,
+                _ => return Err(fail("keys are not an earlier node of neurons")),
+            };
+            if !taken.insert(term.patches.node) {
+                return Err(fail("uses keys that another term uses"));
+            }
+            let is_public = |t: &Term| matches!(t.weights, Weights::Public(_));
+            let plain = keys.unit == Unit::LINEAR && keys.terms.iter().all(is_public);
+            let plain = plain && term.patches.port == 0;
+            if !plain || self.outputs.contains(&term.patches.node) {
+                return Err(fail(
+                    "keys are not the accumulators of linear neurons of public weights, or are an output",
+                ));
+            }
+        }
+        Ok(())
     }
 
     /// Whether a node that uses another one's weights is like that one in everything that folding them depends on.

@@ -134,7 +134,8 @@ impl Plan {
         let layout = &self.layout;
         let direct = layout.ports.iter().filter_map(|p| p.direct);
         let table = (0..layout.columns.table).map(|i| layout.table_column(i));
-        direct.chain(table).collect()
+        let gathers = (0..layout.columns.gathers).map(|i| layout.gather_column(i));
+        direct.chain(table).chain(gathers).collect()
     }
 
     /// Advice columns that the verifier knows: linked once in a proof, behind the folded weights.
@@ -145,8 +146,8 @@ impl Plan {
     /// Bytes that one thread takes, at most, while it computes what a proof is checked with: the widest node's sums, and all
     /// of `β`.
     pub fn reading_memory(&self) -> usize {
-        let rows = self.layout.table_rows.iter().chain(&self.layout.value_rows);
-        let cells = rows.fold(0usize, |sum, &rows| sum.saturating_add(rows));
+        let rows = self.layout.weighed_rows();
+        let cells = rows.fold(0usize, usize::saturating_add);
         let beta = cells.saturating_mul(size_of::<F>());
         self.wiring.sums_memory().saturating_add(beta)
     }
@@ -155,7 +156,7 @@ impl Plan {
     /// folded weights, public columns, and unless activations are coefficients, free coefficients and their running sum.
     pub fn repeated_columns(&self) -> Vec<bool> {
         let c = &self.layout.columns;
-        let weights = c.phase1()..c.phase1() + c.direct + c.table;
+        let weights = c.phase1()..c.phase1() + c.weights();
         let behind = c.phase1() + c.folded();
         let public = c.public();
         let free = behind..behind + if c.values == 0 { c.free } else { 0 };

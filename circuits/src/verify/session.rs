@@ -1,7 +1,7 @@
 //! The challenges of a proof, for prover and verifier alike.
 
 use crate::checks::{Check, drawn};
-use crate::fold::{Challenges, LateChallenges};
+use crate::fold::{Challenges, GatherChallenges, LateChallenges};
 use crate::layout::Layout;
 use crate::transcript::{Digest, IdentityPoint, Transcript};
 use crate::{C, F};
@@ -68,7 +68,12 @@ impl Session {
         let e = self
             .transcript
             .challenges(layout.e_weights.as_ref().map_or(0, |w| w.constants));
-        Ok(LateChallenges { eta, e })
+        let mut draw = || self.transcript.challenge();
+        let gather = (!layout.gathers.is_empty()).then(|| GatherChallenges {
+            alpha: draw(),
+            theta: draw(),
+        });
+        Ok(LateChallenges { eta, e, gather })
     }
 
     /// Absorbs the commitments to the public columns, and returns the transcript that the link proof continues.
@@ -115,7 +120,8 @@ pub fn public_columns(
     let constants = [challenges.alpha].into_iter().chain(challenges.theta);
     let constants = constants
         .chain(challenges.y.iter().copied())
-        .chain(late.e.iter().copied());
+        .chain(late.e.iter().copied())
+        .chain(late.gather.iter().flat_map(|g| [g.alpha, g.theta]));
     let mut columns: Vec<Public> = constants.map(Public::Everywhere).collect();
     if layout.columns.wiring > 0 {
         columns.push(Public::Rows(vec![kappa]));

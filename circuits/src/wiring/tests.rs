@@ -175,9 +175,12 @@ impl Maker {
                 weights,
             });
         }
+        if groups == 1 && window == 1 && self.below(2) == 0 {
+            terms.push(self.gather(positions));
+        }
         let values = terms
             .iter()
-            .any(|t| matches!(t.weights, Weights::Value { .. }));
+            .any(|t| matches!(t.weights, Weights::Value { .. } | Weights::Gathered));
         let low = self.below(2) == 0;
         let unit = Unit {
             window,
@@ -205,6 +208,32 @@ impl Maker {
         };
         if !output && !values && n.terms.iter().any(committed) {
             self.leaders.push(self.nodes.len() - 1);
+        }
+    }
+
+    /// A term that reads columns by their numbers, and the keys before it.
+    fn gather(&mut self, positions: u32) -> Term {
+        let inputs = 1 + self.below(3);
+        let patches = self.of_shape(&[1, positions, 1, inputs]);
+        let weights = Weights::Public((0..inputs).map(|i| i64::from(i) - 1).collect());
+        let keys = self.push(
+            Node::Neurons(Neurons {
+                groups: 1,
+                outputs: 1,
+                positions,
+                unit: Unit::LINEAR,
+                terms: vec![Term {
+                    patches,
+                    inputs,
+                    weights,
+                }],
+            }),
+            positions,
+        );
+        Term {
+            patches: keys,
+            inputs: 1 + self.below(200),
+            weights: Weights::Gathered,
         }
     }
 
@@ -272,6 +301,7 @@ fn agree(program: Program, k: u32, seed: u64) -> bool {
     let late = LateChallenges {
         eta: (layout.columns.values > 0).then(|| random(1)[0]),
         e: random(layout.e_weights.as_ref().map_or(0, |w| w.constants)),
+        gather: None, // what is public does not depend on it
     };
     let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
     let closed = coefficients.late(&plan.wiring, &late);
@@ -294,7 +324,7 @@ fn placed_by_enumeration(plan: &Plan) {
         let values = n.operands().map(|(_, value, _)| value);
         let mut freely: Vec<ValueRef> = values.collect();
         let mut rows: BTreeMap<u32, BTreeSet<u32>> = BTreeMap::new();
-        for term in &n.terms {
+        for term in n.terms.iter().filter(|t| t.weights != Weights::Gathered) {
             let Some(Fold::Direct(direct)) = &placement.fold else {
                 freely.push(term.patches);
                 continue;

@@ -97,7 +97,8 @@ impl Interface {
                 None
             }
         });
-        check_side("input", &self.inputs, &inputs.collect::<Vec<_>>())?;
+        let bits = program.range_bits;
+        check_side("input", &self.inputs, &inputs.collect::<Vec<_>>(), bits)?;
         let outputs = program
             .outputs
             .iter()
@@ -105,7 +106,7 @@ impl Interface {
                 Some(Node::Neurons(n)) => n.len(),
                 _ => 0,
             });
-        check_side("output", &self.outputs, &outputs.collect::<Vec<_>>())
+        check_side("output", &self.outputs, &outputs.collect::<Vec<_>>(), bits)
     }
 
     /// Lengths of the inputs.
@@ -288,7 +289,7 @@ fn split(
 ) -> Result<Vec<Vec<u32>>, InterfaceError> {
     let wanted = tensors
         .iter()
-        .fold(0usize, |sum, t| sum.saturating_add(t.len()));
+        .fold(0usize, |sum, t| sum.saturating_add(t.cells()));
     if integers.len() != wanted {
         return Err(InterfaceError::Length {
             name: all.into(),
@@ -298,7 +299,7 @@ fn split(
     }
     let mut rest = integers;
     let take = |t: &TensorInterface| {
-        let (own, other) = rest.split_at(t.len());
+        let (own, other) = rest.split_at(t.cells());
         rest = other;
         own.iter().map(|&v| u32::from(v)).collect()
     };
@@ -309,6 +310,7 @@ fn check_side(
     which: &'static str,
     tensors: &[TensorInterface],
     lens: &[usize],
+    range_bits: u32,
 ) -> Result<(), CardInfoError> {
     if tensors.len() != lens.len() {
         return Err(CardInfoError::Count {
@@ -318,15 +320,19 @@ fn check_side(
         });
     }
     for (tensor, &expected) in tensors.iter().zip(lens) {
-        if tensor.len() != expected {
+        if tensor.cells() != expected {
             return Err(CardInfoError::Length {
                 which,
                 name: tensor.name.clone(),
-                found: tensor.len(),
+                found: tensor.cells(),
                 expected,
             });
         }
-        tensor.check(expected)?;
+        tensor.check(tensor.len())?;
+        if tensor.low_bits > 0 && tensor.low_bits != range_bits {
+            let name = tensor.name.clone();
+            return Err(InterfaceError::Malformed { name }.into());
+        }
     }
     Ok(())
 }

@@ -24,6 +24,16 @@ pub struct TensorInterface {
     /// What the values 0, 1, … stand for, where they stand for texts such as the names of classes.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub labels: Vec<String>,
+    /// Zero, or the bits of the lower part of an integer that is too large for one cell of the program (the number of a word
+    /// among many): it takes two cells then, the lower part first, and the upper part is as wide.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub low_bits: u32,
+}
+
+// serde gives a reference.
+#[allow(clippy::trivially_copy_pass_by_ref)]
+fn is_zero(value: &u32) -> bool {
+    *value == 0
 }
 
 // serde gives a reference.
@@ -159,6 +169,38 @@ impl TensorInterface {
         self.len() == 0
     }
 
+    /// Integers of the program that stand for the tensor: one for each element, or two.
+    pub fn cells(&self) -> usize {
+        self.len().saturating_mul(self.limbs())
+    }
+
+    /// Integers of the program for each element.
+    fn limbs(&self) -> usize {
+        1 + usize::from(self.low_bits > 0)
+    }
+
+    /// The cells of some integers.
+    fn split(&self, integers: Vec<u64>) -> Vec<u32> {
+        if self.low_bits == 0 {
+            return integers.into_iter().map(|q| q as u32).collect();
+        }
+        let low = (1 << self.low_bits) - 1;
+        let parts = integers.into_iter();
+        parts
+            .flat_map(|q| [(q & low) as u32, (q >> self.low_bits) as u32])
+            .collect()
+    }
+
+    /// The integers of some cells.
+    fn join(&self, cells: &[u32]) -> Vec<u64> {
+        let parts = cells.chunks(self.limbs());
+        let join = |parts: &[u32]| {
+            let parts = parts.iter().rev();
+            parts.fold(0, |q, &part| (q << self.low_bits) + u64::from(part))
+        };
+        parts.map(join).collect()
+    }
+
     /// Scale of one element (NaN if there is none).
     pub fn scale_at(&self, index: usize) -> f64 {
         entry(&self.scale, index)
@@ -202,9 +244,10 @@ impl TensorInterface {
         let scales = self.scale.iter().all(|s| SCALES.contains(&s.abs()));
         let most = |v: &[f64]| v.iter().fold(0.0f64, |most, x| most.max(x.abs()));
         let zeros = self.zero_point.iter().all(|z| z.abs() <= MAX_ZERO);
-        // Integers have at most 16 bits.
-        let farthest = most(&self.scale) * (most(&self.zero_point) + 65536.0);
-        let finite = farthest <= f64::from(f32::MAX);
+        // Parts of integers have at most 16 bits.
+        let integers = 65536f64.powi(self.limbs() as i32);
+        let farthest = most(&self.scale) * (most(&self.zero_point) + integers);
+        let finite = farthest <= f64::from(f32::MAX) && self.low_bits <= 16;
         if !sized(&self.scale) || !sized(&self.zero_point) || !scales || !zeros || !finite {
             return Err(InterfaceError::Malformed {
                 name: self.name.clone(),
@@ -213,8 +256,8 @@ impl TensorInterface {
         Ok(())
     }
 
-    /// Integers in `[0, 2^range_bits)` for real values, rounding half up. With `clamp`, finite values outside are moved
-    /// to the nearest end.
+    /// [Cells](Self::cells) in `[0, 2^range_bits)` for real values, rounding half up. With `clamp`, finite values outside are
+    /// moved to the nearest end.
     ///
     /// # Errors
     /// Wrong length; a value that is not finite or, without `clamp`, outside the range.
@@ -224,8 +267,23 @@ impl TensorInterface {
         range_bits: u32,
         clamp: bool,
     ) -> Result<Vec<u32>, InterfaceError> {
+        let integers = self.integers_of(values, range_bits, clamp)?;
+        Ok(self.split(integers))
+    }
+
+    fn integers_of(
+        &self,
+        values: &[f32],
+        range_bits: u32,
+        clamp: bool,
+    ) -> Result<Vec<u64>, InterfaceError> {
         self.check(values.len())?;
-        let top = ((1u64 << range_bits.min(31)) - 1) as f64;
+        if self.low_bits > 0 && self.low_bits != range_bits {
+            return Err(InterfaceError::Malformed {
+                name: self.name.clone(),
+            });
+        }
+        let top = ((1u64 << (range_bits.min(16) + self.low_bits)) - 1) as f64;
         let mut out = Vec::with_capacity(values.len());
         for (index, &value) in values.iter().enumerate() {
             if !value.is_finite() {
@@ -250,7 +308,7 @@ impl TensorInterface {
                     high: a.max(b),
                 });
             }
-            out.push(q as u32);
+            out.push(q as u64);
         }
         Ok(out)
     }
@@ -262,7 +320,7 @@ impl TensorInterface {
         self.scale.iter().map(|s| s.abs().max(least)).collect()
     }
 
-    /// The integers that stand for reals which somebody states, each no farther from its real than half a step, and no step
+    /// The cells that stand for reals which somebody states, each no farther from its real than half a step, and no step
     /// larger than `tolerance`, if there is one.
     ///
     /// # Errors
@@ -273,7 +331,7 @@ impl TensorInterface {
         range_bits: u32,
         tolerance: Option<f64>,
     ) -> Result<Vec<u32>, InterfaceError> {
-        let integers = self.quantize(values, range_bits, false)?;
+        let integers = self.integers_of(values, range_bits, false)?;
         let step = self.steps().into_iter().fold(0.0, f64::max);
         // A tolerance that is not a number allows nothing.
         if let Some(tolerance) = tolerance.filter(|t| !step.le(t)) {
@@ -285,7 +343,7 @@ impl TensorInterface {
         }
         for (index, (&value, &integer)) in values.iter().zip(&integers).enumerate() {
             let scale = self.scale_at(index);
-            let nearest = scale * (f64::from(integer) - self.zero_point_at(index));
+            let nearest = scale * (integer as f64 - self.zero_point_at(index));
             let room = scale.abs() * HALF + nearest.abs() * f64::EPSILON * 4.0;
             if !(f64::from(value) - nearest).abs().le(&room) {
                 return Err(InterfaceError::Rounding {
@@ -297,17 +355,24 @@ impl TensorInterface {
                 });
             }
         }
-        Ok(integers)
+        Ok(self.split(integers))
     }
 
-    /// The reals that integers stand for; of a tensor of whole numbers the nearest whole ones.
+    /// The reals that [cells](Self::cells) stand for; of a tensor of whole numbers the nearest whole ones.
     ///
     /// # Errors
     /// Wrong length.
-    pub fn dequantize(&self, integers: &[u32]) -> Result<Vec<f32>, InterfaceError> {
-        self.check(integers.len())?;
-        let real = |(i, &q): (usize, &u32)| {
-            let real = self.scale_at(i) * (f64::from(q) - self.zero_point_at(i));
+    pub fn dequantize(&self, cells: &[u32]) -> Result<Vec<f32>, InterfaceError> {
+        if cells.len() != self.cells() {
+            return Err(InterfaceError::Length {
+                name: self.name.clone(),
+                found: cells.len(),
+                wanted: self.cells(),
+            });
+        }
+        self.check(self.len())?;
+        let real = |(i, q): (usize, u64)| {
+            let real = self.scale_at(i) * (q as f64 - self.zero_point_at(i));
             // No minus zero.
             (if self.integers {
                 real.round() + 0.0
@@ -315,7 +380,8 @@ impl TensorInterface {
                 real
             }) as f32
         };
-        Ok(integers.iter().enumerate().map(real).collect())
+        let integers = self.join(cells).into_iter();
+        Ok(integers.enumerate().map(real).collect())
     }
 }
 
@@ -331,7 +397,34 @@ mod tests {
             zero_point: zero_point.to_vec(),
             integers: false,
             labels: Vec::new(),
+            low_bits: 0,
         }
+    }
+
+    /// Numbers of more bits than a cell has take two.
+    #[test]
+    fn wide_integers_are_cut_in_two() {
+        let mut wide = tensor(&[1.0], &[0.0]);
+        wide.low_bits = 12;
+        assert_eq!((wide.len(), wide.cells()), (2, 4));
+        let cells = wide.quantize(&[50_256.0, 7.0], 12, false).unwrap();
+        assert_eq!(cells, [50_256 & 4095, 50_256 >> 12, 7, 0]);
+        assert_eq!(wide.state(&[50_256.0, 7.0], 12, Some(1.0)).unwrap(), cells);
+        assert_eq!(wide.dequantize(&cells).unwrap(), [50_256.0, 7.0]);
+        assert_eq!(
+            wide.quantize(&[1e9, -1.0], 12, true).unwrap(),
+            [4095, 4095, 0, 0]
+        );
+        let most = f64::from(1 << 24) - 1.0;
+        let error = wide.quantize(&[16_777_216.0, 0.0], 12, false).unwrap_err();
+        assert!(matches!(error, InterfaceError::Range { low: 0.0, high, .. } if high == most));
+        // Of a program with cells of another width it is not.
+        let error = wide.quantize(&[1.0, 0.0], 13, false).unwrap_err();
+        assert!(matches!(error, InterfaceError::Malformed { .. }));
+        assert!(matches!(
+            wide.dequantize(&cells[..2]),
+            Err(InterfaceError::Length { .. })
+        ));
     }
 
     #[test]

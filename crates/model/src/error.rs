@@ -28,7 +28,9 @@ impl InferError {
     /// Adds the name of the layer.
     pub fn new(model: &QuantizedModel, source: RunError) -> Self {
         let layer = match &source {
-            RunError::Range { node, .. } => model.layer_name(*node).to_owned(),
+            RunError::Range { node, .. } | RunError::Key { node, .. } => {
+                model.layer_name(*node).to_owned()
+            }
             _ => String::new(),
         };
         InferError::Run { layer, source }

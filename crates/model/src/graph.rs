@@ -80,6 +80,8 @@ pub enum Op {
     Concat,
     /// One weight matrix per group applied at many positions: Gemm, MatMul, Conv.
     Linear(Linear),
+    /// Columns of a matrix by their numbers: embeddings.
+    Gather(Gather),
     /// `scale · x + shift`, element by element (each of length 1 or of the operand's length).
     Affine {
         /// Factors.
@@ -155,6 +157,17 @@ pub struct Linear {
     pub weights: Vec<f32>,
     /// `[groups][outputs]`, or empty.
     pub bias: Vec<f32>,
+}
+
+/// `y[o,p] = weights[o, x[p]]`, result `[outputs][positions]` row-major. A negative number counts from the end.
+#[derive(Clone, Debug)]
+pub struct Gather {
+    /// Elements of a column.
+    pub outputs: usize,
+    /// Columns.
+    pub rows: usize,
+    /// `[outputs][rows]`.
+    pub weights: Vec<f32>,
 }
 
 /// `y[g,o,p] = Σ_i left[g,o,i] · right[g,p,i]`, result `[groups][outputs][positions]` row-major.

@@ -158,11 +158,11 @@ impl QuantizedModel {
                 .first_slot
                 .get(node as usize)
                 .map_or(usize::MAX, |&s| s as usize);
-            let range = first..first.saturating_add(tensor.len());
+            let range = first..first.saturating_add(tensor.cells());
             let slots = trace.slots.get(range).ok_or(InterfaceError::Length {
                 name: tensor.name.clone(),
                 found: 0,
-                wanted: tensor.len(),
+                wanted: tensor.cells(),
             })?;
             out.push(tensor.dequantize(slots)?);
         }

@@ -97,6 +97,18 @@ pub enum RunError {
         /// Index of the program node.
         node: u32,
     },
+    /// A row of a table is looked up that there is not.
+    #[error("node {node}, element {index}: row {key} is looked up, of rows 0..{rows}")]
+    Key {
+        /// Index of the program node.
+        node: u32,
+        /// Which look-up.
+        index: usize,
+        /// The number of the row.
+        key: i64,
+        /// Number of rows.
+        rows: usize,
+    },
     /// A hint without a solver, or one that does not fit the program.
     #[error("node {node}: no usable solver for this hint")]
     Hint {
@@ -263,7 +275,7 @@ fn steps(
                 store(&mut slots, fresh(0), &fitting).ok_or(mismatch)?;
             }
             Node::Neurons(n) => {
-                let y = accumulate(id, n, (program, expanded), weights, &slots)?;
+                let y = accumulate(id, n, (program, expanded), weights, (&slots, &accumulators))?;
                 let results = apply(id, program, n, &y)?;
                 for (port, values) in results.iter().enumerate() {
                     store(&mut slots, fresh(port), values).ok_or(mismatch.clone())?;
@@ -298,11 +310,15 @@ fn accumulate(
     n: &Neurons,
     (program, expanded): (&Program, &Expanded),
     weights: &[WeightTensor],
-    slots: &[u32],
+    (slots, accumulators): (&[u32], &[Vec<i64>]),
 ) -> Result<Vec<i64>, RunError> {
     let wires = |value: ValueRef| {
         let there = expanded.shape(value).ok_or(RunError::Mismatch { node });
         there.map(|_| expanded.value(program, value))
+    };
+    let own = |node: u32, term: usize| {
+        let at = weights.binary_search_by_key(&(node, term as u32), |w| (w.node, w.term));
+        at.map_or(&[][..], |i| &weights[i].data[..])
     };
     let mut sum = linear::Accumulators::new(n);
     for (t, term) in n.terms.iter().enumerate() {
@@ -314,12 +330,32 @@ fn accumulate(
                 let left = wires(*value)?;
                 sum.add_product(patches, left, slots, *factor, term.inputs as usize)
             }
+            Weights::Gathered => {
+                let (keys, inputs) = (term.patches.node as usize, term.inputs as usize);
+                let keys = accumulators.get(keys).ok_or(RunError::Mismatch { node })?;
+                let outside = |key: &i64| !(0..inputs as i64).contains(key);
+                if let Some(index) = keys.iter().position(outside) {
+                    return Err(RunError::Key {
+                        node,
+                        index,
+                        key: keys[index],
+                        rows: inputs,
+                    });
+                }
+                let data = own(node, t);
+                if data.len() != wanted {
+                    return Err(RunError::Weights {
+                        node,
+                        term: t as u32,
+                        found: data.len(),
+                        wanted,
+                    });
+                }
+                sum.add_columns(keys, data, inputs)
+            }
             Weights::Committed | Weights::Shared(_) => {
                 let of = n.leader().unwrap_or(node);
-                let at = weights
-                    .binary_search_by_key(&(of, t as u32), |w| (w.node, w.term))
-                    .ok();
-                let data = at.map_or(&[][..], |i| &weights[i].data[..]);
+                let data = own(of, t);
                 if data.len() != wanted {
                     return Err(RunError::Weights {
                         node,

@@ -95,9 +95,14 @@ fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64, bool
             let value = values.get(i).or(values.first());
             value.copied().unwrap_or(f64::NAN)
         };
-        (0..tensor.len()).map(move |i| {
+        let limbs = tensor.cells() / tensor.len().max(1);
+        (0..tensor.cells()).map(move |cell| {
+            let i = cell / limbs.max(1);
             let (scale, zero) = (at(&tensor.scale, i), at(&tensor.zero_point, i));
             let whole = scale.fract() == 0.0 && (scale * zero).fract() == 0.0;
+            // The upper part of an integer counts as many steps as the lower one has values.
+            let upper = tensor.low_bits * (cell % limbs.max(1)) as u32;
+            let scale = scale * f64::from(upper).exp2();
             (scale, zero, tensor.integers && !whole)
         })
     })

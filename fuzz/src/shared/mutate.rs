@@ -219,6 +219,7 @@ fn program(rng: &mut Random, program: &mut Program) {
             _ => list(rng, &mut n.terms, |rng, term| match below(rng, 4) {
                 0 => number(rng, &mut term.patches.node),
                 1 => number(rng, &mut term.inputs),
+                2 if below(rng, 2) == 0 => term.weights = Weights::Gathered,
                 2 => term.weights = Weights::Public(vec![1; below(rng, 100)]),
                 _ => {
                     if let Weights::Public(weights) = &mut term.weights {

@@ -23,6 +23,7 @@ fn committed(
         zero_point: vec![3.0; len],
         integers: false,
         labels: Vec::new(),
+        low_bits: 0,
     };
     let interface = Interface {
         name: String::new(),

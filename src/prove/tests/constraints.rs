@@ -10,13 +10,14 @@
 //!   description in turn. The honest table must still satisfy what is left, and some lie that the whole description
 //!   catches must pass.
 
+mod gathers;
 mod models;
 mod running;
 
 use super::zoo::{secret_of, violated};
 use super::*;
 use crate::secret::Secret;
-use models::{folds, hints, units, widest};
+use models::{folds, hints, looked_up, units, widest};
 use running::about_sums;
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -80,6 +81,8 @@ impl Table {
         };
         columns.extend(prover.folded_weights(&coefficients));
         columns.extend(prover.usable(coefficients.values(&run.trace.slots)));
+        let gathered = gather::looked_up(plan, &phase1, &columns);
+        columns.extend(gathered);
         let free = prover.free(&coefficients, &columns, eta);
         columns.extend(free);
         let (kappa, beta) = coefficients.late_by_enumeration(&late);
@@ -121,6 +124,9 @@ impl Table {
         let mut columns = phase1.columns(plan);
         columns.extend_from_slice(&self.phase2);
         columns.extend_from_slice(&self.public);
+        let gathered = gather::looked_up(plan, &phase1, &columns);
+        let first = plan.layout.gathered_column(0);
+        columns.splice(first..first + gathered.len(), gathered);
         lie.columns.iter().for_each(|f| f(&mut columns));
         let inverses = sums::table_inverses(plan, &self.challenges);
         let fill = |columns: &[Vec<F>]| {
@@ -346,6 +352,12 @@ enum Mutation {
     Summand(usize, usize, usize),
     /// A function's value is not looked up with its argument.
     Value(usize, usize),
+    /// What stands beside the keys of this lane is not looked up.
+    Key(usize),
+    /// The numbers of rows alone are looked up, without their weights.
+    KeyWeights,
+    /// Numbers and weights are looked up, in whatever table.
+    KeyTables,
 }
 
 impl Mutation {
@@ -365,6 +377,10 @@ impl Mutation {
                 }
             }
         }
+        all.extend((0..description.sums.gathered.len()).map(Mutation::Key));
+        if !description.sums.gathered.is_empty() {
+            all.extend([Mutation::KeyWeights, Mutation::KeyTables]);
+        }
         all
     }
 
@@ -383,6 +399,17 @@ impl Mutation {
             Mutation::Value(i, j) => {
                 let lookup = &mut sums.lookups[*i].1[*j];
                 (lookup.tag, lookup.value) = (0, None);
+            }
+            Mutation::Key(i) => drop(sums.gathered.remove(*i)),
+            Mutation::KeyWeights => {
+                sums.gathered.iter_mut().for_each(|(_, l)| l.value = None);
+                sums.gathers.iter_mut().for_each(|(_, c)| c.value = None);
+            }
+            Mutation::KeyTables => {
+                sums.gathered
+                    .iter_mut()
+                    .for_each(|(_, l)| l.is_tagged = false);
+                sums.gathers.iter_mut().for_each(|(_, c)| c.tag = None);
             }
         }
         describe_with(&plan.layout, sums)
@@ -427,6 +454,9 @@ impl Mutation {
                 let (names, unit) = looked_up(*i, *j);
                 format!("{unit}: a table's result with `{names}`")
             }
+            Mutation::Key(_) => "keys: pair of the key and a weight".into(),
+            Mutation::KeyWeights => "keys: a weight with the key".into(),
+            Mutation::KeyTables => "keys: the table's number with the key".into(),
         }
     }
 }
@@ -445,7 +475,7 @@ fn cell_name(plan: &Plan, column: usize) -> (String, String) {
 }
 
 fn unit_name(kind: &BankKind) -> String {
-    let BankKind::Unit { unit, .. } = kind else {
+    let BankKind::Unit { unit, keys, .. } = kind else {
         return if *kind == BankKind::Input {
             "input"
         } else {
@@ -453,6 +483,9 @@ fn unit_name(kind: &BankKind) -> String {
         }
         .into();
     };
+    if keys.is_some() {
+        return "keys".into();
+    }
     let clamps = match (unit.low, unit.high) {
         (false, false) => "no clamp",
         (true, false) => "lower clamp",
@@ -485,7 +518,8 @@ fn caught(table: &Table, mutation: &Mutation) -> Option<&'static str> {
         return Some(lie.name());
     }
     let Mutation::Gate(gate) = mutation else {
-        return None;
+        let (name, passes, whole) = gathers::about(table, &weak, mutation)?;
+        return (passes && whole == ["gather: sums agree"]).then_some(name);
     };
     let (name, passes, whole) = about_sums(table, &weak, gate)?;
     (passes && whole == [gate.clone()]).then_some(name)
@@ -505,6 +539,7 @@ fn lane_of<'a>(plan: &'a Plan, mutation: &Mutation) -> Option<&'a Lane> {
             let number = name.rsplit(' ').next()?.split('.').next()?;
             return plan.layout.lanes.get(number.parse::<usize>().ok()?);
         }
+        Mutation::Key(_) | Mutation::KeyWeights | Mutation::KeyTables => return None,
     };
     let has = |lane: &&Lane| named_cells(lane).values().any(|&c| c == column);
     plan.layout.lanes.iter().find(has)
@@ -513,7 +548,7 @@ fn lane_of<'a>(plan: &'a Plan, mutation: &Mutation) -> Option<&'a Lane> {
 /// Every cell of a lane that is not what it should be violates something, and nothing that is not about look-ups and units.
 #[test]
 fn every_cell_of_every_lane_is_bound() {
-    for table in units().iter().chain([&hints()]) {
+    for table in units().iter().chain([&hints(), &looked_up()]) {
         let plan = table.plan();
         for lane in &plan.layout.lanes {
             if table.name == "softmax" && lane.kind != BankKind::Hint {

@@ -4,9 +4,11 @@
 //! accepted, and each is as soon as the check that it belongs to is switched off.
 
 mod bytes;
-mod late;
+pub(super) mod late;
 mod programs;
 pub(super) mod statements;
+
+pub(super) use late::{Fitted, Known};
 
 use super::zoo::{bases, dense, params, products, secret_of};
 use super::*;
@@ -49,7 +51,7 @@ fn small_run(secret: &Secret) -> Run {
     secret.infer_integers(&[vec![1, 2, 3, 4]]).unwrap()
 }
 
-fn verifier(secret: &Secret) -> Verifier {
+pub(super) fn verifier(secret: &Secret) -> Verifier {
     let k = secret.card().k;
     Verifier::new(secret.card().clone(), bases(k), &Limits::default()).unwrap()
 }
@@ -62,7 +64,7 @@ fn expected(context: &[u8]) -> Expected {
 }
 
 /// Proves with the input attached.
-fn prove(secret: &Secret, run: &Run, context: &[u8], lie: &mut dyn Deviation) -> Proof {
+pub(super) fn prove(secret: &Secret, run: &Run, context: &[u8], lie: &mut dyn Deviation) -> Proof {
     let visibility = Visibility {
         attach_input: true,
         ..Visibility::default()
@@ -108,14 +110,14 @@ fn output(plan: &Plan) -> (&Lane, usize) {
 }
 
 /// The first output is one more than it should be, and so is the accumulator.
-fn one_more(plan: &Plan, phase1: &mut witness::Phase1) {
+pub(super) fn one_more(plan: &Plan, phase1: &mut witness::Phase1) {
     let (lane, row) = output(plan);
     phase1.cells[lane.x][row] += 1;
     phase1.accumulators[lane.first_candidate][row] += 1 << plan.layout.range_bits;
 }
 
 /// How much the products have to be more then.
-fn gap(plan: &Plan, coefficients: &Coefficients<'_>) -> F {
+pub(super) fn gap(plan: &Plan, coefficients: &Coefficients<'_>) -> F {
     let (lane, row) = output(plan);
     let number = plan.layout.lanes.iter().position(|l| l.x == lane.x);
     coefficients.rho(number.unwrap(), 0, row) * F::from(1 << plan.layout.range_bits)

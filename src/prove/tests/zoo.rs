@@ -409,6 +409,78 @@ pub(crate) fn recurrent(bits: u32, positions: u32, shared: bool) -> QuantizedMod
     })
 }
 
+/// Two words of two digits, of which rows of two tables are looked up: of one by the word, of the other by three more than its
+/// lower digit. Four bits.
+pub(crate) fn gathers(rows: u32) -> QuantizedModel {
+    let neurons = |outputs, positions, terms| {
+        Node::Neurons(Neurons {
+            groups: 1,
+            outputs,
+            positions,
+            unit: Unit::LINEAR,
+            terms,
+        })
+    };
+    let gathered = |node: usize| Term {
+        patches: value(node, 0),
+        inputs: rows,
+        weights: Weights::Gathered,
+    };
+    let committed = |node: usize, inputs: u32| Term {
+        patches: value(node, 0),
+        inputs,
+        weights: Weights::Committed,
+    };
+    let lower = View {
+        loops: vec![2],
+        axes: vec![Axis {
+            extent: 4,
+            offset: 0,
+            strides: vec![2],
+        }],
+    };
+    let nodes = vec![
+        Node::Input { len: 4 },
+        Node::Constant { len: 2 },
+        neurons(1, 2, vec![public(value(0, 0), &[1, 16], 2)]),
+        Node::View {
+            source: value(0, 0),
+            view: lower,
+        },
+        neurons(
+            1,
+            2,
+            vec![public(value(3, 0), &[1], 1), public(value(1, 0), &[3], 1)],
+        ),
+        neurons(3, 2, vec![gathered(2), gathered(4), committed(1, 1)]),
+        neurons(2, 1, vec![committed(5, 6)]),
+    ];
+    let tensor = |node: u32, term: u32, data: Vec<i32>| WeightTensor { node, term, data };
+    let table = |a: i32, b: i32, below: i32| -> Vec<i32> {
+        let row = |o: i32| (0..rows as i32).map(move |v| (v * a + o * b) % below);
+        (0..3).flat_map(row).collect()
+    };
+    QuantizedModel {
+        program: Program {
+            range_bits: 4,
+            tables: vec![],
+            nodes,
+            outputs: vec![6],
+        },
+        weights: vec![
+            tensor(5, 0, table(37, 41, 128)),
+            tensor(5, 1, table(7, 13, 100)),
+            tensor(5, 2, vec![8; 3]),
+            tensor(6, 0, vec![6, 1, 3, 5, 2, 4, 1, 0, 2, 3, 6, 1]),
+        ],
+        hints: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        layers: vec![],
+        decodings: vec![],
+    }
+}
+
 fn with_weights(program: Program) -> QuantizedModel {
     let bits = program.range_bits;
     let mut weights = Vec::new();

@@ -4,7 +4,7 @@ use thiserror::Error;
 use zkinfer_circuits::error::ProgramError;
 use zkinfer_circuits::program::View;
 
-use super::{Activation, Graph, GraphNode, Linear, MatMul, Op};
+use super::{Activation, Gather, Graph, GraphNode, Linear, MatMul, Op};
 use crate::data::TensorForm;
 
 /// Why a graph could not be run.
@@ -187,6 +187,7 @@ impl<'a> Call<'a> {
             Op::View(view) => self.view(view),
             Op::Concat => Ok(self.operands.concat()),
             Op::Linear(linear) => self.linear(linear),
+            Op::Gather(gather) => self.gather(gather),
             Op::Affine { scale, shift } => self.affine(scale, shift),
             Op::Add => self.add(),
             Op::Activation(activation) => activation
@@ -242,6 +243,23 @@ impl<'a> Call<'a> {
         let indices = self.indices(&linear.patches, x)?;
         let result = linear.run(x, &indices);
         result.ok_or_else(|| self.fail("weights, bias or patches have the wrong size"))
+    }
+
+    fn gather(&self, gather: &Gather) -> Result<Vec<f32>, GraphError> {
+        let rows = gather.rows as f32;
+        let row = |x: &f32| {
+            let place = if *x < 0.0 { *x + rows } else { *x }.round();
+            (0.0..rows).contains(&place).then_some(place as usize)
+        };
+        let places: Option<Vec<usize>> = self.operand()?.iter().map(row).collect();
+        let places = places.ok_or_else(|| self.fail("a row is looked up that there is not"))?;
+        if gather.weights.len() != gather.outputs * gather.rows {
+            return Err(self.fail("weights have the wrong size"));
+        }
+        let outputs = gather.weights.chunks(gather.rows.max(1));
+        Ok(outputs
+            .flat_map(|weights| places.iter().map(|&p| weights[p]))
+            .collect())
     }
 
     fn affine(&self, scale: &[f32], shift: &[f32]) -> Result<Vec<f32>, GraphError> {

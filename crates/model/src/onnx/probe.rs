@@ -15,11 +15,15 @@ use super::lower::Call;
 use super::names::LINEAR;
 use super::tensor::{Lazy, Lowering, Value};
 use crate::graph::view::{Builder, fit_view};
-use crate::graph::{BinaryOp, Linear, Op, ScalarFn, ScalarOp};
+use crate::graph::{BinaryOp, Gather, Linear, Op, ScalarFn, ScalarOp};
 use zkinfer_circuits::program::{Axis, View};
 
 /// Most rows among which a computed number chooses: about as many as integers of 12 bits tell apart.
 const MAX_ROWS: usize = 4200;
+/// Most indicators by which rows of a table are chosen; more rows, or more choices, are looked up.
+const INDICATORS: usize = 512;
+/// Most rows that are looked up: their numbers are told apart in floats.
+const MOST_ROWS: usize = 1 << 24;
 /// Largest operand whose elements are counted exactly in floats.
 const MAX_ELEMENTS: usize = 1 << 20;
 /// Largest matrix that is read off column by column, in elements.
@@ -374,13 +378,13 @@ impl Lowering<'_> {
             .map(Some)
     }
 
-    /// Rows of a constant table chosen by an activation: indicators times the table.
+    /// Rows of a constant table chosen by an activation: indicators times the table where those are few, or else a look-up.
     pub(super) fn lookup(
         &mut self,
         table: &Tensor,
         axis: usize,
         x: &Lazy,
-        shape: &[usize],
+        shape_of: &[usize],
     ) -> Result<Lazy, ImportError> {
         let dims = table.shape().to_vec();
         let values = self.floats(table)?;
@@ -389,7 +393,6 @@ impl Lowering<'_> {
         };
         let before: usize = dims[..axis].iter().product();
         let after: usize = dims[axis + 1..].iter().product();
-        let hot = self.indicators(x, rows)?;
         let len = x.len();
         let mut weights = Vec::with_capacity(values.len());
         for b in 0..before {
@@ -397,7 +400,24 @@ impl Lowering<'_> {
                 weights.extend((0..rows).map(|r| values[(b * rows + r) * after + a]));
             }
         }
-        let flat = hot.reshaped(&[len, rows]);
+        let looked_up = rows.saturating_mul(len);
+        if looked_up > INDICATORS {
+            if rows > MOST_ROWS {
+                return Err(self.unsupported(format!(
+                    "a choice among {rows} rows; the limit is {MOST_ROWS}"
+                )));
+            }
+            let gather = Gather {
+                outputs: before * after,
+                rows,
+                weights,
+            };
+            let node = self.plain(x)?;
+            let shape = vec![before, after, len];
+            let y = self.emit_lazy(Op::Gather(gather), vec![node], shape)?;
+            return Ok(self.permuted(&y, &[0, 2, 1])?.reshaped(shape_of));
+        }
+        let flat = self.indicators(x, rows)?.reshaped(&[len, rows]);
         let view = Builder::new(&[len, rows])
             .walk(len, &[(0, 1)])
             .walk(rows, &[(1, 1)])
@@ -413,6 +433,6 @@ impl Lowering<'_> {
             bias: Vec::new(),
         };
         let y = self.emit_lazy(Op::Linear(layer), vec![node], vec![before, after, len])?;
-        Ok(self.permuted(&y, &[0, 2, 1])?.reshaped(shape))
+        Ok(self.permuted(&y, &[0, 2, 1])?.reshaped(shape_of))
     }
 }

@@ -9,7 +9,7 @@ use std::collections::hash_map::DefaultHasher;
 use std::fmt::Debug;
 use std::hash::{Hash, Hasher};
 
-use crate::graph::{Linear, Op, Tie};
+use crate::graph::{Gather, Linear, Op, Tie};
 
 /// A node of a body, in a loop.
 type Place = (u32, usize);
@@ -121,6 +121,14 @@ fn operation(op: &Op, hasher: &mut DefaultHasher) {
             text(patches, hasher);
             floats(weights, hasher);
             floats(bias, hasher);
+        }
+        Op::Gather(Gather {
+            outputs,
+            rows,
+            weights,
+        }) => {
+            (outputs, rows).hash(hasher);
+            floats(weights, hasher);
         }
         other => text(other, hasher),
     }

@@ -15,6 +15,7 @@ mod activation;
 mod add;
 mod argmax;
 mod floor;
+mod gather;
 mod input;
 mod knee;
 mod layout;
@@ -97,6 +98,7 @@ impl<'a> Lowering<'a> {
             layers: Vec::new(),
             decodings: Vec::new(),
             views: HashMap::new(),
+            keys: HashSet::new(),
             leaders: HashMap::new(),
             shared: HashSet::new(),
         };
@@ -190,6 +192,7 @@ impl<'a> Lowering<'a> {
                 zero_point: shorten(zero_point),
                 integers: tensor.integers,
                 labels: tensor.labels,
+                low_bits: 0,
             };
             interface.check(interface.len()).map_err(|e| match e {
                 InterfaceError::Malformed { name } => QuantizeError::Unsupported {
@@ -269,6 +272,7 @@ impl<'a> Lowering<'a> {
                 Value::Act(self.network.concat(&parts))
             }
             Op::Linear(linear) => Value::Acc(self.linear(id, input?, linear)?),
+            Op::Gather(gather) => Value::Acc(self.gather(id, input?, gather)?),
             Op::Affine { scale, shift } => {
                 let (scale, shift) = (wide(scale), wide(shift));
                 self.affine(id, input?, &scale, &shift)?
@@ -293,6 +297,7 @@ impl<'a> Lowering<'a> {
         let node = &self.graph.nodes[id];
         let slices: Vec<&[f32]> = match &node.op {
             Op::Linear(l) => vec![&l.weights, &l.bias],
+            Op::Gather(g) => vec![&g.weights],
             Op::Affine { scale, shift } => vec![scale, shift],
             Op::Constant(v) => vec![v],
             Op::Activation(crate::graph::Activation::LeakyRelu(v)) => vec![v],

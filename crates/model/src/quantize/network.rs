@@ -28,6 +28,8 @@ pub(super) struct Network {
     pub decodings: Vec<(usize, Decoding)>,
     /// The views of every value.
     pub views: HashMap<ValueRef, Vec<usize>>,
+    /// Keys that a term uses.
+    pub keys: HashSet<ValueRef>,
     /// Neurons of every tie whose weights others may share.
     pub leaders: HashMap<Tie, Vec<u32>>,
     /// Those of them whose weights others do.
@@ -42,8 +44,8 @@ pub(super) struct Origin<'a> {
     pub tie: Option<Tie>,
 }
 
-/// Channels much quieter than the loudest keep at least this fraction of its step: calibration may have missed what
-/// they can do.
+/// Channels much quieter than their weights let expect keep at least this fraction of the step that those would have: calibration
+/// may have missed what they can do.
 const QUIET: f64 = 1.0 / 4.0;
 
 /// Sums of more elements than this have a whole coefficient.
@@ -199,7 +201,7 @@ impl Network {
     }
 
     /// Makes every channel at least as coarse as its coefficients need to fit 32 bits, `extra` integers on the bias
-    /// included, and no finer than a fraction of the coarsest.
+    /// included, and no finer than a fraction of what its weights let expect from the others.
     pub fn settle(&self, acc: &Acc, scales: &mut [f64], tied: bool) {
         let coarsest = scales.iter().copied().fold(0.0, f64::max);
         let coarsest = if coarsest > 0.0 {
@@ -208,13 +210,25 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
-        let widths: Vec<f64> = acc
-            .terms
-            .iter()
-            .map(|t| self.rounded(t.source) as f64)
-            .collect();
+        // What is looked up is exact.
+        let rounded = |t: &AccTerm| match t.is_gathered {
+            true => 0.0,
+            false => self.rounded(t.source) as f64,
+        };
+        let widths: Vec<f64> = acc.terms.iter().map(rounded).collect();
+        // Columns of different units have weights of different size, and steps of different size follow from that.
+        let loud = |c: usize| {
+            let squares = |t: &AccTerm| t.row(c).iter().map(|w| w * w).sum::<f64>();
+            acc.terms.iter().map(squares).sum::<f64>().sqrt()
+        };
+        let most = scales.iter().enumerate().map(|(c, s)| s / loud(c));
+        let most = most.filter(|m| m.is_finite()).fold(0.0, f64::max);
         for (c, s) in scales.iter_mut().enumerate() {
-            *s = s.max(coarsest * QUIET);
+            let expected = match most * loud(c) {
+                expected if expected > 0.0 => expected.min(coarsest),
+                _ => coarsest,
+            };
+            *s = s.max(expected * QUIET);
             // No finer than what roundings of the operands make of a value that calibration saw to be constant.
             let row = |t: &AccTerm| {
                 t.weights[c * t.inputs..(c + 1) * t.inputs]
@@ -313,11 +327,17 @@ impl Network {
                 .collect();
             // Terms of zeros stay: the architecture must not depend on the weights.
             data.push(w?);
-            let patches = self.view(term.source, term.view.clone());
+            let (patches, weights) = match term.is_gathered {
+                true => (self.own_keys(term.source, origin), Weights::Gathered),
+                false => (
+                    self.view(term.source, term.view.clone()),
+                    Weights::Committed,
+                ),
+            };
             terms.push(Term {
                 patches,
                 inputs: term.inputs as u32,
-                weights: Weights::Committed,
+                weights,
             });
         }
         let bias = acc
@@ -347,7 +367,8 @@ impl Network {
             unit,
             terms,
         };
-        let leader = origin.tie.and_then(|tie| self.leader(tie, &neurons, &data));
+        let tie = origin.tie.filter(|_| !acc.is_gathered());
+        let leader = tie.and_then(|tie| self.leader(tie, &neurons, &data));
         if let Some(leader) = leader {
             for term in &mut neurons.terms {
                 term.weights = Weights::Shared(leader);
@@ -363,13 +384,29 @@ impl Network {
                     data,
                 });
             }
-            if let Some(tie) = origin.tie {
+            if let Some(tie) = tie {
                 self.leaders.entry(tie).or_default().push(node);
             }
         }
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
         Ok(node)
+    }
+
+    /// Keys that no other term uses: these, or a copy of them.
+    fn own_keys(&mut self, keys: ValueRef, origin: Origin<'_>) -> ValueRef {
+        if self.keys.insert(keys) {
+            return keys;
+        }
+        let copy = self.nodes[keys.node as usize].clone();
+        let copy = self.push(copy);
+        let top = self.top();
+        self.record(copy.node, &[1.0], (0.0, top), origin);
+        if let Some(layer) = self.layers.last_mut() {
+            layer.graph_node = None;
+        }
+        self.keys.insert(copy);
+        copy
     }
 
     /// Earlier neurons of the same tie and shape with the same weights.

@@ -197,7 +197,7 @@ pub fn evaluate_with_progress(
         };
         let trace = match model.run(&expanded, &integers) {
             Ok(trace) => trace,
-            Err(e @ RunError::Range { node, .. }) => {
+            Err(e @ (RunError::Range { node, .. } | RunError::Key { node, .. })) => {
                 report
                     .out_of_range
                     .push((sample, format!("layer {:?}: {e}", model.layer_name(node))));

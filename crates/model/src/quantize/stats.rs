@@ -19,6 +19,8 @@ const FEW_SAMPLES: f64 = 12.0;
 const VERY_FEW: f64 = 8.0;
 /// See [`Stats::channels`].
 const PRIOR: f64 = 8.0;
+/// A channel whose variance is less than the others' by this factor is of another size than they are.
+const UNLIKE: f64 = 8.0;
 
 /// Maxima are taken to vary by this part of their size at least.
 const STEADY: f64 = 1.0 / 16.0;
@@ -372,8 +374,14 @@ impl Stats {
         };
         let seen = out.iter().filter(|c| c.n > 0.0).count().max(1) as f64;
         let pooled = out.iter().map(variance).sum::<f64>() / seen;
-        // Few values say little about a channel's variance; the other channels' is a prior worth `PRIOR` values.
-        let deviation = |c: &Channel| ((c.n * variance(c) + PRIOR * pooled) / (c.n + PRIOR)).sqrt();
+        // Few values say little about a channel's variance; the other channels' is a prior worth `PRIOR` values, but for channels
+        // that are known to be of another size.
+        let prior = |c: &Channel| match variance(c) * UNLIKE {
+            most if most > 0.0 && c.n >= PRIOR => pooled.min(most),
+            _ => pooled,
+        };
+        let deviation =
+            |c: &Channel| ((c.n * variance(c) + PRIOR * prior(c)) / (c.n + PRIOR)).sqrt();
         // Tails are alike in all channels: where one strayed far, another may.
         let tail = |c: &Channel| (c.high - c.sum / c.n).max(c.sum / c.n - c.low) / deviation(c);
         let tails = out

@@ -29,6 +29,16 @@ pub(super) struct AccTerm {
     pub inputs: usize,
     /// `[groups][outputs][inputs]`: real contribution of one integer step.
     pub weights: Vec<f64>,
+    /// Whether of each position one input alone counts, and as if it were one: that whose number the position's key is. The
+    /// source is the node of the keys then.
+    pub is_gathered: bool,
+}
+
+impl AccTerm {
+    /// The weights of a channel.
+    pub fn row(&self, channel: usize) -> &[f64] {
+        &self.weights[channel * self.inputs..(channel + 1) * self.inputs]
+    }
 }
 
 /// A linear map that waits for its unit. Elements `[group][output][position]`; `post` maps the tensor's elements to them.
@@ -189,6 +199,16 @@ impl Acc {
                 .map
                 .iter()
                 .all(|&i| seen.get_mut(i).is_some_and(|s| !std::mem::replace(s, true)))
+    }
+
+    /// Whether rows of a table are looked up.
+    pub fn is_gathered(&self) -> bool {
+        self.terms.iter().any(|t| t.is_gathered)
+    }
+
+    /// The terms that are sums over what they read.
+    pub fn sums(&self) -> impl Iterator<Item = &AccTerm> {
+        self.terms.iter().filter(|t| !t.is_gathered)
     }
 
     /// Whether it is nothing but a linear map.

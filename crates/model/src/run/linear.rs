@@ -120,6 +120,30 @@ impl Accumulators {
         self.add(patches, slots, &left?, inputs)
     }
 
+    /// Adds `weights[o, keys[column]]`, of one group. Keys are below `inputs`.
+    pub(super) fn add_columns(
+        &mut self,
+        keys: &[i64],
+        weights: &[i32],
+        inputs: usize,
+    ) -> Result<(), LinearError> {
+        if keys.len() != self.columns || weights.len() != self.outputs * inputs || self.groups != 1
+        {
+            return Err(LinearError::Shape);
+        }
+        self.bound += 1 << 31;
+        if self.bound >= 1 << 62 {
+            return Err(LinearError::Overflow);
+        }
+        for (y, weights) in self.y.chunks_mut(self.columns).zip(weights.chunks(inputs)) {
+            for (y, &key) in y.iter_mut().zip(keys) {
+                let weight = usize::try_from(key).ok().and_then(|key| weights.get(key));
+                *y += i64::from(*weight.ok_or(LinearError::Shape)?);
+            }
+        }
+        Ok(())
+    }
+
     fn rows<P: Copy + Sync, W: Copy + Sync>(
         &mut self,
         patches: &[P],

@@ -177,6 +177,9 @@ pub struct Tensor {
     /// What the values 0, 1, … stand for, where they stand for texts.
     #[serde(default)]
     labels: Vec<String>,
+    /// Zero, or the bits of the lower of two integers that stand for each element.
+    #[serde(default)]
+    low_bits: u32,
 }
 
 /// An input or an output that the caller knows. A digest may stand beside it, and has to be the right one then.

@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::prove::tests::audit::hints::{exponential, softmax};
-use crate::prove::tests::zoo::{products, zoo};
+use crate::prove::tests::zoo::{gathers, products, zoo};
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
@@ -152,7 +152,13 @@ pub(super) fn folds() -> Vec<Table> {
     vec![
         Table::new("zoo", zoo(6), 6, &image),
         Table::new("products", products(6), 7, &[ramp(12, 23).remove(0)]),
+        looked_up(),
     ]
+}
+
+/// Rows of two tables, of which all numbers that two digits have are rows.
+pub(super) fn looked_up() -> Table {
+    Table::new("gathers", gathers(300), 7, &[vec![5, 2, 7, 1]])
 }
 
 pub(super) fn hints() -> Table {

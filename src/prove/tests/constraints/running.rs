@@ -2,6 +2,48 @@
 
 use super::*;
 
+/// The same about sums of rows that are looked up.
+fn about_gathers(
+    table: &Table,
+    weak: &Plan,
+    gate: &str,
+) -> Option<(&'static str, bool, Vec<String>)> {
+    let plan = table.plan();
+    let (layout, sums) = (&plan.layout, &plan.description.sums);
+    let (counted, entry) = (layout.gather_multiplicity(0), &sums.gathers[0].1);
+    let one_more = |p: &mut Phase1| p.cells[counted][3] += 1;
+    let challenges = table.late.gather?;
+    let fixed = |column: usize| F::from(u64::from(plan.fixed[column][3]));
+    let weight = table.phase2[layout.gather_column(0) - layout.columns.phase1()][3];
+    let fraction = challenges.entry(fixed(entry.number), weight, fixed(entry.tag?));
+    let fraction = fraction.invert().unwrap();
+    let number = |prefix: &str| -> Option<usize> {
+        gate.strip_prefix(prefix)?.split(' ').next()?.parse().ok()
+    };
+    let moved = match (number("gather: value sum "), number("gather: table sum ")) {
+        (Some(i), _) => Some((sums.gathered[i].0, fraction)),
+        (_, Some(i)) => Some((sums.gathers[i].0, -fraction)),
+        _ => None,
+    };
+    let row = if gate.ends_with("zero") { 0 } else { 5 };
+    let shift = move |columns: &mut [Vec<F>]| {
+        if let Some((column, by)) = moved {
+            columns[column][row..].iter_mut().for_each(|v| *v += by);
+        }
+    };
+    let lie = Lie {
+        multiplicities: Some(&one_more),
+        sums: Some(&shift),
+        ..Lie::default()
+    };
+    let name = match moved {
+        Some(_) => "a sum that is moved",
+        None => "one multiplicity too many",
+    };
+    let (without, with) = (table.violated(weak, &lie), table.violated(plan, &lie));
+    Some((name, without.is_empty(), with))
+}
+
 /// Lies about running sums: name, whether it passes without the gate, and what is violated with it.
 pub(super) fn about_sums(
     table: &Table,
@@ -57,6 +99,9 @@ pub(super) fn about_sums(
             };
             return judge("a sum that is moved", &lie);
         }
+    }
+    if gate.starts_with("gather: ") {
+        return about_gathers(table, weak, gate);
     }
     // A wrong result of an output, hidden by moving one of the fold's sums from a row on.
     let wrong = |p: &mut Phase1| {

@@ -21,6 +21,11 @@ pub(super) const LIES: &[Told] = &[
         || products_with(Absorb::Eta),
     ),
     (
+        "looked_up_weight_fitted_to_the_challenges",
+        Check::BoundFolded,
+        super::super::gathers::fitted_to_the_challenges,
+    ),
+    (
         "folded_activations_under_one_power",
         Check::EtaPowers,
         || products_with(Absorb::Two),
@@ -54,26 +59,26 @@ pub(super) const LIES: &[Told] = &[
 
 /// A lie about the columns of one run, with what is known by then.
 #[derive(Default)]
-struct Fitted<'a> {
+pub(in crate::prove::tests) struct Fitted<'a> {
     /// Which run lies, counted from one.
-    run: usize,
-    cells: Option<&'a dyn Fn(&Plan, &mut witness::Phase1)>,
-    columns: Option<&'a dyn Fn(&Plan, u8, &mut [Vec<F>], &Known)>,
-    known: Known,
+    pub run: usize,
+    pub cells: Option<&'a dyn Fn(&Plan, &mut witness::Phase1)>,
+    pub columns: Option<&'a dyn Fn(&Plan, u8, &mut [Vec<F>], &Known)>,
+    pub known: Known,
     /// Runs seen in each phase.
-    seen: [usize; 6],
+    pub seen: [usize; 6],
     /// Columns that later runs do not take over from the first.
-    own: Vec<usize>,
+    pub own: Vec<usize>,
 }
 
 /// Challenges: those of this proof and those of the one that was made to learn them.
 #[derive(Clone, Default)]
-struct Known {
-    challenges: Option<Challenges>,
-    eta: Option<F>,
-    mu: Option<F>,
-    public: Vec<Vec<F>>,
-    before: Vec<Vec<F>>,
+pub(in crate::prove::tests) struct Known {
+    pub challenges: Option<Challenges>,
+    pub eta: Option<F>,
+    pub mu: Option<F>,
+    pub public: Vec<Vec<F>>,
+    pub before: Vec<Vec<F>>,
 }
 
 impl Deviation for Fitted<'_> {

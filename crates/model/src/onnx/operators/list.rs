@@ -103,7 +103,7 @@ pub const OPERATORS: &[Operator] = &[
     built("", "Flatten", 1, Wiring, ""),
     built("", "Floor", 1, Table, ""),
     built("", "GRU", 1, Recurrence, "at most 1,024 steps; lengths of sequences constant").rewrite(recurrent::rewrite).repair(recurrent::repair),
-    built("", "Gather", 1, Indicator, "wiring with constant indices; a private index needs a constant table"),
+    built("", "Gather", 1, Indicator, "wiring with constant indices; private indices need a constant table, whose rows are looked up"),
     built("", "GatherElements", 11, Indicator, "wiring with constant indices"),
     built("", "GatherND", 11, Wiring, "indices constant").repair(functions::from_the_end).needs(Needs::Indices),
     built("", "Gelu", 20, Table, ""),

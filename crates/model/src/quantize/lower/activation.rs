@@ -227,12 +227,28 @@ impl Lowering<'_> {
                 };
                 let largest = weights().fold(acc.bias[c].abs(), |m, w| m.max(w.abs()));
                 // No integers that are in range lead beyond these; where few are summed that is the tighter bound.
-                let (low, high) = weights().fold((acc.bias[c], acc.bias[c]), |(a, b), w| {
-                    (a + (w * top).min(0.0), b + (w * top).max(0.0))
-                });
+                let bounds = |t: &AccTerm| -> (f64, f64) {
+                    let row = t.row(c).iter();
+                    match t.is_gathered {
+                        true => row.fold((f64::INFINITY, f64::NEG_INFINITY), |r, &w| {
+                            (r.0.min(w), r.1.max(w))
+                        }),
+                        false => row.fold((0.0, 0.0), |(a, b), w| {
+                            (a + (w * top).min(0.0), b + (w * top).max(0.0))
+                        }),
+                    }
+                };
+                let (low, high) = acc
+                    .terms
+                    .iter()
+                    .map(bounds)
+                    .fold((acc.bias[c], acc.bias[c]), |(a, b), (low, high)| {
+                        (a + low, b + high)
+                    });
                 let reach = seen.min(low.abs().max(high.abs()));
                 // Every coefficient is rounded by half of what one step of its input is.
-                let rounded = weights().filter(|w| **w != 0.0).count() as f64 / 2.0;
+                let rounded = acc.sums().flat_map(|t| t.row(c)).filter(|w| **w != 0.0);
+                let rounded = rounded.count() as f64 / 2.0;
                 let scale = (reach / (top - 2.0 - rounded).max(top / 2.0))
                     .max(largest * range / room)
                     .max(1e-30);
@@ -289,11 +305,9 @@ impl Lowering<'_> {
             channel.1 = channel.1.min(f64::from(above));
         }
         for (c, (below, above)) in near.into_iter().enumerate() {
-            let row = |t: &AccTerm| c * t.inputs..(c + 1) * t.inputs;
             let rounded: f64 = acc
-                .terms
-                .iter()
-                .flat_map(|t| &t.weights[row(t)])
+                .sums()
+                .flat_map(|t| t.row(c))
                 .map(|w| w.abs() / 2.0)
                 .sum();
             let (low, high) = (below + rounded, above - rounded);
@@ -463,7 +477,7 @@ const JUMP: f64 = 0.5;
 
 /// By how much a value may be from `point` because of the integers that it is made of: nothing where they can be exactly there.
 fn blur(acc: &Acc, point: f64) -> f64 {
-    let weights = || acc.terms.iter().flat_map(|t| &t.weights);
+    let weights = || acc.sums().flat_map(|t| &t.weights);
     let coarsest = weights().fold(0.0f64, |m, w| m.max(w.abs()));
     let whole = |bias: &f64| {
         let integer = (point - bias) / coarsest;

@@ -48,9 +48,12 @@ impl Lowering<'_> {
                 Ok(Value::Acc(acc))
             }
             (Some((first, acc, joined)), Some(total)) => {
-                if let Some(mut acc) = self.fold(&acc, &total) {
-                    self.measure(id, &mut acc);
-                    return Ok(Value::Acc(acc));
+                if let Some(mut sum) = self.fold(&acc, &total) {
+                    self.measure(id, &mut sum);
+                    if acc.is_gathered() && joined == 1 {
+                        widen_by_rows(&mut sum, &acc, &total);
+                    }
+                    return Ok(Value::Acc(sum));
                 }
                 if joined == 1 {
                     return Ok(Value::Act(total.add(self.act(first)?)));
@@ -70,6 +73,19 @@ impl Lowering<'_> {
                 Ok(Value::Act(total.add(act)))
             }
         }
+    }
+}
+
+/// Rows that calibration did not see are looked up, too: what is added to them is as it was, if it is constant.
+fn widen_by_rows(sum: &mut Acc, rows: &Acc, added: &Act) {
+    if !added.planes.is_empty() {
+        return;
+    }
+    for (i, offset) in added.offset.iter().enumerate() {
+        let channel = rows.source(i) / rows.positions;
+        let (low, high) = rows.range[channel];
+        let range = &mut sum.range[channel];
+        *range = (range.0.min(low + offset), range.1.max(high + offset));
     }
 }
 
@@ -157,6 +173,7 @@ impl Lowering<'_> {
                 view: view.clone(),
                 inputs: outputs,
                 weights,
+                is_gathered: false,
             });
         }
         Some(out)

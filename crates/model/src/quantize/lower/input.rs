@@ -33,9 +33,20 @@ impl Lowering<'_> {
                     reason: "does not exist",
                 })?;
             let len = node.len();
+            if let (Some(rows), None) = (self.rows_of(id), self.chained.get(out.len())) {
+                let interface = self.numbers(id, rows);
+                out.push(interface);
+                continue;
+            }
             let value = self.network.push(Node::Input { len: len as u32 });
             if let Some(interface) = self.chained.get(out.len()).cloned() {
                 interface.check(len)?;
+                if interface.low_bits > 0 {
+                    return Err(self.shape_error(
+                        id,
+                        "is another model's output of two integers for each element",
+                    ));
+                }
                 let scale: Vec<f64> = (0..len).map(|i| interface.scale_at(i)).collect();
                 let offset = (0..len)
                     .map(|i| -scale[i] * interface.zero_point_at(i))
@@ -65,6 +76,7 @@ impl Lowering<'_> {
                     zero_point: shorten(zero),
                     integers: false,
                     labels: Vec::new(),
+                    low_bits: 0,
                 });
                 continue;
             }
@@ -83,6 +95,7 @@ impl Lowering<'_> {
                 zero_point: vec![zero],
                 integers: false,
                 labels: Vec::new(),
+                low_bits: 0,
             });
         }
         Ok(out)

@@ -128,7 +128,7 @@ impl Lowering<'_> {
                 let row = &t.weights[c * t.inputs..(c + 1) * t.inputs];
                 row.iter().map(|w| w * w).sum::<f64>() * self.network.rounded(t.source) as f64
             };
-            acc.terms.iter().map(term).sum::<f64>().sqrt()
+            acc.sums().map(term).sum::<f64>().sqrt()
         };
         (0..acc.channels()).map(channel).fold(0.0, f64::max)
     }

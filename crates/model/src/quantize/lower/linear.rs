@@ -95,6 +95,7 @@ impl Lowering<'_> {
                 view: l.patches.clone(),
                 inputs,
                 weights,
+                is_gathered: false,
             });
         }
         let (range, post) = (Vec::new(), None);

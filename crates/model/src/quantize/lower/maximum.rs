@@ -179,7 +179,7 @@ impl Lowering<'_> {
     /// padded.
     fn fuse(&self, id: NodeId, acc: &Acc, indices: &[Option<usize>], window: usize) -> Option<Acc> {
         // What is clamped is clamped before it is compared.
-        if acc.window != 1 || window > WINDOW || self.network.saturate {
+        if acc.window != 1 || window > WINDOW || self.network.saturate || acc.is_gathered() {
             return None;
         }
         let results = indices.len() / window;

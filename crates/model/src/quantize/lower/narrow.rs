@@ -70,7 +70,7 @@ impl Lowering<'_> {
 
 /// The part of an accumulator that `map` reads, if it is less than the whole and outputs at positions.
 pub(super) fn narrow(acc: &Acc, map: &[usize]) -> Option<Acc> {
-    if acc.window != 1 {
+    if acc.window != 1 || acc.is_gathered() {
         return None;
     }
     let Part {
@@ -95,6 +95,7 @@ pub(super) fn narrow(acc: &Acc, map: &[usize]) -> Option<Acc> {
             view,
             inputs: t.inputs,
             weights: rows.iter().flat_map(row).collect(),
+            is_gathered: false,
         })
     };
     let mut number = vec![0; acc.len()];

@@ -217,6 +217,7 @@ impl Lowering<'_> {
             },
             inputs: positions,
             weights,
+            is_gathered: false,
         });
         acc.spread = None;
         true
@@ -294,6 +295,7 @@ impl Lowering<'_> {
             view: order.clone().unwrap_or_else(|| View::identity(len)),
             inputs: 1,
             weights: (0..groups).map(|c| p.scale[first(c)]).collect(),
+            is_gathered: false,
         };
         Ok(Acc {
             groups,
