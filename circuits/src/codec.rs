@@ -302,7 +302,7 @@ fn write_node(w: &mut Writer, node: &Node) {
             w.u32(n.outputs);
             w.u32(n.positions);
             w.u32(n.unit.window);
-            w.u8(u8::from(n.unit.low));
+            w.u8(u8::from(n.unit.low) + 2 * u8::from(n.unit.deep));
             w.u8(u8::from(n.unit.high));
             w.len(n.unit.tables.len());
             n.unit.tables.iter().for_each(|&t| w.u32(t));
@@ -369,7 +369,12 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
         },
         6 => {
             let (groups, outputs, positions, window) = (r.u32()?, r.u32()?, r.u32()?, r.u32()?);
-            let (low, high) = (r.bool()?, r.bool()?);
+            let clamps = r.u8()?;
+            if clamps > 3 {
+                return Err(DecodeError::Invalid { what: "flag" });
+            }
+            let (low, deep) = (clamps & 1 == 1, clamps & 2 == 2);
+            let high = r.bool()?;
             let tables = r.len(4)?;
             let tables = r.list(tables, Reader::u32)?;
             let terms = r.len(13)?;
@@ -408,6 +413,7 @@ fn read_node(r: &mut Reader<'_>) -> Result<Node, DecodeError> {
                     low,
                     high,
                     tables,
+                    deep,
                 },
                 terms,
             })

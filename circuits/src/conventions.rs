@@ -10,7 +10,7 @@
 //! | row 0 of every lane is empty, and the first row of every input lane has a gate | the fold adds the constant one there |
 //! | input lanes come first | the first port can always carry the constant one |
 //! | the constant one stands at results and inputs, never at hints, lower parts or table values | their row 0 is not known to be zero |
-//! | a maximum has neither an upper clamp nor a table | its lower parts are looked up one by one |
+//! | a maximum has neither an upper clamp nor a table and is not deep | its lower parts are looked up one by one; there is one middle part |
 //! | the columns of challenges, `κ` and `β` are the public ones, in that order, and read in the current row only | the link ties the public columns, one by one, to what the verifier computes; one that were left out would hold anything |
 //! | every lane of keys is looked up with the tag of its gather, every number of a gather has its row, and no other row a tag | a key finds its own weight and no other |
 //! | `T`, `U`, `V` and `G` end before row `last` | `β` does, too |
@@ -77,7 +77,7 @@ pub fn check(
         return broken("the constant one stands where the first row is known to be zero");
     }
     if !maxima_are_alone(layout) {
-        return broken("a maximum has neither an upper clamp nor a table");
+        return broken("a maximum has neither an upper clamp nor a table and is not deep");
     }
     if !cells_are_distinct(program, layout) {
         return broken("every slot has a cell of its own, in a lane of its kind");
@@ -276,7 +276,8 @@ fn ones_are_known(layout: &Layout) -> bool {
 fn maxima_are_alone(layout: &Layout) -> bool {
     layout.lanes.iter().all(|lane| match &lane.kind {
         BankKind::Unit { unit, .. } => {
-            unit.window == 1 || (!unit.high && unit.tables.is_empty() && lane.above.is_none())
+            let alone = !unit.high && unit.tables.is_empty() && lane.above.is_none();
+            unit.window == 1 || (alone && !unit.deep && lane.middle.is_none())
         }
         _ => true,
     })

@@ -6,7 +6,7 @@
 //!
 //! | cell | constrained by |
 //! |---|---|
-//! | `x`, `rem`, `below`, `above` | range or table lookup (`lookup sum`), product gates, the accumulator sum (`fold: accumulators`) |
+//! | `x`, `rem`, `middle`, `below`, `above` | range or table lookup (`lookup sum`), product gates, the accumulator sum (`fold: accumulators`) |
 //! | table results | lookup of the pair `(x, f(x))` |
 //! | products | `maximum: partial product` |
 //! | row 0 of inputs | `input: first row is empty` |
@@ -340,7 +340,12 @@ fn accumulator(layout: &Layout, lane: &Lane, candidate: usize) -> Expr {
     if let Some(above) = lane.above {
         v = v + Expr::advice(above);
     }
-    v.shifted(layout.range_bits) + Expr::advice(lane.rem[candidate])
+    let v = v.shifted(layout.range_bits);
+    let v = match lane.middle {
+        Some(middle) => (v + Expr::advice(middle)).shifted(layout.range_bits),
+        None => v,
+    };
+    v + Expr::advice(lane.rem[candidate])
 }
 
 fn lookup_gates(sums: &Sums, gate: &mut impl FnMut(String, Expr)) {

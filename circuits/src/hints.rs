@@ -62,7 +62,7 @@ pub fn check(program: &Program, expanded: &Expanded, elements: u64) -> Result<()
 fn may_be_normalised(n: &Neurons) -> bool {
     let unit = &n.unit;
     let alone = n.groups == 1 && n.outputs == 1 && unit.window == 1;
-    alone && !unit.low && unit.high && unit.tables.len() == 2
+    alone && !unit.low && unit.high && !unit.deep && unit.tables.len() == 2
 }
 
 /// Whether neurons may be sums of steps.

@@ -79,6 +79,8 @@ pub struct Lane {
     pub x: usize,
     /// Remainder of each candidate.
     pub rem: Vec<usize>,
+    /// What stands between result and remainder, in deep units.
+    pub middle: Option<usize>,
     /// Clamped-away lower part of each candidate.
     pub below: Vec<usize>,
     /// Clamped-away upper part.

@@ -23,6 +23,7 @@
 //!
 //!   so `v_w = ⌊y_w / 2^T⌋ = x − below_w + above`. Rounding half up, zero points and biases are constants that the
 //!   model adds to `y` (a weight on a constant-one element); the circuit has no constant of its own.
+//!   A *deep* unit has `y = 2^(2T) · (x − below + above) + 2^T · middle + rem` instead, all parts in `[0, 2^T)`.
 //!   With neither `low` nor `high` and one candidate, `x = v`. `low` clamps at 0 from below (ReLU), `high` at
 //!   `2^T − 1` from above, `window > 1` takes the maximum over the candidates `w`. Each table `f` yields `f(x)`.
 
@@ -48,7 +49,8 @@ pub const MAX_RANGE_BITS: u32 = 14;
 /// A value of the program: the `port`-th result of node number `node`.
 ///
 /// Ports of [`Node::Neurons`]: 0 is `x`; if the unit is `low` with one candidate, the next is `below` (the clamped-away
-/// negative part, used by leaky activations); the tables' results follow. All other nodes have port 0 only.
+/// negative part, used by leaky activations); the tables' results follow. A unit that does nothing but divide has a port 1:
+/// the next lower `T` bits of its accumulators, `rem` or, if it is deep, `middle`. All other nodes have port 0 only.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, PartialOrd, Ord)]
 pub struct ValueRef {
     /// Index into [`Program::nodes`].
@@ -129,6 +131,8 @@ pub struct Unit {
     pub high: bool,
     /// Functions of `x`, indices into [`Program::tables`]. Only with `window = 1`.
     pub tables: Vec<u32>,
+    /// Whether accumulators are divided by `2^(2T)`: weights may have `T` more bits. Only with `window = 1`.
+    pub deep: bool,
 }
 
 impl Unit {
@@ -138,6 +142,7 @@ impl Unit {
         low: false,
         high: false,
         tables: Vec::new(),
+        deep: false,
     };
     /// `x = max(0, ⌊y / 2^T⌋)`.
     pub const RELU: Unit = Unit {
@@ -145,6 +150,7 @@ impl Unit {
         low: true,
         high: false,
         tables: Vec::new(),
+        deep: false,
     };
 }
 
@@ -356,7 +362,18 @@ pub struct Expanded {
 impl Unit {
     /// Number of results (ports): `x`, then `below` where it exists, then the tables.
     pub fn ports(&self) -> u32 {
-        1 + u32::from(self.exposes_below()) + self.tables.len() as u32
+        let others = u32::from(self.exposes_below()) + u32::from(self.exposes_rest());
+        1 + others + self.tables.len() as u32
+    }
+
+    /// Whether the bits below `x` are a result of their own: those of a unit that does nothing but divide.
+    pub fn exposes_rest(&self) -> bool {
+        self.window == 1 && !self.low && !self.high && self.tables.is_empty()
+    }
+
+    /// By how many powers of `2^T` accumulators are divided.
+    pub fn depth(&self) -> u32 {
+        1 + u32::from(self.deep)
     }
 
     /// Whether `below` is a result of its own (a clamp with one candidate).

@@ -66,8 +66,12 @@ impl Phase1 {
         let top = (1i64 << layout.range_bits) - 1;
         for (w, &y) in y.iter().enumerate() {
             self.accumulators[lane.first_candidate + w][row] = y;
-            let v = y >> layout.range_bits;
             self.cells[lane.rem[w]][row] = (y & top) as u32;
+            let mut v = y >> layout.range_bits;
+            if let Some(middle) = lane.middle {
+                self.cells[middle][row] = (v & top) as u32;
+                v >>= layout.range_bits;
+            }
             // The run has checked that these fit.
             if let Some(&below) = lane.below.get(w) {
                 self.cells[below][row] = (x - v).max(0) as u32;

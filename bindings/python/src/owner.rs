@@ -39,6 +39,8 @@ const IMPORT: f64 = 0.1;
 ///     symbols: Lengths of open dimensions, by their names or by input and axis (``"x:1"``); the samples' by default.
 ///     outputs: Names of the outputs to prove; all by default.
 ///     given: Inputs that have one value in every run, by name: constants of what is proven, which the card says.
+///     max_error: Largest mean error of an output on the calibration samples, over its scale: 0.002 is 0.2 %. Operations that
+///         limit it are computed with more bits. By default 0.2 % where that can be met; more than 1 % is refused.
 ///     allow_error: Accept outputs that are too far from the float model's, and samples that cannot be proven.
 ///     saturate: Clamp intermediate values that are beyond their range, as int8 runtimes do, instead of refusing the input;
 ///         ``run.saturated`` counts them.
@@ -48,12 +50,12 @@ const IMPORT: f64 = 0.1;
 ///
 /// Raises:
 ///     ModelImportError: The model is not ONNX, or has an operator that is not supported.
-///     QuantizeError: The model cannot be quantized, or should not be relied on: an output is off by more than 1 % of its
-///         scale, the class differs on more than 1 % of the samples, or samples cannot be proven.
+///     QuantizeError: The model cannot be quantized, or should not be relied on: an output is off by more than ``max_error``,
+///         the class differs on more than 1 % of the samples, or samples cannot be proven.
 ///     InputError: Samples or options do not fit.
 ///     OSError: A file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, allow_error=false, saturate=false, inputs_from=None, progress=None))]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, max_error=None, allow_error=false, saturate=false, inputs_from=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn compile(
     py: Python<'_>,
@@ -66,6 +68,7 @@ pub fn compile(
     symbols: Option<BTreeMap<String, usize>>,
     outputs: Option<Vec<String>>,
     given: Option<BTreeMap<String, f64>>,
+    max_error: Option<f64>,
     allow_error: bool,
     saturate: bool,
     inputs_from: Option<&Card>,
@@ -84,6 +87,7 @@ pub fn compile(
         .with_allow_error(allow_error)
         .with_saturate(saturate);
     options.range_bits = bits;
+    options.max_error = max_error;
     if let Some(card) = inputs_from {
         options.inputs = card.interface(py)?.outputs;
     }

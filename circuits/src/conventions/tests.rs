@@ -218,7 +218,7 @@ fn the_one_stands_at_known_rows() {
 
 #[test]
 fn maxima_stand_alone() {
-    let what = "a maximum has neither an upper clamp nor a table";
+    let what = "a maximum has neither an upper clamp nor a table and is not deep";
     let maximum = |change: fn(&mut Unit)| {
         broken(|l, _, _| {
             for lane in &mut l.lanes {

@@ -60,6 +60,9 @@ impl Numbered {
             for &column in &lane.tables {
                 port(column, false);
             }
+            if unit.exposes_rest() {
+                port(lane.middle.unwrap_or(lane.rem[0]), false);
+            }
         }
         self.lanes.push(lane);
     }
@@ -532,6 +535,7 @@ impl Lane {
             kind: kind.clone(),
             x: column(),
             rem: Vec::new(),
+            middle: None,
             below: Vec::new(),
             above: None,
             products: Vec::new(),
@@ -542,6 +546,7 @@ impl Lane {
         if let BankKind::Unit { unit, .. } = kind {
             *candidates += unit.window as usize;
             lane.rem = (0..unit.window).map(|_| column()).collect();
+            lane.middle = unit.deep.then(&mut column);
             if unit.has_below() {
                 lane.below = (0..unit.window).map(|_| column()).collect();
             }

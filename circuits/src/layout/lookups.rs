@@ -100,7 +100,8 @@ fn lane_lookups(lane: &Lane) -> Vec<Lookup> {
     let BankKind::Unit { unit, .. } = &lane.kind else {
         return vec![range(vec![lane.x])];
     };
-    let mut lookups: Vec<Lookup> = lane.rem.iter().map(|&c| range(vec![c])).collect();
+    let rests = lane.rem.iter().copied().chain(lane.middle);
+    let mut lookups: Vec<Lookup> = rests.map(|c| range(vec![c])).collect();
     for (&table, &column) in unit.tables.iter().zip(&lane.tables) {
         lookups.push(Lookup {
             tag: 1 + table as usize,

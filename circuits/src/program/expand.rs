@@ -175,6 +175,9 @@ impl Program {
         if unit.window == 0 || unit.window > 64 {
             return Err(fail("window outside 1..=64"));
         }
+        if unit.deep && unit.window > 1 {
+            return Err(fail("a maximum is not deep"));
+        }
         let alone = unit.window == 1 || (!unit.high && unit.tables.is_empty());
         if !holds(Check::MaximumAlone, alone) {
             return Err(fail(

@@ -187,6 +187,7 @@ impl Maker {
             low,
             high: false,
             tables: Vec::new(),
+            deep: false,
         };
         let len = groups * outputs * positions;
         let value = self.push(

@@ -73,6 +73,11 @@ pub struct Compile {
     /// the input: a proof shows that they were. Ranges are those of typical samples
     #[arg(long)]
     saturate: bool,
+    /// Largest mean error of an output on the calibration data, of its scale: 0.2% or 0.002.
+    /// Operations that limit it are computed with more bits [default: 0.2% where that can be met; more than
+    /// 1% is refused]
+    #[arg(long, value_name = "X", value_parser = share)]
+    max_error: Option<f64>,
     /// Accept outputs that are too far from the float model's, and samples that cannot be proven
     #[arg(long)]
     allow_error: bool,
@@ -126,6 +131,20 @@ pub fn dimension(text: &str) -> Result<(String, usize), String> {
     let (name, length) = text.rsplit_once('=').ok_or_else(wanted)?;
     let length = length.parse().ok().filter(|&n| n > 0).ok_or_else(wanted)?;
     Ok((name.to_string(), length))
+}
+
+/// A number, or per cent of one.
+fn share(text: &str) -> Result<f64, String> {
+    let (number, unit) = match text.strip_suffix('%') {
+        Some(number) => (number, 0.01),
+        None => (text, 1.0),
+    };
+    let wanted = || format!("{text:?} is no number between 0.0001% and 100%");
+    let share = number.trim().parse::<f64>().map_err(|_| wanted())? * unit;
+    (1e-6..=1.0)
+        .contains(&share)
+        .then_some(share)
+        .ok_or_else(wanted)
 }
 
 /// `NAME=VALUE`
@@ -195,6 +214,7 @@ impl Compile {
         let mut options = QuantizeOptions::default().with_allow_error(self.allow_error);
         options.range_bits = self.bits;
         options.saturate = self.saturate;
+        options.max_error = self.max_error;
         if let Some(headroom) = self.headroom {
             options.headroom = headroom;
         }

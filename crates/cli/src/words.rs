@@ -74,7 +74,7 @@ fn doubt_hint(doubt: &Doubt) -> &'static str {
             "bring the columns to one scale, or make outputs of their own of them, and prove those with --outputs"
         }
         Doubt::Error { .. } | Doubt::Class { .. } => {
-            "more --bits (up to 14) are more exact; keep values of very different size out of one tensor, and normalise the \
+            "more --bits (up to 14) are more exact, and so is a smaller --max-error; keep values of very different size out of one tensor, and normalise the \
              inputs"
         }
         Doubt::Stray { .. } => {

@@ -159,6 +159,7 @@ mod tests {
             low,
             high,
             tables,
+            deep: window == 1,
         };
         let program = Program {
             range_bits: 8,

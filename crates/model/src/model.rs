@@ -1,7 +1,7 @@
 //! The quantized model: the public [`Program`], the integer weights, and how reals become integers at its borders.
 
 use serde::{Deserialize, Serialize};
-use zkinfer_circuits::program::{Expanded, Program, ValueRef};
+use zkinfer_circuits::program::{Expanded, Node, Program, ValueRef};
 
 pub use crate::weights::WeightTensor;
 pub use zkinfer_interface::{InterfaceError, TensorInterface};
@@ -136,7 +136,11 @@ impl QuantizedModel {
         let count = |layer: &Layer| {
             let Saturation { below, above } = layer.saturates;
             let accumulators = trace.accumulators.get(layer.node as usize);
-            let clamped = |y: &&i64| (below && **y < 0) || (above && **y >> bits > top);
+            let depth = match self.program.nodes.get(layer.node as usize) {
+                Some(Node::Neurons(n)) => n.unit.depth(),
+                _ => 1,
+            };
+            let clamped = |y: &&i64| (below && **y < 0) || (above && **y >> (bits * depth) > top);
             accumulators.map_or(0, |y| y.iter().filter(clamped).count())
         };
         let counted = clamping.map(|(index, layer)| (index, count(layer)));

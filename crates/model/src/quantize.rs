@@ -19,6 +19,7 @@ mod lower;
 mod masks;
 mod network;
 mod precision;
+mod refine;
 mod report;
 mod softmax;
 mod stats;
@@ -40,12 +41,18 @@ use zkinfer_circuits::program::{MAX_RANGE_BITS, MIN_RANGE_BITS};
 #[non_exhaustive]
 pub struct QuantizeOptions {
     /// Bits of an activation `T`, 4 to 14. `None` for 12, or as many more as bring the outputs on the calibration samples close
-    /// to the float model's (mean error of 0.1 % of an output's range); `program.range_bits` of the result tells.
+    /// to the float model's (mean error of 0.1 % of an output's range, or of half of [`max_error`](Self::max_error));
+    /// `program.range_bits` of the result tells.
     pub range_bits: Option<u32>,
     /// By how much ranges exceed what calibration saw: 0.3 leaves 30 % above the largest magnitude.
     pub headroom: f64,
     /// Scales of their own for every output channel of a linear map.
     pub per_channel: bool,
+    /// Largest mean error of every output on the calibration samples, over its scale (of a column that has a unit of its own, over
+    /// the column's): 0.002 is 0.2 %. Where cells of [`range_bits`](Self::range_bits) do not meet it, the operations that limit it are
+    /// computed with twice the bits, those first that matter most. [`Graph::compile`] refuses what does not meet it. `None`: 0.2 %
+    /// where that can be met, and refused beyond 1 %.
+    pub max_error: Option<f64>,
     /// Interfaces of the inputs, instead of calibrated ones: the outputs of the model whose committed output is this
     /// model's input. Empty for a model of its own. Both models need the same `T`: set [`range_bits`](Self::range_bits) to
     /// the first one's.
@@ -65,6 +72,7 @@ impl Default for QuantizeOptions {
             range_bits: None,
             headroom: 0.3,
             per_channel: true,
+            max_error: None,
             inputs: Vec::new(),
             allow_error: false,
             saturate: false,
@@ -91,6 +99,13 @@ impl QuantizeOptions {
     #[must_use]
     pub fn with_per_channel(mut self, per_channel: bool) -> Self {
         self.per_channel = per_channel;
+        self
+    }
+
+    /// Sets [`max_error`](Self::max_error).
+    #[must_use]
+    pub fn with_max_error(mut self, error: f64) -> Self {
+        self.max_error = Some(error);
         self
     }
 
@@ -173,6 +188,13 @@ pub fn quantize_with_progress(
             allowed: "0 to 16",
         });
     }
+    if let Some(error) = options.max_error.filter(|e| !(1e-6..=1.0).contains(e)) {
+        return Err(QuantizeError::Option {
+            option: "max_error",
+            value: error,
+            allowed: "0.000001 to 1",
+        });
+    }
     let tamed = masks::tame(graph, calibration);
     let (graph, fills) = match tamed {
         Some(ref tamed) => (&tamed.graph, tamed.fills.clone()),
@@ -193,9 +215,7 @@ pub fn quantize_with_progress(
     let model = if options.range_bits.is_none() && options.inputs.is_empty() {
         precision::automatic(graph, &stats, calibration, options)?
     } else {
-        let mut model = lower::lower(graph, &stats, options, bits)?;
-        correction::correct(graph, &mut model, &precision::some_of(calibration));
-        model
+        precision::fixed(graph, &stats, calibration, options, bits)?
     };
     tell(progress, Stage::Done, 1.0)?;
     Ok(model)

@@ -411,6 +411,11 @@ fn apply(node: u32, program: &Program, n: &Neurons, y: &[i64]) -> Result<Vec<Vec
                 .ok_or(RunError::Mismatch { node })?,
         );
     }
+    if unit.exposes_rest() {
+        let shift = bits * (unit.depth() - 1);
+        let rest = |y: &i64| ((y >> shift) & ((1 << bits) - 1)) as u32;
+        ports.push(y.iter().map(rest).collect());
+    }
     Ok(ports)
 }
 
@@ -424,7 +429,8 @@ fn neuron(unit: &Unit, bits: u32, y: &[i64]) -> Result<(u32, u32), (Part, i64)> 
             Err((part, value))
         }
     };
-    let top = y.iter().map(|y| y >> bits).max().unwrap_or(0);
+    let shift = bits * unit.depth();
+    let top = y.iter().map(|y| y >> shift).max().unwrap_or(0);
     let mut x = if unit.low { top.max(0) } else { top };
     if unit.high {
         fits(Part::Above, (x - (limit - 1)).max(0))?;
@@ -435,7 +441,7 @@ fn neuron(unit: &Unit, bits: u32, y: &[i64]) -> Result<(u32, u32), (Part, i64)> 
     if unit.has_below() {
         for y in y {
             // With an upper clamp `below` is only what the lower clamp cuts away.
-            let v = (y >> bits).min(if unit.high { limit - 1 } else { i64::MAX });
+            let v = (y >> shift).min(if unit.high { limit - 1 } else { i64::MAX });
             below = fits(Part::Below, x - v)?;
         }
     }
@@ -517,6 +523,7 @@ mod tests {
             low,
             high,
             tables: Vec::new(),
+            deep: false,
         }
     }
 
@@ -588,7 +595,7 @@ mod tests {
         let trace = run(&p, &e, &w(vec![16, 3]), &[], &[vec![5, 7]]).unwrap();
         assert_eq!(
             (trace.slots, trace.accumulators),
-            (vec![0, 1, 5, 7, 6], vec![vec![], vec![101]])
+            (vec![0, 1, 5, 7, 6, 5], vec![vec![], vec![101]])
         );
         assert!(matches!(
             run(&p, &e, &[], &[], &[vec![5, 7]]),

@@ -296,7 +296,11 @@ impl Cells {
             }
             for w in 0..lane.rem.len() {
                 let cell = |column: Option<&usize>| column.map_or(0, |&c| p.cells[c][row] as i64);
-                let v = cell(Some(&lane.x)) - cell(lane.below.get(w)) + cell(lane.above.as_ref());
+                let mut v =
+                    cell(Some(&lane.x)) - cell(lane.below.get(w)) + cell(lane.above.as_ref());
+                if let Some(middle) = &lane.middle {
+                    v = (v << layout.range_bits) + cell(Some(middle));
+                }
                 let y = (v << layout.range_bits) + cell(lane.rem.get(w));
                 p.accumulators[lane.first_candidate + w][row] = y;
             }
@@ -337,6 +341,9 @@ fn named_cells(lane: &Lane) -> BTreeMap<(u8, String), usize> {
     add(2, "product", &lane.products);
     if let Some(above) = lane.above {
         cells.insert((0, "above".into()), above);
+    }
+    if let Some(middle) = lane.middle {
+        cells.insert((0, "middle".into()), middle);
     }
     cells
 }
@@ -492,8 +499,12 @@ fn unit_name(kind: &BankKind) -> String {
         (false, true) => "upper clamp",
         (true, true) => "both clamps",
     };
+    let clamps = match unit.deep {
+        true => format!("deep, {clamps}"),
+        false => clamps.to_owned(),
+    };
     match (unit.window, unit.tables.len()) {
-        (1, 0) => clamps.into(),
+        (1, 0) => clamps,
         (1, 1) => format!("{clamps}, table"),
         (1, n) => format!("{clamps}, {n} tables"),
         (w, _) if unit.low => format!("maximum of {w} and zero"),

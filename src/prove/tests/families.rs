@@ -7,10 +7,12 @@ use group::Group;
 use zkinfer_circuits::error::{CardError, ProgramError, Rejection};
 use zkinfer_circuits::fold::Challenges;
 use zkinfer_circuits::layout::Lane;
-use zkinfer_circuits::program::{Node, Program, Unit, Weights};
+use zkinfer_circuits::program::{
+    Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, Weights,
+};
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verdict, Verifier};
-use zkinfer_model::model::QuantizedModel;
+use zkinfer_model::model::{QuantizedModel, WeightTensor};
 
 const BITS: u32 = 6;
 
@@ -362,5 +364,106 @@ fn cards_with_products_and_shared_weights_survive_encoding() {
         let read = crate::Card::from_bytes(&bytes, bytes.len()).unwrap();
         assert_eq!(read.program, card.program);
         assert_eq!(read.to_bytes(), bytes);
+    }
+}
+
+/// An accumulator is read in two parts, and once more as a whole: the bits below the result are as sure as the result.
+#[test]
+fn accumulators_are_read_in_two_parts() {
+    for deep in [false, true] {
+        let model = two_parts(deep);
+        let secret = secret_of(model, 6, 3);
+        let run = secret.infer_integers(&[vec![13, 9, 63]]).unwrap();
+        let y = (5 * 13 + 7 * 9 + 11 * 63) << if deep { BITS } else { 0 };
+        assert_eq!(run.trace.accumulators[1], [y]);
+        // What the two parts together say is what they were made of.
+        assert_eq!(
+            run.trace.accumulators[2],
+            [y >> if deep { BITS } else { 0 }]
+        );
+        let mut honest = Lie::default();
+        let verdict = tell(&secret, &run, &mut honest).unwrap();
+        assert_eq!(honest.violated, Vec::<String>::new());
+        assert_eq!(verdict.output, Side::Public(run.output().to_vec()));
+    }
+    // A maximum, a clamp or a function has no such part.
+    for unit in [
+        Unit::RELU,
+        Unit {
+            window: 3,
+            ..Unit::LINEAR
+        },
+    ] {
+        let mut program = two_parts(false).program;
+        if let Node::Neurons(n) = &mut program.nodes[1] {
+            n.terms[0].inputs /= unit.window;
+            n.terms[0].weights = Weights::Public(vec![1; n.terms[0].inputs as usize]);
+            n.unit = unit.clone();
+        }
+        let expanded = program.expand(&ProgramLimits::default());
+        assert_eq!(expanded.is_err(), unit.window > 1, "{unit:?}");
+    }
+    let mut program = two_parts(true).program;
+    if let Node::Neurons(n) = &mut program.nodes[1] {
+        n.unit.window = 3;
+        n.terms[0].inputs = 1;
+        n.terms[0].weights = Weights::Public(vec![1]);
+    }
+    let error = program.expand(&ProgramLimits::default()).unwrap_err();
+    assert!(error.to_string().contains("a maximum is not deep"));
+}
+
+fn two_parts(deep: bool) -> QuantizedModel {
+    let one = if deep { 1i64 << BITS } else { 1 };
+    let layer = |unit, terms| {
+        Node::Neurons(Neurons {
+            groups: 1,
+            outputs: 1,
+            positions: 1,
+            unit,
+            terms,
+        })
+    };
+    let term = |node: usize, port: u32, inputs: u32, weights: Weights| Term {
+        patches: ValueRef {
+            node: node as u32,
+            port,
+        },
+        inputs,
+        weights,
+    };
+    let unit = Unit {
+        deep,
+        ..Unit::LINEAR
+    };
+    let first = Weights::Public(vec![5 * one, 7 * one, 11 * one]);
+    let nodes = vec![
+        Node::Input { len: 3 },
+        layer(unit, vec![term(0, 0, 3, first)]),
+        layer(
+            Unit::LINEAR,
+            vec![
+                term(1, 0, 1, Weights::Public(vec![1 << BITS])),
+                term(1, 1, 1, Weights::Committed),
+            ],
+        ),
+    ];
+    QuantizedModel {
+        program: Program {
+            range_bits: BITS,
+            tables: vec![],
+            nodes,
+            outputs: vec![2],
+        },
+        weights: vec![WeightTensor {
+            node: 2,
+            term: 1,
+            data: vec![1],
+        }],
+        hints: vec![],
+        inputs: vec![],
+        outputs: vec![],
+        layers: vec![],
+        decodings: vec![],
     }
 }

@@ -100,27 +100,32 @@ impl Builder {
     }
 
     fn unit(&mut self) -> Unit {
-        match self.dice.roll(6) {
+        let deep = self.dice.roll(3) == 0;
+        let unit = match self.dice.roll(6) {
             0 => Unit {
                 window: 1,
                 low: true,
                 high: true,
                 tables: vec![0],
+                deep: false,
             },
             1 => Unit {
                 window: 1,
                 low: true,
                 high: true,
                 tables: vec![],
+                deep: false,
             },
             2 => Unit {
                 window: 1,
                 low: true,
                 high: false,
                 tables: vec![0],
+                deep: false,
             },
             _ => Unit::RELU,
-        }
+        };
+        Unit { deep, ..unit }
     }
 
     fn neurons(
@@ -138,11 +143,12 @@ impl Builder {
         let spread = (1i64 << BITS) * 2 / (inputs as i64).max(2);
         let weights: Vec<i32> = (0..groups * outputs * inputs)
             .map(|_| self.dice.between(-spread, spread) as i32)
+            .map(|w| w << (BITS * (unit.depth() - 1)))
             .collect();
         let offset = if unit.low {
-            1 << (BITS - 1)
+            1 << (BITS * unit.depth() - 1)
         } else {
-            1 << (2 * BITS - 1)
+            1 << (BITS * (unit.depth() + 1) - 1)
         };
         self.weights.push(WeightTensor {
             node,
@@ -204,6 +210,7 @@ impl Builder {
                 low: self.dice.roll(2) == 0,
                 high: false,
                 tables: vec![],
+                deep: false,
             }
         } else {
             self.unit()
@@ -373,6 +380,7 @@ impl Builder {
                 low: true,
                 high: true,
                 tables: vec![],
+                deep: false,
             },
         );
         b.program.outputs = vec![last.node];

@@ -85,6 +85,7 @@ pub(crate) fn zoo(bits: u32) -> QuantizedModel {
                 low: true,
                 high: false,
                 tables: vec![],
+                deep: false,
             },
             vec![committed(value(2, 0), 9), committed(value(3, 0), 1)],
         ),
@@ -110,6 +111,7 @@ pub(crate) fn zoo(bits: u32) -> QuantizedModel {
                 low: true,
                 high: true,
                 tables: vec![0],
+                deep: false,
             },
             vec![committed(value(7, 0), 6), committed(value(5, 0), 1)],
         ),
@@ -128,6 +130,7 @@ pub(crate) fn zoo(bits: u32) -> QuantizedModel {
                 low: false,
                 high: false,
                 tables: vec![],
+                deep: false,
             },
             vec![Term {
                 patches: value(10, 0),
@@ -162,6 +165,7 @@ pub(crate) fn zoo(bits: u32) -> QuantizedModel {
                 low: false,
                 high: true,
                 tables: vec![],
+                deep: false,
             },
             vec![committed(value(14, 0), 2), committed(value(15, 0), 1)],
         ), // 16
@@ -212,6 +216,7 @@ pub(crate) fn clamp() -> Unit {
         low: true,
         high: true,
         tables: vec![],
+        deep: false,
     }
 }
 

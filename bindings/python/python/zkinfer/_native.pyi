@@ -61,6 +61,7 @@ def compile(
     symbols: dict[str, int] | None = None,
     outputs: list[str] | None = None,
     given: dict[str, float] | None = None,
+    max_error: float | None = None,
     allow_error: bool = False,
     saturate: bool = False,
     inputs_from: Card | None = None,

@@ -316,19 +316,23 @@ fn many_blocks_and_stretches_count_as_pieces() {
         }
     };
     let many = 1 << 24;
+    let plain = || Unit {
+        high: true,
+        ..Unit::LINEAR
+    };
     let mut w = Writer::new(1);
     let read = w.view(ValueRef::new(0), &[2 * many], &[(&[0], 1, 0)]);
-    let groups = w.neurons((many, 1, 2), Unit::LINEAR, &[(read, 1, Weights::Committed)]);
+    let groups = w.neurons((many, 1, 2), plain(), &[(read, 1, Weights::Committed)]);
     end(&mut w, groups, 2 * many);
     refused(w, 2);
     let mut w = Writer::new(1);
     let leader = w.neurons(
         (1, many, 1),
-        Unit::LINEAR,
+        plain(),
         &[(ValueRef::new(0), 1, Weights::Committed)],
     );
     let shared = Weights::Shared(leader.node);
-    let member = w.neurons((1, many, 1), Unit::LINEAR, &[(ValueRef::new(0), 1, shared)]);
+    let member = w.neurons((1, many, 1), plain(), &[(ValueRef::new(0), 1, shared)]);
     end(&mut w, member, many);
     refused(w, 1);
 }

@@ -76,28 +76,40 @@ impl Graph {
             });
         }
         let mut values: Vec<Vec<f32>> = Vec::with_capacity(self.nodes.len());
-        for (index, node) in self.nodes.iter().enumerate() {
-            let operands = node.inputs.iter().map(|&i| values.get(i));
-            let operands = operands
-                .map(|v| v.map(Vec::as_slice))
-                .collect::<Option<_>>();
-            let mut call = Call {
-                index,
-                node,
-                operands: Vec::new(),
-            };
-            call.operands =
-                operands.ok_or_else(|| call.fail("reads a node that does not come before it"))?;
-            let value = match &node.op {
-                Op::Input => call.given(&self.inputs, inputs)?,
-                op => call.run(op)?,
-            };
-            if value.len() != node.len() {
-                return Err(call.fail("the result does not have the size of the node's shape"));
-            }
+        for index in 0..self.nodes.len() {
+            let value = self.value(index, &values, inputs)?;
             values.push(value);
         }
         Ok(values)
+    }
+
+    /// The value of one node, from those of all nodes before it.
+    pub(crate) fn value<T: AsRef<[f32]>>(
+        &self,
+        index: usize,
+        values: &[Vec<f32>],
+        inputs: &[T],
+    ) -> Result<Vec<f32>, GraphError> {
+        let node = &self.nodes[index];
+        let operands = node.inputs.iter().map(|&i| values.get(i));
+        let operands = operands
+            .map(|v| v.map(Vec::as_slice))
+            .collect::<Option<_>>();
+        let mut call = Call {
+            index,
+            node,
+            operands: Vec::new(),
+        };
+        call.operands =
+            operands.ok_or_else(|| call.fail("reads a node that does not come before it"))?;
+        let value = match &node.op {
+            Op::Input => call.given(&self.inputs, inputs)?,
+            op => call.run(op)?,
+        };
+        if value.len() != node.len() {
+            return Err(call.fail("the result does not have the size of the node's shape"));
+        }
+        Ok(value)
     }
 
     /// Names and shapes of the model's inputs.

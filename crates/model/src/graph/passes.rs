@@ -2,14 +2,62 @@
 
 use std::collections::HashMap;
 
-use super::{Graph, Linear, NodeId, Op, Tie};
+use super::{Activation, Graph, Linear, MatMul, NodeId, Op, Tie};
+use zkinfer_circuits::program::View;
 
 /// Folds affine maps into the linear (or affine) node they follow, then removes what no output needs.
 pub(crate) fn simplify(graph: &mut Graph) {
     // Dead nodes first: they would count as consumers.
     remove_dead(graph);
     fold_affine(graph);
+    sum_squares(graph);
     remove_dead(graph);
+}
+
+/// Fewer squares are cheaper by table.
+const SQUARES: usize = 8;
+/// Most sums of squares of one operation.
+const SUMS: usize = 4096;
+
+/// Sums of squares (norms, variances) are products of rows with themselves: whole numbers, without a table's rounding.
+fn sum_squares(graph: &mut Graph) {
+    let mut readers = vec![0usize; graph.nodes.len()];
+    let read = graph.nodes.iter().flat_map(|n| &n.inputs);
+    read.chain(&graph.outputs).for_each(|&i| readers[i] += 1);
+    for id in 0..graph.nodes.len() {
+        let node = &graph.nodes[id];
+        let (&Op::Sum { group }, &[source]) = (&node.op, node.inputs.as_slice()) else {
+            continue;
+        };
+        let (mut view, mut squares) = (View::identity(graph.nodes[source].len()), source);
+        if let (Op::View(of_squares), &[before]) = (
+            &graph.nodes[source].op,
+            graph.nodes[source].inputs.as_slice(),
+        ) && readers[source] == 1
+        {
+            (view, squares) = (of_squares.clone(), before);
+        }
+        let (Op::Activation(Activation::Scalar(f)), &[x]) = (
+            &graph.nodes[squares].op,
+            graph.nodes[squares].inputs.as_slice(),
+        ) else {
+            continue;
+        };
+        let sums = node.len();
+        let few = !(1..=SUMS).contains(&sums) || group < SQUARES;
+        if few || readers[squares] != 1 || !f.is_square() || node.tie.is_some() {
+            continue;
+        }
+        graph.nodes[id].op = Op::MatMul(MatMul {
+            groups: sums,
+            outputs: 1,
+            positions: 1,
+            inputs: group,
+            left: view.clone(),
+            right: view,
+        });
+        graph.nodes[id].inputs = vec![x, x];
+    }
 }
 
 /// `Affine(Linear(x))` is a linear layer with other weights when the map is the same at all positions, and

@@ -42,6 +42,18 @@ impl Piece {
 }
 
 impl ScalarFn {
+    /// Whether it is the square.
+    pub(crate) fn is_square(&self) -> bool {
+        match self {
+            ScalarFn::Apply(ScalarOp::Square, x) => **x == ScalarFn::X,
+            ScalarFn::Combine(BinaryOp::Mul, a, b) => (&**a, &**b) == (&ScalarFn::X, &ScalarFn::X),
+            ScalarFn::Combine(BinaryOp::Pow, a, b) => {
+                (&**a, &**b) == (&ScalarFn::X, &ScalarFn::Const(2.0))
+            }
+            _ => false,
+        }
+    }
+
     /// The expression's value at `x`, to about 1e-12 relative to its largest intermediate. Not finite where the function
     /// is not defined (`ln` of a negative number).
     pub fn eval(&self, x: f64) -> f64 {

@@ -63,9 +63,9 @@ pub enum Doubt {
     },
     /// An output is too far from the float model's.
     #[error(
-        "output {output:?}{}: the mean error is {error:.3e}, which is {:.1} % of its scale {scale:.3e}; the limit is 1 %. It \
-         arises in layer {layer:?}, with {:.1} % of that layer's scale",
-        of_column(*column), 100.0 * error / scale, 100.0 * layer_error
+        "output {output:?}{}: the mean error is {error:.3e}, which is {} % of its scale {scale:.3e}; the limit is {} %. It \
+         arises in layer {layer:?}, with {} % of that layer's scale",
+        of_column(*column), percent(error / scale), percent(*limit), percent(*layer_error)
     )]
     Error {
         /// The output.
@@ -80,6 +80,8 @@ pub enum Doubt {
         layer: String,
         /// Error of that layer over its largest magnitude.
         layer_error: f64,
+        /// Largest error over the scale.
+        limit: f64,
     },
     /// The class is another one.
     #[error(
@@ -126,6 +128,15 @@ pub enum Doubt {
         /// How many times as wide it makes the range.
         factor: f64,
     },
+}
+
+/// A part in per cent, with as many digits as it takes.
+fn percent(part: f64) -> String {
+    let percent = 100.0 * part;
+    match percent {
+        p if p >= 0.95 || p == 0.0 => format!("{:.1}", p).trim_end_matches(".0").to_owned(),
+        p => format!("{p:.2}"),
+    }
 }
 
 fn of_column(column: Option<usize>) -> String {
@@ -195,7 +206,7 @@ impl Graph {
         let labels = labels.unwrap_or_default();
         let rest = &mut part(progress, QUANTIZED, 1.0);
         let report = evaluate_with_progress(self, &model, inputs, &labels, rest)?;
-        doubts.extend(report.doubts());
+        doubts.extend(report.doubts_beyond(options.max_error.unwrap_or(ERROR)));
         match options.saturate {
             true if report.strays_in_inputs() => {
                 doubts.retain(|d| !matches!(d, Doubt::Unprovable { .. }));
@@ -320,8 +331,13 @@ impl Report {
         count == self.inputs_out_of_range && count <= strays::allowed(self.samples)
     }
 
-    /// What speaks against the model.
+    /// What speaks against the model: mean errors beyond 1 %, and what else there is.
     pub fn doubts(&self) -> Vec<Doubt> {
+        self.doubts_beyond(ERROR)
+    }
+
+    /// What speaks against the model, where mean errors may be at most `limit` of an output's scale.
+    pub fn doubts_beyond(&self, limit: f64) -> Vec<Doubt> {
         let mut doubts = Vec::new();
         if let Some((first, reason)) = self.out_of_range.first() {
             doubts.push(Doubt::Unprovable {
@@ -335,9 +351,9 @@ impl Report {
         if ran == 0 {
             return doubts;
         }
-        let (layer, layer_error) = self.origin();
+        let (layer, layer_error) = self.origin(limit);
         for output in &self.outputs {
-            if let Some((column, error, scale)) = too_far(output) {
+            if let Some((column, error, scale)) = too_far(output, limit) {
                 doubts.push(Doubt::Error {
                     output: output.name.clone(),
                     column,
@@ -345,6 +361,7 @@ impl Report {
                     scale,
                     layer: layer.clone(),
                     layer_error,
+                    limit,
                 });
             } else if output.changed as f64 > CHANGED * ran as f64 {
                 doubts.push(Doubt::Class {
@@ -361,8 +378,8 @@ impl Report {
 
     /// The layer where an error arises: the first that is off by as much as an output may be, or else the one that is off
     /// most.
-    fn origin(&self) -> (String, f64) {
-        let first = self.layers.iter().find(|l| l.relative_error > ERROR);
+    fn origin(&self, limit: f64) -> (String, f64) {
+        let first = self.layers.iter().find(|l| l.relative_error > limit);
         let most = || {
             let layers = self.layers.iter();
             layers.max_by(|a, b| a.relative_error.total_cmp(&b.relative_error))
@@ -374,12 +391,12 @@ impl Report {
 }
 
 /// The error of an output that is too far off, and its scale.
-fn too_far(output: &OutputReport) -> Option<(Option<usize>, f64, f64)> {
-    if output.mean_error > ERROR * output.scale {
+fn too_far(output: &OutputReport, limit: f64) -> Option<(Option<usize>, f64, f64)> {
+    if output.mean_error > limit * output.scale {
         return Some((None, output.mean_error, output.scale));
     }
     let column = output.column.as_ref()?;
-    let far = column.mean_error > ERROR * column.scale;
+    let far = column.mean_error > limit * column.scale;
     far.then_some((Some(column.index), column.mean_error, column.scale))
 }
 

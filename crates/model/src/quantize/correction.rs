@@ -62,17 +62,19 @@ fn correct_output(model: &mut QuantizedModel, output: usize, errors: &[Vec<f64>]
         return None;
     }
     let &node = model.program.outputs.get(output)?;
-    let (positions, term) = match model.program.nodes.get(node as usize)? {
-        Node::Neurons(n) if n.unit.tables.is_empty() && n.unit.window == 1 => {
-            (n.positions as usize, bias(n, &model.program.nodes)?)
-        }
+    let (positions, term, depth) = match model.program.nodes.get(node as usize)? {
+        Node::Neurons(n) if n.unit.tables.is_empty() && n.unit.window == 1 => (
+            n.positions as usize,
+            bias(n, &model.program.nodes)?,
+            n.unit.depth(),
+        ),
         _ => return None,
     };
     let weights = model.weights.iter_mut();
     let mut of_node = weights.filter(|w| w.node == node && w.term as usize == term);
     let biases = &mut of_node.next()?.data;
-    // A step is 2^T of a bias.
-    let range = f64::from(1u32 << model.program.range_bits);
+    // A step is 2^T of a bias, or 2^(2T).
+    let range = f64::from(1u32 << (depth * model.program.range_bits));
     for (channel, bias) in biases.iter_mut().enumerate() {
         let elements = channel * positions..(channel + 1) * positions;
         let of_sample = |errors: &Vec<f64>| {

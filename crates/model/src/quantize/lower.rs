@@ -4,7 +4,7 @@ use zkinfer_circuits::program::{Node, ProgramLimits, View};
 
 use std::collections::{HashMap, HashSet};
 
-use super::network::{Network, Origin, shorten};
+use super::network::{Level, Levels, Network, Origin, shorten};
 use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::{QuantizeError, QuantizeOptions};
@@ -25,6 +25,7 @@ mod maximum;
 mod narrow;
 mod neurons;
 mod product;
+mod scaled;
 mod select;
 mod staircase;
 mod state;
@@ -65,8 +66,9 @@ pub(super) fn lower(
     stats: &Stats,
     options: &QuantizeOptions,
     bits: u32,
+    levels: &Levels,
 ) -> Result<QuantizedModel, QuantizeError> {
-    let lowering = |states| Lowering::new(graph, stats, options, bits, states).run();
+    let lowering = |states| Lowering::new(graph, stats, options, (bits, levels), states).run();
     let mut states = States::new();
     for _ in 1..ROUNDS {
         let (model, found) = lowering(states.clone())?;
@@ -83,25 +85,10 @@ impl<'a> Lowering<'a> {
         graph: &'a Graph,
         stats: &'a Stats,
         options: &QuantizeOptions,
-        bits: u32,
+        (bits, levels): (u32, &Levels),
         states: States,
     ) -> Self {
-        let network = Network {
-            bits,
-            headroom: options.headroom,
-            per_channel: options.per_channel,
-            saturate: options.saturate,
-            nodes: Vec::new(),
-            tables: Vec::new(),
-            weights: Vec::new(),
-            hints: Vec::new(),
-            layers: Vec::new(),
-            decodings: Vec::new(),
-            views: HashMap::new(),
-            keys: HashSet::new(),
-            leaders: HashMap::new(),
-            shared: HashSet::new(),
-        };
+        let network = Network::new(options, bits, readable(graph, levels));
         let mut uses = vec![0; graph.nodes.len()];
         for &id in graph
             .nodes
@@ -172,7 +159,8 @@ impl<'a> Lowering<'a> {
                         && !self.is_divided(id, &acc)
                         && !self.is_cut_everywhere(id) =>
                 {
-                    Value::Act(self.materialize(acc, self.mixed[id], id)?)
+                    let tied = self.is_tied(id, &acc);
+                    Value::Act(self.materialize(acc, tied, id)?)
                 }
                 value => value,
             };
@@ -220,6 +208,7 @@ impl<'a> Lowering<'a> {
     pub fn origin(&self, id: NodeId) -> Origin<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
+            node: id,
             graph_node: Some(id),
             tie: self.graph.nodes[id].tie,
         }
@@ -229,6 +218,7 @@ impl<'a> Lowering<'a> {
     pub fn helper(&self, id: NodeId) -> Origin<'a> {
         Origin {
             name: &self.graph.nodes[id].name,
+            node: id,
             graph_node: None,
             tie: self.graph.nodes[id].tie,
         }
@@ -280,7 +270,7 @@ impl<'a> Lowering<'a> {
             Op::Add => self.add(id, &node.inputs)?,
             Op::Activation(activation) => self.activation(id, input?, activation)?,
             Op::Max { windows, window } => self.maximum(id, input?, windows, *window)?,
-            Op::Sum { group } => Value::Act(self.sum(id, input?, *group)?),
+            Op::Sum { group } => self.sum(id, input?, *group)?,
             Op::Softmax { len } => Value::Act(self.softmax(id, input?, *len)?),
             Op::ArgMax { len } => Value::Act(self.argmax(id, input?, *len)?),
             Op::TopK { len, count } => Value::Act(self.top_k(id, input?, *len, *count)?),
@@ -356,6 +346,32 @@ impl<'a> Lowering<'a> {
         let zero = act.offset.iter().zip(&scale).map(|(o, s)| -o / s).collect();
         Ok((value.node, scale, zero))
     }
+}
+
+/// The levels that make sense: results are read with twice the bits only by sums, products and functions.
+fn readable(graph: &Graph, levels: &Levels) -> Levels {
+    let by = |op: &Op| match op {
+        Op::Linear(_) | Op::Add | Op::Sum { .. } | Op::Product { .. } => true,
+        Op::Activation(activation) => !matches!(activation, Activation::Clip { .. }),
+        _ => false,
+    };
+    let mut readable = vec![true; graph.nodes.len()];
+    graph.outputs.iter().for_each(|&o| readable[o] = false);
+    for id in (0..graph.nodes.len()).rev() {
+        let op = &graph.nodes[id].op;
+        let passes = matches!(op, Op::View(_) | Op::Affine { .. } | Op::Concat) && readable[id];
+        if !by(op) && !passes {
+            graph.nodes[id]
+                .inputs
+                .iter()
+                .for_each(|&i| readable[i] = false);
+        }
+    }
+    let level = |(&id, &level): (&NodeId, &Level)| match readable.get(id) {
+        Some(true) => (id, level),
+        _ => (id, Level::Deep),
+    };
+    levels.iter().map(level).collect()
 }
 
 /// Nodes that a product, a matrix product or a softmax reads, be it through wiring and sums.

@@ -6,12 +6,28 @@ use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
 
-use super::QuantizeError;
 use super::value::{ANY, Acc, AccTerm, Act, Plane};
 use crate::graph::Tie;
 use crate::graph::view::{fit_view, in_order};
 use crate::model::{Decoding, Layer, QuantizedModel, Saturation, WeightTensor};
 use crate::run::HintSolver;
+
+use super::{QuantizeError, QuantizeOptions};
+
+/// Ports with scales per channel, and offsets per channel.
+pub(super) type Parts = (Vec<(ValueRef, Vec<f64>)>, Vec<f64>);
+
+/// How exactly an operation is computed; not listed: in cells of `T` bits, by weights of as many.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Level {
+    /// By weights of twice as many bits.
+    Deep,
+    /// Its results are read with twice as many bits as well, if who reads them can.
+    Wide,
+}
+
+/// See [`Level`].
+pub(super) type Levels = HashMap<usize, Level>;
 
 /// Collects nodes, weights and the record of where they come from.
 pub(super) struct Network {
@@ -20,6 +36,12 @@ pub(super) struct Network {
     pub per_channel: bool,
     /// Whether what lies beyond a range is clamped.
     pub saturate: bool,
+    /// Operations that are computed more exactly than others.
+    pub levels: Levels,
+    /// The largest integer of a cell, as a cell.
+    full: Option<ValueRef>,
+    /// Values that are taken off exactly what they were found in: their rounding is no error.
+    pub exact: HashSet<ValueRef>,
     pub nodes: Vec<Node>,
     pub tables: Vec<Vec<u16>>,
     pub weights: Vec<WeightTensor>,
@@ -40,6 +62,8 @@ pub(super) struct Network {
 #[derive(Clone, Copy)]
 pub(super) struct Origin<'a> {
     pub name: &'a str,
+    /// The operation.
+    pub node: usize,
     pub graph_node: Option<usize>,
     pub tie: Option<Tie>,
 }
@@ -59,6 +83,29 @@ const APART: f64 = 1.0 / (1u64 << 36) as f64;
 const NOISE: f64 = 16.0;
 
 impl Network {
+    /// Nothing yet.
+    pub fn new(options: &QuantizeOptions, bits: u32, levels: Levels) -> Network {
+        Network {
+            bits,
+            headroom: options.headroom,
+            per_channel: options.per_channel,
+            saturate: options.saturate,
+            levels,
+            full: None,
+            exact: HashSet::new(),
+            nodes: Vec::new(),
+            tables: Vec::new(),
+            weights: Vec::new(),
+            hints: Vec::new(),
+            layers: Vec::new(),
+            decodings: Vec::new(),
+            views: HashMap::new(),
+            keys: HashSet::new(),
+            leaders: HashMap::new(),
+            shared: HashSet::new(),
+        }
+    }
+
     /// `2^T`.
     pub fn range(&self) -> f64 {
         f64::from(1u32 << self.bits)
@@ -95,6 +142,34 @@ impl Network {
                 self.rounded(*source).saturating_mul(*group as usize)
             }
             _ => 1,
+        }
+    }
+
+    /// How many rounded numbers one element of what a term of an accumulator reads sums: none where rows are looked up, nor where
+    /// the bits below are read, too.
+    pub fn roundings(&self, acc: &Acc, term: &AccTerm) -> f64 {
+        let root = self.root(term.source);
+        let exact = acc.terms.iter().any(|t| {
+            let other = self.root(t.source);
+            root.port == 0 && (other.node, other.port) == (root.node, 1) && self.has_rest(root)
+        });
+        match exact || term.is_gathered || self.exact.contains(&root) {
+            true => 0.0,
+            false => self.rounded(term.source) as f64,
+        }
+    }
+
+    /// Whether neurons do nothing but divide.
+    fn has_rest(&self, value: ValueRef) -> bool {
+        let node = self.nodes.get(value.node as usize);
+        matches!(node, Some(Node::Neurons(n)) if n.unit.exposes_rest())
+    }
+
+    /// What views and sums of a value read.
+    fn root(&self, value: ValueRef) -> ValueRef {
+        match self.nodes.get(value.node as usize) {
+            Some(Node::View { source, .. } | Node::Sum { source, .. }) => self.root(*source),
+            _ => value,
         }
     }
 
@@ -210,12 +285,7 @@ impl Network {
             1.0 / self.top()
         };
         let room = f64::from(i32::MAX) - 2.0 * self.range() * self.range();
-        // What is looked up is exact.
-        let rounded = |t: &AccTerm| match t.is_gathered {
-            true => 0.0,
-            false => self.rounded(t.source) as f64,
-        };
-        let widths: Vec<f64> = acc.terms.iter().map(rounded).collect();
+        let widths: Vec<f64> = acc.terms.iter().map(|t| self.roundings(acc, t)).collect();
         // Columns of different units have weights of different size, and steps of different size follow from that.
         let loud = |c: usize| {
             let squares = |t: &AccTerm| t.row(c).iter().map(|w| w * w).sum::<f64>();
@@ -303,9 +373,12 @@ impl Network {
         zero: &[f64],
         origin: Origin<'_>,
     ) -> Result<u32, QuantizeError> {
-        let (range, half) = (self.range(), self.range() / 2.0);
-        let mut terms = Vec::with_capacity(acc.terms.len() + 1);
-        let mut data = Vec::with_capacity(acc.terms.len() + 1);
+        let deep = self.fits_deep(acc, &unit, scales, origin);
+        let unit = Unit { deep, ..unit };
+        let range = self.range().powi(unit.depth() as i32);
+        let half = range / 2.0;
+        let mut terms = Vec::with_capacity(acc.terms.len() + 2);
+        let mut data = Vec::with_capacity(acc.terms.len() + 2);
         let coefficient = |value: f64| {
             let rounded = (value + 0.5).floor();
             if rounded.abs() <= f64::from(i32::MAX) {
@@ -340,14 +413,28 @@ impl Network {
                 weights,
             });
         }
-        let bias = acc
-            .bias
-            .iter()
-            .zip(scales)
-            .zip(zero)
-            .map(|((b, s), z)| coefficient((b - shift) / s * range + half + range * z));
+        let bias = acc.bias.iter().zip(scales).zip(zero);
+        let mut bias: Vec<f64> = bias
+            .map(|((b, s), z)| (b - shift) / s * range + half + range * z)
+            .collect();
+        let count = acc.groups * acc.positions * acc.window;
+        if deep {
+            // Too large for one weight: so many times the largest cell, and a rest.
+            let top = self.top();
+            let times: Vec<f64> = bias.iter().map(|b| (b / top).round()).collect();
+            bias.iter_mut().zip(&times).for_each(|(b, t)| *b -= t * top);
+            let times = times.into_iter().map(coefficient);
+            data.push(times.collect::<Result<_, _>>()?);
+            let patches = self.full(count, origin);
+            terms.push(Term {
+                patches,
+                inputs: 1,
+                weights: Weights::Committed,
+            });
+        }
+        let bias = bias.into_iter().map(coefficient);
         data.push(bias.collect::<Result<_, _>>()?);
-        let patches = self.constant(acc.groups * acc.positions * acc.window);
+        let patches = self.constant(count);
         terms.push(Term {
             patches,
             inputs: 1,
@@ -391,6 +478,84 @@ impl Network {
         let (low, high) = acc.total_range();
         self.record(node, scales, (low, high), origin);
         Ok(node)
+    }
+
+    /// Whether neurons are computed by weights of twice the bits: if that is wanted, and possible.
+    fn fits_deep(&self, acc: &Acc, unit: &Unit, scales: &[f64], origin: Origin<'_>) -> bool {
+        if unit.window > 1 || !self.levels.contains_key(&origin.node) {
+            return false;
+        }
+        let range = self.range().powi(2);
+        scales.iter().enumerate().all(|(c, s)| {
+            let weights = acc.terms.iter().flat_map(|t| t.row(c));
+            let largest = weights.fold(0.0f64, |m, w| m.max(w.abs()));
+            let bias = acc.bias[c].abs() / self.top();
+            largest.max(bias) * range / s < f64::from(i32::MAX) / 2.0
+        })
+    }
+
+    /// `count` times the largest integer of a cell.
+    fn full(&mut self, count: usize, origin: Origin<'_>) -> ValueRef {
+        let full = self.full.unwrap_or_else(|| {
+            let patches = self.constant(1);
+            let full = (1i64 << self.bits) - 1;
+            let terms = vec![Term {
+                patches,
+                inputs: 1,
+                weights: Weights::Public(vec![full << self.bits]),
+            }];
+            let value = self.push(Node::Neurons(Neurons {
+                groups: 1,
+                outputs: 1,
+                positions: 1,
+                unit: Unit::LINEAR,
+                terms,
+            }));
+            let top = self.top();
+            let helper = Origin {
+                graph_node: None,
+                ..origin
+            };
+            self.record(value.node, &[1.0], (0.0, top), helper);
+            value
+        });
+        self.full = Some(full);
+        let axis = Axis {
+            extent: 1,
+            offset: 0,
+            strides: vec![0],
+        };
+        self.view(
+            full,
+            View {
+                loops: vec![count as u32],
+                axes: vec![axis],
+            },
+        )
+    }
+
+    /// Ports and scales of neurons that do nothing but divide, and what is to be added: with the bits below the result, where an
+    /// operation is wide.
+    pub fn parts(&self, node: u32, scales: Vec<f64>, zero: &[f64], origin: Origin<'_>) -> Parts {
+        let offset = |more: f64| {
+            let offsets = scales.iter().zip(zero);
+            offsets.map(|(s, z)| -s * (z + more)).collect()
+        };
+        let unit = match self.nodes.get(node as usize) {
+            Some(Node::Neurons(n)) => &n.unit,
+            _ => &Unit::LINEAR,
+        };
+        let wide = self.levels.get(&origin.node) == Some(&Level::Wide);
+        let first = ValueRef { node, port: 0 };
+        if !wide || !unit.exposes_rest() {
+            return (vec![(first, scales.clone())], offset(0.0));
+        }
+        // Results are rounded down then: half of the last bit that is read is what is missing on the average.
+        let lower: Vec<f64> = scales.iter().map(|s| s / self.range()).collect();
+        let last = if unit.deep { 0.5 / self.range() } else { 0.0 };
+        let offset = offset(0.5 - last);
+        let ports = vec![(first, scales), (ValueRef { node, port: 1 }, lower)];
+        (ports, offset)
     }
 
     /// Keys that no other term uses: these, or a copy of them.

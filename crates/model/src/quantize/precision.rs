@@ -7,6 +7,8 @@ use zkinfer_circuits::program::MAX_RANGE_BITS;
 
 use super::correction::correct;
 use super::lower::lower;
+use super::network::Levels;
+use super::refine::refine;
 use super::report::{OutputReport, evaluate};
 use super::stats::Stats;
 use super::{QuantizeError, QuantizeOptions};
@@ -17,6 +19,8 @@ use crate::model::QuantizedModel;
 pub(super) const DEFAULT_BITS: u32 = 12;
 /// Mean error of an output, over its range, that is good enough: a fifth of what is commonly tolerated.
 const TARGET: f64 = 0.001;
+/// Mean error beyond which operations are computed with more bits.
+const GOAL: f64 = 0.002;
 /// More bits are taken only if they leave at most this fraction of the error.
 const GAIN: f64 = 0.8;
 /// Calibration samples that are run in integers.
@@ -33,7 +37,7 @@ pub(super) fn automatic(
     let mut best: Option<(f64, QuantizedModel)> = None;
     let mut failure = None;
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
-        let mut model = match lower(graph, stats, options, bits) {
+        let mut model = match lower(graph, stats, options, bits, &Levels::new()) {
             Ok(model) => model,
             // Some operators need room for counts: more bits may do. If none do, what most of them fail by is the reason.
             Err(e) => {
@@ -47,15 +51,44 @@ pub(super) fn automatic(
         if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
             best = Some((error, model));
         }
-        if best.as_ref().is_some_and(|b| b.0 <= TARGET) {
+        let target = options.max_error.map_or(TARGET, |e| (e / 2.0).min(TARGET));
+        if best.as_ref().is_some_and(|b| b.0 <= target) {
             break;
         }
     }
     match (best, failure) {
-        (Some((_, model)), _) => Ok(model),
+        (Some(best), _) => {
+            let goal = options.max_error.unwrap_or(GOAL);
+            Ok(refine(graph, stats, &samples, options, best, goal))
+        }
         (None, Some(e)) => Err(e),
         (None, None) => Err(QuantizeError::NoCalibration),
     }
+}
+
+/// The model at a given `T`.
+pub(super) fn fixed(
+    graph: &Graph,
+    stats: &Stats,
+    calibration: &[Vec<Vec<f32>>],
+    options: &QuantizeOptions,
+    bits: u32,
+) -> Result<QuantizedModel, QuantizeError> {
+    let samples = some_of(calibration);
+    let mut model = lower(graph, stats, options, bits, &Levels::new())?;
+    correct(graph, &mut model, &samples);
+    let Some(goal) = options.max_error else {
+        return Ok(model);
+    };
+    let first = error(graph, stats, &model, &samples);
+    Ok(refine(
+        graph,
+        stats,
+        &samples,
+        options,
+        (first, model),
+        goal,
+    ))
 }
 
 /// Samples from all over the calibration, no more than are run in integers.
@@ -66,20 +99,31 @@ pub(super) fn some_of(calibration: &[Vec<Vec<f32>>]) -> Vec<Vec<Vec<f32>>> {
 
 /// Largest mean error of an output, over its magnitude or its spread, whichever is less: prices around a thousand that differ by
 /// ten are told apart. A sample that cannot be run is wrong altogether.
-fn error(graph: &Graph, stats: &Stats, model: &QuantizedModel, samples: &[Vec<Vec<f32>>]) -> f64 {
+pub(super) fn error(
+    graph: &Graph,
+    stats: &Stats,
+    model: &QuantizedModel,
+    samples: &[Vec<Vec<f32>>],
+) -> f64 {
     let Ok(report) = evaluate(graph, model, samples, &[]) else {
         return f64::INFINITY;
     };
     let missing = report.out_of_range.len() as f64 / samples.len().max(1) as f64;
+    let ratio = |error: f64, scale: f64| match error / scale {
+        _ if error == 0.0 => 0.0,
+        e if e.is_nan() => f64::INFINITY,
+        e => e,
+    };
     let relative = |(o, &id): (&OutputReport, &usize)| {
         let (low, high) = stats.tensor(id);
         // An output that hardly varies is no scale.
         let spread = (high - low).max(0.1 * o.range);
-        match o.mean_error / spread.min(o.range) {
-            _ if o.mean_error == 0.0 => 0.0,
-            e if e.is_nan() => f64::INFINITY,
-            e => e,
-        }
+        let all = ratio(o.mean_error, spread.min(o.range));
+        let column = o
+            .column
+            .as_ref()
+            .map_or(0.0, |c| ratio(c.mean_error, c.scale));
+        all.max(column)
     };
     let errors = report.outputs.iter().zip(&graph.outputs).map(relative);
     missing + errors.fold(0.0, f64::max)

@@ -318,6 +318,9 @@ fn describe(unit: &zkinfer_circuits::program::Unit) -> String {
     if !unit.tables.is_empty() {
         words.push("table".to_owned());
     }
+    if unit.deep {
+        words.push("deep".to_owned());
+    }
     words.join(" + ")
 }
 
@@ -338,7 +341,7 @@ fn largest(values: &[f32]) -> Option<usize> {
     (0..values.len()).reduce(|a, b| if values[b] > values[a] { b } else { a })
 }
 
-fn decode(
+pub(super) fn decode(
     decoding: &Decoding,
     (program, expanded): (&Program, &Expanded),
     trace: &Trace,

@@ -329,6 +329,7 @@ impl Lowering<'_> {
                 low: false,
                 high: true,
                 tables: vec![table, next_table],
+                deep: false,
             },
             terms: vec![
                 term(digits, 2, vec![1 << bits, 1 << (2 * bits)]),

@@ -40,9 +40,16 @@ fn every_unit(windows: &[u32]) -> QuantizedModel {
                 low,
                 high,
                 tables,
+                deep: false,
             });
         }
     }
+    let deep = units.iter().map(|unit| Unit {
+        deep: true,
+        ..unit.clone()
+    });
+    let deep: Vec<Unit> = deep.collect();
+    units.extend(deep);
     for &window in windows {
         for low in [false, true] {
             units.push(Unit {
@@ -71,7 +78,8 @@ fn every_unit(windows: &[u32]) -> QuantizedModel {
                 },
             };
         }
-        let terms = vec![term(nodes.len() - 1, 1, Weights::Public(vec![1 << BITS]))];
+        let one = 1 << (BITS * unit.depth());
+        let terms = vec![term(nodes.len() - 1, 1, Weights::Public(vec![one]))];
         nodes.push(Node::Neurons(Neurons {
             groups: 1,
             outputs: 1,

@@ -2,11 +2,13 @@
 
 use zkinfer_circuits::program::{Unit, ValueRef};
 
+use super::knee::Precision;
 use super::staircase::{self, Jumps};
 use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
 use crate::disclosure;
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
+use crate::quantize::network::Level;
 use crate::quantize::step::{Step, step};
 
 impl Lowering<'_> {
@@ -122,6 +124,7 @@ impl Lowering<'_> {
                 low: true,
                 high: true,
                 tables: Vec::new(),
+                deep: false,
             };
             let node = self
                 .network
@@ -326,7 +329,7 @@ impl Lowering<'_> {
     /// saturates; elsewhere an argument beyond the range is an error of the run. Between calibrated arguments the table is
     /// only as good as the function is smooth: near a pole inside the range entries saturate.
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
-        let acc = self.plain(input)?;
+        let mut acc = self.plain(input)?;
         let shared = self.shared(f);
         let many = shared.is_some();
         let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
@@ -367,14 +370,53 @@ impl Lowering<'_> {
         let bounds = (results.0 - room, results.1 + room);
         let domain = narrowed(f, domain, seen, bounds);
         let eval = |x: f64| f.eval(x);
+        let steep = steep_part(&eval, domain, (results.1 - results.0) / top / 2.0);
+        let mut clamps = false;
+        let (domain, span) = match steep {
+            // What is flat needs no table.
+            Some(steep) if !many && acc.window == 1 && acc.covers() => {
+                // What a cut leaves reaches half a coarse step further, which a second one makes finer.
+                let mut rest = domain;
+                for _ in 0..CUTS {
+                    let far = (rest.1 - rest.0) / top;
+                    let next = (steep.0 - far, steep.1 + far);
+                    if let Some(short) = self.cut_off(id, &acc, next, rest)? {
+                        acc = short;
+                    }
+                    rest = next;
+                    if 4.0 * far <= steep.1 - steep.0 {
+                        break;
+                    }
+                }
+                acc.range.fill(rest);
+                clamps = true;
+                (rest, rest.1 - rest.0)
+            }
+            _ => (domain, span),
+        };
         // Too coarse in places, for an argument that is known better than that.
+        let precision = match self.network.levels.get(&id) {
+            _ if self.is_factor(id) && knee::is_monotone(&eval, seen) => Precision::relative(),
+            Some(Level::Wide) => Precision::absolute(knee::COARSE / FINER),
+            _ => Precision::absolute(knee::COARSE),
+        };
+        // Nothing that is positive and monotone above zero is asked for below.
+        let domain = match precision.relative {
+            Some(_) if seen.0 > 0.0 => {
+                // Weights of the argument must not blur what is left of it behind a cut.
+                self.network.levels.entry(id).or_insert(Level::Deep);
+                (domain.0.max(0.0), domain.1)
+            }
+            _ => domain,
+        };
         if !many
             && self.network.tables.len() < TABLES
             && NOISE * self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
             && f.points().is_empty()
             && jumps_at(f, (domain.1 - domain.0) / top, room).is_empty()
-            && let Some(knee) = knee::find(&eval, domain, seen, results.1 - results.0, top)
-            && let Some(act) = self.two_tables(id, &acc, &eval, knee, bounds)?
+            && let Some(knee) =
+                knee::find(&eval, domain, seen, results.1 - results.0, top, precision)
+            && let Some(act) = self.two_tables(id, &acc, &eval, knee, (bounds, seen), precision)?
         {
             return Ok(Value::Act(act));
         }
@@ -435,17 +477,19 @@ impl Lowering<'_> {
         );
         let unit = Unit {
             window: 1,
-            low: saturate || is_flat.0,
-            high: saturate || is_flat.1,
+            low: saturate || clamps || is_flat.0,
+            high: saturate || clamps || is_flat.1,
             tables: vec![table],
+            deep: false,
         };
         let port = 1 + u32::from(unit.exposes_below());
         let zero = vec![0.0; scale.len()];
         let node = self
             .network
             .emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
+        let real = saturate && !clamps;
         self.network
-            .saturates(saturate && !is_flat.0, saturate && !is_flat.1);
+            .saturates(real && !is_flat.0, real && !is_flat.1);
         let out = vec![(high - low) / top; scale.len()];
         let act = self.network.results(
             &acc,
@@ -495,6 +539,25 @@ const MANY: usize = 6;
 /// Up to this many functions every use has a table of its own, which is more precise.
 const CROWDED: usize = 48;
 
+impl Lowering<'_> {
+    /// Whether all that reads a tensor multiplies rows by it.
+    fn is_factor(&self, id: NodeId) -> bool {
+        let mut open = self.readers[id].clone();
+        let mut only = !self.graph.outputs.contains(&id) && !open.is_empty();
+        while let Some(reader) = open.pop() {
+            match &self.graph.nodes[reader].op {
+                Op::View(_) => open.extend(&self.readers[reader]),
+                Op::MatMul(product) => only &= product.inputs == 1,
+                _ => only = false,
+            }
+        }
+        only
+    }
+}
+
+/// By how much finer than others the tables are of functions that are computed more exactly.
+const FINER: f64 = 32.0;
+
 /// Standard deviation of a rounding, in steps.
 const NOISE: f64 = 0.29;
 /// From this many tables on every function has one.
@@ -542,6 +605,35 @@ fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f6
         },
     )
 }
+
+/// The part of a domain outside of which a function stays within `tolerance` of what it is at its ends, if that is much less.
+fn steep_part(
+    f: &dyn Fn(f64) -> f64,
+    (low, high): (f64, f64),
+    tolerance: f64,
+) -> Option<(f64, f64)> {
+    let end = |far: f64| {
+        let near = |x: f64| (f(x) - f(far)).abs() <= tolerance;
+        // By factors of the square root of two; all orders of magnitude count.
+        let at = |j: i32| far * 0.5f64.powf(f64::from(j) / 2.0);
+        let flat = (1..48).take_while(|&j| near(at(j))).last();
+        flat.map_or(far, at)
+    };
+    if low >= 0.0 || high <= 0.0 || !f(low).is_finite() || !f(high).is_finite() {
+        return None;
+    }
+    let steep = (end(low), end(high));
+    let much = (steep.1 - steep.0) * STEEPER <= high - low;
+    // On both sides, so that both ends are clamps.
+    let inside = low < steep.0 && steep.1 < high;
+    (much && inside).then_some(steep)
+}
+
+/// Most cuts of what is flat.
+const CUTS: usize = 3;
+
+/// Only domains that are so many times as wide as the part that matters are cut.
+const STEEPER: f64 = 4.0;
 
 /// By how many steps of its output a function may move beyond its table and still count as flat there.
 const FLAT_STEPS: f64 = 2.0;

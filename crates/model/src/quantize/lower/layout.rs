@@ -2,7 +2,7 @@
 
 use zkinfer_circuits::program::{Node, ValueRef, View};
 
-use super::{ANY, Act, Lowering, Plane, Post, Value, common};
+use super::{ANY, Acc, AccTerm, Act, Lowering, Plane, Post, Value, common, same};
 use crate::graph::NodeId;
 use crate::graph::view::{fit_view, in_order};
 use crate::quantize::QuantizeError;
@@ -123,13 +123,17 @@ impl Lowering<'_> {
         id: NodeId,
         input: NodeId,
         group: usize,
-    ) -> Result<Act, QuantizeError> {
+    ) -> Result<Value, QuantizeError> {
         let mut act = self.act(input)?;
         if group == 0 || !act.len().is_multiple_of(group) {
             return Err(self.shape_error(id, "the group does not divide the operand"));
         }
         let groups_agree = |p: &Plane| p.scale.chunks(group).all(|c| common(c).is_some());
         if !act.planes.iter().all(groups_agree) {
+            if let Some(mut acc) = weighted_sum(&act, group) {
+                self.measure(id, &mut acc);
+                return Ok(Value::Acc(acc));
+            }
             let (value, scale, offset) = self.uniform(input)?;
             act = Act {
                 planes: vec![Plane {
@@ -139,7 +143,7 @@ impl Lowering<'_> {
                 offset: vec![offset; act.len()],
             };
         }
-        Ok(self.sum_act(&act, group))
+        Ok(Value::Act(self.sum_act(&act, group)))
     }
 
     /// Sums of `group` consecutive elements, whose scales agree within every group.
@@ -189,4 +193,46 @@ impl Lowering<'_> {
     pub fn width(&self, value: ValueRef) -> usize {
         self.network.width(value)
     }
+}
+
+/// Sums of `group` elements of different steps, as a linear map, if the steps are the same in every group.
+fn weighted_sum(act: &Act, group: usize) -> Option<Acc> {
+    let row = |values: &[f64]| -> Option<Vec<f64>> {
+        let mut row = vec![ANY; group];
+        for (i, v) in values.iter().enumerate().filter(|(_, v)| !v.is_nan()) {
+            let known = &mut row[i % group];
+            if !known.is_nan() && !same(*known, *v) {
+                return None;
+            }
+            *known = *v;
+        }
+        Some(
+            row.into_iter()
+                .map(|v| if v.is_nan() { 0.0 } else { v })
+                .collect(),
+        )
+    };
+    let len = act.len();
+    let term = |plane: &Plane| {
+        Some(AccTerm {
+            source: plane.value,
+            view: View::identity(len),
+            inputs: group,
+            weights: row(&plane.scale)?,
+            is_gathered: false,
+        })
+    };
+    let sums: Vec<f64> = act.offset.chunks(group).map(|c| c.iter().sum()).collect();
+    Some(Acc {
+        groups: 1,
+        outputs: 1,
+        positions: len / group,
+        window: 1,
+        terms: act.planes.iter().map(term).collect::<Option<_>>()?,
+        bias: vec![common(&sums)?],
+        range: Vec::new(),
+        spread: None,
+        low: false,
+        post: None,
+    })
 }

@@ -25,27 +25,32 @@
 use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
 use super::neurons::steady;
-use super::{Acc, Act, Lowering, Plane, Value};
-use crate::graph::{MatMul, NodeId};
+use super::{Acc, Act, Lowering, Plane, Value, common};
+use crate::graph::{Activation, MatMul, NodeId, Op};
 use crate::quantize::QuantizeError;
+use crate::quantize::network::Level;
 
 /// Least `M` of a product whose elements are sums of `inputs` products: signs that differ make a sum's range less than its
 /// summands' extremes ask for, one product's range is that of its operands.
-fn base(inputs: usize) -> i64 {
+pub(super) fn base(inputs: usize) -> i64 {
     if inputs == 1 { 1 } else { 2 }
 }
+
+/// Most parts of an operand, and the largest factor of one.
+const PARTS: usize = 5;
+const MOST: f64 = 16_777_216.0;
 
 /// Largest power of four in `M`: beyond, results are as coarse as their operands.
 const POWERS: f64 = 12.0;
 
 /// `M` of a product whose results would have steps of `finest` with the least one and should have steps of `wanted`.
-fn factor(inputs: usize, finest: f64, wanted: f64) -> i64 {
+pub(super) fn factor(inputs: usize, finest: f64, wanted: f64) -> i64 {
     let powers = (finest / wanted).log2() / 2.0;
     base(inputs) << (2 * powers.floor().clamp(0.0, POWERS) as u32)
 }
 
 /// An operand before it is read.
-enum Source {
+pub(super) enum Source {
     /// One value with a whole zero point.
     Whole(Act),
     /// Neurons whose step is free.
@@ -61,13 +66,23 @@ impl Source {
     }
 }
 
-/// An operand: `real = scale·(integer − zero)`.
-#[derive(Clone, Copy)]
-struct Whole {
-    value: ValueRef,
-    scale: f64,
+/// An operand: `real = scale·(integer − zero)`, the integer a sum of parts times whole factors.
+#[derive(Clone)]
+pub(super) struct Whole {
+    pub value: ValueRef,
+    /// Further parts and their factors.
+    pub more: Vec<(ValueRef, i64)>,
+    pub scale: f64,
     /// `None` if it is zero for any weights.
-    zero: Option<i64>,
+    pub zero: Option<i64>,
+}
+
+impl Whole {
+    pub(super) fn parts(&self) -> impl Iterator<Item = (ValueRef, i64)> + '_ {
+        [(self.value, 1)]
+            .into_iter()
+            .chain(self.more.iter().copied())
+    }
 }
 
 impl Lowering<'_> {
@@ -75,6 +90,12 @@ impl Lowering<'_> {
         let [a, b] = self.graph.nodes[id].inputs[..] else {
             return Err(self.shape_error(id, "needs two operands"));
         };
+        if let Some(act) = self.scaled_columns(id, [a, b], product)? {
+            return Ok(act);
+        }
+        if let Some(act) = self.norm_of_columns(id, [a, b], product)? {
+            return Ok(act);
+        }
         let likely = self.range_of(id);
         let (low, high) = (likely.0.min(0.0), likely.1.max(0.0));
         let (top, range) = (self.network.top(), self.network.range());
@@ -90,15 +111,43 @@ impl Lowering<'_> {
         let saturate = self.network.saturate;
         self.network.saturates(saturate, saturate);
         let len = product.groups * product.outputs * product.positions;
-        let act = Act {
-            planes: vec![Plane {
-                value,
-                scale: vec![scale; len],
-            }],
-            offset: vec![-scale * zero; len],
+        let plane = |value: ValueRef, scale: f64| Plane {
+            value,
+            scale: vec![scale; len],
+        };
+        // Accumulators are whole numbers: what lies below the result is exact, too.
+        let wide = self.network.levels.get(&id) == Some(&Level::Wide) || self.is_norm(id, product);
+        let act = if wide && !saturate {
+            let rest = ValueRef { port: 1, ..value };
+            Act {
+                planes: vec![plane(value, scale), plane(rest, scale / range)],
+                offset: vec![-scale * (zero + 0.5); len],
+            }
+        } else {
+            Act {
+                planes: vec![plane(value, scale)],
+                offset: vec![-scale * zero; len],
+            }
         };
         self.network.decode(&act);
         Ok(act)
+    }
+
+    /// Whether results are sums of squares that functions alone read: of rows of very different size.
+    pub(super) fn is_norm(&self, id: NodeId, product: &MatMul) -> bool {
+        let mut open = self.readers[id].clone();
+        let mut only = !self.graph.outputs.contains(&id) && !open.is_empty();
+        while let Some(reader) = open.pop() {
+            match &self.graph.nodes[reader].op {
+                Op::Affine { .. } | Op::View(_) => open.extend(&self.readers[reader]),
+                Op::Activation(Activation::Scalar(_)) => {}
+                _ => only = false,
+            }
+        }
+        let [a, b] = self.graph.nodes[id].inputs[..] else {
+            return false;
+        };
+        only && a == b && product.left == product.right && product.outputs * product.positions == 1
     }
 
     /// Both operands, with steps coarse enough for a result with steps of `wanted`.
@@ -128,7 +177,7 @@ impl Lowering<'_> {
         let missing = (wanted / finest).max(1.0);
         if a == b && product.left == product.right {
             let whole = self.whole(id, b, &product.right, first, missing.sqrt())?;
-            return Ok([whole, whole]);
+            return Ok([whole.clone(), whole]);
         }
         let widen = match (&first, &second) {
             (Source::Whole(_), _) => [1.0, missing],
@@ -146,7 +195,7 @@ impl Lowering<'_> {
     }
 
     /// The neurons of a product with factor `m` whose result has this zero point.
-    fn product_neurons(
+    pub(super) fn product_neurons(
         &mut self,
         id: NodeId,
         product: &MatMul,
@@ -178,16 +227,25 @@ impl Lowering<'_> {
             weights,
         };
         let times = |value: ValueRef, factor: i64| Weights::Value { value, factor };
-        let mut terms = vec![term(right.value, product.inputs, times(left.value, m))];
+        let mut terms = Vec::new();
+        for (l, by_left) in left.parts() {
+            for (r, by_right) in right.parts() {
+                terms.push(term(r, product.inputs, times(l, m * by_left * by_right)));
+            }
+        }
         if let Some(at) = of_right {
             let z = self.network.view(all, repeat(at, columns));
-            let sums = self.sums(left.value, product.inputs);
-            terms.push(term(z, 1, times(sums, -m)));
+            for (l, by_left) in left.parts() {
+                let sums = self.sums(l, product.inputs);
+                terms.push(term(z, 1, times(sums, -m * by_left)));
+            }
         }
         if let Some(at) = of_left {
             let z = self.network.view(all, repeat(at, rows));
-            let sums = self.sums(right.value, product.inputs);
-            terms.push(term(sums, 1, times(z, -m)));
+            for (r, by_right) in right.parts() {
+                let sums = self.sums(r, product.inputs);
+                terms.push(term(sums, 1, times(z, -m * by_right)));
+            }
             if let Some(other) = of_right {
                 let other = self.network.view(all, repeat(other, columns));
                 let factor = m * product.inputs as i64;
@@ -234,16 +292,32 @@ impl Lowering<'_> {
         step / low.abs().max(high.abs()).max(step)
     }
 
-    fn as_whole(&self, act: &Act) -> Option<(ValueRef, f64, i64)> {
-        let (value, scale, offset) = act.uniform()?;
-        let zero = -offset / scale;
-        let whole = (zero - zero.round()).abs() <= 1e-6
-            && (0.0..=self.network.top()).contains(&zero.round());
-        (whole && self.width(value) == 1).then_some((value, scale, zero.round() as i64))
+    pub(super) fn as_whole(&self, act: &Act) -> Option<Whole> {
+        let step = |p: &Plane| common(&p.scale).filter(|s| *s > 0.0 && self.width(p.value) == 1);
+        let steps: Vec<f64> = act.planes.iter().map(step).collect::<Option<_>>()?;
+        let finest = (0..steps.len()).min_by(|&a, &b| steps[a].total_cmp(&steps[b]))?;
+        let scale = steps[finest];
+        let zero = -common(&act.offset)? / scale;
+        let is_whole = |v: f64| (v - v.round()).abs() <= 1e-6;
+        if !is_whole(zero) || !(0.0..=self.network.top()).contains(&zero.round()) {
+            return None;
+        }
+        let others = (0..steps.len()).filter(|&p| p != finest);
+        let part = |p: usize| {
+            let factor = steps[p] / scale;
+            let fits = is_whole(factor) && factor <= MOST && steps.len() <= PARTS;
+            fits.then_some((act.planes[p].value, factor.round() as i64))
+        };
+        Some(Whole {
+            value: act.planes[finest].value,
+            more: others.map(part).collect::<Option<_>>()?,
+            scale,
+            zero: Some(zero.round() as i64),
+        })
     }
 
     /// What an operand is before this product reads it.
-    fn source(&mut self, operand: NodeId) -> Result<Source, QuantizeError> {
+    pub(super) fn source(&mut self, operand: NodeId) -> Result<Source, QuantizeError> {
         match self.value(operand)? {
             Value::Acc(acc) => Ok(Source::around_zero(acc)),
             Value::Act(act) if self.as_whole(&act).is_some() => Ok(Source::Whole(act)),
@@ -259,7 +333,7 @@ impl Lowering<'_> {
     /// The step that an operand has, or would be given.
     fn natural(&self, source: &Source) -> f64 {
         let acc = match source {
-            Source::Whole(act) => return self.as_whole(act).map_or(1e-9, |(_, scale, _)| scale),
+            Source::Whole(act) => return self.as_whole(act).map_or(1e-9, |w| w.scale),
             Source::Free(acc) => acc,
         };
         let (low, high) = acc.total_range();
@@ -272,7 +346,7 @@ impl Lowering<'_> {
     }
 
     /// An operand of product `id`, read by a view; neurons of its own have steps `widen` times as large as they would be.
-    fn whole(
+    pub(super) fn whole(
         &mut self,
         id: NodeId,
         operand: NodeId,
@@ -308,13 +382,12 @@ impl Lowering<'_> {
             seen = self.requantize(&acc, true, origin)?;
             unsigned = false;
         }
-        let (value, scale, zero) = self
+        let whole = self
             .as_whole(&seen)
             .ok_or_else(|| self.shape_error(id, "an operand has no scale of its own"))?;
-        Ok(Whole {
-            value,
-            scale,
-            zero: (!unsigned || zero != 0).then_some(zero),
-        })
+        // Of several parts, tables that begin at zero.
+        unsigned |= !whole.more.is_empty();
+        let zero = whole.zero.filter(|&zero| !unsigned || zero != 0);
+        Ok(Whole { zero, ..whole })
     }
 }

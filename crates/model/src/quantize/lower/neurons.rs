@@ -5,7 +5,7 @@ use zkinfer_circuits::program::{Axis, Unit, ValueRef, View};
 use super::{Acc, AccTerm, Act, Lowering, Plane, Post, Value, same};
 use crate::graph::NodeId;
 use crate::quantize::QuantizeError;
-use crate::quantize::network::Origin;
+use crate::quantize::network::{Level, Origin};
 
 /// Most elements of wiring for shifts that differ from position to position.
 const WIRES: usize = 1 << 17;
@@ -19,11 +19,22 @@ impl Lowering<'_> {
         match self.value(id)? {
             Value::Act(act) => Ok(act),
             Value::Acc(acc) => {
-                let act = self.materialize(acc, self.mixed[id], id)?;
+                let tied = self.is_tied(id, &acc);
+                let act = self.materialize(acc, tied, id)?;
                 self.values[id] = Some(Value::Act(act.clone()));
                 Ok(act)
             }
         }
+    }
+
+    /// Whether all channels of a tensor have one step: where they are multiplied with each other, unless that would leave most of
+    /// them few bits. Rows of such channels may be far smaller than others, too: then all bits are read.
+    pub fn is_tied(&mut self, id: NodeId, acc: &Acc) -> bool {
+        let uneven = !self.network.saturate && is_uneven(acc.range.iter().copied());
+        if self.mixed[id] && uneven {
+            self.network.levels.insert(id, Level::Wide);
+        }
+        self.mixed[id] && !uneven
     }
 
     /// Puts a better representation of a tensor in place of its value, for later readers.
@@ -82,7 +93,17 @@ impl Lowering<'_> {
         };
         let (low, high) = acc.total_range();
         let margin = (high - low) * self.network.headroom / 2.0;
-        let (low, high) = (low - margin, high + margin);
+        self.cut_off(id, acc, (low - margin, high + margin), seen)
+    }
+
+    /// An accumulator without what lies further beyond `low` and `high` than clamps reach, if it may be as far out as `seen`.
+    pub(super) fn cut_off(
+        &mut self,
+        id: NodeId,
+        acc: &Acc,
+        (low, high): (f64, f64),
+        seen: (f64, f64),
+    ) -> Result<Option<Acc>, QuantizeError> {
         let reach = high - low;
         let mut short = acc.clone();
         short.low = false;
@@ -101,7 +122,10 @@ impl Lowering<'_> {
             let range = ((sign * (opposite - end)).min(-reach), sign * (far - end));
             beyond.range = vec![range; beyond.channels()];
             let origin = self.helper(id);
-            let (cut, ..) = self.relu(&beyond, true, origin)?;
+            let (cut, node, _) = self.relu(&beyond, true, origin)?;
+            if !self.network.saturate {
+                self.network.exact.insert(ValueRef { node, port: 0 });
+            }
             let Some(mut sum) = self.fold(&short, &cut.affine(&[-sign], &[0.0])) else {
                 return Ok(None);
             };
@@ -149,8 +173,8 @@ impl Lowering<'_> {
         };
         let node = net.emit(acc, unit, &scales, 0.0, &zero, origin)?;
         net.saturates(clamps, clamps);
-        let offset: Vec<f64> = scales.iter().zip(&zero).map(|(s, z)| -s * z).collect();
-        net.results(acc, &[(ValueRef { node, port: 0 }, scales)], &offset)
+        let (ports, offset) = net.parts(node, scales, &zero, origin);
+        net.results(acc, &ports, &offset)
     }
 
     /// ReLU neurons; also the node and its scales.
@@ -233,6 +257,16 @@ impl Lowering<'_> {
 
     /// [`Self::elementwise`] without ranges; `id` is for errors.
     pub fn rescaling(&self, id: NodeId, act: &Act) -> Result<Acc, QuantizeError> {
+        self.in_channels(id, act, None)
+    }
+
+    /// [`Self::rescaling`], in channels of a number of columns that is given or found.
+    pub fn in_channels(
+        &self,
+        id: NodeId,
+        act: &Act,
+        columns: Option<usize>,
+    ) -> Result<Acc, QuantizeError> {
         let len = act.len();
         if len == 0 {
             return Err(self.shape_error(id, "is empty"));
@@ -256,11 +290,17 @@ impl Lowering<'_> {
         let changes: Vec<usize> = (1..len).filter(|&i| !alike(i - 1, i)).collect();
         let block = changes.iter().fold(len, |g, &c| gcd(g, c));
         // Channels in blocks, channels last, or every element for itself.
-        let period = if block > 1 {
+        let fits = |c: &usize| len.is_multiple_of(*c) && (*c..len).all(|i| alike(i - c, i));
+        let period = if columns.is_some() {
+            columns.filter(fits)
+        } else if block > 1 {
             None
         } else {
             (2..=len / 2).find(|&c| len.is_multiple_of(c) && (c..len).all(|i| alike(i - c, i)))
         };
+        if columns.is_some() && period.is_none() {
+            return Err(self.shape_error(id, "columns are not alike in all rows"));
+        }
         let (groups, positions) = period.map_or((len / block, block), |c| (c, len / c));
         let (order, post) = match period {
             None => (None, None),
@@ -318,6 +358,17 @@ impl Lowering<'_> {
             .channels(id, acc.channels(), |i| acc.source(i) / acc.positions);
         acc.range.iter_mut().for_each(|r| *r = steady(*r));
     }
+}
+
+/// Ranges are uneven if the largest reaches so many times as far as half of them.
+pub(super) const UNEVEN: f64 = 8.0;
+
+/// See [`UNEVEN`].
+pub(super) fn is_uneven(ranges: impl Iterator<Item = (f64, f64)>) -> bool {
+    let mut reach: Vec<f64> = ranges.map(|(a, b)| a.abs().max(b.abs())).collect();
+    reach.sort_by(f64::total_cmp);
+    let middle = reach.get(reach.len() / 2).copied().unwrap_or(0.0);
+    reach.len() > 1 && middle > 0.0 && reach[reach.len() - 1] >= UNEVEN * middle
 }
 
 /// A range at least as wide as a fraction of its values: what calibration saw of them may be next to constant, and the steps of

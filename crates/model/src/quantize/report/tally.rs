@@ -269,8 +269,11 @@ impl Tally {
         if self.low >= 0.0 && self.high <= 1.0 || self.integers {
             return None;
         }
-        let own =
-            |c: &&(usize, &Sums)| c.1.magnitude > 0.0 && c.1.magnitude * APART < self.all.magnitude;
+        // What single precision does not tell from nothing beside the others is nothing.
+        let least = self.all.magnitude * f64::from(f32::EPSILON);
+        let own = |c: &&(usize, &Sums)| {
+            c.1.magnitude > least && c.1.magnitude * APART < self.all.magnitude
+        };
         let columns = self.columns.iter().enumerate();
         let columns = columns.collect::<Vec<_>>();
         let columns = columns.iter().filter(own);
