@@ -3,6 +3,7 @@
 
 mod common;
 
+mod budget;
 mod conformance;
 mod corpus;
 mod gathers;

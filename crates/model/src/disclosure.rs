@@ -66,13 +66,13 @@ impl Disclosed {
     pub fn meaning(self) -> &'static str {
         match self {
             Disclosed::Bits => {
-                "the number of bits, unless an option fixes it: how large the quantized model's errors are on the calibration samples"
+                "the number of bits, and which operations have twice as many, unless an option fixes the number: how large the quantized model's errors are on the calibration samples, and where they arise"
             }
             Disclosed::Scales => {
                 "steps and zero points of inputs and outputs: their ranges on the calibration samples or, for an output that is only rescaled or sums up many values, the step or the sizes of the weights that it is computed with"
             }
             Disclosed::Tables => {
-                "every function's table, its clamps, whether it is one table or two, and which layers have the same: the ranges of argument and result on the calibration samples and the numbers in the function (a learned slope beside the activation), as far as the table's shape shows them"
+                "every function's table, its clamps, whether it is one table or several, and which layers have the same: the ranges of argument and result on the calibration samples and the numbers in the function (a learned slope beside the activation), as far as the table's shape shows them"
             }
             Disclosed::Logits => {
                 "the step of a softmax's tables: by how much the range of its logits exceeds 24, if it does, in steps of 19 %"
@@ -84,7 +84,7 @@ impl Disclosed {
                 "by how much the results of a product of activations stay below what their operands could make of them, if it is four times or more, in powers of four"
             }
             Disclosed::Choices => {
-                "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to; with values clamped to their ranges (an option), in which layers calibration saw some that are further out than a clamp reaches"
+                "choices by number: whether a clip is one unit or two, and which of its bounds is reached; which steps of a loop use the same weights; learned numbers that are equal to each other, zero, whole, negative behind a maximum, or a hundred times the range that they are added to; columns of rows that are normalised, and channels, that are eight times as large as half of the others; whether numbers of rows are negative; with values clamped to their ranges (an option), in which layers calibration saw some that are further out than a clamp reaches"
             }
             Disclosed::Factors => {
                 "factors and zero points of products of activations and the scale of softmax logits: only in cards made before these were hidden"

@@ -329,7 +329,7 @@ impl Lowering<'_> {
     /// saturates; elsewhere an argument beyond the range is an error of the run. Between calibrated arguments the table is
     /// only as good as the function is smooth: near a pole inside the range entries saturate.
     fn table(&mut self, id: NodeId, input: NodeId, f: &ScalarFn) -> Result<Value, QuantizeError> {
-        let mut acc = self.plain(input)?;
+        let acc = self.plain(input)?;
         let shared = self.shared(f);
         let many = shared.is_some();
         let (min, max) = shared.as_ref().map_or(acc.total_range(), |s| s.likely);
@@ -370,30 +370,6 @@ impl Lowering<'_> {
         let bounds = (results.0 - room, results.1 + room);
         let domain = narrowed(f, domain, seen, bounds);
         let eval = |x: f64| f.eval(x);
-        let steep = steep_part(&eval, domain, (results.1 - results.0) / top / 2.0);
-        let mut clamps = false;
-        let (domain, span) = match steep {
-            // What is flat needs no table.
-            Some(steep) if !many && acc.window == 1 && acc.covers() => {
-                // What a cut leaves reaches half a coarse step further, which a second one makes finer.
-                let mut rest = domain;
-                for _ in 0..CUTS {
-                    let far = (rest.1 - rest.0) / top;
-                    let next = (steep.0 - far, steep.1 + far);
-                    if let Some(short) = self.cut_off(id, &acc, next, rest)? {
-                        acc = short;
-                    }
-                    rest = next;
-                    if 4.0 * far <= steep.1 - steep.0 {
-                        break;
-                    }
-                }
-                acc.range.fill(rest);
-                clamps = true;
-                (rest, rest.1 - rest.0)
-            }
-            _ => (domain, span),
-        };
         // Too coarse in places, for an argument that is known better than that.
         let precision = match self.network.levels.get(&id) {
             _ if self.is_factor(id) && knee::is_monotone(&eval, seen) => Precision::relative(),
@@ -477,8 +453,8 @@ impl Lowering<'_> {
         );
         let unit = Unit {
             window: 1,
-            low: saturate || clamps || is_flat.0,
-            high: saturate || clamps || is_flat.1,
+            low: saturate || is_flat.0,
+            high: saturate || is_flat.1,
             tables: vec![table],
             deep: false,
         };
@@ -487,9 +463,8 @@ impl Lowering<'_> {
         let node = self
             .network
             .emit(&acc, unit, &scale, start, &zero, self.origin(id))?;
-        let real = saturate && !clamps;
         self.network
-            .saturates(real && !is_flat.0, real && !is_flat.1);
+            .saturates(saturate && !is_flat.0, saturate && !is_flat.1);
         let out = vec![(high - low) / top; scale.len()];
         let act = self.network.results(
             &acc,
@@ -605,35 +580,6 @@ fn narrowed(f: &ScalarFn, domain: (f64, f64), seen: (f64, f64), bounds: (f64, f6
         },
     )
 }
-
-/// The part of a domain outside of which a function stays within `tolerance` of what it is at its ends, if that is much less.
-fn steep_part(
-    f: &dyn Fn(f64) -> f64,
-    (low, high): (f64, f64),
-    tolerance: f64,
-) -> Option<(f64, f64)> {
-    let end = |far: f64| {
-        let near = |x: f64| (f(x) - f(far)).abs() <= tolerance;
-        // By factors of the square root of two; all orders of magnitude count.
-        let at = |j: i32| far * 0.5f64.powf(f64::from(j) / 2.0);
-        let flat = (1..48).take_while(|&j| near(at(j))).last();
-        flat.map_or(far, at)
-    };
-    if low >= 0.0 || high <= 0.0 || !f(low).is_finite() || !f(high).is_finite() {
-        return None;
-    }
-    let steep = (end(low), end(high));
-    let much = (steep.1 - steep.0) * STEEPER <= high - low;
-    // On both sides, so that both ends are clamps.
-    let inside = low < steep.0 && steep.1 < high;
-    (much && inside).then_some(steep)
-}
-
-/// Most cuts of what is flat.
-const CUTS: usize = 3;
-
-/// Only domains that are so many times as wide as the part that matters are cut.
-const STEEPER: f64 = 4.0;
 
 /// By how many steps of its output a function may move beyond its table and still count as flat there.
 const FLAT_STEPS: f64 = 2.0;

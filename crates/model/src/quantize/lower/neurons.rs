@@ -93,17 +93,7 @@ impl Lowering<'_> {
         };
         let (low, high) = acc.total_range();
         let margin = (high - low) * self.network.headroom / 2.0;
-        self.cut_off(id, acc, (low - margin, high + margin), seen)
-    }
-
-    /// An accumulator without what lies further beyond `low` and `high` than clamps reach, if it may be as far out as `seen`.
-    pub(super) fn cut_off(
-        &mut self,
-        id: NodeId,
-        acc: &Acc,
-        (low, high): (f64, f64),
-        seen: (f64, f64),
-    ) -> Result<Option<Acc>, QuantizeError> {
+        let (low, high) = (low - margin, high + margin);
         let reach = high - low;
         let mut short = acc.clone();
         short.low = false;
@@ -122,10 +112,7 @@ impl Lowering<'_> {
             let range = ((sign * (opposite - end)).min(-reach), sign * (far - end));
             beyond.range = vec![range; beyond.channels()];
             let origin = self.helper(id);
-            let (cut, node, _) = self.relu(&beyond, true, origin)?;
-            if !self.network.saturate {
-                self.network.exact.insert(ValueRef { node, port: 0 });
-            }
+            let (cut, ..) = self.relu(&beyond, true, origin)?;
             let Some(mut sum) = self.fold(&short, &cut.affine(&[-sign], &[0.0])) else {
                 return Ok(None);
             };
