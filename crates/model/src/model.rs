@@ -9,7 +9,7 @@ pub use zkinfer_interface::{InterfaceError, TensorInterface};
 use crate::run::{HintSolver, RunError, Trace, run};
 use zkinfer_interface::Interface;
 
-/// What quantization did to one layer: one [`Node::Neurons`](zkinfer_circuits::program::Node::Neurons).
+/// What quantization did to one layer: one [`Node::Neurons`].
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 pub struct Layer {
     /// Index of the node in [`Program::nodes`].

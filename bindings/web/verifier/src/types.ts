@@ -113,6 +113,8 @@ export interface Tensor {
   length: number;
   scale: number[];
   zeroPoint: number[];
+  /** Zero, or the bits of the lower of two integers that stand for each element. */
+  lowBits: number;
 }
 
 /** What a card says. */
