@@ -293,6 +293,7 @@ pub struct ProgramLimits {
     pub values: usize,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
     /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, and sixteen additions.
+    /// Eight rows that are looked up by their numbers count as one, too.
     /// Placing a program ([`crate::layout`]) may look at as many.
     pub pieces: usize,
 }

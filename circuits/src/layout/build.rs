@@ -281,7 +281,7 @@ impl Layout {
             }
             let inputs = n.terms[gather.term].inputs as usize;
             parts = parts
-                .saturating_add(inputs.div_ceil(last))
+                .saturating_add(inputs.div_ceil(NUMBERS))
                 .saturating_add(1);
             if parts > pieces {
                 return Err(LayoutError::Pieces { node: gather.node });
@@ -560,6 +560,8 @@ impl Lane {
     }
 }
 
+/// So many rows that are looked up by their numbers count as a piece: each is in two fixed columns.
+const NUMBERS: usize = 8;
 /// So many parts count as a piece.
 const PARTS: usize = 8;
 /// Parts that a block counts as.

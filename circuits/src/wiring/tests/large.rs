@@ -335,4 +335,18 @@ fn many_blocks_and_stretches_count_as_pieces() {
     let member = w.neurons((1, many, 1), plain(), &[(ValueRef::new(0), 1, shared)]);
     end(&mut w, member, many);
     refused(w, 1);
+    // Rows that are looked up stand in fixed columns, which a verifier commits to.
+    let mut w = Writer::new(4);
+    let keys = w.neurons(
+        (1, 1, 4),
+        Unit::LINEAR,
+        &[(ValueRef::new(0), 1, Weights::Public(vec![1]))],
+    );
+    let rows = w.neurons(
+        (1, 2, 4),
+        Unit::LINEAR,
+        &[(keys, 1 << 22, Weights::Gathered)],
+    );
+    end(&mut w, rows, 8);
+    refused(w, 2);
 }

@@ -22,8 +22,8 @@ use zkinfer_circuits::program::{Axis, View};
 const MAX_ROWS: usize = 4200;
 /// Most indicators by which rows of a table are chosen; more rows, or more choices, are looked up.
 const INDICATORS: usize = 512;
-/// Most rows that are looked up: their numbers are told apart in floats.
-const MOST_ROWS: usize = 1 << 24;
+/// Most rows that are looked up: what verifiers allow by default.
+const MOST_ROWS: usize = 2_000_000;
 /// Largest operand whose elements are counted exactly in floats.
 const MAX_ELEMENTS: usize = 1 << 20;
 /// Largest matrix that is read off column by column, in elements.
