@@ -294,14 +294,9 @@ impl<'a> Coefficients<'a> {
     fn folded(&self, n: &Neurons, block: &Block) -> Vec<Folded> {
         let powers = self.channel_powers(block);
         let fold = |weights: &[i64], inputs: usize| {
-            let mut folded = vec![F::ZERO; inputs];
-            for (c, power) in block.channels.clone().zip(&powers) {
-                let row = (block.group * n.outputs as usize + c) * inputs;
-                for (f, &w) in folded.iter_mut().zip(&weights[row..row + inputs]) {
-                    *f += small(w) * power;
-                }
-            }
-            folded
+            let first = block.group * n.outputs as usize + block.channels.start;
+            let rows = first * inputs..(first + block.channels.len()) * inputs;
+            multiples::combine(&powers, &weights[rows], inputs)
         };
         let (mut table, mut values) = (block.table, block.values);
         let take = |rows: &mut Option<(usize, usize)>, inputs: usize| {

@@ -2,6 +2,7 @@
 //! `kernels` by `zkinfer-kernels`, eight at a time where the machine can.
 
 use crate::F;
+use crate::fold::small;
 use ff::Field;
 
 /// Adds `factor·values[i]` to `sums[i]`; the shorter of both lists decides.
@@ -44,6 +45,71 @@ pub(crate) fn powers(base: F, count: usize) -> Vec<F> {
     powers
 }
 
+/// `Σ_o factors[o]·weights[o·width + i]` for every `i` below `width`; `weights` are as many rows as there are factors.
+pub(crate) fn combine(factors: &[F], weights: &[i64], width: usize) -> Vec<F> {
+    let rows = || factors.iter().zip(weights.chunks(width.max(1)));
+    // Means, differences and what is added for rounding weigh all inputs alike, and most outputs.
+    if weights.chunks(width.max(1)).all(alike) {
+        let (mut total, mut weight, mut sum) = (F::ZERO, 0, F::ZERO);
+        for (factor, weights) in rows() {
+            if weights[0] != weight {
+                total += product(weight, &std::mem::take(&mut sum));
+                weight = weights[0];
+            }
+            sum += factor;
+        }
+        return vec![total + product(weight, &sum); width];
+    }
+    #[cfg(feature = "kernels")]
+    if weights.len() >= KERNEL
+        && let Some((weights, bound)) = narrow(weights)
+    {
+        return zkinfer_kernels::native::detect().fold(&weights, width, bound, factors);
+    }
+    let mut sums = vec![F::ZERO; width];
+    for (factor, weights) in rows() {
+        for (sum, &weight) in sums.iter_mut().zip(weights) {
+            *sum += product(weight, factor);
+        }
+    }
+    sums
+}
+
+/// `Σ_i a[i]·b[i]`; the shorter of both lists decides.
+pub(crate) fn dot(a: &[F], b: &[F]) -> F {
+    match a.first() {
+        Some(first) if a.len() >= b.len() && alike(a) => b.iter().sum::<F>() * first,
+        _ => a.iter().zip(b).map(|(a, b)| *a * b).sum(),
+    }
+}
+
+/// Whether all elements are the same.
+fn alike<T: PartialEq>(values: &[T]) -> bool {
+    values.iter().all(|v| *v == values[0])
+}
+
+fn product(weight: i64, factor: &F) -> F {
+    match weight {
+        0 => F::ZERO,
+        1 => *factor,
+        -1 => -*factor,
+        weight => small(weight) * factor,
+    }
+}
+
+/// The fewest weights for which the kernel's preparations are worth it.
+#[cfg(feature = "kernels")]
+const KERNEL: usize = 512;
+
+/// The same integers in half the bits, and their largest absolute value; `None` if one does not fit.
+#[cfg(feature = "kernels")]
+fn narrow(weights: &[i64]) -> Option<(Vec<i32>, u32)> {
+    let narrow: Result<Vec<i32>, _> = weights.iter().map(|&w| i32::try_from(w)).collect();
+    let narrow = narrow.ok()?;
+    let bound = narrow.iter().map(|w| w.unsigned_abs()).max().unwrap_or(0);
+    Some((narrow, bound))
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -69,6 +135,41 @@ mod tests {
             add(&mut sums, F::ONE, &naive[..len / 2]);
             assert_eq!(sums[len / 2..], before[len / 2..]);
             assert!((0..len / 2).all(|i| sums[i] == before[i] + naive[i]));
+        }
+    }
+
+    #[test]
+    fn rows_of_weights_are_combined() {
+        let factors: Vec<F> = powers(F::from(7).invert().unwrap(), 9);
+        let edges = [0, 1, -1, 5, i64::from(i32::MIN), i64::from(i32::MAX), -77];
+        for large in [None, Some(1 << 40), Some(-(1 << 62))] {
+            for (rows, width) in [(0, 3), (1, 1), (9, 0), (9, 1), (5, 17), (9, 80)] {
+                let mut weights: Vec<i64> = (0..rows * width).map(|i| edges[i % 7]).collect();
+                if let (Some(large), Some(last)) = (large, weights.last_mut()) {
+                    *last = large;
+                }
+                let naive: Vec<F> = (0..width)
+                    .map(|i| {
+                        let terms = (0..rows).map(|o| factors[o] * small(weights[o * width + i]));
+                        terms.sum()
+                    })
+                    .collect();
+                assert_eq!(combine(&factors[..rows], &weights, width), naive);
+            }
+        }
+        // The same weight in every column, another one in each row.
+        let weights: Vec<i64> = (0..9).flat_map(|o| [o / 2 - 3; 5]).collect();
+        let sum: F = (0..9).map(|o| factors[o] * small(o as i64 / 2 - 3)).sum();
+        assert_eq!(combine(&factors, &weights, 5), vec![sum; 5]);
+    }
+
+    #[test]
+    fn lists_are_multiplied_and_summed() {
+        let (b, a) = (powers(F::from(5), 7), powers(F::from(3), 9));
+        let naive = |a: &[F]| a.iter().zip(&b).map(|(a, b)| *a * b).sum::<F>();
+        let same = [F::from(11); 9];
+        for a in [&a[..], &a[..3], &a[..0], &same, &same[..7], &same[..2]] {
+            assert_eq!(dot(a, &b), naive(a));
         }
     }
 }

@@ -18,6 +18,7 @@ use crate::error::ProgramError;
 use crate::layout::resolve::{Resolver, Run};
 use crate::layout::span::{Digits, GROUP, INPUT, Loop, POSITION, Span, WINDOW};
 use crate::layout::{Block, Fold, Layout};
+use crate::multiples;
 use crate::program::{Neurons, Node, Program, Weights};
 pub(crate) use series::{Bases, Series};
 use series::{Ratio, Ratios};
@@ -162,6 +163,7 @@ impl Wiring {
         targets: &mut [F],
     ) {
         let mut running = Vec::new();
+        let mut last = Last::default();
         for piece in &self.pieces[pieces] {
             let mut value = bases.monomial(piece.number, piece.y, piece.z, piece.eta);
             running.clear();
@@ -172,22 +174,51 @@ impl Wiring {
                     running.push((counter, series.ratio(counter.ratio)));
                 }
             }
-            spread(&running, piece.target, value, targets);
+            last.spread(&running, piece.target, value, targets);
         }
     }
 }
 
-/// Adds a monomial to all targets that some counters move it to.
-fn spread(counters: &[(&Counter, F)], target: i64, value: F, targets: &mut [F]) {
-    let Some((&(counter, ratio), others)) = counters.split_first() else {
-        targets[target as usize] += value;
-        return;
-    };
-    let (mut target, mut value) = (target, value);
-    for _ in 0..counter.count {
-        spread(others, target, value, targets);
-        target += counter.target;
-        value *= ratio;
+/// Powers of the ratio that neighbouring targets differed by last: many pieces in a row have the same one.
+#[derive(Default)]
+struct Last {
+    ratio: F,
+    powers: Vec<F>,
+}
+
+impl Last {
+    /// Adds a monomial to all targets that some counters move it to.
+    fn spread(&mut self, counters: &[(&Counter, F)], target: i64, value: F, targets: &mut [F]) {
+        let Some((&(counter, ratio), others)) = counters.split_first() else {
+            targets[target as usize] += value;
+            return;
+        };
+        if others.is_empty() && counter.target == 1 {
+            let count = counter.count as usize;
+            multiples::add(
+                &mut targets[target as usize..][..count],
+                value,
+                self.powers(ratio, count),
+            );
+            return;
+        }
+        let (mut target, mut value) = (target, value);
+        for _ in 0..counter.count {
+            self.spread(others, target, value, targets);
+            target += counter.target;
+            value *= ratio;
+        }
+    }
+
+    /// At least `count` powers of a ratio, from the zeroth on.
+    fn powers(&mut self, ratio: F, count: usize) -> &[F] {
+        if self.ratio != ratio || self.powers.len() < count {
+            *self = Last {
+                ratio,
+                powers: multiples::powers(ratio, count),
+            };
+        }
+        &self.powers
     }
 }
 

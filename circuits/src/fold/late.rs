@@ -142,8 +142,7 @@ impl Sums<'_> {
     fn spread(&mut self, folded: &Folded, lambda: F, read: &[F], tables: usize) {
         let (column, row, factor) = match folded {
             Folded::Public(folded) => {
-                let sum: F = folded.iter().zip(read).map(|(f, r)| *f * r).sum();
-                self.kappa += lambda * sum;
+                self.kappa += lambda * multiples::dot(folded, read);
                 return;
             }
             Folded::Elsewhere => return,

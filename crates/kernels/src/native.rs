@@ -2,6 +2,7 @@
 //! only here.
 
 use crate::decompress::Decompress;
+use crate::fold::fold;
 use crate::msm::{At, Bases, Job, Part, Scalars, msm_parallel};
 #[cfg(target_arch = "x86_64")]
 use crate::vector::Ifma;
@@ -73,6 +74,19 @@ impl Native {
             #[cfg(target_arch = "x86_64")]
             Machines::Ifma(machine) => machine.backend.run(kernel),
             Machines::Plain(machine) => machine.backend.run(kernel),
+        }
+    }
+
+    /// `Σ_o factors[o]·weights[o·width + i]` for every `i` below `width`, on this thread. No weight's absolute value may
+    /// exceed `bound`. See [`crate::fold`].
+    ///
+    /// # Panics
+    /// If there are not as many weights as factors times `width`.
+    pub fn fold(&self, weights: &[i32], width: usize, bound: u32, factors: &[Fp]) -> Vec<Fp> {
+        match &self.0 {
+            #[cfg(target_arch = "x86_64")]
+            Machines::Ifma(machine) => fold(machine.backend, weights, width, bound, factors),
+            Machines::Plain(machine) => fold(machine.backend, weights, width, bound, factors),
         }
     }
 
