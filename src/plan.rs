@@ -184,7 +184,7 @@ impl PlanOptions {
 /// # Errors
 /// If the program is not well formed or fits no `k` that is allowed.
 pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, CommitError> {
-    let limits = Limits::default();
+    let limits = Limits::owner();
     let expanded = program.expand(&limits.program).map_err(CardError::from)?;
     let range = match options.k {
         Some(k) => k..=k,

@@ -195,7 +195,7 @@ impl Secret {
         card: Card,
         params: Arc<Params<C>>,
     ) -> Result<Secret, CommitError> {
-        let plan = Plan::new(model.program.clone(), card.k, &Limits::default())?;
+        let plan = Plan::new(model.program.clone(), card.k, &Limits::owner())?;
         let fits = blinds.len() == plan.groups.len()
             && blinds
                 .iter()

@@ -13,6 +13,14 @@ pub enum ProgramError {
         /// What is wrong.
         reason: &'static str,
     },
+    /// More elements of inputs and outputs than the limit on values.
+    #[error("program: inputs and outputs have {count} elements, the limit on values is {limit}")]
+    Values {
+        /// Of all inputs and outputs together.
+        count: usize,
+        /// How many are allowed.
+        limit: usize,
+    },
     /// A node.
     #[error("program node {node}: {reason}")]
     Node {

@@ -311,6 +311,17 @@ impl Default for ProgramLimits {
     }
 }
 
+impl ProgramLimits {
+    /// What owners allow their own programs: as the default, which bounds what a stranger's program costs, but for
+    /// [`values`](Self::values), 2^24.
+    pub fn owner() -> ProgramLimits {
+        ProgramLimits {
+            values: 1 << 24,
+            ..ProgramLimits::default()
+        }
+    }
+}
+
 /// A value with its wiring written out: element `i` is the sum of `slots[i·width .. (i+1)·width]`.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Wires {

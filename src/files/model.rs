@@ -225,7 +225,7 @@ impl Secret {
         r.finish()?;
 
         // Before parameters of that size are made.
-        let limit = Limits::default().k;
+        let limit = Limits::owner().k;
         if card.k > limit {
             let error = CardError::Limit {
                 what: "k",

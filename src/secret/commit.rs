@@ -143,7 +143,7 @@ impl Secret {
         rng: &mut dyn CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
-        let plan = Plan::new(model.program.clone(), k, &Limits::default())?;
+        let plan = Plan::new(model.program.clone(), k, &Limits::owner())?;
         Secret::commit_parts(model, plan, info, params, weights, rng, progress)
     }
 

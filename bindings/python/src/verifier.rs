@@ -30,11 +30,12 @@ impl Limits {
 impl Limits {
     /// Every limit that is not given has its default.
     #[new]
-    #[pyo3(signature = (*, k=None, columns=None, points=None, runs=None, card_bytes=None, proof_bytes=None))]
+    #[pyo3(signature = (*, k=None, columns=None, points=None, values=None, runs=None, card_bytes=None, proof_bytes=None))]
     fn new(
         k: Option<u32>,
         columns: Option<usize>,
         points: Option<usize>,
+        values: Option<usize>,
         runs: Option<usize>,
         card_bytes: Option<usize>,
         proof_bytes: Option<usize>,
@@ -43,6 +44,7 @@ impl Limits {
         limits.k = k.unwrap_or(limits.k);
         limits.columns = columns.unwrap_or(limits.columns);
         limits.points = points.unwrap_or(limits.points);
+        limits.program.values = values.unwrap_or(limits.program.values);
         limits.runs = runs.unwrap_or(limits.runs);
         limits.card_bytes = card_bytes.unwrap_or(limits.card_bytes);
         limits.proof_bytes = proof_bytes.unwrap_or(limits.proof_bytes);
@@ -65,6 +67,12 @@ impl Limits {
     #[getter]
     fn points(&self) -> usize {
         self.0.points
+    }
+
+    /// Most elements of a model's inputs and outputs together.
+    #[getter]
+    fn values(&self) -> usize {
+        self.0.program.values
     }
 
     /// Most runs in one proof.

@@ -103,10 +103,10 @@ impl Program {
             }
             shapes.push(ports);
         }
-        if self.input_len().saturating_add(self.output_len()) > limits.values {
-            return Err(ProgramError::Header {
-                reason: "inputs and outputs have more elements than the limit on values",
-            });
+        let count = self.input_len().saturating_add(self.output_len());
+        if count > limits.values {
+            let limit = limits.values;
+            return Err(ProgramError::Values { count, limit });
         }
         Ok(Expanded::new(shapes, first_slot, slots as u32))
     }

@@ -1,6 +1,7 @@
 //! What a verifier is willing to spend.
 
 use crate::error::{CardError, Rejection};
+use crate::layout::MAX_K;
 use crate::program::ProgramLimits;
 
 /// Bounds on what a card or a proof may ask of a verifier.
@@ -49,6 +50,17 @@ impl Default for Limits {
 }
 
 impl Limits {
+    /// What owners allow their own models: [`ProgramLimits::owner`], every `k` that there are parameters for, and what
+    /// memory those take. A verifier with the [default](Limits::default) may refuse their cards.
+    pub fn owner() -> Limits {
+        Limits {
+            program: ProgramLimits::owner(),
+            k: MAX_K,
+            memory: 1 << 31,
+            ..Limits::default()
+        }
+    }
+
     /// Whether a card may have a description of so many bytes.
     ///
     /// # Errors

@@ -2,7 +2,7 @@
 
 use crate::common::{bytes, context, generators, proof, runs, verifier};
 use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
-use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
+use zkinfer_circuits::error::{CardError, DecodeError, ProgramError, Rejection};
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal};
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
@@ -244,10 +244,19 @@ fn limits_bind() {
     let nodes = |l: &mut Limits| l.program.nodes = card.program.nodes.len() - 1;
     let slots = |l: &mut Limits| l.program.slots = 1 << 5;
     let values = |l: &mut Limits| l.program.values = 73;
-    for change in [&nodes as &dyn Fn(&mut Limits), &slots, &values] {
+    for change in [&nodes as &dyn Fn(&mut Limits), &slots] {
         let found = refused(change);
         assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
     }
+    let found = refused(&values);
+    let expected = ProgramError::Values {
+        count: 74,
+        limit: 73,
+    };
+    assert!(
+        matches!(&found, Some(CardError::Program(found)) if *found == expected),
+        "{found:?}"
+    );
     let mut with_table = card.clone();
     with_table.program.tables.push(vec![0; 1 << 12]);
     let mut limits = Limits::default();

@@ -242,7 +242,8 @@ fn stages(
     stages.extend(parts);
 
     let card = secret.card().to_bytes();
-    let limits = Limits::default();
+    // The card is the owner's.
+    let limits = Limits::owner();
     let (stage, verifier) = meter.stage(StageName::LoadCard, || {
         let card = Card::from_bytes(&card, limits.card_bytes)?;
         Ok::<_, BenchError>(verifier(card, &limits)?)

@@ -2,7 +2,7 @@
 
 mod economics;
 
-use crate::compile::{dimension, length};
+use crate::compile::{Prefer, dimension, length, share};
 use crate::{files, ui};
 use anyhow::{Context as _, Result, bail};
 use clap::{ArgGroup, Args, ValueEnum};
@@ -84,8 +84,14 @@ struct ModelOptions {
     /// Length of a named dimension, such as sequence=32; may be given several times
     #[arg(long, value_name = "NAME=N", value_parser = dimension, requires = "model")]
     dim: Vec<(String, usize)>,
+    /// Largest mean error of an output, over its scale, such as 0.1% or 0.001 [default: as `zkinfer compile`]
+    #[arg(long, value_name = "X", value_parser = share, requires = "model")]
+    max_error: Option<f64>,
+    /// What proofs should be good at: the time to prove, the time to verify, or their size
+    #[arg(long, value_name = "WHAT", default_value = "balanced")]
+    prefer: Prefer,
     /// Logarithm of the number of rows, instead of what the planner finds best
-    #[arg(long, value_name = "K", requires = "model")]
+    #[arg(long, value_name = "K", requires = "model", conflicts_with = "prefer")]
     k: Option<u32>,
 }
 
@@ -420,6 +426,9 @@ impl Bench {
         if let Some(headroom) = self.model_options.headroom {
             options.quantize.headroom = headroom;
         }
+        options.quantize.max_error = self.model_options.max_error;
+        let preference = self.model_options.prefer.preference();
+        options.commit = options.commit.with_preference(preference);
         options.commit.plan.k = self.model_options.k;
         options
     }

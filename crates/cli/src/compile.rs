@@ -97,7 +97,7 @@ pub struct Compile {
 
 /// `--prefer`
 #[derive(Clone, Copy, clap::ValueEnum)]
-enum Prefer {
+pub enum Prefer {
     Balanced,
     Prove,
     Verify,
@@ -105,7 +105,7 @@ enum Prefer {
 }
 
 impl Prefer {
-    fn preference(self) -> Preference {
+    pub fn preference(self) -> Preference {
         match self {
             Prefer::Balanced => Preference::Balanced,
             Prefer::Prove => Preference::Prove,
@@ -134,7 +134,7 @@ pub fn dimension(text: &str) -> Result<(String, usize), String> {
 }
 
 /// A number, or per cent of one.
-fn share(text: &str) -> Result<f64, String> {
+pub fn share(text: &str) -> Result<f64, String> {
     let (number, unit) = match text.strip_suffix('%') {
         Some(number) => (number, 0.01),
         None => (text, 1.0),
@@ -311,6 +311,11 @@ impl Compile {
             card_path.display(),
             ui::size(card_bytes.len())
         ))?;
+        if let Some(options) = words::asks_for(secret.card()) {
+            ui::line(&format!(
+                "  larger than verifiers accept by default: `zkinfer verify {options}`"
+            ))?;
+        }
         ui::line(&format!(
             "  {} weights, {hidden}; model {digest}",
             ui::count(weights)

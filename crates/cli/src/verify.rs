@@ -3,7 +3,7 @@
 mod several;
 
 use crate::infer::list;
-use crate::{Context, REJECTED, files, ui};
+use crate::{Context, REJECTED, files, ui, words};
 use anyhow::{Context as _, Result, anyhow, bail};
 use clap::Args;
 use serde::Deserialize;
@@ -56,6 +56,9 @@ pub struct Verify {
     /// Largest card that you are ready to check, as the logarithm of its number of rows: each step takes twice as long
     #[arg(long, value_name = "K", default_value_t = Limits::default().k, value_parser = clap::value_parser!(u32).range(i64::from(MIN_K)..=i64::from(MAX_K)))]
     max_k: u32,
+    /// Most elements of the model's inputs and outputs that you are ready to hash and to weigh
+    #[arg(long, value_name = "N", default_value_t = Limits::default().program.values)]
+    max_values: usize,
     #[command(flatten)]
     context: Context,
 }
@@ -76,6 +79,7 @@ impl Verify {
     fn limits(&self) -> Limits {
         let mut limits = Limits::default();
         limits.k = self.max_k;
+        limits.program.values = self.max_values;
         limits
     }
 
@@ -87,7 +91,7 @@ impl Verify {
         let limits = self.limits();
         let card_bytes = files::read(&self.card, limits.card_bytes)?;
         let card = files::card(&card_bytes, &limits)
-            .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, e))?;
+            .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, words::card(e)))?;
         let proof_bytes = files::read(&self.proof, limits.proof_bytes)?;
         if FileKind::of(&proof_bytes) == Ok(FileKind::MultiProof) {
             return several::run(self, as_json, card, &proof_bytes, start);
@@ -110,7 +114,7 @@ impl Verify {
 
         let unusable = || format!("{} cannot be used", self.card.display());
         let (verifier, t_card) = ui::step("checking the card", || zkinfer::verifier(card, &limits));
-        let verifier = verifier.with_context(unusable)?;
+        let verifier = verifier.map_err(words::load).with_context(unusable)?;
         let (verdict, t_proof) =
             ui::step("checking the proof", || verifier.verify(&expected, &proof));
         let verdict = match verdict {

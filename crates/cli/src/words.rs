@@ -1,7 +1,8 @@
 //! Errors of the library in the words of the command line: what to do about them here.
 
-use zkinfer::ImportError;
+use zkinfer::files::FileError;
 use zkinfer::quantize::{CompileError, Doubt, QuantizeError};
+use zkinfer::{Card, CardError, ImportError, Limits, LoadError};
 use zkinfer_circuits::error::ProgramError;
 use zkinfer_circuits::program::ProgramLimits;
 
@@ -27,6 +28,59 @@ pub fn import(error: ImportError) -> anyhow::Error {
         _ => return error.into(),
     };
     anyhow::anyhow!("{error}; {hint}")
+}
+
+/// Adds what to do to the reason why a card cannot be read.
+pub fn card(error: FileError) -> anyhow::Error {
+    let hint = match &error {
+        FileError::Limit(limit) => accepting(limit),
+        _ => None,
+    };
+    with_hint(error, hint)
+}
+
+/// Adds what to do to the reason why a card cannot be used.
+pub fn load(error: LoadError) -> anyhow::Error {
+    let hint = match &error {
+        LoadError::Card(card) => accepting(card),
+        _ => None,
+    };
+    with_hint(error, hint)
+}
+
+fn with_hint(error: impl Into<anyhow::Error>, hint: Option<String>) -> anyhow::Error {
+    let error = error.into();
+    match hint {
+        Some(hint) => anyhow::anyhow!("{error}; {hint}"),
+        None => error,
+    }
+}
+
+/// The option that accepts a card which is beyond a limit.
+fn accepting(error: &CardError) -> Option<String> {
+    match error {
+        CardError::Limit {
+            what: "k", value, ..
+        } => Some(format!("--max-k {value} accepts it")),
+        CardError::Program(ProgramError::Values { count, .. }) => {
+            Some(format!("--max-values {count} accepts it"))
+        }
+        _ => None,
+    }
+}
+
+/// What verifiers have to be told to accept a card, where their defaults refuse it.
+pub fn asks_for(card: &Card) -> Option<String> {
+    let (limits, program) = (Limits::default(), &card.program);
+    let values = program.input_len() + program.output_len();
+    let mut options = Vec::new();
+    if card.k > limits.k {
+        options.push(format!("--max-k {}", card.k));
+    }
+    if values > limits.program.values {
+        options.push(format!("--max-values {values}"));
+    }
+    (!options.is_empty()).then(|| options.join(" "))
 }
 
 /// Adds what to do to the reason why a model cannot be compiled.

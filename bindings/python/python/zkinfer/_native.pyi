@@ -238,6 +238,7 @@ class Limits:
         k: int | None = None,
         columns: int | None = None,
         points: int | None = None,
+        values: int | None = None,
         runs: int | None = None,
         card_bytes: int | None = None,
         proof_bytes: int | None = None,
@@ -248,6 +249,8 @@ class Limits:
     def columns(self) -> int: ...
     @property
     def points(self) -> int: ...
+    @property
+    def values(self) -> int: ...
     @property
     def runs(self) -> int: ...
     @property

@@ -1,7 +1,7 @@
 //! `zkinfer verify` for a proof of several runs.
 
 use super::{Verify, is_judged, list, side, source};
-use crate::ui;
+use crate::{ui, words};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use std::process::ExitCode;
@@ -47,7 +47,7 @@ pub fn run(
 
     let unusable = || format!("{} cannot be used", verify.card.display());
     let (verifier, t_card) = ui::step("checking the card", || zkinfer::verifier(card, &limits));
-    let verifier = verifier.with_context(unusable)?;
+    let verifier = verifier.map_err(words::load).with_context(unusable)?;
     let (verdicts, t_proof) = ui::step("checking the proof", || {
         verifier.verify_runs(&expected, &proof)
     });

@@ -35,7 +35,7 @@ fn errors(
     model: &QuantizedModel,
     samples: &[Vec<Vec<f32>>],
 ) -> Option<Vec<Vec<Vec<f64>>>> {
-    let expanded = model.program.expand(&ProgramLimits::default()).ok()?;
+    let expanded = model.program.expand(&ProgramLimits::owner()).ok()?;
     let mut errors = vec![Vec::new(); model.outputs.len()];
     for sample in samples {
         let values = graph.run(sample).ok()?;

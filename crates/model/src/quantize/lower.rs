@@ -201,7 +201,7 @@ impl<'a> Lowering<'a> {
         let mut model = self.network.finish(nodes);
         model.inputs = inputs;
         model.outputs = outputs;
-        model.program.expand(&ProgramLimits::default())?;
+        model.program.expand(&ProgramLimits::owner())?;
         Ok((model, states))
     }
 

@@ -109,7 +109,7 @@ fn effects(
     model: &QuantizedModel,
     samples: &[Vec<Vec<f32>>],
 ) -> Option<HashMap<Group, f64>> {
-    let expanded = model.program.expand(&ProgramLimits::default()).ok()?;
+    let expanded = model.program.expand(&ProgramLimits::owner()).ok()?;
     let decodings = of_nodes(model);
     let scales: Vec<f64> = graph
         .outputs

@@ -168,7 +168,7 @@ pub fn evaluate_with_progress(
     labels: &[usize],
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvaluateError> {
-    let expanded = model.program.expand(&ProgramLimits::default())?;
+    let expanded = model.program.expand(&ProgramLimits::owner())?;
     let mut report = Report {
         samples: samples.len(),
         ..Report::default()
