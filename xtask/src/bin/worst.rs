@@ -80,6 +80,17 @@ const WAYS: &[Way] = &[
         parameters: &[("width", 64), ("k", 10)],
         program: |p| dense(p[0], 1, 1, view(&[p[0]], p[0], 0, &[1]), p[0]),
     },
+    Way {
+        name: "gathers",
+        parameters: &[
+            ("matrices", 1),
+            ("rows", 16),
+            ("width", 4),
+            ("positions", 4),
+            ("k", 8),
+        ],
+        program: gathers,
+    },
 ];
 
 fn view(loops: &[u32], extent: u32, offset: i64, strides: &[i64]) -> View {
@@ -174,6 +185,40 @@ fn tables(p: &[u32]) -> Program {
     Program {
         range_bits: bits,
         tables: (0..p[0]).map(table).collect(),
+        outputs: vec![nodes.len() as u32 - 1],
+        nodes,
+    }
+}
+
+/// Matrices of which every position reads a row by its number, all by the input.
+fn gathers(p: &[u32]) -> Program {
+    let &[matrices, rows, width, positions, _] = p else {
+        unreachable!("five parameters");
+    };
+    let mut nodes = vec![Node::Input { len: positions }];
+    for matrix in 0..matrices {
+        let number = Term {
+            patches: ValueRef::new(0),
+            inputs: 1,
+            weights: Weights::Public(vec![1]),
+        };
+        let row = Term {
+            patches: ValueRef::new(1 + 2 * matrix as usize),
+            inputs: rows,
+            weights: Weights::Gathered,
+        };
+        nodes.push(neurons(1, positions, Unit::LINEAR, vec![number]));
+        nodes.push(Node::Neurons(Neurons {
+            groups: 1,
+            outputs: width,
+            positions,
+            unit: Unit::LINEAR,
+            terms: vec![row],
+        }));
+    }
+    Program {
+        range_bits: BITS,
+        tables: Vec::new(),
         outputs: vec![nodes.len() as u32 - 1],
         nodes,
     }
