@@ -104,38 +104,38 @@ fn a_bound_is_met_by_more_bits_where_they_matter() {
 }
 
 /// `(h − mean)/√(variance + ε)` of rows of which one column is eighty times as large as the others, and rows of very different size.
-fn outlier() -> Graph {
-    let len = ROWS * COLUMNS;
+fn outlier(columns: usize) -> Graph {
+    let len = ROWS * columns;
     let mut b = Builder::default();
-    let x = b.input(&[ROWS, COLUMNS]);
-    let scale = (0..len).map(|i| if i % COLUMNS == 3 { 80.0 } else { 1.0 });
+    let x = b.input(&[ROWS, columns]);
+    let scale = (0..len).map(|i| if i % columns == 3 { 80.0 } else { 1.0 });
     let h = b.add(
         Op::Affine {
             scale: scale.collect(),
             shift: vec![0.0],
         },
         &[x],
-        &[ROWS, COLUMNS],
+        &[ROWS, columns],
     );
-    let sum = b.add(Op::Sum { group: COLUMNS }, &[h], &[ROWS]);
+    let sum = b.add(Op::Sum { group: columns }, &[h], &[ROWS]);
     let mean = b.add(
         Op::Affine {
-            scale: vec![-1.0 / COLUMNS as f32],
+            scale: vec![-1.0 / columns as f32],
             shift: vec![0.0],
         },
         &[sum],
         &[ROWS],
     );
     let spread = View {
-        loops: vec![ROWS as u32, COLUMNS as u32],
+        loops: vec![ROWS as u32, columns as u32],
         axes: vec![Axis {
             extent: ROWS as u32,
             offset: 0,
             strides: vec![1, 0],
         }],
     };
-    let mean = b.add(Op::View(spread), &[mean], &[ROWS, COLUMNS]);
-    let d = b.add(Op::Add, &[h, mean], &[ROWS, COLUMNS]);
+    let mean = b.add(Op::View(spread), &[mean], &[ROWS, columns]);
+    let d = b.add(Op::Add, &[h, mean], &[ROWS, columns]);
     let product = |positions, inputs, left| MatMul {
         groups: ROWS,
         outputs: 1,
@@ -144,12 +144,12 @@ fn outlier() -> Graph {
         left: View::identity(left),
         right: View::identity(len),
     };
-    let squares = b.add(Op::MatMul(product(1, COLUMNS, len)), &[d, d], &[ROWS]);
+    let squares = b.add(Op::MatMul(product(1, columns, len)), &[d, d], &[ROWS]);
     let combine = |op, a: ScalarFn, b: ScalarFn| ScalarFn::Combine(op, Box::new(a), Box::new(b));
     let mean = combine(
         BinaryOp::Mul,
         ScalarFn::X,
-        ScalarFn::Const(1.0 / COLUMNS as f64),
+        ScalarFn::Const(1.0 / columns as f64),
     );
     let variance = combine(BinaryOp::Add, mean, ScalarFn::Const(1e-5));
     let root = ScalarFn::Apply(ScalarOp::Rsqrt, Box::new(variance));
@@ -159,16 +159,16 @@ fn outlier() -> Graph {
         &[ROWS],
     );
     let y = b.add(
-        Op::MatMul(product(COLUMNS, 1, ROWS)),
+        Op::MatMul(product(columns, 1, ROWS)),
         &[r, d],
-        &[ROWS, COLUMNS],
+        &[ROWS, columns],
     );
     b.finish(&[y])
 }
 
 #[test]
 fn large_columns_leave_the_others_their_bits() {
-    let graph = outlier();
+    let graph = outlier(COLUMNS);
     let mut inputs = random(48, ROWS * COLUMNS, 1.0);
     for (i, sample) in inputs.iter_mut().enumerate() {
         // Rows without an outlier are a hundred times as small as those with one.
@@ -178,4 +178,13 @@ fn large_columns_leave_the_others_their_bits() {
     let compiled = compile(&graph, &inputs, &QuantizeOptions::default()).unwrap();
     assert!(relative(&compiled) < 0.005, "{}", relative(&compiled));
     proof::prove_and_verify(compiled.model, "outlier", &inputs[1]).unwrap();
+}
+
+#[test]
+fn squares_of_many_columns_beside_a_large_one_fit() {
+    let columns = 384;
+    let graph = outlier(columns);
+    let inputs = random(8, ROWS * columns, 1.0);
+    let compiled = compile(&graph, &inputs, &QuantizeOptions::default()).unwrap();
+    assert!(relative(&compiled) < 0.005, "{}", relative(&compiled));
 }

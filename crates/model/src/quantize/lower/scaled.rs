@@ -150,6 +150,16 @@ impl Lowering<'_> {
         let part = self.select(act, &kept);
         let mut acc = self.rescaling(a, &part)?;
         let most = group.iter().map(|&c| reach[c]).fold(1e-30, f64::max);
+        let (top, range) = (self.network.top(), self.network.range());
+        let margin = 1.0 + self.network.headroom;
+        // No more than all columns together were seen to make.
+        let high: f64 = group.iter().map(|&c| reach[c].powi(2)).sum();
+        let high = high.min(self.stats.tensor(id).1.max(1e-30));
+        let wanted = high * margin / top;
+        let finest = |step: f64| step * step * range / base(group.len()) as f64;
+        // Elements so coarse that the sum of all squares fits.
+        let missing = wanted / finest(2.0 * most * margin / top);
+        let most = most * missing.max(1.0).sqrt();
         acc.range = vec![(-most, most); acc.channels()];
         let origin = self.helper(a);
         let squared = self.requantize(&acc, true, origin)?;
@@ -160,10 +170,7 @@ impl Lowering<'_> {
             inputs: group.len(),
             ..product.clone()
         };
-        let (top, range) = (self.network.top(), self.network.range());
-        let high: f64 = group.iter().map(|&c| reach[c].powi(2)).sum();
-        let wanted = high * (1.0 + self.network.headroom) / top;
-        let finest = whole.scale * whole.scale * range / base(group.len()) as f64;
+        let finest = finest(whole.scale);
         let m = factor(group.len(), finest, wanted);
         let scale = whole.scale * whole.scale * range / m as f64;
         let value = self.product_neurons(id, &some, [whole.clone(), whole], m, 0)?;
