@@ -2,8 +2,8 @@
 
 use std::collections::HashMap;
 
-use super::{Activation, Graph, Linear, MatMul, NodeId, Op, Tie};
-use zkinfer_circuits::program::View;
+use super::{Activation, Graph, GraphNode, Linear, MatMul, NodeId, Op, Tie};
+use zkinfer_circuits::program::{Axis, View};
 
 /// Folds affine maps into the linear (or affine) node they follow, then removes what no output needs.
 pub(crate) fn simplify(graph: &mut Graph) {
@@ -17,7 +17,7 @@ pub(crate) fn simplify(graph: &mut Graph) {
 /// Fewer squares are cheaper by table.
 const SQUARES: usize = 8;
 /// Most sums of squares of one operation.
-const SUMS: usize = 4096;
+const SUMS: usize = 1 << 15;
 
 /// Sums of squares (norms, variances) are products of rows with themselves: whole numbers, without a table's rounding.
 fn sum_squares(graph: &mut Graph) {
@@ -25,6 +25,7 @@ fn sum_squares(graph: &mut Graph) {
     let read = graph.nodes.iter().flat_map(|n| &n.inputs);
     read.chain(&graph.outputs).for_each(|&i| readers[i] += 1);
     for id in 0..graph.nodes.len() {
+        add_squares(graph, id, &readers);
         let node = &graph.nodes[id];
         let (&Op::Sum { group }, &[source]) = (&node.op, node.inputs.as_slice()) else {
             continue;
@@ -58,6 +59,81 @@ fn sum_squares(graph: &mut Graph) {
         });
         graph.nodes[id].inputs = vec![x, x];
     }
+}
+
+/// `a² + b²` that a function alone reads, as the magnitude of a complex number does: sums of two products, for the same reason.
+fn add_squares(graph: &mut Graph, id: NodeId, readers: &[usize]) {
+    let node = &graph.nodes[id];
+    let (Op::Add, &[a, b], None) = (&node.op, node.inputs.as_slice(), node.tie) else {
+        return;
+    };
+    let square = |at: NodeId| match (&graph.nodes[at].op, graph.nodes[at].inputs.as_slice()) {
+        (Op::Activation(Activation::Scalar(f)), &[x]) if f.is_square() && readers[at] == 1 => {
+            Some(x)
+        }
+        _ => None,
+    };
+    let by_function = |n: &GraphNode| {
+        matches!(n.op, Op::Activation(Activation::Scalar(_))) || !n.inputs.contains(&id)
+    };
+    let read = !graph.outputs.contains(&id) && graph.nodes.iter().all(by_function);
+    let (Some(x), Some(y), true) = (square(a), square(b), read) else {
+        return;
+    };
+    let len = node.len();
+    if !(1..=SUMS).contains(&len) || graph.nodes[x].len() != len || graph.nodes[y].len() != len {
+        return;
+    }
+    let (source, pairs) = match one_source(graph, [x, y]) {
+        Some(one) => one,
+        None => {
+            // In place of the later of both squares, behind which both operands are known.
+            let later = a.max(b);
+            let both = &mut graph.nodes[later];
+            both.op = Op::Concat;
+            both.inputs = vec![x, y];
+            both.shape = vec![2 * len];
+            let pairs = View {
+                loops: vec![len as u32, 2],
+                axes: vec![Axis {
+                    extent: 2 * len as u32,
+                    offset: 0,
+                    strides: vec![1, len as i64],
+                }],
+            };
+            (later, pairs)
+        }
+    };
+    graph.nodes[id].op = Op::MatMul(MatMul {
+        groups: len,
+        outputs: 1,
+        positions: 1,
+        inputs: 2,
+        left: pairs.clone(),
+        right: pairs,
+    });
+    graph.nodes[id].inputs = vec![source; 2];
+}
+
+/// Two nodes that are the same view of one source but for where it begins: that source, and the view of pairs of elements.
+fn one_source(graph: &Graph, [x, y]: [NodeId; 2]) -> Option<(NodeId, View)> {
+    let view = |at: NodeId| match (&graph.nodes[at].op, graph.nodes[at].inputs.as_slice()) {
+        (Op::View(view), &[source]) => Some((source, view)),
+        _ => None,
+    };
+    let ((source, first), (other, second)) = (view(x)?, view(y)?);
+    let mut pairs = first.clone();
+    pairs.loops.push(2);
+    if source != other || first.loops != second.loops || first.axes.len() != second.axes.len() {
+        return None;
+    }
+    for (pair, axis) in pairs.axes.iter_mut().zip(&second.axes) {
+        if (pair.extent, &pair.strides) != (axis.extent, &axis.strides) {
+            return None;
+        }
+        pair.strides.push(axis.offset - pair.offset);
+    }
+    Some((source, pairs))
 }
 
 /// `Affine(Linear(x))` is a linear layer with other weights when the map is the same at all positions, and
@@ -208,3 +284,6 @@ fn remove_dead(graph: &mut Graph) {
     renumber(&mut graph.inputs);
     renumber(&mut graph.outputs);
 }
+
+#[cfg(test)]
+mod tests;

@@ -93,7 +93,11 @@ impl<'a> Lowering<'a> {
         for &id in graph
             .nodes
             .iter()
-            .flat_map(|n| &n.inputs)
+            .flat_map(|n| match (&n.op, n.inputs.as_slice()) {
+                // One use: both operands of a sum of squares are one value.
+                (Op::MatMul(_), [a, b]) if a == b => &n.inputs[..1],
+                _ => n.inputs.as_slice(),
+            })
             .chain(&graph.outputs)
         {
             if let Some(u) = uses.get_mut(id) {

@@ -81,6 +81,8 @@ const APART: f64 = 1.0 / (1u64 << 36) as f64;
 
 /// The range of a neuron is at least this many roundings of its operands wide.
 const NOISE: f64 = 16.0;
+/// How often a deep unit reads the largest integer of a cell: its bias may be so many times as large.
+const FULLS: usize = 4;
 
 impl Network {
     /// Nothing yet.
@@ -423,12 +425,17 @@ impl Network {
             let top = self.top();
             let times: Vec<f64> = bias.iter().map(|b| (b / top).round()).collect();
             bias.iter_mut().zip(&times).for_each(|(b, t)| *b -= t * top);
-            let times = times.into_iter().map(coefficient);
-            data.push(times.collect::<Result<_, _>>()?);
+            // Read several times, where one weight would not do.
+            let parts = times.iter().flat_map(|t| {
+                let part = (t / FULLS as f64).trunc();
+                let first = t - part * (FULLS - 1) as f64;
+                std::iter::once(first).chain(std::iter::repeat_n(part, FULLS - 1))
+            });
+            data.push(parts.map(coefficient).collect::<Result<_, _>>()?);
             let patches = self.full(count, origin);
             terms.push(Term {
                 patches,
-                inputs: 1,
+                inputs: FULLS as u32,
                 weights: Weights::Committed,
             });
         }
@@ -489,12 +496,12 @@ impl Network {
         scales.iter().enumerate().all(|(c, s)| {
             let weights = acc.terms.iter().flat_map(|t| t.row(c));
             let largest = weights.fold(0.0f64, |m, w| m.max(w.abs()));
-            let bias = acc.bias[c].abs() / self.top();
+            let bias = acc.bias[c].abs() / self.top() / FULLS as f64;
             largest.max(bias) * range / s < f64::from(i32::MAX) / 2.0
         })
     }
 
-    /// `count` times the largest integer of a cell.
+    /// `count` times [`FULLS`] times the largest integer of a cell.
     fn full(&mut self, count: usize, origin: Origin<'_>) -> ValueRef {
         let full = self.full.unwrap_or_else(|| {
             let patches = self.constant(1);
@@ -523,12 +530,12 @@ impl Network {
         let axis = Axis {
             extent: 1,
             offset: 0,
-            strides: vec![0],
+            strides: vec![0, 0],
         };
         self.view(
             full,
             View {
-                loops: vec![count as u32],
+                loops: vec![count as u32, FULLS as u32],
                 axes: vec![axis],
             },
         )

@@ -35,6 +35,7 @@ pub(super) fn automatic(
 ) -> Result<QuantizedModel, QuantizeError> {
     let samples = some_of(calibration);
     let mut best: Option<(f64, QuantizedModel)> = None;
+    let mut last: Option<(f64, QuantizedModel)> = None;
     let mut failure = None;
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
         let mut model = match lower(graph, stats, options, bits, &Levels::new()) {
@@ -48,18 +49,26 @@ pub(super) fn automatic(
         correct(graph, &mut model, &samples);
         let error = error(graph, stats, &model, &samples);
         tracing::debug!(bits, error, "quantized");
+        last = Some((error, model));
         if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
-            best = Some((error, model));
+            best = last.take();
         }
         let target = options.max_error.map_or(TARGET, |e| (e / 2.0).min(TARGET));
         if best.as_ref().is_some_and(|b| b.0 <= target) {
             break;
         }
     }
+    let goal = options.max_error.unwrap_or(GOAL);
     match (best, failure) {
         (Some(best), _) => {
-            let goal = options.max_error.unwrap_or(GOAL);
-            Ok(refine(graph, stats, &samples, options, best, goal))
+            let least = refine(graph, stats, &samples, options, best, goal);
+            // What few bits cannot do, many that were no better at first may.
+            let most = last.filter(|_| least.0 > goal);
+            let most = most.map(|m| refine(graph, stats, &samples, options, m, goal));
+            Ok(match most {
+                Some(most) if most.0 < least.0 * GAIN => most.1,
+                _ => least.1,
+            })
         }
         (None, Some(e)) => Err(e),
         (None, None) => Err(QuantizeError::NoCalibration),
@@ -81,14 +90,8 @@ pub(super) fn fixed(
         return Ok(model);
     };
     let first = error(graph, stats, &model, &samples);
-    Ok(refine(
-        graph,
-        stats,
-        &samples,
-        options,
-        (first, model),
-        goal,
-    ))
+    let refined = refine(graph, stats, &samples, options, (first, model), goal);
+    Ok(refined.1)
 }
 
 /// Samples from all over the calibration, no more than are run in integers.

@@ -33,7 +33,7 @@ enum Group {
     Node(NodeId),
 }
 
-/// The first model, or a better one where its error is more than `goal` and something can be done about it.
+/// The first model, or a better one where its error is more than `goal` and something can be done about it; with its error.
 pub(super) fn refine(
     graph: &Graph,
     stats: &Stats,
@@ -41,7 +41,7 @@ pub(super) fn refine(
     options: &QuantizeOptions,
     first: (f64, QuantizedModel),
     goal: f64,
-) -> QuantizedModel {
+) -> (f64, QuantizedModel) {
     let bits = first.1.program.range_bits;
     let (mut least, mut best) = first;
     let mut levels = Levels::new();
@@ -67,7 +67,7 @@ pub(super) fn refine(
         }
         last = model;
     }
-    best
+    (least, best)
 }
 
 /// Gives more bits to the groups with the largest effects, until the others' is within `goal`. Whether any got some.
@@ -96,6 +96,7 @@ fn raise(graph: &Graph, effects: &HashMap<Group, f64>, goal: f64, levels: &mut L
                 None => Level::Deep,
                 Some(_) => Level::Wide,
             };
+            tracing::debug!(operation = %graph.nodes[id].name, effect, level = ?next, "raised");
             raised |= levels.insert(id, next) != Some(next);
         }
     }

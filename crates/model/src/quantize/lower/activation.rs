@@ -373,12 +373,15 @@ impl Lowering<'_> {
         // Too coarse in places, for an argument that is known better than that.
         let precision = match self.network.levels.get(&id) {
             _ if self.is_factor(id) && knee::is_monotone(&eval, seen) => Precision::relative(),
+            _ if self.is_of_norm(input) && knee::is_monotone(&eval, seen) => {
+                Precision::beside(results.1 - results.0)
+            }
             Some(Level::Wide) => Precision::absolute(knee::COARSE / FINER),
             _ => Precision::absolute(knee::COARSE),
         };
         // Nothing that is positive and monotone above zero is asked for below.
         let domain = match precision.relative {
-            Some(_) if seen.0 > 0.0 => {
+            Some(_) if seen.0 >= 0.0 => {
                 // Weights of the argument must not blur what is left of it behind a cut.
                 self.network.levels.entry(id).or_insert(Level::Deep);
                 (domain.0.max(0.0), domain.1)
@@ -515,6 +518,15 @@ const MANY: usize = 6;
 const CROWDED: usize = 48;
 
 impl Lowering<'_> {
+    /// Whether a tensor is the sums of squares that functions read, with all their bits.
+    fn is_of_norm(&self, id: NodeId) -> bool {
+        match &self.graph.nodes[id].op {
+            Op::MatMul(product) => self.is_norm(id, product),
+            Op::View(_) | Op::Affine { .. } => self.is_of_norm(self.graph.nodes[id].inputs[0]),
+            _ => false,
+        }
+    }
+
     /// Whether all that reads a tensor multiplies rows by it.
     fn is_factor(&self, id: NodeId) -> bool {
         let mut open = self.readers[id].clone();

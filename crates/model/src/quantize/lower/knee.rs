@@ -36,6 +36,8 @@ const POINTS: u32 = 512;
 
 /// Largest change from one argument to the next, over the function's own value, where that is what matters.
 pub(super) const RELATIVE: f64 = 1.0 / 1000.0;
+/// The part of the range of results that small results need not be more precise than.
+const BESIDE: f64 = 1.0 / 16.0;
 /// Most cuts of one function.
 const CUTS: usize = 3;
 
@@ -57,6 +59,15 @@ impl Precision {
             coarsest,
             relative: None,
             cuts: 0,
+        }
+    }
+
+    /// Changes over the function's own value, or over a part of the range of results where that is more.
+    pub fn beside(results: f64) -> Precision {
+        Precision {
+            coarsest: RELATIVE,
+            relative: Some(BESIDE * results),
+            cuts: CUTS,
         }
     }
 
@@ -168,6 +179,13 @@ fn find_relative(
     (precision, base): (Precision, f64),
 ) -> Option<Knee> {
     let seen = (seen.0.max(domain.0), seen.1.min(domain.1));
+    // Near zero the function's own value does not matter beside the base.
+    let least = if base > 0.0 {
+        seen.1 / (top * top)
+    } else {
+        0.0
+    };
+    let seen = (seen.0.max(least), seen.1);
     if seen.0 <= 0.0 || seen.1 <= seen.0 {
         return None;
     }
@@ -175,9 +193,12 @@ fn find_relative(
     if !one.is_finite() || one <= precision.coarsest {
         return None;
     }
-    // As good as all segments can be: each spans as many orders of magnitude as the others.
+    // As good as all segments can be: each spans as many orders of magnitude as the others, of those that are more than the base.
     let segments = precision.cuts as f64 + 1.0;
-    let even = (seen.1 / seen.0).powf(1.0 / segments) / (2.0 * top);
+    let ratio = seen.1 / seen.0;
+    let at = |j: u32| seen.0 * ratio.powf(f64::from(j) / f64::from(POINTS));
+    let matters = (0..POINTS).map(at).find(|&x| f(x).abs() > base);
+    let even = (seen.1 / matters.unwrap_or(seen.1)).powf(1.0 / segments) / (2.0 * top);
     let enough = precision.coarsest.max(1.5 * even);
     let mut best: Option<(f64, Knee)> = None;
     for halvings in 1..=24 {
@@ -187,6 +208,10 @@ fn find_relative(
             continue;
         }
         let coarse = (domain.1 - at) / top;
+        // What is left is at least nothing, whichever way the coarse part was rounded.
+        if width < coarse {
+            break;
+        }
         // The rest may be cut again: the least width at which what is above is good enough, or else the best of both.
         let above = relative_roughness(f, (at, seen.1), coarse, base);
         let below = relative_roughness(f, (seen.0, at), (width + coarse) / top, base);
@@ -340,10 +365,11 @@ impl Lowering<'_> {
         if precision.relative.is_some() {
             self.network.exact.insert(ValueRef { node, port: 0 });
         }
-        let Some(short) = self.fold(&acc, &cut) else {
+        let Some(mut short) = self.fold(&acc, &cut) else {
             return Err(self.shape_error(id, "its argument cannot be cut in two"));
         };
         let reach = (knee.domain.0, knee.at + step);
+        short.range.fill(reach);
         // What the part above the knee does not say: where the function falls, it says `f(c)`.
         let below_knee = |x: f64| match precision.relative {
             Some(_) if falls => (g(x) - at_knee).max(0.0),

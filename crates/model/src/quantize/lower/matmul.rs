@@ -104,7 +104,11 @@ impl Lowering<'_> {
         let finest = operands[0].scale * operands[1].scale * range / base(product.inputs) as f64;
         let m = factor(product.inputs, finest, wanted);
         let scale = operands[0].scale * operands[1].scale * range / m as f64;
-        let zero = ((top - (low + high) / scale) / 2.0).round().clamp(0.0, top);
+        // Sums of squares are never negative.
+        let zero = match self.is_norm(id, product) {
+            true => 0.0,
+            false => ((top - (low + high) / scale) / 2.0).round().clamp(0.0, top),
+        };
         let value = self.product_neurons(id, product, operands, m, zero as i64)?;
         let origin = self.origin(id);
         self.network.record(value.node, &[scale], likely, origin);
@@ -354,6 +358,11 @@ impl Lowering<'_> {
         source: Source,
         widen: f64,
     ) -> Result<Whole, QuantizeError> {
+        // Other readers may want the bits below: an operand with a zero point has none.
+        let level = self.network.levels.get(&operand).copied();
+        if level == Some(Level::Wide) {
+            self.network.levels.insert(operand, Level::Deep);
+        }
         let act = match source {
             Source::Whole(act) => act,
             Source::Free(mut acc) => {
@@ -361,7 +370,9 @@ impl Lowering<'_> {
                 let ranges = acc.range.iter_mut().chain(spread);
                 ranges.for_each(|r| *r = (r.0 * widen, r.1 * widen));
                 let act = self.materialize(acc, true, operand)?;
-                self.replace(operand, &act);
+                if level != Some(Level::Wide) {
+                    self.replace(operand, &act);
+                }
                 act
             }
         };
@@ -381,6 +392,9 @@ impl Lowering<'_> {
             let origin = self.helper(operand);
             seen = self.requantize(&acc, true, origin)?;
             unsigned = false;
+        }
+        if let Some(level) = level {
+            self.network.levels.insert(operand, level);
         }
         let whole = self
             .as_whole(&seen)
