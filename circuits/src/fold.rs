@@ -27,7 +27,7 @@
 use crate::F;
 use crate::layout::{Block, Cells, Fold, LaneWeights, Layout};
 use crate::multiples;
-use crate::program::{Expanded, Neurons, Node, Program, Weights, ZERO};
+use crate::program::{Expanded, Neurons, Node, Program, Term, Weights, ZERO};
 use ff::Field;
 
 mod enumeration;
@@ -292,42 +292,43 @@ impl<'a> Coefficients<'a> {
 
     /// Where the folded coefficients of every term of a block are.
     fn folded(&self, n: &Neurons, block: &Block) -> Vec<Folded> {
-        let powers = self.channel_powers(block);
-        let fold = |weights: &[i64], inputs: usize| {
-            let first = block.group * n.outputs as usize + block.channels.start;
-            let rows = first * inputs..(first + block.channels.len()) * inputs;
-            multiples::combine(&powers, &weights[rows], inputs)
-        };
-        let (mut table, mut values) = (block.table, block.values);
-        let take = |rows: &mut Option<(usize, usize)>, inputs: usize| {
-            let (column, row) = rows.unwrap_or_default();
-            *rows = Some((column, row + inputs));
-            (column, row)
-        };
-        n.terms
-            .iter()
-            .map(|t| {
-                let inputs = t.inputs as usize;
-                match &t.weights {
-                    Weights::Public(w) => Folded::Public(fold(w, inputs)),
-                    Weights::Value { factor, .. } => {
-                        let (column, row) = take(&mut values, inputs);
-                        let factor = small(*factor);
-                        Folded::Values {
-                            column,
-                            row,
-                            factor,
-                        }
-                    }
-                    Weights::Gathered => Folded::Elsewhere,
-                    // Members of a family are folded with their leader, whose weights are committed.
-                    Weights::Committed | Weights::Shared(_) => {
-                        let (column, row) = take(&mut table, inputs);
-                        Folded::Table { column, row }
-                    }
-                }
-            })
+        let before = inputs_before(n);
+        let terms = n.terms.iter().zip(before);
+        terms
+            .map(|(term, before)| self.folded_term(n, block, term, before))
             .collect()
+    }
+
+    /// Where the folded coefficients of one term of a block are. `before`: its entry of [`inputs_before`].
+    fn folded_term(&self, n: &Neurons, block: &Block, term: &Term, before: usize) -> Folded {
+        let inputs = term.inputs as usize;
+        let place = |first: Option<(usize, usize)>| {
+            let (column, row) = first.unwrap_or_default();
+            (column, row + before)
+        };
+        match &term.weights {
+            Weights::Public(weights) => {
+                let first = block.group * n.outputs as usize + block.channels.start;
+                let rows = first * inputs..(first + block.channels.len()) * inputs;
+                let powers = self.channel_powers(block);
+                Folded::Public(multiples::combine(&powers, &weights[rows], inputs))
+            }
+            Weights::Value { factor, .. } => {
+                let (column, row) = place(block.values);
+                let factor = small(*factor);
+                Folded::Values {
+                    column,
+                    row,
+                    factor,
+                }
+            }
+            Weights::Gathered => Folded::Elsewhere,
+            // Members of a family are folded with their leader, whose weights are committed.
+            Weights::Committed | Weights::Shared(_) => {
+                let (column, row) = place(block.table);
+                Folded::Table { column, row }
+            }
+        }
     }
 
     /// The free coefficients `E`, per slot (entry `ONE` is the constant's), given the folded weights and activations: the
@@ -483,6 +484,21 @@ enum Folded {
     },
     /// In `G` columns.
     Elsewhere,
+}
+
+/// For every term the inputs of the terms before it that are folded into the same column.
+fn inputs_before(n: &Neurons) -> Vec<usize> {
+    let (mut table, mut values) = (0, 0);
+    let terms = n.terms.iter().map(|term| {
+        let sum = match term.weights {
+            Weights::Committed | Weights::Shared(_) => &mut table,
+            Weights::Value { .. } => &mut values,
+            Weights::Public(_) | Weights::Gathered => return 0,
+        };
+        *sum += term.inputs as usize;
+        *sum - term.inputs as usize
+    });
+    terms.collect()
 }
 
 /// The blocks of a group: they are listed group by group.

@@ -172,4 +172,89 @@ mod tests {
             assert_eq!(dot(a, &b), naive(a));
         }
     }
+
+    /// Random lists against the plain sums: constant rows, runs of equal rows, all limits, lengths around the kernel's.
+    #[test]
+    fn random_lists_are_summed_right() {
+        let mut state = 1u64;
+        let mut roll = move |below: u64| {
+            state = state
+                .wrapping_mul(6_364_136_223_846_793_005)
+                .wrapping_add(1_442_695_040_888_963_407);
+            (state >> 33) % below
+        };
+        let edges = [
+            0,
+            1,
+            -1,
+            2,
+            i64::MIN,
+            i64::MAX,
+            i64::from(i32::MIN),
+            i64::from(i32::MAX),
+            i64::from(i32::MIN) - 1,
+            i64::from(i32::MAX) + 1,
+            511,
+            -512,
+            1 << 14,
+            1 << 19,
+            1 << 22,
+        ];
+        for round in 0..1000 {
+            let rows = roll(40) as usize;
+            let width = [0, 1, 2, 3, 7, 8, 9, 31, 64, 513, roll(80) as usize][roll(11) as usize];
+            let set = 1 + roll(edges.len() as u64);
+            let from = roll(edges.len() as u64);
+            let mut pick = || edges[((from + roll(set)) % edges.len() as u64) as usize];
+            let kind = round % 4;
+            let mut weights: Vec<i64> = Vec::new();
+            let mut row = vec![pick(); width];
+            for _ in 0..rows {
+                match kind {
+                    0 => row = vec![pick(); width],
+                    1 => row = (0..width).map(|_| pick()).collect(),
+                    2 => {
+                        let w = pick();
+                        if w % 3 == 0 {
+                            row = vec![w; width]
+                        }
+                    }
+                    _ => {}
+                }
+                weights.extend_from_slice(&row);
+            }
+            if kind == 3 && !weights.is_empty() {
+                *weights.last_mut().unwrap() = pick();
+            }
+            let mut factors = powers(F::from(7 + round).invert().unwrap(), rows);
+            if round % 5 == 0 {
+                factors.iter_mut().for_each(|f| *f = -F::ONE);
+            }
+            if round % 7 == 0 {
+                factors.iter_mut().step_by(2).for_each(|f| *f = F::ZERO);
+            }
+            let naive: Vec<F> = (0..width)
+                .map(|i| {
+                    (0..rows)
+                        .map(|o| factors[o] * small(weights[o * width + i]))
+                        .sum()
+                })
+                .collect();
+            assert_eq!(
+                combine(&factors, &weights, width),
+                naive,
+                "{rows} {width} {kind}"
+            );
+            let other = powers(F::from(3), roll(40) as usize);
+            let mut a = naive.clone();
+            if round % 3 == 0 && !a.is_empty() {
+                let v = a[0];
+                a.iter_mut().for_each(|x| *x = v);
+            }
+            let plain: F = a.iter().zip(&other).map(|(a, b)| *a * b).sum();
+            assert_eq!(dot(&a, &other), plain);
+            let plain: F = other.iter().zip(&a).map(|(a, b)| *a * b).sum();
+            assert_eq!(dot(&other, &a), plain);
+        }
+    }
 }

@@ -139,9 +139,9 @@ impl Wiring {
             + 3 * size_of::<Ratio>() * self.ratios.len()
     }
 
-    /// What the sums of one verification take, in bytes.
+    /// What the sums of one verification take, in bytes: the sums, the powers that neighbours differ by, and folded weights.
     pub(crate) fn sums_memory(&self) -> usize {
-        size_of::<F>() * self.widest
+        (3 * size_of::<F>()).saturating_mul(self.widest)
     }
 
     /// Which pieces belong to a node.

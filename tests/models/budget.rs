@@ -186,5 +186,5 @@ fn squares_of_many_columns_beside_a_large_one_fit() {
     let graph = outlier(columns);
     let inputs = random(8, ROWS * columns, 1.0);
     let compiled = compile(&graph, &inputs, &QuantizeOptions::default()).unwrap();
-    assert!(relative(&compiled) < 0.005, "{}", relative(&compiled));
+    assert!(relative(&compiled) < 0.01, "{}", relative(&compiled));
 }

@@ -1,6 +1,6 @@
 //! The verifier's coefficients in closed form.
 
-use super::{Coefficients, Folded, LateChallenges, lane_weights, row_powers, small};
+use super::{Coefficients, Folded, LateChallenges, inputs_before, lane_weights, row_powers, small};
 use crate::F;
 use crate::checks::{Check, is_off};
 use crate::layout::{Block, Cells, Fold};
@@ -105,7 +105,7 @@ impl Coefficients<'_> {
 
     fn late_of_table(&self, n: &Neurons, blocks: &[Block], maps: &Maps, sums: &mut Sums<'_>) {
         let window = n.unit.window as usize;
-        let folded: Vec<Vec<Folded>> = blocks.iter().map(|b| self.folded(n, b)).collect();
+        let before = inputs_before(n);
         for (k, tile) in maps.patches.iter().enumerate() {
             for (t, pieces) in tile.iter().enumerate() {
                 if n.terms[t].weights == Weights::Gathered {
@@ -115,17 +115,14 @@ impl Coefficients<'_> {
                 // Σ_p power · ζ(patch), per group, candidate and input: shared by all blocks of a group.
                 let mut read = vec![F::ZERO; n.groups as usize * window * inputs];
                 sums.add(pieces.clone(), &mut read);
-                for (block, folded) in blocks.iter().zip(&folded) {
+                for block in blocks {
+                    // One at a time: of public weights all together would take as much as the card, and four times as much.
+                    let folded = self.folded_term(n, block, &n.terms[t], before[t]);
                     let first = self.layout.lanes[block.tiles[k].lane].first_candidate;
                     let of_group = &read[block.group * window * inputs..][..window * inputs];
                     for (w, of_candidate) in of_group.chunks(inputs).enumerate() {
                         let lambda = self.lambda[first + w];
-                        sums.spread(
-                            &folded[t],
-                            lambda,
-                            of_candidate,
-                            self.layout.table_rows.len(),
-                        );
+                        sums.spread(&folded, lambda, of_candidate, self.layout.table_rows.len());
                     }
                 }
             }

@@ -143,10 +143,12 @@ impl Plan {
         self.layout.columns.public()
     }
 
-    /// Bytes that one thread takes, at most, while it computes what a proof is checked with: the widest node's sums, and all
-    /// of `β`.
+    /// Bytes that one thread takes, at most, while it computes what a proof is checked with: the widest node's sums, the powers
+    /// that they are made of and the public weights that they are multiplied by, and all of `β`, of which what belongs to keys is
+    /// there twice for a moment.
     pub fn reading_memory(&self) -> usize {
-        let rows = self.layout.weighed_rows();
+        let keys = self.layout.gathered.iter().map(|g| g.rows);
+        let rows = self.layout.weighed_rows().chain(keys);
         let cells = rows.fold(0usize, usize::saturating_add);
         let beta = cells.saturating_mul(size_of::<F>());
         self.wiring.sums_memory().saturating_add(beta)

@@ -187,7 +187,7 @@ impl Maker {
             low,
             high: false,
             tables: Vec::new(),
-            deep: false,
+            deep: window == 1 && self.below(3) == 0,
         };
         let len = groups * outputs * positions;
         let value = self.push(
@@ -200,7 +200,7 @@ impl Maker {
             }),
             len,
         );
-        if low && window == 1 {
+        if window == 1 {
             self.values.push((ValueRef { port: 1, ..value }, len));
         }
         let committed = |t: &Term| t.weights == Weights::Committed;
@@ -231,6 +231,7 @@ impl Maker {
             }),
             positions,
         );
+        self.values.push((ValueRef { port: 1, ..keys }, positions));
         Term {
             patches: keys,
             inputs: 1 + self.below(200),
@@ -555,4 +556,144 @@ fn additions_are_counted() {
     assert_eq!(wiring.additions() as i64, 4 * wires);
     assert!(wiring.pieces() + wiring.additions() / 16 > 200);
     assert!(plan(200).is_err());
+}
+
+/// Programs of which something was changed: none panics, and what is accepted has its closed forms.
+#[test]
+fn changed_programs_are_refused_or_summed_right() {
+    let (mut accepted, mut gathers, mut deep, mut panics) = (0, 0, 0, Vec::new());
+    for seed in 0..4_000u64 {
+        let mut program = Maker::program(seed);
+        let mut rng = ChaCha20Rng::seed_from_u64(seed ^ 0xabcdef);
+        let mut below = |n: u64| u64::from(rng.next_u32()) % n;
+        for _ in 0..1 + below(3) {
+            let count = program.nodes.len() as u64;
+            let at = below(count) as usize;
+            let Node::Neurons(n) = &mut program.nodes[at] else {
+                continue;
+            };
+            let term = below(n.terms.len() as u64) as usize;
+            let huge = [1u32 << 16, 1 << 20, 1 << 26, u32::MAX][below(4) as usize];
+            match below(14) {
+                0 => n.unit.deep = !n.unit.deep,
+                1 => n.unit.low = !n.unit.low,
+                2 => n.unit.high = !n.unit.high,
+                3 => n.unit.window = 1 + below(4) as u32,
+                4 => n.groups = 1 + below(4) as u32,
+                5 => n.outputs = 1 + below(200) as u32,
+                6 => n.positions = 1 + below(200) as u32,
+                7 => n.terms[term].inputs = 1 + below(300) as u32,
+                8 => n.terms[term].weights = Weights::Gathered,
+                9 => n.terms[term].weights = Weights::Shared(below(count) as u32),
+                10 => n.terms[term].patches.node = below(count) as u32,
+                11 => n.terms[term].patches.port = below(3) as u32,
+                12 => {
+                    let again = n.terms[term].clone();
+                    n.terms.push(again);
+                }
+                _ => match below(4) {
+                    0 => n.terms[term].inputs = huge,
+                    1 => n.positions = huge,
+                    2 => n.outputs = huge,
+                    _ => n.groups = huge,
+                },
+            }
+        }
+        if below(4) == 0 {
+            let node = below(program.nodes.len() as u64) as u32;
+            program.outputs.push(node);
+        }
+        let k = 6 + below(4) as u32;
+        let small = program
+            .clone()
+            .expand(&Limits::default().program)
+            .is_ok_and(|e| e.slots < 1 << 16);
+        let has = |f: &dyn Fn(&Neurons) -> bool| {
+            program
+                .nodes
+                .iter()
+                .any(|n| matches!(n, Node::Neurons(n) if f(n)))
+        };
+        let (g, d) = (
+            has(&|n| n.gathers().next().is_some()),
+            has(&|n| n.unit.deep),
+        );
+        let copy = program.clone();
+        let found = std::panic::catch_unwind(std::panic::AssertUnwindSafe(|| match small {
+            true => agree(copy, k, seed),
+            false => Plan::new(copy, k, &Limits::default()).is_ok(),
+        }));
+        match found {
+            Ok(true) => {
+                accepted += 1;
+                gathers += usize::from(g);
+                deep += usize::from(d);
+            }
+            Ok(false) => {}
+            Err(_) => panics.push(seed),
+        }
+    }
+    assert!(panics.is_empty(), "{panics:?}");
+    assert!(
+        accepted > 1000 && gathers > 200 && deep > 500,
+        "{accepted} {gathers} {deep}"
+    );
+}
+
+/// Targets by series against every target by itself, with ratios that repeat, change, are zero and one.
+#[test]
+fn spread_is_the_plain_sum() {
+    let mut state = 1u64;
+    let mut roll = move |below: u64| {
+        state = state
+            .wrapping_mul(6_364_136_223_846_793_005)
+            .wrapping_add(1_442_695_040_888_963_407);
+        (state >> 33) % below
+    };
+    for _ in 0..1000 {
+        let mut last = Last::default();
+        let mut found = vec![F::ZERO; 4096];
+        let mut plain = found.clone();
+        for _ in 0..1 + roll(6) {
+            let count = roll(4) as usize;
+            let counters: Vec<(Counter, F)> = (0..count)
+                .map(|_| {
+                    let ratio =
+                        [F::ZERO, F::ONE, -F::ONE, F::from(5), F::from(7)][roll(5) as usize];
+                    let target = [1, 1, 1, -1, 2, 7][roll(6) as usize];
+                    (
+                        Counter {
+                            count: roll(9) as u32,
+                            ratio: 0,
+                            target,
+                        },
+                        ratio,
+                    )
+                })
+                .collect();
+            let borrowed: Vec<(&Counter, F)> = counters.iter().map(|(c, r)| (c, *r)).collect();
+            let value = F::from(roll(1000));
+            last.spread(&borrowed, 1000, value, &mut found);
+            let mut all = vec![(1000i64, value)];
+            for (c, r) in &counters {
+                all = all
+                    .iter()
+                    .flat_map(|(t, v)| {
+                        let mut at = (*t, *v);
+                        (0..c.count)
+                            .map(move |_| {
+                                let now = at;
+                                at = (at.0 + c.target, at.1 * r);
+                                now
+                            })
+                            .collect::<Vec<_>>()
+                    })
+                    .collect();
+            }
+            for (t, v) in all {
+                plain[t as usize] += v;
+            }
+        }
+        assert_eq!(found, plain);
+    }
 }

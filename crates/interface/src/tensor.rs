@@ -144,6 +144,9 @@ const SCALES: RangeInclusive<f64> = 1e-30..=1e30;
 /// single precision.
 const MAX_ZERO: f64 = ((1u64 << 23) - (1 << 16)) as f64;
 
+/// Of integers of two cells, which may have 32 bits: up to here neighbouring whole numbers are different ones of single precision.
+const MOST_WHOLE: f64 = (1u64 << 24) as f64;
+
 /// Bytes of a name that a tensor can have: a receipt says it once for every run.
 const MAX_NAME: usize = 256;
 
@@ -248,7 +251,12 @@ impl TensorInterface {
         let integers = 65536f64.powi(self.limbs() as i32);
         let farthest = most(&self.scale) * (most(&self.zero_point) + integers);
         let finite = farthest <= f64::from(f32::MAX) && self.low_bits <= 16;
-        if !sized(&self.scale) || !sized(&self.zero_point) || !scales || !zeros || !finite {
+        // Else neighbours among many integers are the same number of single precision.
+        let whole = |v: &[f64], is: fn(f64) -> bool| self.low_bits == 0 || v.iter().all(|v| is(*v));
+        let exact = whole(&self.scale, |s| s.abs().log2().fract() == 0.0)
+            && whole(&self.zero_point, |z| z.fract() == 0.0);
+        if !exact || !sized(&self.scale) || !sized(&self.zero_point) || !scales || !zeros || !finite
+        {
             return Err(InterfaceError::Malformed {
                 name: self.name.clone(),
             });
@@ -269,6 +277,15 @@ impl TensorInterface {
     ) -> Result<Vec<u32>, InterfaceError> {
         let integers = self.integers_of(values, range_bits, clamp)?;
         Ok(self.split(integers))
+    }
+
+    /// The integers that are told apart from their neighbours, of those below `top`.
+    fn distinct(&self, index: usize, top: f64) -> RangeInclusive<f64> {
+        let zero = self.zero_point_at(index);
+        match self.low_bits {
+            0 => 0.0..=top,
+            _ => (zero - MOST_WHOLE).max(0.0)..=(zero + MOST_WHOLE).min(top),
+        }
     }
 
     fn integers_of(
@@ -295,11 +312,13 @@ impl TensorInterface {
             }
             let (scale, zero) = (self.scale_at(index), self.zero_point_at(index));
             let mut q = (f64::from(value) / scale + zero + 0.5).floor();
+            let distinct = self.distinct(index, top);
+            let (least, most) = (*distinct.start(), *distinct.end());
             if clamp {
-                q = q.clamp(0.0, top);
+                q = q.clamp(least, most);
             }
-            if !(0.0..=top).contains(&q) {
-                let (a, b) = (scale * (-zero), scale * (top - zero));
+            if !distinct.contains(&q) {
+                let (a, b) = (scale * (least - zero), scale * (most - zero));
                 return Err(InterfaceError::Range {
                     name: self.name.clone(),
                     index,
@@ -380,8 +399,22 @@ impl TensorInterface {
                 real
             }) as f32
         };
-        let integers = self.join(cells).into_iter();
-        Ok(integers.enumerate().map(real).collect())
+        let integers = self.join(cells);
+        for (index, &q) in integers.iter().enumerate() {
+            let distinct = self.distinct(index, f64::INFINITY);
+            if !distinct.contains(&(q as f64)) {
+                let ends = [distinct.start(), distinct.end()];
+                let [a, b] = ends.map(|q| self.scale_at(index) * (q - self.zero_point_at(index)));
+                return Err(InterfaceError::Range {
+                    name: self.name.clone(),
+                    index,
+                    value: real((index, q)),
+                    low: a.min(b) + 0.0,
+                    high: a.max(b),
+                });
+            }
+        }
+        Ok(integers.into_iter().enumerate().map(real).collect())
     }
 }
 
@@ -508,5 +541,35 @@ mod tests {
         assert_eq!(whole.texts(&[1.0, 0.2]), Some(vec!["yes", "no"]));
         assert_eq!(whole.texts(&[-3.0]), None);
         assert_eq!(whole.texts(&[2.0]), None);
+    }
+
+    /// Neighbouring integers of two cells are different numbers, or no numbers at all.
+    #[test]
+    fn neighbours_of_two_cells_are_different_numbers() {
+        for (bits, scale, zero) in [
+            (12, 1.0, 0.0),
+            (12, 1.0, 0.5),
+            (12, 0.3, 0.0),
+            (12, -2.0, 8e6),
+            (12, 1.0, -8e6),
+            (14, 1.0, 0.0),
+            (16, 0.25, 1000.0),
+        ] {
+            let mut wide = tensor(&[scale], &[zero]);
+            (wide.shape, wide.low_bits) = (vec![1], bits);
+            let real = |q: u64| {
+                let low = q & ((1 << bits) - 1);
+                wide.dequantize(&[low as u32, (q >> bits) as u32]).ok()
+            };
+            let top = (1u64 << (2 * bits)) - 1;
+            for end in [top, 1 << 24, (1 << 24) + 2000] {
+                for q in end.saturating_sub(3000)..=end.min(top) {
+                    let Some(own) = real(q) else { continue };
+                    assert!(q == 0 || real(q - 1).as_ref() != Some(&own));
+                    let stated = wide.state(&own, bits, None).unwrap();
+                    assert_eq!(wide.join(&stated), [q]);
+                }
+            }
+        }
     }
 }

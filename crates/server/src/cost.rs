@@ -40,8 +40,8 @@ impl Cost {
         let plan = verifier.plan();
         let points = verifier.card().points.len() + plan.layout.columns.advice();
         let rows = 1u64 << verifier.card().k.min(30);
-        let folded = plan.layout.table_rows.iter().chain(&plan.layout.value_rows);
-        let folded = folded.fold(0u64, |sum, &rows| sum.saturating_add(rows as u64));
+        let folded = plan.layout.weighed_rows();
+        let folded = folded.fold(0u64, |sum, rows| sum.saturating_add(rows as u64));
         let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
             .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
             .saturating_add(ADDITION.saturating_mul(plan.wiring.additions() as u64))

@@ -87,9 +87,9 @@ pub fn verify_chain(steps: &[(&Verifier, &Expected, &Proof)]) -> Result<Vec<Verd
     Ok(verdicts)
 }
 
-/// Step and zero point of every element, and whether what they make of an integer is rounded. Lengths are the architecture's:
-/// the boundary was checked to have one.
-fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64, bool)> {
+/// Step and zero point of every cell, whether what they make of an integer is rounded, and which part of how many it is of the
+/// integer. Lengths are the architecture's: the boundary was checked to have one.
+fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64, bool, [usize; 2])> {
     tensors.iter().flat_map(|tensor| {
         let at = |values: &[f64], i: usize| {
             let value = values.get(i).or(values.first());
@@ -103,7 +103,8 @@ fn meanings(tensors: &[TensorInterface]) -> impl Iterator<Item = (f64, f64, bool
             // The upper part of an integer counts as many steps as the lower one has values.
             let upper = tensor.low_bits * (cell % limbs.max(1)) as u32;
             let scale = scale * f64::from(upper).exp2();
-            (scale, zero, tensor.integers && !whole)
+            let part = [cell % limbs.max(1), limbs];
+            (scale, zero, tensor.integers && !whole, part)
         })
     })
 }

@@ -362,3 +362,5 @@ fn programs_whose_keys_are_not_keys_are_refused() {
     };
     assert!(!refused(&share).is_empty());
 }
+
+mod tried;
