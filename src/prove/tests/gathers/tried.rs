@@ -387,6 +387,7 @@ pub(in crate::prove::tests) fn another_folded_row() -> bool {
 #[test]
 fn rows_of_another_model() {
     assert!(!fitted_count());
+    assert!(!another_folded_row());
     assert_eq!(another_model(1, false), Err(Rejection::Link));
     assert!(matches!(
         another_model(2, true),
