@@ -292,7 +292,8 @@ pub struct ProgramLimits {
     /// Elements of all inputs and outputs together: a public one is hashed and weighed with every proof.
     pub values: usize,
     /// Affine pieces that the wiring is followed by ([`crate::wiring`]): what a verification takes time and memory for.
-    /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, and sixteen additions.
+    /// Two counters of a piece count as one more, and so do sixteen sums that pieces are added to, sixteen additions, and
+    /// sixteen public weights that sums are multiplied by.
     /// Eight rows that are looked up by their numbers count as one, too.
     /// Placing a program ([`crate::layout`]) may look at as many.
     pub pieces: usize,

@@ -19,7 +19,7 @@ use crate::layout::resolve::{Resolver, Run};
 use crate::layout::span::{Digits, GROUP, INPUT, Loop, POSITION, Span, WINDOW};
 use crate::layout::{Block, Fold, Layout};
 use crate::multiples;
-use crate::program::{Neurons, Node, Program, Weights};
+use crate::program::{Neurons, Node, Program, Term, Weights};
 pub(crate) use series::{Bases, Series};
 use series::{Ratio, Ratios};
 use std::ops::Range;
@@ -37,6 +37,8 @@ pub struct Wiring {
     sums: usize,
     /// How often something is added to one of them.
     additions: usize,
+    /// How many public weights they are multiplied by, each as often as it is.
+    weights: usize,
 }
 
 /// Which pieces belong to a node.
@@ -97,6 +99,7 @@ impl Wiring {
                 widest: 0,
                 sums: 0,
                 additions: 0,
+                weights: 0,
             },
         };
         for (index, node) in program.nodes.iter().enumerate() {
@@ -130,6 +133,11 @@ impl Wiring {
     /// How often a piece is added to a sum: what a verification takes time for besides pieces.
     pub fn additions(&self) -> usize {
         self.additions
+    }
+
+    /// How many public weights sums are multiplied by: once for each part of a table's columns that a lane's positions lie in.
+    pub fn weights(&self) -> usize {
+        self.weights
     }
 
     /// About what it takes in memory, in bytes.
@@ -236,6 +244,7 @@ impl Builder<'_> {
             let from = self.wiring.pieces.len();
             if matches!(term.weights, Weights::Public(_)) {
                 self.targets(n, term.inputs)?;
+                self.weights(term)?;
                 let span = patches(n, term.inputs, 0..1, 0);
                 let reading = Reading {
                     y: (0, 0),
@@ -277,6 +286,7 @@ impl Builder<'_> {
                     continue;
                 }
                 self.targets(n, term.inputs)?;
+                self.weights(term)?;
                 let reading = Reading {
                     y: (model.height as i64 - 1, -1),
                     eta: (0, 0),
@@ -318,6 +328,15 @@ impl Builder<'_> {
         self.wiring.widest = self.wiring.widest.max(count);
         self.wiring.sums = self.wiring.sums.saturating_add(count);
         self.resolver.spend_on_targets(count).ok()
+    }
+
+    /// Counts the weights of a term if they are public.
+    fn weights(&mut self, term: &Term) -> Option<()> {
+        let Weights::Public(weights) = &term.weights else {
+            return Some(());
+        };
+        self.wiring.weights = self.wiring.weights.saturating_add(weights.len());
+        self.resolver.spend_on_weights(weights.len()).ok()
     }
 
     fn operands(&mut self, n: &Neurons, blocks: &[Block]) -> Option<()> {

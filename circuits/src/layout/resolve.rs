@@ -13,6 +13,9 @@ const COUNTERS: usize = 2;
 /// So many sums count as a span.
 const TARGETS: usize = 16;
 
+/// So many public weights count as a span.
+const WEIGHTS: usize = 16;
+
 /// The cells that a span reads, if they lie on a line: elements that are always zero are left out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Run {
@@ -126,6 +129,12 @@ impl<'a> Resolver<'a> {
     /// Counts sums that pieces will be added to, each of which takes a field element meanwhile, and additions to them.
     pub fn spend_on_targets(&mut self, count: usize) -> Result<(), TooMany> {
         self.left = self.left.checked_sub(count / TARGETS).ok_or(TooMany)?;
+        Ok(())
+    }
+
+    /// Counts public weights that sums will be multiplied by.
+    pub fn spend_on_weights(&mut self, count: usize) -> Result<(), TooMany> {
+        self.left = self.left.checked_sub(count / WEIGHTS).ok_or(TooMany)?;
         Ok(())
     }
 

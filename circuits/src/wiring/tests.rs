@@ -697,3 +697,51 @@ fn spread_is_the_plain_sum() {
         assert_eq!(found, plain);
     }
 }
+
+/// Public weights are what sums are multiplied by: once for a node with one position, once for each part of a table's columns
+/// otherwise.
+#[test]
+fn public_weights_are_counted() {
+    let (outputs, inputs) = (20, 20);
+    let program = |positions: u32| Program {
+        range_bits: 6,
+        tables: Vec::new(),
+        nodes: vec![
+            Node::Input {
+                len: positions * inputs,
+            },
+            Node::Neurons(Neurons {
+                groups: 1,
+                outputs,
+                positions,
+                unit: Unit::LINEAR,
+                terms: vec![Term {
+                    patches: ValueRef { node: 0, port: 0 },
+                    inputs,
+                    weights: Weights::Public((0..i64::from(outputs * inputs)).collect()),
+                }],
+            }),
+        ],
+        outputs: vec![1],
+    };
+    let plan = |positions, pieces| {
+        let mut limits = Limits::default();
+        limits.program.pieces = pieces;
+        Plan::new(program(positions), 8, &limits)
+    };
+    let each = (outputs * inputs) as usize;
+    assert_eq!(plan(1, 1000).unwrap().wiring.weights(), each);
+    let many = plan(1000, 10_000).unwrap();
+    let tiles = |p: &crate::layout::Placement| match &p.fold {
+        Some(Fold::Table(blocks)) => blocks[0].tiles.len(),
+        _ => 0,
+    };
+    let tiles: usize = many.layout.placements.iter().flatten().map(tiles).sum();
+    assert!(tiles > 1);
+    assert_eq!(many.wiring.weights(), tiles * each);
+    // All else is less than a thousand pieces.
+    let pieces = many.wiring.weights() / 16;
+    assert!(plan(1000, pieces + 1000).is_ok());
+    let refused = plan(1000, pieces - 1).unwrap_err();
+    assert!(refused.to_string().contains("pieces"), "{refused}");
+}

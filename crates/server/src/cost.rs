@@ -14,6 +14,8 @@ const ROW: u64 = 8_000;
 const SUM: u64 = 40;
 /// For each time that a piece is added to a sum.
 const ADDITION: u64 = 20;
+/// For each public weight that a sum is multiplied by.
+const WEIGHT: u64 = 45;
 /// For each used row of the columns of folded weights: what the verifier multiplies it by.
 const FOLDED: u64 = 150;
 /// For each point of the card, and of the proof.
@@ -45,6 +47,7 @@ impl Cost {
         let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
             .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
             .saturating_add(ADDITION.saturating_mul(plan.wiring.additions() as u64))
+            .saturating_add(WEIGHT.saturating_mul(plan.wiring.weights() as u64))
             .saturating_add(FOLDED.saturating_mul(folded))
             .saturating_add(ROW.saturating_mul(rows))
             .saturating_add(POINT.saturating_mul(points as u64))

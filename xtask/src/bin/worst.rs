@@ -66,6 +66,16 @@ const WAYS: &[Way] = &[
         },
     },
     Way {
+        name: "weights",
+        parameters: &[
+            ("outputs", 1000),
+            ("positions", 1),
+            ("inputs", 1000),
+            ("k", 11),
+        ],
+        program: public,
+    },
+    Way {
         name: "layers",
         parameters: &[("layers", 8), ("width", 8), ("k", 8)],
         program: layers,
@@ -138,6 +148,35 @@ fn dense(positions: u32, inputs: u32, groups: u32, view: View, len: u32) -> Prog
     }
 }
 
+/// A map with public weights of an input, no two alike.
+fn public(p: &[u32]) -> Program {
+    let (outputs, positions, inputs) = (p[0], p[1], p[2]);
+    let count = u64::from(outputs) * u64::from(inputs);
+    // More would not be accepted, and take all memory.
+    let weights =
+        (0..count.min(1 << 25)).map(|i| (i.wrapping_mul(0x9e37_79b9_7f4a_7c15) >> 44) as i64);
+    let term = Term {
+        patches: ValueRef::new(0),
+        inputs,
+        weights: Weights::Public(weights.collect()),
+    };
+    let mut map = neurons(1, positions, Unit::LINEAR, vec![term]);
+    if let Node::Neurons(n) = &mut map {
+        n.outputs = outputs;
+    }
+    Program {
+        range_bits: BITS,
+        tables: Vec::new(),
+        nodes: vec![
+            Node::Input {
+                len: positions.saturating_mul(inputs),
+            },
+            map,
+        ],
+        outputs: vec![1],
+    }
+}
+
 /// Layer after layer, each of as many neurons as the one before.
 fn layers(p: &[u32]) -> Program {
     let mut nodes = vec![Node::Input { len: p[1] }];
@@ -192,9 +231,7 @@ fn tables(p: &[u32]) -> Program {
 
 /// Matrices of which every position reads a row by its number, all by the input.
 fn gathers(p: &[u32]) -> Program {
-    let &[matrices, rows, width, positions, _] = p else {
-        unreachable!("five parameters");
-    };
+    let (matrices, rows, width, positions) = (p[0], p[1], p[2], p[3]);
     let mut nodes = vec![Node::Input { len: positions }];
     for matrix in 0..matrices {
         let number = Term {

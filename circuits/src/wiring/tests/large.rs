@@ -280,11 +280,12 @@ fn large_models_are_planned_by_the_piece() {
         let neurons: usize = plan.program.nodes.iter().map(count).sum();
         let points = plan.points();
         println!(
-            "{name}: {neurons} neurons, {} columns, {points} points, {} pieces, {} sums, {} additions, {stretches} stretches, {} bytes to read a proof, planned in {time:.1?}",
+            "{name}: {neurons} neurons, {} columns, {points} points, {} pieces, {} sums, {} additions, {} public weights, {stretches} stretches, {} bytes to read a proof, planned in {time:.1?}",
             plan.layout.columns.advice(),
             plan.wiring.pieces(),
             plan.wiring.sums(),
             plan.wiring.additions(),
+            plan.wiring.weights(),
             plan.reading_memory(),
         );
         assert!(neurons > 1_000_000 && 100 * stretches < neurons, "{name}");
