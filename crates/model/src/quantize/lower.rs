@@ -8,7 +8,7 @@ use super::network::{Level, Levels, Network, Origin, shorten};
 use super::stats::Stats;
 use super::value::{ANY, Acc, AccTerm, Act, Plane, Post, Value, common, same};
 use super::{QuantizeError, QuantizeOptions};
-use crate::graph::{Activation, Graph, NodeId, Op, ScalarFn, Tie};
+use crate::graph::{Activation, Graph, GraphNode, NodeId, Op, ScalarFn, Tie};
 use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
 
 mod activation;
@@ -24,6 +24,7 @@ mod matmul;
 mod maximum;
 mod narrow;
 mod neurons;
+mod norm;
 mod product;
 mod scaled;
 mod select;
@@ -359,12 +360,17 @@ fn readable(graph: &Graph, levels: &Levels) -> Levels {
         Op::Activation(activation) => !matches!(activation, Activation::Clip { .. }),
         _ => false,
     };
+    // Sums of squares, too.
+    let is_square = |node: &GraphNode| {
+        matches!((&node.op, &node.inputs[..]), (Op::MatMul(m), [a, b])
+            if a == b && m.left == m.right && m.outputs * m.positions == 1)
+    };
     let mut readable = vec![true; graph.nodes.len()];
     graph.outputs.iter().for_each(|&o| readable[o] = false);
     for id in (0..graph.nodes.len()).rev() {
         let op = &graph.nodes[id].op;
         let passes = matches!(op, Op::View(_) | Op::Affine { .. } | Op::Concat) && readable[id];
-        if !by(op) && !passes {
+        if !by(op) && !is_square(&graph.nodes[id]) && !passes {
             graph.nodes[id]
                 .inputs
                 .iter()

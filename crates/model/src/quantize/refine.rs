@@ -13,7 +13,7 @@ use super::lower::lower;
 use super::network::{Level, Levels};
 use super::precision::error;
 use super::stats::Stats;
-use crate::graph::{Graph, NodeId, Tie};
+use crate::graph::{Graph, NodeId, Op, Tie};
 use crate::model::{Decoding, QuantizedModel};
 use zkinfer_circuits::program::{Expanded, ProgramLimits};
 
@@ -92,9 +92,10 @@ fn raise(graph: &Graph, effects: &HashMap<Group, f64>, goal: f64, levels: &mut L
             }
         };
         for id in members {
-            let next = match levels.get(&id) {
-                None => Level::Deep,
-                Some(_) => Level::Wide,
+            let next = match (levels.get(&id), &graph.nodes[id].op) {
+                // Inputs have no weights.
+                (Some(_), _) | (None, Op::Input) => Level::Wide,
+                (None, _) => Level::Deep,
             };
             tracing::debug!(operation = %graph.nodes[id].name, effect, level = ?next, "raised");
             raised |= levels.insert(id, next) != Some(next);
@@ -172,11 +173,16 @@ fn errors(
         let decoded = decodings
             .get(&id)
             .map(|d| super::report::decode(d, (&model.program, expanded), &trace, value.len()));
-        let Some(decoded) = decoded else {
-            forced.push(value);
-            continue;
+        let input = graph.inputs.iter().position(|&input| input == id);
+        let (decoded, value): (Vec<f32>, Vec<f32>) = match (decoded, input) {
+            (Some(decoded), _) => (decoded.into_iter().map(|v| v as f32).collect(), value),
+            // What an input is rounded to.
+            (None, Some(at)) => (value, sample.get(at)?.clone()),
+            (None, None) => {
+                forced.push(value);
+                continue;
+            }
         };
-        let decoded: Vec<f32> = decoded.into_iter().map(|v| v as f32).collect();
         let error: Vec<f32> = decoded.iter().zip(&value).map(|(d, v)| d - v).collect();
         let size = value
             .iter()

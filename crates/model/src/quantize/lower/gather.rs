@@ -3,7 +3,7 @@
 //! The numbers are keys: accumulators of linear neurons of their own, whole numbers without any rounding, however many bits they
 //! have. What is looked up is exact but for the rounding of the table.
 
-use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View, Weights};
+use zkinfer_circuits::program::{Neurons, Node, Term, Unit, ValueRef, View, Weights};
 
 use super::{Acc, AccTerm, Act, Lowering, Plane, Value, common};
 use crate::graph::{Gather, NodeId, Op};
@@ -169,32 +169,12 @@ impl Lowering<'_> {
         let (len, bits) = (node.len(), self.network.bits);
         let wide = zero + high.max(rows as f64 - 1.0) > self.network.top();
         let limbs = 1 + usize::from(wide);
-        let value = self.network.push(Node::Input {
-            len: (limbs * len) as u32,
-        });
-        let mut part = |at: usize, scale: f64| {
-            let axis = Axis {
-                extent: (limbs * len) as u32,
-                offset: at as i64,
-                strides: vec![limbs as i64],
-            };
-            let view = View {
-                loops: vec![len as u32],
-                axes: vec![axis],
-            };
-            let value = match wide {
-                true => self.network.view(value, view),
-                false => value,
-            };
-            Plane {
-                value,
-                scale: vec![scale; len],
-            }
+        let (_, parts) = self.cells(len, limbs);
+        let plane = |(part, value): (usize, ValueRef)| Plane {
+            value,
+            scale: vec![f64::from(bits * part as u32).exp2(); len],
         };
-        let mut planes = vec![part(0, 1.0)];
-        if wide {
-            planes.push(part(1, f64::from(bits).exp2()));
-        }
+        let planes = parts.into_iter().enumerate().map(plane).collect();
         self.values[id] = Some(Value::Act(Act {
             planes,
             offset: vec![-zero; len],

@@ -1,12 +1,12 @@
 //! Inputs of the program: their steps and zero points.
 
-use zkinfer_circuits::program::Node;
+use zkinfer_circuits::program::{Axis, Node, ValueRef, View};
 
 use super::{Act, Lowering, Plane, Value};
 use crate::graph::{Linear, NodeId, Op};
 use crate::model::TensorInterface;
 use crate::quantize::QuantizeError;
-use crate::quantize::network::shorten;
+use crate::quantize::network::{Level, shorten};
 
 /// Most elements of an input that are looked at one by one.
 const MAX_FEATURES: usize = 512;
@@ -15,6 +15,11 @@ const UNEVEN: f64 = 16.0;
 
 /// Least width of an input's range over its magnitude: of narrower ones single precision does not tell the integers apart.
 const NARROWEST: f64 = 2e-3;
+
+/// Bits of a number that takes two cells: of more, single precision does not tell neighbours apart.
+const WIDEST: u32 = 23;
+/// Largest zero point of such a number.
+const FARTHEST: f64 = ((1u32 << 23) - (1 << 16)) as f64;
 
 /// What an input may exceed its likely range by besides the headroom, times the root of the number of samples: what people
 /// measure strays further than sums of it do, and a coarser step of an input costs little.
@@ -35,6 +40,12 @@ impl Lowering<'_> {
             let len = node.len();
             if let (Some(rows), None) = (self.rows_of(id), self.chained.get(out.len())) {
                 let interface = self.numbers(id, rows);
+                out.push(interface);
+                continue;
+            }
+            let is_wide = self.network.levels.get(&id) == Some(&Level::Wide);
+            if is_wide && self.chained.get(out.len()).is_none() {
+                let interface = self.wide_input(id);
                 out.push(interface);
                 continue;
             }
@@ -99,6 +110,72 @@ impl Lowering<'_> {
             });
         }
         Ok(out)
+    }
+
+    /// An input whose numbers take two cells each, in steps as fine as single precision tells apart: where it is its rounding in
+    /// one cell that limits the outputs.
+    fn wide_input(&mut self, id: NodeId) -> TensorInterface {
+        let bits = self.network.bits;
+        let narrow = self.feature_scales(id);
+        let narrow = narrow.unwrap_or_else(|| vec![self.input_scale(id)]);
+        let finer = f64::from(WIDEST.min(2 * bits) - bits).exp2();
+        let wide = |&(scale, zero): &(f64, f64)| {
+            // Powers of two, and whole zero points: see `TensorInterface::check`.
+            let mut step = (scale / finer).log2().ceil().exp2();
+            while (scale * zero / step).abs() >= FARTHEST {
+                step *= 2.0;
+            }
+            (step, (scale * zero / step).ceil() + 0.0)
+        };
+        let (scale, zero): (Vec<f64>, Vec<f64>) = narrow.iter().map(wide).unzip();
+        let node = &self.graph.nodes[id];
+        let (name, shape, len) = (node.name.clone(), node.shape.clone(), node.len());
+        let (cells, parts) = self.cells(len, 2);
+        // The upper part is not what is rounded.
+        self.network.exact.insert(cells);
+        let at = |v: &[f64], i: usize| if v.len() == 1 { v[0] } else { v[i] };
+        let plane = |(part, value): (usize, ValueRef)| {
+            let unit = f64::from(bits * part as u32).exp2();
+            Plane {
+                value,
+                scale: (0..len).map(|i| at(&scale, i) * unit).collect(),
+            }
+        };
+        let act = Act {
+            planes: parts.into_iter().enumerate().map(plane).collect(),
+            offset: (0..len).map(|i| -at(&scale, i) * at(&zero, i)).collect(),
+        };
+        self.values[id] = Some(Value::Act(act));
+        TensorInterface {
+            name,
+            shape,
+            scale: shorten(scale),
+            zero_point: shorten(zero),
+            integers: false,
+            labels: Vec::new(),
+            low_bits: bits,
+        }
+    }
+
+    /// An input of `parts` cells for every element, one beside the other: all, and every part of all elements.
+    pub(super) fn cells(&mut self, len: usize, parts: usize) -> (ValueRef, Vec<ValueRef>) {
+        let all = (parts * len) as u32;
+        let value = self.network.push(Node::Input { len: all });
+        let part = |at: usize| View {
+            loops: vec![len as u32],
+            axes: vec![Axis {
+                extent: all,
+                offset: at as i64,
+                strides: vec![parts as i64],
+            }],
+        };
+        let views = match parts {
+            1 => vec![value],
+            _ => (0..parts)
+                .map(|at| self.network.view(value, part(at)))
+                .collect(),
+        };
+        (value, views)
     }
 
     /// Step and zero point of every element of an input that is a list of features of very different ranges (a table's

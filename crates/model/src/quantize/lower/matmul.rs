@@ -26,7 +26,7 @@ use zkinfer_circuits::program::{Axis, Neurons, Node, Term, Unit, ValueRef, View,
 
 use super::neurons::steady;
 use super::{Acc, Act, Lowering, Plane, Value, common};
-use crate::graph::{Activation, MatMul, NodeId, Op};
+use crate::graph::{MatMul, NodeId};
 use crate::quantize::QuantizeError;
 use crate::quantize::network::Level;
 
@@ -96,6 +96,9 @@ impl Lowering<'_> {
         if let Some(act) = self.norm_of_columns(id, [a, b], product)? {
             return Ok(act);
         }
+        if let Some(act) = self.norm_of_wide(id, a, product)? {
+            return Ok(act);
+        }
         let likely = self.range_of(id);
         let (low, high) = (likely.0.min(0.0), likely.1.max(0.0));
         let (top, range) = (self.network.top(), self.network.range());
@@ -135,23 +138,6 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(act)
-    }
-
-    /// Whether results are sums of squares that functions alone read: of rows of very different size.
-    pub(super) fn is_norm(&self, id: NodeId, product: &MatMul) -> bool {
-        let mut open = self.readers[id].clone();
-        let mut only = !self.graph.outputs.contains(&id) && !open.is_empty();
-        while let Some(reader) = open.pop() {
-            match &self.graph.nodes[reader].op {
-                Op::Affine { .. } | Op::View(_) => open.extend(&self.readers[reader]),
-                Op::Activation(Activation::Scalar(_)) => {}
-                _ => only = false,
-            }
-        }
-        let [a, b] = self.graph.nodes[id].inputs[..] else {
-            return false;
-        };
-        only && a == b && product.left == product.right && product.outputs * product.positions == 1
     }
 
     /// Both operands, with steps coarse enough for a result with steps of `wanted`.

@@ -8,7 +8,7 @@
 use zkinfer_circuits::program::{Neurons, Node, Term, Unit, ValueRef, Weights};
 
 use super::matmul::{Whole, base, factor};
-use super::neurons::{UNEVEN, is_uneven};
+use super::neurons::is_uneven;
 use super::{Acc, Act, Lowering, Plane, Value};
 use crate::graph::view::in_order;
 use crate::graph::{MatMul, NodeId};
@@ -88,104 +88,6 @@ impl Lowering<'_> {
         };
         self.network.decode(&act);
         Ok(Some(act))
-    }
-
-    /// Sums of squares of rows with some columns that are far larger than the others: those and the others apart, each in steps of
-    /// their own, with all bits of both sums. What multiplies the columns apart finds the operand as it is.
-    pub(super) fn norm_of_columns(
-        &mut self,
-        id: NodeId,
-        [a, _]: [NodeId; 2],
-        product: &MatMul,
-    ) -> Result<Option<Act>, QuantizeError> {
-        let columns = product.inputs;
-        let len = self.graph.nodes[a].len();
-        let whole: Option<Vec<usize>> = self.indices(id, &product.left, len)?.into_iter().collect();
-        let in_rows = whole.is_some_and(|w| in_order(&w, len)) && product.groups * columns == len;
-        if !in_rows
-            || !self.is_norm(id, product)
-            || self.network.saturate
-            || !self.has_uneven_columns(a, columns)
-        {
-            return Ok(None);
-        }
-        let Value::Act(act) = self.value(a)? else {
-            return Ok(None);
-        };
-        let ranges = self.stats.channels(a, columns, |i| i % columns);
-        let reach: Vec<f64> = ranges.iter().map(|(a, b)| a.abs().max(b.abs())).collect();
-        let mut sorted = reach.clone();
-        sorted.sort_by(f64::total_cmp);
-        let most = UNEVEN * sorted[columns / 2];
-        let (large, small): (Vec<usize>, Vec<usize>) =
-            (0..columns).partition(|&c| reach[c] >= most);
-        let mut sum: Option<Act> = None;
-        for group in [small, large] {
-            let part = self.norm_of_some(id, a, product, &act, (&group, &reach))?;
-            sum = Some(match sum {
-                Some(sum) => sum.add(part),
-                None => part,
-            });
-        }
-        if let Some(sum) = &sum {
-            self.network.decode(sum);
-        }
-        Ok(sum)
-    }
-
-    /// Sums of the squares of some columns.
-    fn norm_of_some(
-        &mut self,
-        id: NodeId,
-        a: NodeId,
-        product: &MatMul,
-        act: &Act,
-        (group, reach): (&[usize], &[f64]),
-    ) -> Result<Act, QuantizeError> {
-        let columns = product.inputs;
-        let rows = 0..product.groups;
-        let kept: Vec<usize> = rows
-            .flat_map(|row| group.iter().map(move |c| row * columns + c))
-            .collect();
-        let part = self.select(act, &kept);
-        let mut acc = self.rescaling(a, &part)?;
-        let most = group.iter().map(|&c| reach[c]).fold(1e-30, f64::max);
-        let (top, range) = (self.network.top(), self.network.range());
-        let margin = 1.0 + self.network.headroom;
-        // No more than all columns together were seen to make.
-        let high: f64 = group.iter().map(|&c| reach[c].powi(2)).sum();
-        let high = high.min(self.stats.tensor(id).1.max(1e-30));
-        let wanted = high * margin / top;
-        let finest = |step: f64| step * step * range / base(group.len()) as f64;
-        // Elements so coarse that the sum of all squares fits.
-        let missing = wanted / finest(2.0 * most * margin / top);
-        let most = most * missing.max(1.0).sqrt();
-        acc.range = vec![(-most, most); acc.channels()];
-        let origin = self.helper(a);
-        let squared = self.requantize(&acc, true, origin)?;
-        let whole = self
-            .as_whole(&squared)
-            .ok_or_else(|| self.shape_error(id, "an operand has no scale of its own"))?;
-        let some = MatMul {
-            inputs: group.len(),
-            ..product.clone()
-        };
-        let finest = finest(whole.scale);
-        let m = factor(group.len(), finest, wanted);
-        let scale = whole.scale * whole.scale * range / m as f64;
-        let value = self.product_neurons(id, &some, [whole.clone(), whole], m, 0)?;
-        let origin = self.origin(id);
-        self.network
-            .record(value.node, &[scale], (0.0, high), origin);
-        let plane = |value: ValueRef, scale: f64| Plane {
-            value,
-            scale: vec![scale; product.groups],
-        };
-        let rest = ValueRef { port: 1, ..value };
-        Ok(Act {
-            planes: vec![plane(value, scale), plane(rest, scale / range)],
-            offset: vec![-0.5 * scale; product.groups],
-        })
     }
 
     /// Whether some columns of a tensor are far larger than others.
