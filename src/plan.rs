@@ -35,7 +35,7 @@ pub struct PlanOptions {
     pub k: Option<u32>,
     /// Smallest `k` that is tried.
     pub min_k: u32,
-    /// Largest `k` that is tried.
+    /// Largest `k` that is tried, unless the program fits none so small: then the least that it fits.
     pub max_k: u32,
     /// How many milliseconds of proving one millisecond of verification is worth.
     pub verify_weight: f64,
@@ -48,7 +48,7 @@ impl Default for PlanOptions {
         PlanOptions {
             k: None,
             min_k: 7,
-            max_k: 15,
+            max_k: 16,
             verify_weight: 1.0,
             size_weight: 20.0,
         }
@@ -192,13 +192,28 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
     };
     let mut candidates = Vec::new();
     let mut best: Option<(f64, Layout)> = None;
-    let mut problem = LayoutError::K {
+    let mut problem = CardError::from(LayoutError::K {
         k: 0,
         min: options.min_k,
         max: options.max_k,
+    });
+    // Verifiers have to allow more than the default, so no more than it takes.
+    let beyond = match options.k {
+        Some(_) => 0..0,
+        None => options.max_k + 1..limits.k + 1,
     };
-    for k in range {
+    for k in range.chain(beyond) {
+        if k > options.max_k && best.is_some() {
+            break;
+        }
         match Layout::new(program, &expanded, k, limits.program.pieces) {
+            Ok(layout) if layout.columns.advice() > limits.columns => {
+                problem = CardError::Limit {
+                    what: "columns",
+                    value: layout.columns.advice(),
+                    limit: limits.columns,
+                };
+            }
             Ok(layout) => {
                 let candidate = Candidate::new(program, &layout, &describe(&layout));
                 let cost = options.weigh(&candidate);
@@ -207,10 +222,10 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
                     best = Some((cost, layout));
                 }
             }
-            Err(error) => problem = error,
+            Err(error) => problem = error.into(),
         }
     }
-    let (_, layout) = best.ok_or(CommitError::Plan(problem.into()))?;
+    let (_, layout) = best.ok_or(CommitError::Plan(problem))?;
     let plan = Plan::of_layout(program.clone(), expanded, layout, &limits)?;
     Ok(PlanChoice { plan, candidates })
 }

@@ -6,7 +6,9 @@ fn coefficients_are_distinct_monomials_of_low_degree() {
     // Exponents of the coefficient of every lane in every row, as the Horner sum makes them.
     let rows = 9;
     let mut widest = 0;
-    for lanes in 0..400 {
+    // Each of them where another constant joins for the first few, some of the others.
+    let numbers = (0..=170).chain((171..=967).step_by(37)).chain(968..1000);
+    for lanes in numbers {
         let Some(weights) = LaneWeights::new(lanes) else {
             break;
         };
@@ -28,5 +30,5 @@ fn coefficients_are_distinct_monomials_of_low_degree() {
         let degree = |m: &Vec<usize>| m.iter().sum::<usize>();
         assert!(seen.iter().map(degree).max().unwrap_or(0) <= 3 * rows + 3);
     }
-    assert_eq!(widest, 164);
+    assert_eq!(widest, 968);
 }

@@ -15,30 +15,38 @@ pub struct LaneWeights {
     pub exponents: Vec<Vec<usize>>,
 }
 
+/// Most challenges that weigh lanes: each takes a column. They suffice for 968 lanes, of `2^k` neurons each.
+const MAX_CONSTANTS: usize = 16;
+/// Degree of the monomials.
+const DEGREE: usize = 3;
+
+/// Exponents of all monomials of degree at most [`DEGREE`] in some variables.
+fn monomials(variables: usize) -> Vec<Vec<usize>> {
+    let mut all = vec![vec![0; variables]];
+    // Of every degree those of the one before times a variable that is not before their last one.
+    let mut last = all.clone();
+    for _ in 0..DEGREE {
+        let times = |monomial: &Vec<usize>| {
+            let from = monomial.iter().rposition(|&e| e > 0).unwrap_or(0);
+            let more = (from..variables).map(|v| {
+                let mut more = monomial.clone();
+                more[v] += 1;
+                more
+            });
+            more.collect::<Vec<_>>()
+        };
+        last = last.iter().flat_map(times).collect();
+        all.extend_from_slice(&last);
+    }
+    all
+}
+
 impl LaneWeights {
     pub(super) fn new(lanes: usize) -> Option<LaneWeights> {
         let step = lanes.clamp(1, 3);
-        for constants in 1..=8 {
-            let mut exponents = Vec::new();
-            let mut current = vec![0usize; constants];
-            // Odometer over all exponents of total degree at most 3, lowest constants first.
-            loop {
-                if current.iter().sum::<usize>() <= 3 && current[0] < step {
-                    exponents.push(current.clone());
-                }
-                let mut at = 0;
-                while at < constants {
-                    current[at] += 1;
-                    if current[at] <= 3 {
-                        break;
-                    }
-                    current[at] = 0;
-                    at += 1;
-                }
-                if at == constants {
-                    break;
-                }
-            }
+        for constants in 1..=MAX_CONSTANTS {
+            let mut exponents = monomials(constants);
+            exponents.retain(|e| e[0] < step);
             if exponents.len() >= lanes {
                 exponents.sort_by_key(|e| {
                     (

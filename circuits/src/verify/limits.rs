@@ -42,8 +42,8 @@ impl Default for Limits {
             proof_bytes: 1 << 22,
             runs: 256,
             run_rows: 1 << 22,
-            // One scale for each element of an output of ten thousand elements.
-            info: 1 << 20,
+            // One scale and one zero point for each element of an output of fifty thousand elements, a vocabulary.
+            info: 1 << 22,
             memory: 1 << 28,
         }
     }
