@@ -13,6 +13,7 @@
 #![cfg_attr(not(feature = "onnx"), allow(dead_code, unused_imports))]
 
 pub mod data;
+mod dense;
 pub mod disclosure;
 pub mod error;
 pub mod graph;

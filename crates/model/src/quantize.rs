@@ -15,6 +15,7 @@ use crate::progress::{self, Progress, Stage, tell};
 mod checked;
 mod correction;
 mod error;
+mod floats;
 mod lower;
 mod masks;
 mod network;

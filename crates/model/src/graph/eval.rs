@@ -6,6 +6,7 @@ use zkinfer_circuits::program::View;
 
 use super::{Activation, Gather, Graph, GraphNode, Linear, MatMul, Op};
 use crate::data::TensorForm;
+use crate::dense::{self, Shape};
 
 /// Why a graph could not be run.
 #[derive(Clone, Debug, PartialEq, Error)]
@@ -84,16 +85,16 @@ impl Graph {
     }
 
     /// The value of one node, from those of all nodes before it.
-    pub(crate) fn value<T: AsRef<[f32]>>(
+    pub(crate) fn value<V: AsRef<[f32]>, T: AsRef<[f32]>>(
         &self,
         index: usize,
-        values: &[Vec<f32>],
+        values: &[V],
         inputs: &[T],
     ) -> Result<Vec<f32>, GraphError> {
         let node = &self.nodes[index];
         let operands = node.inputs.iter().map(|&i| values.get(i));
         let operands = operands
-            .map(|v| v.map(Vec::as_slice))
+            .map(|v| v.map(AsRef::as_ref))
             .collect::<Option<_>>();
         let mut call = Call {
             index,
@@ -184,11 +185,23 @@ impl<'a> Call<'a> {
 
     /// What a view reads of an operand.
     fn indices(&self, view: &View, of: &[f32]) -> Result<Vec<Option<usize>>, GraphError> {
-        view.indices(of.len()).map_err(|source| GraphError::View {
+        view.indices(of.len()).map_err(|e| self.view_error(e))
+    }
+
+    /// The elements that a view reads, zero where padded.
+    fn read(&self, view: &View, x: &[f32]) -> Result<Vec<f32>, GraphError> {
+        let mut read = Vec::new();
+        let visit = |i: Option<usize>| read.push(i.map_or(0.0, |i| x[i]));
+        view.visit(x.len(), visit).map_err(|e| self.view_error(e))?;
+        Ok(read)
+    }
+
+    fn view_error(&self, source: ProgramError) -> GraphError {
+        GraphError::View {
             node: self.index,
             name: self.node.name.clone(),
             source,
-        })
+        }
     }
 
     /// The value of an operation other than an input.
@@ -245,15 +258,12 @@ impl<'a> Call<'a> {
     }
 
     fn view(&self, view: &View) -> Result<Vec<f32>, GraphError> {
-        let x = self.operand()?;
-        let indices = self.indices(view, x)?;
-        Ok(indices.iter().map(|i| i.map_or(0.0, |i| x[i])).collect())
+        self.read(view, self.operand()?)
     }
 
     fn linear(&self, linear: &Linear) -> Result<Vec<f32>, GraphError> {
-        let x = self.operand()?;
-        let indices = self.indices(&linear.patches, x)?;
-        let result = linear.run(x, &indices);
+        let patches = self.read(&linear.patches, self.operand()?)?;
+        let result = linear.run(&patches);
         result.ok_or_else(|| self.fail("weights, bias or patches have the wrong size"))
     }
 
@@ -332,9 +342,9 @@ impl<'a> Call<'a> {
 
     fn matmul(&self, product: &MatMul) -> Result<Vec<f32>, GraphError> {
         let [a, b] = self.two_operands()?;
-        let left = self.indices(&product.left, a)?;
-        let right = self.indices(&product.right, b)?;
-        let result = product.run((a, &left), (b, &right));
+        let left = self.read(&product.left, a)?;
+        let right = self.read(&product.right, b)?;
+        let result = product.run(&left, &right);
         result.ok_or_else(|| self.fail("the operands' views do not fit together"))
     }
 
@@ -417,93 +427,42 @@ impl Activation {
     }
 }
 
-/// Independent partial sums, so that the compiler can use vector registers.
-const LANES: usize = 8;
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0f32; LANES];
-    let (a_chunks, b_chunks) = (a.chunks_exact(LANES), b.chunks_exact(LANES));
-    let tail: f32 = a_chunks
-        .remainder()
-        .iter()
-        .zip(b_chunks.remainder())
-        .map(|(x, y)| x * y)
-        .sum();
-    for (x, y) in a_chunks.zip(b_chunks) {
-        for lane in 0..LANES {
-            lanes[lane] += x[lane] * y[lane];
-        }
-    }
-    lanes.iter().sum::<f32>() + tail
-}
-
 impl MatMul {
-    /// The result for two operands and the indices of what is read of them; `None` if sizes do not fit.
-    fn run(
-        &self,
-        (a, left): (&[f32], &[Option<usize>]),
-        (b, right): (&[f32], &[Option<usize>]),
-    ) -> Option<Vec<f32>> {
-        let size = |n: usize| self.groups.checked_mul(n)?.checked_mul(self.inputs);
-        if self.inputs == 0
-            || Some(left.len()) != size(self.outputs)
-            || Some(right.len()) != size(self.positions)
-        {
-            return None;
-        }
-        let read = |v: &[f32], indices: &[Option<usize>]| -> Vec<f32> {
-            indices.iter().map(|i| i.map_or(0.0, |i| v[i])).collect()
+    /// The result for what is read of both operands; `None` if sizes do not fit.
+    fn run(&self, left: &[f32], right: &[f32]) -> Option<Vec<f32>> {
+        let shape = Shape {
+            groups: self.groups,
+            outputs: self.outputs,
+            positions: self.positions,
+            inputs: self.inputs,
         };
-        let (left, right) = (read(a, left), read(b, right));
-        let rows = left.chunks_exact(self.outputs * self.inputs);
-        let columns = right.chunks_exact(self.positions * self.inputs);
-        let product = |(rows, columns): (&[f32], &[f32])| {
-            let row = |row: &[f32]| {
-                let one = |column: &[f32]| dot(row, column);
-                columns
-                    .chunks_exact(self.inputs)
-                    .map(one)
-                    .collect::<Vec<f32>>()
-            };
-            let rows = rows.chunks_exact(self.inputs);
-            rows.flat_map(row).collect::<Vec<f32>>()
-        };
-        Some(rows.zip(columns).flat_map(product).collect())
+        let mut y = vec![0f32; shape.lens()?[2]];
+        dense::multiply::<dense::Floats, _>(shape, left, right, &mut y, |y, sum| *y = sum)?;
+        Some(y)
     }
 }
 
 impl Linear {
-    /// The result for an operand and the indices of its patches; `None` if sizes do not fit.
-    fn run(&self, x: &[f32], indices: &[Option<usize>]) -> Option<Vec<f32>> {
-        let outputs = self.groups.checked_mul(self.outputs)?;
-        let patches = self
-            .groups
-            .checked_mul(self.positions)?
-            .checked_mul(self.inputs)?;
-        let bias_fits = self.bias.is_empty() || self.bias.len() == outputs;
-        if self.inputs == 0
-            || indices.len() != patches
-            || self.weights.len() != outputs.checked_mul(self.inputs)?
-            || !bias_fits
-        {
-            return None;
-        }
-        let mut y = vec![0f32; outputs.checked_mul(self.positions)?];
-        let mut patch = vec![0f32; self.inputs];
-        for (at, indices) in indices.chunks_exact(self.inputs).enumerate() {
-            let (g, p) = (at / self.positions, at % self.positions);
-            for (value, index) in patch.iter_mut().zip(indices) {
-                *value = index.map_or(0.0, |i| x[i]);
+    /// The result for its patches; `None` if sizes do not fit.
+    fn run(&self, patches: &[f32]) -> Option<Vec<f32>> {
+        let shape = Shape {
+            groups: self.groups,
+            outputs: self.outputs,
+            positions: self.positions,
+            inputs: self.inputs,
+        };
+        let len = shape.lens()?[2];
+        let mut y = match self.bias.len() {
+            0 => vec![0f32; len],
+            n if n == self.groups * self.outputs => {
+                let bias = self.bias.iter();
+                bias.flat_map(|&b| std::iter::repeat_n(b, self.positions))
+                    .collect()
             }
-            for o in g * self.outputs..(g + 1) * self.outputs {
-                let bias = self.bias.get(o).copied().unwrap_or(0.0);
-                y[o * self.positions + p] = bias
-                    + dot(
-                        &self.weights[o * self.inputs..(o + 1) * self.inputs],
-                        &patch,
-                    );
-            }
-        }
+            _ => return None,
+        };
+        let add = |y: &mut f32, sum| *y += sum;
+        dense::multiply::<dense::Floats, _>(shape, &self.weights, patches, &mut y, add)?;
         Some(y)
     }
 }

@@ -5,7 +5,7 @@
 //! Baalen, Blankevoort and Welling, *Data-Free Quantization Through Weight Equalization and Bias Correction*, ICCV 2019,
 //! section 4.2; here by the calibration samples, as in its section 4.2.2, and for outputs alone).
 
-use crate::graph::Graph;
+use super::floats::FloatRuns;
 use crate::model::QuantizedModel;
 use zkinfer_circuits::program::{Neurons, Node, ProgramLimits, Weights};
 
@@ -15,11 +15,11 @@ const SAMPLES: usize = 8;
 const SURE: f64 = 3.0;
 
 /// Corrects the outputs' biases by what they are off by on the average of these samples, where that is more than chance.
-pub(super) fn correct(graph: &Graph, model: &mut QuantizedModel, samples: &[Vec<Vec<f32>>]) {
-    if samples.len() < SAMPLES {
+pub(super) fn correct(runs: &FloatRuns<'_>, model: &mut QuantizedModel) {
+    if runs.samples().len() < SAMPLES {
         return;
     }
-    let Some(errors) = errors(graph, model, samples) else {
+    let Some(errors) = errors(runs, model) else {
         return;
     };
     for (output, errors) in errors.into_iter().enumerate() {
@@ -30,28 +30,32 @@ pub(super) fn correct(graph: &Graph, model: &mut QuantizedModel, samples: &[Vec<
 
 /// Of every output the errors of all samples that run, `[output][sample][element]`; `None` if something does not fit, which
 /// others report.
-fn errors(
-    graph: &Graph,
-    model: &QuantizedModel,
-    samples: &[Vec<Vec<f32>>],
-) -> Option<Vec<Vec<Vec<f64>>>> {
+fn errors(runs: &FloatRuns<'_>, model: &QuantizedModel) -> Option<Vec<Vec<Vec<f64>>>> {
     let expanded = model.program.expand(&ProgramLimits::owner()).ok()?;
     let mut errors = vec![Vec::new(); model.outputs.len()];
-    for sample in samples {
-        let values = graph.run(sample).ok()?;
-        let Ok(integers) = model.quantize_inputs(sample, false) else {
-            continue;
+    // Of every sample what is found and wanted, or nothing where it cannot be run.
+    let of = |sample: usize| {
+        let Ok(integers) = model.quantize_inputs(&runs.samples()[sample], false) else {
+            return Some(None);
         };
         let Ok(trace) = model.run(&expanded, &integers) else {
-            continue;
+            return Some(None);
         };
         let found = model.dequantize_outputs(&expanded, &trace).ok()?;
-        let wanted = graph.outputs_of(&values);
+        let values = runs.values(sample).ok()?;
+        Some(Some((found, runs.graph().outputs_of(&values))))
+    };
+    let add = |_, pair: Option<Option<(Vec<Vec<f32>>, Vec<Vec<f32>>)>>| {
+        let Some((found, wanted)) = pair.ok_or(())? else {
+            return Ok(());
+        };
         for ((errors, found), wanted) in errors.iter_mut().zip(found).zip(wanted) {
             let off = found.iter().zip(&wanted);
             errors.push(off.map(|(a, b)| f64::from(*a) - f64::from(*b)).collect());
         }
-    }
+        Ok::<_, ()>(())
+    };
+    runs.each(of, add).ok()?;
     Some(errors)
 }
 

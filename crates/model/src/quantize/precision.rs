@@ -6,14 +6,16 @@
 use zkinfer_circuits::program::MAX_RANGE_BITS;
 
 use super::correction::correct;
+use super::floats::FloatRuns;
 use super::lower::lower;
 use super::network::Levels;
 use super::refine::refine;
-use super::report::{OutputReport, evaluate};
+use super::report::{OutputReport, compare};
 use super::stats::Stats;
 use super::{QuantizeError, QuantizeOptions};
 use crate::graph::Graph;
 use crate::model::QuantizedModel;
+use crate::progress;
 
 /// The default, and the least that is tried.
 pub(super) const DEFAULT_BITS: u32 = 12;
@@ -34,6 +36,7 @@ pub(super) fn automatic(
     options: &QuantizeOptions,
 ) -> Result<QuantizedModel, QuantizeError> {
     let samples = some_of(calibration);
+    let runs = FloatRuns::new(graph, &samples);
     let mut best: Option<(f64, QuantizedModel)> = None;
     let mut last: Option<(f64, QuantizedModel)> = None;
     let mut failure = None;
@@ -46,8 +49,8 @@ pub(super) fn automatic(
                 continue;
             }
         };
-        correct(graph, &mut model, &samples);
-        let error = error(graph, stats, &model, &samples);
+        correct(&runs, &mut model);
+        let error = error(&runs, stats, &model);
         tracing::debug!(bits, error, "quantized");
         last = Some((error, model));
         if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
@@ -61,10 +64,10 @@ pub(super) fn automatic(
     let goal = options.max_error.unwrap_or(GOAL);
     match (best, failure) {
         (Some(best), _) => {
-            let least = refine(graph, stats, &samples, options, best, goal);
+            let least = refine(&runs, stats, options, best, goal);
             // What few bits cannot do, many that were no better at first may.
             let most = last.filter(|_| least.0 > goal);
-            let most = most.map(|m| refine(graph, stats, &samples, options, m, goal));
+            let most = most.map(|m| refine(&runs, stats, options, m, goal));
             Ok(match most {
                 Some(most) if most.0 < least.0 * GAIN => most.1,
                 _ => least.1,
@@ -84,13 +87,14 @@ pub(super) fn fixed(
     bits: u32,
 ) -> Result<QuantizedModel, QuantizeError> {
     let samples = some_of(calibration);
+    let runs = FloatRuns::new(graph, &samples);
     let mut model = lower(graph, stats, options, bits, &Levels::new())?;
-    correct(graph, &mut model, &samples);
+    correct(&runs, &mut model);
     let Some(goal) = options.max_error else {
         return Ok(model);
     };
-    let first = error(graph, stats, &model, &samples);
-    let refined = refine(graph, stats, &samples, options, (first, model), goal);
+    let first = error(&runs, stats, &model);
+    let refined = refine(&runs, stats, options, (first, model), goal);
     Ok(refined.1)
 }
 
@@ -102,16 +106,15 @@ pub(super) fn some_of(calibration: &[Vec<Vec<f32>>]) -> Vec<Vec<Vec<f32>>> {
 
 /// Largest mean error of an output, over its magnitude or its spread, whichever is less: prices around a thousand that differ by
 /// ten are told apart. A sample that cannot be run is wrong altogether.
-pub(super) fn error(
-    graph: &Graph,
-    stats: &Stats,
-    model: &QuantizedModel,
-    samples: &[Vec<Vec<f32>>],
-) -> f64 {
-    let Ok(report) = evaluate(graph, model, samples, &[]) else {
+pub(super) fn error(runs: &FloatRuns<'_>, stats: &Stats, model: &QuantizedModel) -> f64 {
+    let Ok(report) = compare(runs, model, &[], &mut progress::silent) else {
         return f64::INFINITY;
     };
-    let missing = report.out_of_range.len() as f64 / samples.len().max(1) as f64;
+    if let Some((sample, reason)) = report.out_of_range.first() {
+        let samples = report.out_of_range.len();
+        tracing::debug!(samples, sample, %reason, "out of range");
+    }
+    let missing = report.out_of_range.len() as f64 / runs.samples().len().max(1) as f64;
     let ratio = |error: f64, scale: f64| match error / scale {
         _ if error == 0.0 => 0.0,
         e if e.is_nan() => f64::INFINITY,
@@ -128,6 +131,10 @@ pub(super) fn error(
             .map_or(0.0, |c| ratio(c.mean_error, c.scale));
         all.max(column)
     };
-    let errors = report.outputs.iter().zip(&graph.outputs).map(relative);
+    let errors = report
+        .outputs
+        .iter()
+        .zip(&runs.graph().outputs)
+        .map(relative);
     missing + errors.fold(0.0, f64::max)
 }

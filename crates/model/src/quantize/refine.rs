@@ -5,10 +5,13 @@
 //! the float model. Errors of different operations are independent of each other, so that of all together is the root of the sum of
 //! their squares; those that contribute most get [more bits](Level), until what is left is within the bound.
 
+use rayon::prelude::*;
+use std::borrow::Cow;
 use std::collections::HashMap;
 
 use super::QuantizeOptions;
 use super::correction::correct;
+use super::floats::FloatRuns;
 use super::lower::lower;
 use super::network::{Level, Levels};
 use super::precision::error;
@@ -35,22 +38,22 @@ enum Group {
 
 /// The first model, or a better one where its error is more than `goal` and something can be done about it; with its error.
 pub(super) fn refine(
-    graph: &Graph,
+    runs: &FloatRuns<'_>,
     stats: &Stats,
-    samples: &[Vec<Vec<f32>>],
     options: &QuantizeOptions,
     first: (f64, QuantizedModel),
     goal: f64,
 ) -> (f64, QuantizedModel) {
+    let graph = runs.graph();
     let bits = first.1.program.range_bits;
     let (mut least, mut best) = first;
     let mut levels = Levels::new();
-    let mut last = best.clone();
+    let (mut last, mut last_error) = (best.clone(), least);
     for _ in 0..ROUNDS {
         if least <= goal {
             break;
         }
-        let Some(effects) = effects(graph, stats, &last, samples) else {
+        let Some(effects) = effects(runs, stats, &last) else {
             break;
         };
         if !raise(graph, &effects, goal * AIM, &mut levels) {
@@ -59,13 +62,17 @@ pub(super) fn refine(
         let Ok(mut model) = lower(graph, stats, options, bits, &levels) else {
             break;
         };
-        correct(graph, &mut model, samples);
-        let found = error(graph, stats, &model, samples);
+        correct(runs, &mut model);
+        let found = error(runs, stats, &model);
         tracing::debug!(operations = levels.len(), error = found, "refined");
         if found < least {
             (least, best) = (found, model.clone());
         }
-        last = model;
+        // What was asked for cannot be done where it is, and will be asked for again.
+        if found == last_error {
+            break;
+        }
+        (last, last_error) = (model, found);
     }
     (least, best)
 }
@@ -106,11 +113,11 @@ fn raise(graph: &Graph, effects: &HashMap<Group, f64>, goal: f64, levels: &mut L
 
 /// The part of its scale that every operation's own error moves the outputs by, the largest of all outputs.
 fn effects(
-    graph: &Graph,
+    runs: &FloatRuns<'_>,
     stats: &Stats,
     model: &QuantizedModel,
-    samples: &[Vec<Vec<f32>>],
 ) -> Option<HashMap<Group, f64>> {
+    let (graph, samples) = (runs.graph(), runs.samples());
     let expanded = model.program.expand(&ProgramLimits::owner()).ok()?;
     let decodings = of_nodes(model);
     let scales: Vec<f64> = graph
@@ -125,17 +132,22 @@ fn effects(
     let step = samples.len().div_ceil(SAMPLES).max(1);
     let mut sums: HashMap<Group, f64> = HashMap::new();
     let mut ran = 0usize;
-    for sample in samples.iter().step_by(step) {
-        let Some((values, own)) = errors(graph, model, &expanded, &decodings, sample) else {
+    for (number, sample) in samples.iter().enumerate().step_by(step) {
+        let Some(own) = errors(graph, model, &expanded, &decodings, sample) else {
             continue;
         };
+        let values = runs.values(number).ok()?;
         ran += 1;
-        for (id, error) in own {
-            let effect = effect(graph, &values, id, &error, sample, &scales)?;
-            let group = match graph.nodes[id].tie {
+        let of = |(id, error): &(NodeId, Vec<f32>)| {
+            let effect = effect(graph, &values, *id, error, sample, &scales)?;
+            let group = match graph.nodes[*id].tie {
                 Some(tie) => Group::Tie(tie),
-                None => Group::Node(id),
+                None => Group::Node(*id),
             };
+            Some((group, effect))
+        };
+        let effects: Option<Vec<(Group, f64)>> = own.par_iter().map(of).collect();
+        for (group, effect) in effects? {
             *sums.entry(group).or_default() += effect * effect;
         }
     }
@@ -151,15 +163,14 @@ fn of_nodes(model: &QuantizedModel) -> HashMap<NodeId, &Decoding> {
         .collect()
 }
 
-/// Float values, and the errors of operations' own, of those with the largest; `None` for a sample that cannot be run.
-#[allow(clippy::type_complexity)]
+/// The errors of operations' own, of those with the largest; `None` for a sample that cannot be run.
 fn errors(
     graph: &Graph,
     model: &QuantizedModel,
     expanded: &Expanded,
     decodings: &HashMap<NodeId, &Decoding>,
     sample: &[Vec<f32>],
-) -> Option<(Vec<Vec<f32>>, Vec<(NodeId, Vec<f32>)>)> {
+) -> Option<Vec<(NodeId, Vec<f32>)>> {
     let integers = model.quantize_inputs(sample, false).ok()?;
     let trace = model.run(expanded, &integers).ok()?;
     let mut given = Vec::with_capacity(sample.len());
@@ -196,11 +207,7 @@ fn errors(
     }
     own.sort_by(|a, b| b.0.total_cmp(&a.0));
     own.truncate(MEASURED);
-    let values = graph.run(sample).ok()?;
-    Some((
-        values,
-        own.into_iter().map(|(_, id, error)| (id, error)).collect(),
-    ))
+    Some(own.into_iter().map(|(_, id, error)| (id, error)).collect())
 }
 
 /// What an error of one node moves the outputs by, over their scales: the mean, of the output that is moved most.
@@ -212,20 +219,22 @@ fn effect(
     inputs: &[Vec<f32>],
     scales: &[f64],
 ) -> Option<f64> {
-    let mut moved: Vec<Vec<f32>> = values[..=id].to_vec();
-    moved[id].iter_mut().zip(error).for_each(|(v, e)| *v += e);
+    // Values that stay as they are are not copied.
+    let mut moved: Vec<Cow<'_, [f32]>> = values[..=id].iter().map(Cow::from).collect();
+    let of_node = moved[id].to_mut().iter_mut();
+    of_node.zip(error).for_each(|(v, e)| *v += e);
     let mut depends = vec![false; graph.nodes.len()];
     depends[id] = true;
     for (at, node) in graph.nodes.iter().enumerate().skip(id + 1) {
         depends[at] = node.inputs.iter().any(|&i| depends[i]);
         moved.push(match depends[at] {
-            true => graph.value(at, &moved, inputs).ok()?,
-            false => values[at].clone(),
+            true => graph.value(at, &moved, inputs).ok()?.into(),
+            false => (&values[at]).into(),
         });
     }
     let outputs = graph.outputs.iter().zip(scales);
     let relative = |(&o, scale): (&NodeId, &f64)| {
-        let off = moved[o].iter().zip(&values[o]);
+        let off = moved[o].iter().zip(values[o].iter());
         let sum: f64 = off.map(|(a, b)| f64::from((a - b).abs())).sum();
         sum / moved[o].len().max(1) as f64 / scale
     };

@@ -7,6 +7,7 @@ use zkinfer_circuits::program::{Expanded, Node, Program, ProgramLimits, ValueRef
 
 mod tally;
 
+use super::floats::FloatRuns;
 use crate::graph::{Graph, GraphError};
 use crate::model::{Decoding, InterfaceError, QuantizedModel};
 use crate::progress::{self, Progress, Stage, Stopped, tell};
@@ -168,6 +169,56 @@ pub fn evaluate_with_progress(
     labels: &[usize],
     progress: &mut Progress<'_>,
 ) -> Result<Report, EvaluateError> {
+    compare(&FloatRuns::once(graph, samples), model, labels, progress)
+}
+
+/// What a sample's run in integers came to.
+enum Outcome {
+    /// Everything, and the outputs as real numbers.
+    Ran(Trace, Vec<Vec<f32>>),
+    /// It left the calibrated ranges, in an input or not.
+    OutOfRange(String, bool),
+}
+
+/// The outcome of one sample.
+fn outcome(
+    model: &QuantizedModel,
+    expanded: &Expanded,
+    (sample, x): (usize, &[Vec<f32>]),
+) -> Result<Outcome, EvaluateError> {
+    let integers = match model.quantize_inputs(x, false) {
+        Ok(q) => q,
+        Err(e @ (InterfaceError::Range { .. } | InterfaceError::NotFinite { .. })) => {
+            return Ok(Outcome::OutOfRange(e.to_string(), true));
+        }
+        Err(e) => return Err(e.into()),
+    };
+    let trace = match model.run(expanded, &integers) {
+        Ok(trace) => trace,
+        Err(e @ (RunError::Range { node, .. } | RunError::Key { node, .. })) => {
+            let reason = format!("layer {:?}: {e}", model.layer_name(node));
+            return Ok(Outcome::OutOfRange(reason, false));
+        }
+        Err(source) => {
+            return Err(EvaluateError::Run {
+                sample,
+                layer: String::new(),
+                source,
+            });
+        }
+    };
+    let outputs = model.dequantize_outputs(expanded, &trace)?;
+    Ok(Outcome::Ran(trace, outputs))
+}
+
+/// [`evaluate_with_progress`], of samples whose float runs may be known.
+pub(super) fn compare(
+    runs: &FloatRuns<'_>,
+    model: &QuantizedModel,
+    labels: &[usize],
+    progress: &mut Progress<'_>,
+) -> Result<Report, EvaluateError> {
+    let (graph, samples) = (runs.graph(), runs.samples());
     let expanded = model.program.expand(&ProgramLimits::owner())?;
     let mut report = Report {
         samples: samples.len(),
@@ -179,39 +230,25 @@ pub fn evaluate_with_progress(
     let mut layers = vec![(Sums::default(), 0u32); model.decodings.len()];
     let mut clamped = vec![0usize; model.layers.len()];
     let (mut ran, mut agree, mut float_hits, mut integer_hits) = (0usize, 0usize, 0usize, 0usize);
-    for (sample, x) in samples.iter().enumerate() {
+    let both = |sample: usize| {
+        let values = runs.values(sample);
+        let values = values.map_err(|source| EvaluateError::Float { sample, source })?;
+        let outcome = outcome(model, &expanded, (sample, &samples[sample]))?;
+        Ok((values, outcome))
+    };
+    runs.each(both, |sample, found: Result<_, EvaluateError>| {
         let done = sample as f64 / samples.len() as f64;
         tell(progress, Stage::Evaluate, done)?;
-        let values = graph
-            .run(x)
-            .map_err(|source| EvaluateError::Float { sample, source })?;
+        let (values, outcome) = found?;
+        let (trace, got) = match outcome {
+            Outcome::Ran(trace, got) => (trace, got),
+            Outcome::OutOfRange(reason, in_input) => {
+                report.out_of_range.push((sample, reason));
+                report.inputs_out_of_range += usize::from(in_input);
+                return Ok(());
+            }
+        };
         let want = graph.outputs_of(&values);
-        let integers = match model.quantize_inputs(x, false) {
-            Ok(q) => q,
-            Err(e @ (InterfaceError::Range { .. } | InterfaceError::NotFinite { .. })) => {
-                report.out_of_range.push((sample, e.to_string()));
-                report.inputs_out_of_range += 1;
-                continue;
-            }
-            Err(e) => return Err(e.into()),
-        };
-        let trace = match model.run(&expanded, &integers) {
-            Ok(trace) => trace,
-            Err(e @ (RunError::Range { node, .. } | RunError::Key { node, .. })) => {
-                report
-                    .out_of_range
-                    .push((sample, format!("layer {:?}: {e}", model.layer_name(node))));
-                continue;
-            }
-            Err(source) => {
-                return Err(EvaluateError::Run {
-                    sample,
-                    layer: String::new(),
-                    source,
-                });
-            }
-        };
-        let got = model.dequantize_outputs(&expanded, &trace)?;
         if got.len() != want.len() || got.iter().zip(&want).any(|(a, b)| a.len() != b.len()) {
             return Err(EvaluateError::Graph);
         }
@@ -242,7 +279,8 @@ pub fn evaluate_with_progress(
             let slots = trace.slots.get(slots).unwrap_or(&[]);
             *peak = (*peak).max(slots.iter().copied().max().unwrap_or(0));
         }
-    }
+        Ok(())
+    })?;
     let fraction = |hits: usize| {
         if ran == 0 {
             0.0

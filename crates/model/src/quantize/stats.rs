@@ -4,10 +4,11 @@ use std::collections::{BTreeMap, HashMap};
 use std::rc::Rc;
 
 use super::QuantizeError;
+use super::floats::side_by_side;
 use super::masks::Fill;
 use super::step::{Step, step};
 use super::strays::{self, Range};
-use crate::graph::{Activation, Graph, NodeId, Op, Tie};
+use crate::graph::{Activation, Graph, GraphError, NodeId, Op, Tie};
 use crate::progress::{Progress, Stage, tell};
 
 /// Ranges reach at least this many standard deviations to either side of the mean (before headroom), plus what
@@ -147,10 +148,11 @@ impl Stats {
                 _ => None,
             })
             .collect();
-        for (number, sample) in samples.iter().enumerate() {
+        let run = |number: usize| graph.run(&samples[number]);
+        let add = &mut |number: usize, values: Result<Vec<Vec<f32>>, GraphError>| {
             let done = number as f64 / samples.len() as f64;
             tell(progress, Stage::Calibrate, SHARE * done)?;
-            let mut values = graph.run(sample).map_err(|e| QuantizeError::Calibration {
+            let mut values = values.map_err(|e| QuantizeError::Calibration {
                 sample: number,
                 reason: e.to_string(),
             })?;
@@ -207,7 +209,9 @@ impl Stats {
                     );
                 }
             }
-        }
+            Ok(())
+        };
+        side_by_side(0..samples.len(), run, add)?;
         stats.tie(graph);
         Ok(stats)
     }

@@ -1,7 +1,10 @@
 //! Integer matrix products over gathered patches.
 
 use rayon::prelude::*;
+use std::borrow::Cow;
 use zkinfer_circuits::program::{Neurons, Wires};
+
+use crate::dense::{self, Shape};
 
 /// Why a term cannot be added.
 pub(super) enum LinearError {
@@ -23,9 +26,23 @@ pub(super) struct Accumulators {
 }
 
 /// A weight: committed ones have 32 bits, public ones 64.
-pub(super) trait Coefficient: Copy + Sync + Into<i64> {}
-impl Coefficient for i32 {}
-impl Coefficient for i64 {}
+pub(super) trait Coefficient: Copy + Sync + Into<i64> {
+    /// The same weights with 32 bits, if they fit.
+    fn whole(weights: &[Self]) -> Option<Cow<'_, [i32]>>;
+}
+
+impl Coefficient for i32 {
+    fn whole(weights: &[i32]) -> Option<Cow<'_, [i32]>> {
+        Some(weights.into())
+    }
+}
+
+impl Coefficient for i64 {
+    fn whole(weights: &[i64]) -> Option<Cow<'_, [i32]>> {
+        let whole = weights.iter().map(|&w| i32::try_from(w).ok());
+        whole.collect::<Option<Vec<i32>>>().map(Cow::from)
+    }
+}
 
 impl Accumulators {
     pub(super) fn new(n: &Neurons) -> Self {
@@ -79,26 +96,31 @@ impl Accumulators {
         } else {
             None
         };
-        match narrow {
-            // The bound keeps every partial sum within 32 bits; the compiler turns this into packed multiply-adds.
-            Some(weights) => {
+        let shape = Shape {
+            groups: self.groups,
+            outputs: self.outputs,
+            positions: self.columns,
+            inputs,
+        };
+        let y = &mut self.y;
+        let done = match (narrow, W::whole(weights)) {
+            // The bound keeps every partial sum within 32 bits.
+            (Some(weights), _) => {
                 let values: Vec<i16> = values.iter().map(|&v| v as i16).collect();
-                self.rows(&values, &weights, inputs, |a, b| {
-                    i64::from(
-                        a.iter()
-                            .zip(b)
-                            .map(|(&a, &b)| i32::from(a) * i32::from(b))
-                            .sum::<i32>(),
-                    )
-                });
+                let add = |y: &mut i64, sum| *y += i64::from(sum);
+                dense::multiply::<dense::Narrow, _>(shape, &weights, &values, y, add)
             }
-            None => self.rows(&values, weights, inputs, |a, b| {
-                a.iter()
-                    .zip(b)
-                    .map(|(&a, &b)| i64::from(a) * b.into())
-                    .sum::<i64>()
-            }),
-        }
+            (None, Some(weights)) => {
+                let add = |y: &mut i64, sum| *y += sum;
+                dense::multiply::<dense::Wide, _>(shape, &weights, &values, y, add)
+            }
+            (None, None) => {
+                let weights: Vec<i64> = weights.iter().map(|&w| w.into()).collect();
+                let add = |y: &mut i64, sum| *y += sum;
+                dense::multiply::<dense::Widest, _>(shape, &weights, &values, y, add)
+            }
+        };
+        done.ok_or(LinearError::Shape)?;
         Ok(())
     }
 
@@ -142,40 +164,6 @@ impl Accumulators {
             }
         }
         Ok(())
-    }
-
-    fn rows<P: Copy + Sync, W: Copy + Sync>(
-        &mut self,
-        patches: &[P],
-        weights: &[W],
-        inputs: usize,
-        dot: impl Fn(&[P], &[W]) -> i64 + Sync,
-    ) {
-        let (outputs, columns) = (self.outputs, self.columns);
-        let work = columns * inputs;
-        // About 2^16 multiply-adds per task, whole rows.
-        let rows = ((1 << 16) / work.max(1)).clamp(1, 16 * 1024);
-        self.y
-            .par_chunks_mut(rows * columns)
-            .enumerate()
-            .for_each(|(task, y)| {
-                let first = task * rows;
-                let mut done = 0;
-                while done < y.len() / columns {
-                    // The rows of one group share their patches.
-                    let row = first + done;
-                    let group = row / outputs;
-                    let run = ((group + 1) * outputs - row).min(y.len() / columns - done);
-                    let patches = &patches[group * work..(group + 1) * work];
-                    for (c, patch) in patches.chunks_exact(inputs).enumerate() {
-                        for r in 0..run {
-                            let w = &weights[(row + r) * inputs..(row + r + 1) * inputs];
-                            y[(done + r) * columns + c] += dot(patch, w);
-                        }
-                    }
-                    done += run;
-                }
-            });
     }
 }
 
