@@ -264,6 +264,8 @@ impl Prover<'_> {
         hooks.tell(Stage::Open)?;
 
         let excess = self.excess(&coefficients, tasks, proof.as_ref());
+        // The engine has them as polynomials, and needs the room.
+        drop((filled, phases1, coefficients));
         let halo2 = proof.finish()?;
         clock.lap(&mut timings.halo2);
         hooks.tell(Stage::Link)?;

@@ -27,8 +27,13 @@
 use crate::F;
 use crate::layout::{Block, Cells, Fold, LaneWeights, Layout};
 use crate::multiples;
+use crate::parallel;
 use crate::program::{Expanded, Neurons, Node, Program, Term, Weights, ZERO};
 use ff::Field;
+use std::ops::Range;
+
+/// Most threads that free coefficients are computed on, each with as many field elements as there are slots.
+const FREE_PARTS: usize = 4;
 
 mod enumeration;
 mod late;
@@ -335,24 +340,65 @@ impl<'a> Coefficients<'a> {
     /// contents of the `T` and `U` columns.
     pub fn free(&self, table: &[Vec<F>], values: &[Vec<F>], eta: Option<F>) -> Vec<F> {
         let eta = self.eta_powers(eta);
+        let parts = self.parts(parallel::threads().min(FREE_PARTS));
+        let mut parts =
+            parallel::map_into(parts, |nodes| self.free_of(nodes, (table, values), &eta));
+        let mut free = parts.pop().unwrap_or_default();
+        for part in parts {
+            free.iter_mut().zip(part).for_each(|(f, p)| *f += p);
+        }
+        free[ZERO as usize] = F::ZERO;
+        free
+    }
+
+    /// The nodes in `count` runs that read about as much.
+    fn parts(&self, count: usize) -> Vec<Range<usize>> {
+        let read = |node: &Node| match node {
+            Node::Neurons(n) => {
+                let inputs = n.terms.iter().map(|t| t.inputs as usize).sum::<usize>();
+                n.groups as usize * n.positions as usize * n.unit.window as usize * inputs
+            }
+            _ => 0,
+        };
+        let nodes = &self.program.nodes;
+        let share = nodes.iter().map(read).sum::<usize>() / count.max(1);
+        let (mut parts, mut first, mut sum) = (Vec::with_capacity(count), 0, 0);
+        for (at, node) in nodes.iter().enumerate() {
+            sum += read(node);
+            if sum > share {
+                parts.push(first..at + 1);
+                (first, sum) = (at + 1, 0);
+            }
+        }
+        parts.push(first..nodes.len());
+        parts
+    }
+
+    /// What some nodes contribute to [`free`](Self::free).
+    fn free_of(
+        &self,
+        nodes: Range<usize>,
+        (table, values): (&[Vec<F>], &[Vec<F>]),
+        eta: &[Vec<F>],
+    ) -> Vec<F> {
         let mut free = vec![F::ZERO; self.expanded.slots as usize];
-        for (node, placement) in self.layout.placements.iter().enumerate() {
+        for node in nodes {
             let Node::Neurons(n) = &self.program.nodes[node] else {
                 continue;
             };
-            match placement.as_ref().map(|p| (&p.cells, &p.fold)) {
+            let placement = self.layout.placements[node].as_ref();
+            match placement.map(|p| (&p.cells, &p.fold)) {
                 Some((cells, Some(Fold::Direct(_)))) => {
                     self.direct_public(n, cells, |slot, c| free[slot as usize] += c)
                 }
                 Some((_, Some(Fold::Table(blocks)))) => {
                     self.free_of_blocks(node, n, blocks, (table, values), &mut free);
                     let visit = |slot: u32, _, c| free[slot as usize] += c;
-                    self.for_each_operand(n, blocks, &eta, visit);
+                    self.for_each_operand(n, blocks, eta, visit);
                 }
                 _ => {}
             }
         }
-        free[ZERO as usize] = F::ZERO;
         free
     }
 

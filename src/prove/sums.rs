@@ -34,6 +34,9 @@ pub(crate) fn table_inverses(plan: &Plan, challenges: &Challenges) -> Vec<Vec<F>
         .collect()
 }
 
+/// Fewest rows that are worth a task.
+const MIN_ROWS: usize = 256;
+
 /// What is known when the last columns are filled: challenges, and what follows from them.
 pub(crate) struct Late<'a> {
     /// [`table_inverses`].
@@ -95,9 +98,19 @@ pub(crate) fn running_sums(
 }
 
 /// Fills a running sum: every row is `factor` times the one before, and its term.
-fn running(column: &mut [F], factor: F, term: impl Fn(usize) -> F) {
-    for row in 0..column.len() - 1 {
-        column[row + 1] = column[row] * factor + term(row);
+fn running(column: &mut [F], factor: F, term: impl Fn(usize) -> F + Sync) {
+    let Some((first, rest)) = column.split_first_mut() else {
+        return;
+    };
+    let terms = rest.par_iter_mut().with_min_len(MIN_ROWS).enumerate();
+    terms.for_each(|(row, term_of)| *term_of = term(row));
+    let mut sum = *first;
+    for next in rest {
+        if factor != F::ONE {
+            sum *= factor;
+        }
+        sum += &*next;
+        *next = sum;
     }
 }
 

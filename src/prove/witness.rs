@@ -1,12 +1,16 @@
 //! Phase 1 of the witness: what every neuron's cells hold, and how often every table entry is looked up.
 
 use super::gather;
+use rayon::prelude::*;
 use zkinfer_circuits::F;
-use zkinfer_circuits::gates::product_steps;
+use zkinfer_circuits::gates::{Lookup, product_steps};
 use zkinfer_circuits::layout::{BankKind, Lane, Layout};
 use zkinfer_circuits::program::{Node, Program};
 use zkinfer_circuits::verify::Plan;
 use zkinfer_model::run::Trace;
+
+/// Fewest rows that are worth a task.
+const MIN_ROWS: usize = 1024;
 
 /// Cells of phase 1 as small integers, and the accumulators.
 #[derive(Clone, Debug)]
@@ -85,18 +89,36 @@ impl Phase1 {
     /// Counts how often every table entry is looked up.
     pub fn count_lookups(&mut self, plan: &Plan) {
         let layout = &plan.layout;
-        let mut counts = vec![vec![0u32; 1 << layout.range_bits]; 1 + layout.functions];
-        for (_, lookups) in &plan.description.sums.lookups {
-            for lookup in lookups {
-                let counts = &mut counts[lookup.tag];
-                for row in 0..layout.last {
-                    let argument: u32 = lookup.argument.iter().map(|&c| self.cells[c][row]).sum();
-                    if let Some(count) = counts.get_mut(argument as usize) {
-                        *count += 1;
-                    }
+        let lookups = &plan.description.sums.lookups;
+        let lookups: Vec<&Lookup> = lookups.iter().flat_map(|(_, lookups)| lookups).collect();
+        let none = || vec![vec![0u32; 1 << layout.range_bits]; 1 + layout.functions];
+        let cells = &self.cells;
+        let count = |mut counts: Vec<Vec<u32>>, lookup: &&Lookup| {
+            let of_tag = &mut counts[lookup.tag];
+            let argument = |row| {
+                lookup
+                    .argument
+                    .iter()
+                    .map(|&c: &usize| cells[c][row])
+                    .sum::<u32>()
+            };
+            for argument in (0..layout.last).map(argument) {
+                if let Some(count) = of_tag.get_mut(argument as usize) {
+                    *count += 1;
                 }
             }
-        }
+            counts
+        };
+        // Where there are many tables, adding their counts up is what takes time: few parts.
+        let parts = lookups.len().div_ceil(rayon::current_num_threads()).max(1);
+        let counted = lookups
+            .par_chunks(parts)
+            .map(|part| part.iter().fold(none(), count));
+        let counts = counted.reduce(none, |mut all, some| {
+            let pairs = all.iter_mut().flatten().zip(some.iter().flatten());
+            pairs.for_each(|(all, some)| *all += some);
+            all
+        });
         for (_, tables) in &plan.description.sums.tables {
             for table in tables {
                 let piece = counts[table.tag]
@@ -111,15 +133,14 @@ impl Phase1 {
 
     /// The columns as field elements, products included.
     pub fn columns(&self, plan: &Plan) -> Vec<Vec<F>> {
-        let mut columns: Vec<Vec<F>> = self
-            .cells
-            .iter()
-            .map(|c| c.iter().map(|&v| F::from(u64::from(v))).collect())
-            .collect();
+        let column = |cells: &Vec<u32>| cells.iter().map(|&v| F::from(u64::from(v))).collect();
+        let mut columns: Vec<Vec<F>> = self.cells.par_iter().map(column).collect();
         for lane in &plan.layout.lanes {
+            // Each step may read the one before.
             for (cell, factors) in product_steps(lane) {
                 let product = |row| factors.iter().map(|&c| columns[c][row]).product();
-                let mut products: Vec<F> = (0..plan.layout.last).map(product).collect();
+                let rows = (0..plan.layout.last).into_par_iter().with_min_len(MIN_ROWS);
+                let mut products: Vec<F> = rows.map(product).collect();
                 products.push(F::from(0));
                 columns[cell] = products;
             }
