@@ -8,7 +8,7 @@ use crate::error::CommitError;
 use std::fmt;
 use zkinfer_circuits::error::{CardError, LayoutError};
 use zkinfer_circuits::gates::{Description, describe};
-use zkinfer_circuits::layout::{Columns, Layout};
+use zkinfer_circuits::layout::{Columns, Layout, MAX_K};
 use zkinfer_circuits::program::Program;
 use zkinfer_circuits::verify::{Limits, Plan};
 
@@ -35,7 +35,8 @@ pub struct PlanOptions {
     pub k: Option<u32>,
     /// Smallest `k` that is tried.
     pub min_k: u32,
-    /// Largest `k` that is tried, unless the program fits none so small: then the least that it fits.
+    /// Largest `k` that is tried. Beyond 16, which verifiers allow by default, no more than it takes: a larger one only where
+    /// the program fits no smaller one.
     pub max_k: u32,
     /// How many milliseconds of proving one millisecond of verification is worth.
     pub verify_weight: f64,
@@ -48,7 +49,7 @@ impl Default for PlanOptions {
         PlanOptions {
             k: None,
             min_k: 7,
-            max_k: 16,
+            max_k: MAX_K,
             verify_weight: 1.0,
             size_weight: 20.0,
         }
@@ -197,13 +198,8 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
         min: options.min_k,
         max: options.max_k,
     });
-    // Verifiers have to allow more than the default, so no more than it takes.
-    let beyond = match options.k {
-        Some(_) => 0..0,
-        None => options.max_k + 1..limits.k + 1,
-    };
-    for k in range.chain(beyond) {
-        if k > options.max_k && best.is_some() {
+    for k in range {
+        if k > Limits::default().k && best.is_some() {
             break;
         }
         match Layout::new(program, &expanded, k, limits.program.pieces) {
@@ -264,3 +260,6 @@ impl fmt::Display for PlanChoice {
         Ok(())
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -25,7 +25,7 @@
 //! accumulators contain `Σ_p b_p·V_p`: its `β` is `−b_p`. That `V_p` is the weight of that number is looked up ([`crate::gates`]).
 
 use crate::F;
-use crate::layout::{Block, Cells, Fold, LaneWeights, Layout};
+use crate::layout::{Block, Cells, Fold, Layout};
 use crate::multiples;
 use crate::parallel;
 use crate::program::{Expanded, Neurons, Node, Program, Term, Weights, ZERO};
@@ -198,16 +198,6 @@ fn row_powers(base: F, step: usize, rows: usize) -> Vec<F> {
     powers
 }
 
-fn lane_weights(weights: &LaneWeights, constants: &[F]) -> Vec<F> {
-    let monomial = |exponents: &Vec<usize>| {
-        constants
-            .iter()
-            .zip(exponents)
-            .fold(F::ONE, |acc, (c, &e)| acc * c.pow_vartime([e as u64]))
-    };
-    weights.exponents.iter().map(monomial).collect()
-}
-
 impl<'a> Coefficients<'a> {
     /// Prepares the powers. `challenges` has as many `y` as the layout has constants.
     pub fn new(
@@ -223,7 +213,7 @@ impl<'a> Coefficients<'a> {
             expanded,
             layout,
             powers: row_powers(base, weights.step, layout.last),
-            lambda: lane_weights(weights, &challenges.y),
+            lambda: weights.of_lanes(&challenges.y),
         }
     }
 

@@ -143,13 +143,9 @@ fn looked_up(plan: &Plan, late: &Late<'_>, phase1: &Phase1, lookup: &Lookup, row
 
 /// The weights of lanes in a running sum, and its factor from row to row.
 fn lane_weights(weights: &LaneWeights, constants: &[F]) -> (Vec<F>, F) {
-    let monomial = |exponents: &Vec<usize>| -> F {
-        let powers = constants.iter().zip(exponents);
-        powers.map(|(c, &e)| c.pow_vartime([e as u64])).product()
-    };
     let first = constants.first();
     let step = first.map_or(F::ONE, |c| c.pow_vartime([weights.step as u64]));
-    (weights.exponents.iter().map(monomial).collect(), step)
+    (weights.of_lanes(constants), step)
 }
 
 fn accumulators(plan: &Plan, constants: &[F], phase1: &Phase1, column: &mut [F]) {

@@ -1,6 +1,6 @@
 //! The verifier's coefficients by enumeration: the definition, which tests compare the closed forms with.
 
-use super::{Coefficients, Folded, LateChallenges, blocks_of, lane_weights, row_powers};
+use super::{Coefficients, Folded, LateChallenges, blocks_of, row_powers};
 use crate::F;
 use crate::layout::{Block, Fold, LaneWeights};
 use crate::program::{Neurons, Node, ONE, Weights};
@@ -99,7 +99,8 @@ impl Coefficients<'_> {
     /// `z₀·ζ` per slot.
     fn zeta(&self, weights: &LaneWeights, late: &LateChallenges, z: F) -> Vec<F> {
         let powers = row_powers(z, weights.step, self.layout.last);
-        let lambda: Vec<F> = lane_weights(weights, &late.e)
+        let lambda: Vec<F> = weights
+            .of_lanes(&late.e)
             .into_iter()
             .map(|l| l * z)
             .collect();

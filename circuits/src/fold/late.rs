@@ -1,6 +1,6 @@
 //! The verifier's coefficients in closed form.
 
-use super::{Coefficients, Folded, LateChallenges, inputs_before, lane_weights, row_powers, small};
+use super::{Coefficients, Folded, LateChallenges, inputs_before, row_powers, small};
 use crate::F;
 use crate::checks::{Check, is_off};
 use crate::layout::{Block, Cells, Fold};
@@ -33,7 +33,8 @@ impl Coefficients<'_> {
         let (Some(weights), Some(&z)) = (&self.layout.e_weights, late.e.first()) else {
             return Some((F::ZERO, beta));
         };
-        let lambda: Vec<F> = lane_weights(weights, &late.e)
+        let lambda: Vec<F> = weights
+            .of_lanes(&late.e)
             .into_iter()
             .map(|l| l * z)
             .collect();

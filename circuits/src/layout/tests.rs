@@ -1,4 +1,6 @@
 use super::LaneWeights;
+use crate::F;
+use ff::{Field, PrimeField};
 use std::collections::BTreeSet;
 
 #[test]
@@ -31,4 +33,23 @@ fn coefficients_are_distinct_monomials_of_low_degree() {
         assert!(seen.iter().map(degree).max().unwrap_or(0) <= 3 * rows + 3);
     }
     assert_eq!(widest, 968);
+}
+
+#[test]
+fn lanes_weigh_what_their_exponents_say() {
+    // Products of primes are different numbers.
+    let primes = [2, 3, 5, 7, 11, 13, 17, 19, 23, 29, 31, 37, 41, 43, 47, 53];
+    let constants = primes.map(F::from);
+    for lanes in [0, 1, 3, 4, 164, 165, 968] {
+        let weights = LaneWeights::new(lanes).unwrap();
+        let constants = &constants[..weights.constants];
+        let monomial = |exponents: &Vec<usize>| -> F {
+            let powers = constants.iter().zip(exponents);
+            powers.map(|(c, &e)| c.pow_vartime([e as u64])).product()
+        };
+        let wanted: Vec<F> = weights.exponents.iter().map(monomial).collect();
+        assert_eq!(weights.of_lanes(constants), wanted);
+        let distinct: BTreeSet<[u8; 32]> = wanted.iter().map(F::to_repr).collect();
+        assert!(distinct.len() == lanes, "{lanes} lanes");
+    }
 }

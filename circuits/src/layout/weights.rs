@@ -1,5 +1,8 @@
 //! Coefficients of lanes in a running sum.
 
+use crate::F;
+use ff::Field;
+
 /// Powers of the row constant and exponents of the further constants that weigh the lanes of a running sum.
 ///
 /// A running sum `s' = c₀^step · s + Σ_l weight_l · v_l` gives the value in lane `l` and row `t` the coefficient
@@ -42,6 +45,17 @@ fn monomials(variables: usize) -> Vec<Vec<usize>> {
 }
 
 impl LaneWeights {
+    /// The weights of all lanes for these constants, `c₀` first.
+    pub fn of_lanes(&self, constants: &[F]) -> Vec<F> {
+        // Exponents are small, and most are zero.
+        let power = |c: &F, e: usize| (0..e).fold(F::ONE, |power, _| power * c);
+        let monomial = |exponents: &Vec<usize>| {
+            let factors = constants.iter().zip(exponents).filter(|(_, e)| **e > 0);
+            factors.fold(F::ONE, |product, (c, &e)| product * power(c, e))
+        };
+        self.exponents.iter().map(monomial).collect()
+    }
+
     pub(super) fn new(lanes: usize) -> Option<LaneWeights> {
         let step = lanes.clamp(1, 3);
         for constants in 1..=MAX_CONSTANTS {

@@ -101,15 +101,16 @@ impl View {
 
     /// Source element per result element (`None`: out of range), for a view that was checked.
     fn for_each(&self, mut visit: impl FnMut(Option<usize>)) {
-        let (Some(&inner), outer) = (self.loops.last(), self.loops.len() - 1) else {
+        let Some((&inner, others)) = self.loops.split_last() else {
             return;
         };
+        let outer = others.len();
         let mut counter = vec![0u32; outer];
         let mut position: Vec<i64> = self.axes.iter().map(|a| a.offset).collect();
         // How far a step along each axis moves in the source.
         let mut units = vec![1i64; self.axes.len()];
         for axis in (1..self.axes.len()).rev() {
-            units[axis - 1] = units[axis] * i64::from(self.axes[axis].extent);
+            units[axis - 1] = units[axis].wrapping_mul(i64::from(self.axes[axis].extent));
         }
         let moves = self.axes.iter().zip(&units);
         let step = moves.fold(0i64, |step, (axis, unit)| {
