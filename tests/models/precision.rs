@@ -213,3 +213,37 @@ fn small_magnitudes_keep_their_bits_beside_large_ones() {
         proof::prove_and_verify(model, "magnitudes", &samples[5]).unwrap();
     }
 }
+
+/// Where it is the rounding of an input that limits the outputs, its numbers take two cells each, and their squares read both.
+#[test]
+fn inputs_take_two_cells_where_their_rounding_is_too_much() {
+    let (graph, mut numbers) = (magnitudes(), Numbers(5));
+    let mut sample = |i: usize| {
+        let size = 0.02f32 * 1.08f32.powi(i as i32);
+        vec![(0..2 * BINS).map(|_| numbers.next() * size).collect()]
+    };
+    let samples: Vec<Vec<Vec<f32>>> = (0..48).map(&mut sample).collect();
+    let narrow = QuantizeOptions::default().with_range_bits(12);
+    let quantized = |options: &QuantizeOptions| {
+        let model = graph.quantize(&samples, options).unwrap();
+        let report = evaluate(&graph, &model, &samples, &[]).unwrap();
+        assert_eq!(report.out_of_range, []);
+        // Quiet samples alone, over their own size.
+        let quiet = evaluate(&graph, &model, &samples[..12], &[]).unwrap();
+        (model, quiet.outputs[0].relative_error)
+    };
+    let (one, coarse) = quantized(&narrow);
+    assert_eq!(one.inputs[0].low_bits, 0);
+    let (two, fine) = quantized(&narrow.with_max_error(2e-5));
+    assert_eq!(two.inputs[0].low_bits, 12);
+    // What is left is of tables and outputs.
+    assert!(fine < 0.7 * coarse, "{fine}, {coarse} with one cell each");
+
+    // By the definition, in double precision, for what the cells hold.
+    let integers = two.quantize_inputs(&samples[0], false).unwrap();
+    let parts = two.inputs[0].dequantize(&integers[0]).unwrap();
+    let given = samples[0][0].iter().zip(&parts);
+    let step = two.inputs[0].scale_at(0) as f32;
+    given.for_each(|(x, p)| assert!((x - p).abs() <= 0.51 * step, "{x}, {p}, step {step}"));
+    proof::prove_and_verify(two, "magnitudes", &samples[0]).unwrap();
+}
