@@ -52,7 +52,7 @@ fn verifying(c: &mut Criterion) {
             group.throughput(Throughput::Elements(proofs as u64));
             group.bench_function(id(), |b| {
                 let (verifier, expected) = (case.verifier(), case.expected());
-                let one = |proof: &Proof| Candidate::One(expected.clone(), proof.clone());
+                let one = |proof: &Proof| Candidate::one(expected.clone(), proof.clone());
                 let different = case.proofs().iter().cycle().take(proofs);
                 let batch: Vec<_> = different.map(|proof| (verifier, one(proof))).collect();
                 // Copies are made outside of the measured time.

@@ -17,6 +17,14 @@ pub enum CommitError {
         /// Index of the program node.
         node: usize,
     },
+    /// There are not so many places to cut.
+    #[error("the model cannot be cut into {segments} segments: 1 to {most} are possible")]
+    Segments {
+        /// Wanted.
+        segments: usize,
+        /// Possible.
+        most: usize,
+    },
     /// Parts that do not belong together.
     #[error("model, blinds, card and parameters do not belong together")]
     Mismatch,

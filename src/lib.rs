@@ -56,7 +56,7 @@ pub use secret::{
     CommitOptions, MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility,
     Visibility, WeightVisibility, prove_many,
 };
-pub use zkinfer_circuits::card::{Card, MultiProof, Proof};
+pub use zkinfer_circuits::card::{Card, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};
 pub use zkinfer_circuits::receipt::{Class, Receipt, Refusal};
 pub use zkinfer_circuits::statement::Side;
@@ -70,7 +70,7 @@ pub use zkinfer_interface as interface;
 pub use zkinfer_model::onnx::{self, ImportError, ImportOptions};
 pub use zkinfer_model::{
     Graph, InferError, Progress, QuantizeError, QuantizeOptions, QuantizedModel, Samples, Stage,
-    Stopped, TensorInterface, data, disclosure, graph, model, progress, quantize, run,
+    Stopped, TensorInterface, data, disclosure, graph, model, progress, quantize, run, segments,
 };
 pub use zkinfer_verifier::{
     ChainError, LoadError, StatementError, generators, params, public_input, public_output,

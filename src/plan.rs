@@ -8,9 +8,11 @@ use crate::error::CommitError;
 use std::fmt;
 use zkinfer_circuits::error::{CardError, LayoutError};
 use zkinfer_circuits::gates::{Description, describe};
-use zkinfer_circuits::layout::{Columns, Layout, MAX_K};
+use zkinfer_circuits::layout::{BLINDING_ROWS, Columns, Layout, MAX_K};
 use zkinfer_circuits::program::Program;
 use zkinfer_circuits::verify::{Limits, Plan};
+use zkinfer_model::model::QuantizedModel;
+use zkinfer_model::segments::{self, Cuts, Part};
 
 /// What a proof should be good at.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
@@ -135,6 +137,30 @@ impl Candidate {
         Candidate::new(&plan.program, &plan.layout, &plan.description)
     }
 
+    /// What the plans of a model's segments cost together. All are of one `k`.
+    pub fn of_all(plans: &[Plan]) -> Candidate {
+        let mut all = Candidate {
+            k: 0,
+            columns: Columns::default(),
+            points: 0,
+            prove_ms: 0.0,
+            verify_ms: 0.0,
+            proof_bytes: 0,
+        };
+        for (index, plan) in plans.iter().enumerate() {
+            let one = Candidate::of(plan);
+            all.k = one.k;
+            all.columns += &one.columns;
+            all.points += one.points;
+            all.prove_ms += one.prove_ms;
+            // The sum over the generators is one for all.
+            let once = if index == 0 { 0.0 } else { cost::VERIFY_ROW };
+            all.verify_ms += one.verify_ms - plan.layout.rows() as f64 * once / 1e3;
+            all.proof_bytes += one.proof_bytes;
+        }
+        all
+    }
+
     fn new(program: &Program, layout: &Layout, description: &Description) -> Candidate {
         let columns = layout.columns.clone();
         let n = layout.rows() as f64;
@@ -226,6 +252,82 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
     Ok(PlanChoice { plan, candidates })
 }
 
+/// The segments that a model is cut into, and how they are laid out.
+#[derive(Clone, Debug)]
+pub struct SegmentsChoice {
+    /// Models and plans of the segments, in order, ready to be committed to.
+    pub segments: Vec<(QuantizedModel, Plan)>,
+    /// Every `k` that all of them fit, ascending: what they cost together.
+    pub candidates: Vec<Candidate>,
+}
+
+/// Cuts a model into so many segments of about equal cost and chooses `k`, the same for all; 0 and 1 leave it whole.
+///
+/// # Errors
+/// If the model cannot be cut so often, or its segments fit no `k` that is allowed.
+pub fn choose_segments(
+    model: QuantizedModel,
+    segments: usize,
+    options: &PlanOptions,
+) -> Result<SegmentsChoice, CommitError> {
+    if segments < 2 {
+        let choice = choose(&model.program, options)?;
+        return Ok(SegmentsChoice {
+            segments: vec![(model, choice.plan)],
+            candidates: choice.candidates,
+        });
+    }
+    let cuts = Cuts::of(&model);
+    let places = cuts.balanced(segments).ok_or(CommitError::Segments {
+        segments,
+        most: cuts.most(),
+    })?;
+    let range = match options.k {
+        Some(k) => k..=k,
+        None => options.min_k..=options.max_k,
+    };
+    let mut candidates: Vec<Candidate> = Vec::new();
+    let mut best: Option<(f64, Vec<Part>, Vec<Plan>)> = None;
+    let mut problem = None;
+    for k in range {
+        if k > Limits::default().k && best.is_some() {
+            break;
+        }
+        // Rows that a lane holds values in.
+        let lane = (1usize << k).saturating_sub(BLINDING_ROWS + 2);
+        let parts = segments::parts(&model, &places, lane);
+        let fixed = PlanOptions {
+            k: Some(k),
+            ..*options
+        };
+        let plans = parts.iter().map(|part| choose(&part.program, &fixed));
+        match plans.collect::<Result<Vec<PlanChoice>, CommitError>>() {
+            Ok(choices) => {
+                let plans: Vec<Plan> = choices.into_iter().map(|c| c.plan).collect();
+                let together = Candidate::of_all(&plans);
+                let cost = options.weigh(&together);
+                candidates.push(together);
+                if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                    best = Some((cost, parts, plans));
+                }
+            }
+            Err(error) => problem = Some(error),
+        }
+    }
+    let Some((_, parts, plans)) = best else {
+        let none = || {
+            let (k, min, max) = (0, options.min_k, options.max_k);
+            CommitError::Plan(LayoutError::K { k, min, max }.into())
+        };
+        return Err(problem.unwrap_or_else(none));
+    };
+    let models = segments::split(model, parts);
+    Ok(SegmentsChoice {
+        segments: models.into_iter().zip(plans).collect(),
+        candidates,
+    })
+}
+
 impl PlanChoice {
     /// The chosen `k`.
     pub fn k(&self) -> u32 {
@@ -235,30 +337,48 @@ impl PlanChoice {
 
 impl fmt::Display for PlanChoice {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        table(f, &self.candidates, self.k())
+    }
+}
+
+impl SegmentsChoice {
+    /// The chosen `k`.
+    pub fn k(&self) -> u32 {
+        self.segments.first().map_or(0, |(_, plan)| plan.layout.k)
+    }
+}
+
+impl fmt::Display for SegmentsChoice {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        table(f, &self.candidates, self.k())
+    }
+}
+
+/// Candidates, one on a line.
+fn table(f: &mut fmt::Formatter<'_>, candidates: &[Candidate], k: u32) -> fmt::Result {
+    writeln!(
+        f,
+        "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)"
+    )?;
+    for c in candidates {
+        let col = &c.columns;
         writeln!(
             f,
-            "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)"
+            "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
+            if c.k == k { ">" } else { " " },
+            c.k,
+            1u64 << c.k,
+            col.lanes,
+            col.multiplicities,
+            col.phase2(),
+            col.constants + col.wiring + col.sums + col.folds,
+            c.points,
+            c.prove_ms,
+            c.verify_ms,
+            c.proof_bytes
         )?;
-        for c in &self.candidates {
-            let col = &c.columns;
-            writeln!(
-                f,
-                "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
-                if c.k == self.k() { ">" } else { " " },
-                c.k,
-                1u64 << c.k,
-                col.lanes,
-                col.multiplicities,
-                col.phase2(),
-                col.constants + col.wiring + col.sums + col.folds,
-                c.points,
-                c.prove_ms,
-                c.verify_ms,
-                c.proof_bytes
-            )?;
-        }
-        Ok(())
     }
+    Ok(())
 }
 
 #[cfg(test)]

@@ -59,6 +59,18 @@ impl Timings {
     }
 }
 
+impl std::ops::AddAssign for Timings {
+    fn add_assign(&mut self, other: Timings) {
+        self.witness += other.witness;
+        self.phase1 += other.phase1;
+        self.fold += other.fold;
+        self.phase2 += other.phase2;
+        self.phase3 += other.phase3;
+        self.halo2 += other.halo2;
+        self.link += other.link;
+    }
+}
+
 /// Places where a dishonest prover deviates. Tests implement it to show that every lie is caught; [`Honest`] does nothing.
 pub(crate) trait Deviation {
     /// Which columns later runs take over from the first.

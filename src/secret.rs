@@ -11,11 +11,13 @@ use crate::prove::fold::Matrix;
 use halo2_proofs::poly::commitment::Params;
 use ndarray::{Array1, ArrayD, ArrayViewD};
 use std::sync::{Arc, OnceLock};
-use zkinfer_circuits::card::{Card, MultiProof, Proof};
-use zkinfer_circuits::program::{Node, Program};
+use zkinfer_circuits::card::{self, Card, Proof};
+use zkinfer_circuits::program::Node;
+use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
+use zkinfer_interface::TensorInterface;
 use zkinfer_model::error::InferError;
 use zkinfer_model::model::QuantizedModel;
 use zkinfer_model::run::Trace;
@@ -25,15 +27,72 @@ pub use many::prove_many;
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
 pub struct Secret {
-    model: QuantizedModel,
-    plan: Plan,
+    segments: Vec<Segment>,
     params: Arc<Params<C>>,
-    matrices: Vec<Matrix>,
-    blinds: Vec<Vec<F>>,
     card: Card,
     digest: Digest,
     engine: Engine,
+}
+
+/// A part of a committed model that is proven by itself; most models are one.
+pub struct Segment {
+    model: QuantizedModel,
+    plan: Plan,
+    matrices: Vec<Matrix>,
+    blinds: Vec<Vec<F>>,
+    digest: Digest,
     keys: OnceLock<Keys>,
+}
+
+impl Segment {
+    /// A segment of the card with this digest, without its blinds yet.
+    fn new(
+        model: QuantizedModel,
+        plan: Plan,
+        card: &Digest,
+        index: usize,
+    ) -> Result<Segment, CommitError> {
+        Ok(Segment {
+            matrices: commit::collect_matrices(&plan, &model)?,
+            blinds: Vec::new(),
+            model,
+            plan,
+            digest: segment_digest(card, index),
+            keys: OnceLock::new(),
+        })
+    }
+
+    /// Its part of the quantized model.
+    pub fn model(&self) -> &QuantizedModel {
+        &self.model
+    }
+
+    /// Layout and columns.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Blinds of its commitment.
+    pub(crate) fn blinds(&self) -> &[Vec<F>] {
+        &self.blinds
+    }
+
+    fn keys(&self, engine: Engine, params: &Arc<Params<C>>) -> Result<&Keys, ProveError> {
+        if let Some(keys) = self.keys.get() {
+            return Ok(keys);
+        }
+        let keys = Keys::new(engine, &self.plan, params)?;
+        Ok(self.keys.get_or_init(|| keys))
+    }
+}
+
+/// Says which segment it is, never what is in it.
+impl std::fmt::Debug for Segment {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Segment")
+            .field("digest", &self.digest)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Says which model it is, never what is in it.
@@ -48,7 +107,10 @@ impl std::fmt::Debug for Secret {
 /// An exact run of the quantized model on one input.
 #[derive(Clone)]
 pub struct Run {
-    pub(crate) trace: Trace,
+    /// Of every segment.
+    pub(crate) traces: Vec<Trace>,
+    /// What flows between segments.
+    boundaries: Vec<Vec<u16>>,
     input: Vec<u16>,
     output: Vec<u16>,
     outputs: Vec<Vec<f32>>,
@@ -70,6 +132,14 @@ impl Run {
     /// The input as integers, all tensors concatenated.
     pub fn input(&self) -> &[u16] {
         &self.input
+    }
+
+    /// What flows into a segment, or out of the last one.
+    fn flow(&self, index: usize) -> &[u16] {
+        match index {
+            0 => &self.input,
+            _ => self.boundaries.get(index - 1).unwrap_or(&self.output),
+        }
     }
 
     /// The output as integers, all tensors concatenated.
@@ -180,7 +250,7 @@ pub type Openings = (Option<Opening>, Option<Opening>);
 #[derive(Clone, Debug)]
 pub struct ProvenRuns {
     /// What is handed out.
-    pub proof: MultiProof,
+    pub proof: Proof,
     /// Openings of every run's input and output, where they are committed.
     pub openings: Vec<Openings>,
     /// Where the time went.
@@ -188,38 +258,43 @@ pub struct ProvenRuns {
 }
 
 impl Secret {
-    /// Rebuilds a committed model from its parts (see [`crate::files`]).
+    /// Rebuilds a committed model from its parts (see [`crate::files`]): of every segment, its model and its blinds.
     pub(crate) fn from_parts(
-        model: QuantizedModel,
-        blinds: Vec<Vec<F>>,
+        parts: Vec<(QuantizedModel, Vec<Vec<F>>)>,
         card: Card,
         params: Arc<Params<C>>,
     ) -> Result<Secret, CommitError> {
-        let plan = Plan::new(model.program.clone(), card.k, &Limits::owner())?;
-        let fits = blinds.len() == plan.groups.len()
-            && blinds
-                .iter()
-                .zip(&plan.groups)
-                .all(|(b, g)| b.len() == g.points);
-        if !fits
-            || card.program != model.program
-            || card.points.len() != plan.points()
-            || params.k() != card.k
-        {
+        if parts.len() != card.segments.len() || params.k() != card.k {
             return Err(CommitError::Mismatch);
         }
-        let matrices = commit::collect_matrices(&plan, &model)?;
         let digest = card.digest();
+        let mut segments: Vec<Segment> = Vec::with_capacity(parts.len());
+        for (index, ((model, blinds), of_card)) in parts.into_iter().zip(&card.segments).enumerate()
+        {
+            let plan = Plan::new(model.program.clone(), card.k, &Limits::owner())?;
+            let fits = blinds.len() == plan.groups.len()
+                && blinds
+                    .iter()
+                    .zip(&plan.groups)
+                    .all(|(b, g)| b.len() == g.points);
+            let follows = segments.last().is_none_or(|s| s.plan.feeds(&plan));
+            if !fits
+                || !follows
+                || of_card.program != model.program
+                || of_card.points.len() != plan.points()
+            {
+                return Err(CommitError::Mismatch);
+            }
+            let mut segment = Segment::new(model, plan, &digest, index)?;
+            segment.blinds = blinds;
+            segments.push(segment);
+        }
         Ok(Secret {
-            model,
-            plan,
+            segments,
             params,
-            matrices,
-            blinds,
             card,
             digest,
             engine: Engine::default(),
-            keys: OnceLock::new(),
         })
     }
 
@@ -234,34 +309,34 @@ impl Secret {
     /// # Errors
     /// [`CommitError::Params`] if the parameters cannot be read.
     pub fn opens(&self, card: &Card) -> Result<bool, CommitError> {
-        if card.program != self.model.program || card.k != self.card.k {
+        let same = card.programs().eq(self.card.programs());
+        if !same || card.k != self.card.k {
             return Ok(false);
         }
         let generators = generators(self.engine, &self.params).map_err(|_| CommitError::Params)?;
-        let groups = self
-            .plan
-            .groups
-            .iter()
-            .zip(&self.matrices)
-            .zip(&self.blinds);
-        let points =
-            groups.flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds));
-        Ok(points.eq(card.points.iter().copied()))
+        let opens = |(segment, of_card): (&Segment, &card::Segment)| {
+            let groups = segment.plan.groups.iter();
+            let groups = groups.zip(&segment.matrices).zip(&segment.blinds);
+            let points = groups
+                .flat_map(|((group, matrix), blinds)| matrix.commit(&generators, group, blinds));
+            points.eq(of_card.points.iter().copied())
+        };
+        Ok(self.segments.iter().zip(&card.segments).all(opens))
     }
 
-    /// The quantized model.
-    pub fn model(&self) -> &QuantizedModel {
-        &self.model
+    /// What the model consists of, in order; most models are one segment.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
-    /// Layout and columns.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// The model's inputs, in order.
+    pub fn inputs(&self) -> &[TensorInterface] {
+        self.segments.first().map_or(&[], |s| &s.model.inputs)
     }
 
-    /// Blinds of the model commitment.
-    pub(crate) fn blinds(&self) -> &[Vec<F>] {
-        &self.blinds
+    /// The model's outputs, in order.
+    pub fn outputs(&self) -> &[TensorInterface] {
+        self.segments.last().map_or(&[], |s| &s.model.outputs)
     }
 
     #[cfg(test)]
@@ -269,32 +344,44 @@ impl Secret {
         &self.params
     }
 
+    /// The model of a secret of one segment.
     #[cfg(test)]
-    pub(crate) fn matrices(&self) -> &[Matrix] {
-        &self.matrices
+    pub(crate) fn model(&self) -> &QuantizedModel {
+        &self.segments[0].model
     }
 
-    /// Derives the proving key now instead of in the first proof.
+    /// The plan of a secret of one segment.
+    #[cfg(test)]
+    pub(crate) fn plan(&self) -> &Plan {
+        &self.segments[0].plan
+    }
+
+    /// The blinds of a secret of one segment.
+    #[cfg(test)]
+    pub(crate) fn blinds(&self) -> &[Vec<F>] {
+        &self.segments[0].blinds
+    }
+
+    #[cfg(test)]
+    pub(crate) fn matrices(&self) -> &[Matrix] {
+        &self.segments[0].matrices
+    }
+
+    /// Derives the proving keys now instead of in the first proof.
     ///
     /// # Errors
     /// Only if the parameters do not fit the plan.
     pub fn prepare(&self) -> Result<(), ProveError> {
-        self.keys().map(|_| ())
-    }
-
-    fn keys(&self) -> Result<&Keys, ProveError> {
-        if let Some(keys) = self.keys.get() {
-            return Ok(keys);
-        }
-        let keys = Keys::new(self.engine, &self.plan, &self.params)?;
-        Ok(self.keys.get_or_init(|| keys))
+        let mut segments = self.segments.iter();
+        segments.try_for_each(|s| s.keys(self.engine, &self.params).map(|_| ()))
     }
 
     /// Chooses the prover; [`Engine::Auto`] is the default. All engines make the same proofs.
     #[must_use]
     pub fn with_engine(mut self, engine: Engine) -> Secret {
         self.engine = engine;
-        self.keys = OnceLock::new();
+        let segments = self.segments.iter_mut();
+        segments.for_each(|s| s.keys = OnceLock::new());
         self
     }
 
@@ -303,8 +390,11 @@ impl Secret {
     /// # Errors
     /// An input or an intermediate value outside the calibrated range, with layer, index, value and limit.
     pub fn infer(&self, inputs: &[Vec<f32>]) -> Result<Run, InferError> {
-        let integers = self.model.quantize_inputs(inputs, false)?;
-        self.infer_integers(&integers)
+        let first = self.segments.first().map(|s| &s.model);
+        let integers = first
+            .map(|m| m.quantize_inputs(inputs, false))
+            .transpose()?;
+        self.infer_integers(&integers.unwrap_or_default())
     }
 
     /// Runs the quantized model on arrays, one per input tensor, read in row-major order whatever their memory layout.
@@ -321,44 +411,92 @@ impl Secret {
     /// # Errors
     /// As [`Secret::infer`].
     pub fn infer_integers(&self, inputs: &[Vec<u32>]) -> Result<Run, InferError> {
-        let trace = self
-            .model
-            .run(&self.plan.expanded, inputs)
-            .map_err(|error| InferError::new(&self.model, error))?;
+        self.infer_through(inputs, &<[u16]>::to_vec)
+    }
+
+    /// The same where the next segment reads what `seen` makes of what a segment puts out.
+    pub(crate) fn infer_through(
+        &self,
+        inputs: &[Vec<u32>],
+        seen: &dyn Fn(&[u16]) -> Vec<u16>,
+    ) -> Result<Run, InferError> {
+        let mut traces = Vec::with_capacity(self.segments.len());
+        let mut flows: Vec<Vec<u16>> = Vec::with_capacity(self.segments.len() + 1);
+        let mut saturated: Vec<(String, usize)> = Vec::new();
+        for segment in &self.segments {
+            let flown = flows.last().map(|flow| segment.split(&seen(flow)));
+            let (trace, input, output) = segment.run(flown.as_deref().unwrap_or(inputs))?;
+            if flows.is_empty() {
+                flows.push(input);
+            }
+            flows.push(output);
+            for (layer, count) in segment.model.saturated(&trace) {
+                let name = &segment.model.layers[layer].name;
+                // One layer may be several nodes.
+                match saturated.iter_mut().find(|(known, _)| known == name) {
+                    Some((_, sum)) => *sum += count,
+                    None => saturated.push((name.clone(), count)),
+                }
+            }
+            traces.push(trace);
+        }
+        let output = flows.pop().unwrap_or_default();
+        let mut flows = flows.into_iter();
+        let ends = self.segments.last().zip(traces.last());
+        let outputs = ends.map(|(segment, trace)| {
+            let expanded = &segment.plan.expanded;
+            segment.model.dequantize_outputs(expanded, trace)
+        });
+        Ok(Run {
+            traces,
+            input: flows.next().unwrap_or_default(),
+            boundaries: flows.collect(),
+            outputs: outputs.transpose()?.unwrap_or_default(),
+            output,
+            shapes: self.outputs().iter().map(|o| o.shape.clone()).collect(),
+            saturated,
+        })
+    }
+}
+
+impl Segment {
+    /// The integer run of this segment, with what goes in and what comes out.
+    fn run(&self, inputs: &[Vec<u32>]) -> Result<(Trace, Vec<u16>, Vec<u16>), InferError> {
+        let expanded = &self.plan.expanded;
+        let trace = self.model.run(expanded, inputs);
+        let trace = trace.map_err(|error| InferError::new(&self.model, error))?;
         let read = |nodes: &mut dyn Iterator<Item = usize>| -> Vec<u16> {
             nodes
                 .flat_map(|node| {
-                    let len = self.plan.layout.placements[node]
-                        .as_ref()
-                        .map_or(0, |p| p.cells.len());
-                    let first = self.plan.expanded.first_slot[node] as usize;
+                    let placement = self.plan.layout.placements[node].as_ref();
+                    let len = placement.map_or(0, |p| p.cells.len());
+                    let first = expanded.first_slot[node] as usize;
                     trace.slots[first..first + len].iter().map(|&v| v as u16)
                 })
                 .collect()
         };
-        let program: &Program = &self.plan.program;
+        let program = &self.plan.program;
         let mut inputs =
             (0..program.nodes.len()).filter(|&i| matches!(program.nodes[i], Node::Input { .. }));
         let input = read(&mut inputs);
         let output = read(&mut program.outputs.iter().map(|&o| o as usize));
-        let outputs = self.model.dequantize_outputs(&self.plan.expanded, &trace)?;
-        let shapes = self.model.outputs.iter().map(|o| o.shape.clone()).collect();
-        let mut saturated: Vec<(String, usize)> = Vec::new();
-        for (layer, count) in self.model.saturated(&trace) {
-            let name = &self.model.layers[layer].name;
-            // One layer may be several nodes.
-            match saturated.iter_mut().find(|(known, _)| known == name) {
-                Some((_, sum)) => *sum += count,
-                None => saturated.push((name.clone(), count)),
-            }
-        }
-        Ok(Run {
-            trace,
-            input,
-            output,
-            outputs,
-            shapes,
-            saturated,
-        })
+        Ok((trace, input, output))
+    }
+
+    /// What flows in from the segment before, input by input.
+    fn split(&self, flow: &[u16]) -> Vec<Vec<u32>> {
+        let mut rest = flow.iter().map(|&v| u32::from(v));
+        let inputs = self
+            .plan
+            .program
+            .nodes
+            .iter()
+            .filter_map(|node| match node {
+                Node::Input { len } => Some(*len as usize),
+                _ => None,
+            });
+        inputs
+            .map(|len| rest.by_ref().take(len).collect())
+            .collect()
     }
 }

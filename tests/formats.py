@@ -21,8 +21,8 @@ FIXTURES = ROOT / "tests" / "fixtures"
 # Section 1: the moduli of F (scalars) and of the field that Vesta is defined over.
 F = 0x40000000000000000000000000000000224698FC094CF91B992D30ED00000001
 BASE = 0x40000000000000000000000000000000224698FC0994A8DD8C46EB2100000001
-CARD, PROOF, RUNS = 1, 2, 4
-VERSION = 3
+CARD, PROOF = 1, 2
+VERSION = 4
 
 
 class Refused(Exception):
@@ -96,15 +96,15 @@ def is_point(raw):
     return x < BASE and pow(x * x * x + 5, (BASE - 1) // 2, BASE) == 1
 
 
-def payload(data, kinds):
+def payload(data, wanted):
     """Section 2, in the order in which it says that things are checked."""
     reader = Reader(data)
     if reader.take(7) != b"zkinfer":
         raise Refused("not_zkinfer")
     kind = reader.number(1)
-    if kind > 4:
+    if kind > 5 or kind == 4:
         raise Refused("invalid_field")
-    if kind not in kinds:
+    if kind != wanted:
         raise Refused("wrong_kind")
     if reader.number(2) != VERSION:
         raise Refused("wrong_version")
@@ -112,7 +112,7 @@ def payload(data, kinds):
         raise Refused("truncated")
     if digest("zkinfer-file", data[:-32]) != data[-32:]:
         raise Refused("damaged")
-    return kind, data[10:-32]
+    return data[10:-32]
 
 
 def program(r):
@@ -152,14 +152,19 @@ def program(r):
 
 def card(data):
     """Section 3."""
-    _, body = payload(data, [CARD])
+    body = payload(data, CARD)
     r = Reader(body)
-    found = {"program": program(r), "k": r.number(4), "info": r.blob()}
-    found["points"] = r.list(r.point, 32)
+    found = {"k": r.number(4), "info": r.blob()}
+    segment = lambda: {"program": program(r), "points": r.list(r.point, 32)}
+    found["segments"] = r.list(segment, 16)
+    if not found["segments"]:
+        raise Refused("invalid_field")
     found["digest"] = digest("zkinfer-card", body[: r.at])
-    found["fixed"] = r.list(r.point, 32)
+    for segment in found["segments"]:
+        segment["fixed"] = r.list(r.point, 32)
     pairs = lambda: r.list(lambda: (r.point(), r.point()), 64)
-    found["support"] = (pairs(), pairs(), r.point(), r.point(), r.scalar(), r.scalar())
+    for segment in found["segments"]:
+        segment["support"] = (pairs(), pairs(), r.point(), r.point(), r.scalar(), r.scalar())
     r.finish()
     return found
 
@@ -178,13 +183,18 @@ def claim(r):
 
 def proof(data):
     """Sections 4 and 5."""
-    kind, body = payload(data, [PROOF, RUNS])
-    r = Reader(body)
+    r = Reader(payload(data, PROOF))
     found = {"card": r.take(32), "context": r.blob()}
-    one = lambda: (claim(r), claim(r))
-    found["runs"] = r.list(one, 10) if kind == RUNS else [one()]
-    found["link"] = (r.point(), [r.scalar() for _ in range(7)])
-    found["halo2"] = r.blob()
+    found["runs"] = r.list(lambda: (claim(r), claim(r)), 10)
+    found["segments"] = []
+    count = r.number(4)
+    if count * 260 > len(r.data) - r.at:
+        raise Refused("truncated")
+    for left in reversed(range(count)):
+        segment = {"boundary": [r.list(r.point, 32) for _ in found["runs"] if left]}
+        segment["link"] = (r.point(), [r.scalar() for _ in range(7)])
+        segment["halo2"] = r.blob()
+        found["segments"].append(segment)
     r.finish()
     return found
 
@@ -207,12 +217,10 @@ def statement_digest(found):
     return digest("zkinfer-stmt", *head, *runs, u32(len(context)), context)
 
 
-def halo2(found, k, shape):
-    """Section 4: the kinds of the halo2 elements, and that there is nothing else."""
-    r = len(found["runs"])
+def halo2(raw, r, k, shape):
+    """Section 4: the kinds of the halo2 elements of r runs, and that there is nothing else."""
     a, q, f, h, s = shape
     kinds = "p" * (r * a + 1 + h) + "s" * (r * q + f + 1) + "p" + "s" * s + "p" * (1 + 2 * k) + "ss"
-    raw = found["halo2"]
     assert len(raw) == 32 * len(kinds), (len(raw), 32 * len(kinds))
     for number, kind in enumerate(kinds):
         element = raw[32 * number : 32 * number + 32]
@@ -224,8 +232,11 @@ def halo2(found, k, shape):
 def shapes():
     """The table of stored examples in section 4."""
     text = (ROOT / "docs" / "formats.md").read_text(encoding="utf-8")
-    rows = re.findall(r"^\| `(\w+)\.card` \| ([\d |]+) \|$", text, re.M)
-    return {name: tuple(int(n) for n in numbers.split("|")) for name, numbers in rows}
+    rows = re.findall(r"^\| `(\w+)\.card`(?:, segment \d)? \| ([\d |]+) \|$", text, re.M)
+    found = {}
+    for name, numbers in rows:
+        found.setdefault(name, []).append(tuple(int(n) for n in numbers.split("|")))
+    return found
 
 
 def stored():
@@ -234,10 +245,11 @@ def stored():
     for path in sorted(FIXTURES.glob("*.card")):
         found = card(path.read_bytes())
         names = [t["name"] for t in json.loads(found["info"])["inputs"]]
-        assert names and found["points"], path
-        assert len(found["support"][1]) == found["k"], path
-        # Three selectors, and a column of arguments at least.
-        assert len(found["fixed"]) >= 4, path
+        assert names and any(s["points"] for s in found["segments"]), path
+        for segment in found["segments"]:
+            assert len(segment["support"][1]) == found["k"], path
+            # Three selectors, and a column of arguments at least.
+            assert len(segment["fixed"]) >= 4, path
         cards[path.stem] = found
     count = 0
     table = shapes()
@@ -246,7 +258,9 @@ def stored():
         found = proof(path.read_bytes())
         assert found["card"] == cards[name]["digest"], path
         assert found["context"] == name.encode(), path
-        halo2(found, cards[name]["k"], table[name])
+        assert len(found["segments"]) == len(table[name]) == len(cards[name]["segments"]), path
+        for segment, shape in zip(found["segments"], table[name]):
+            halo2(segment["halo2"], len(found["runs"]), cards[name]["k"], shape)
         count += 1
     assert cards and count
     print(f"{len(cards)} cards and {count} proofs read to the last byte")

@@ -1,19 +1,21 @@
 //! Cards and proofs: the two things that are published.
 
 use crate::C;
-use crate::codec::{Reader, Writer, decode_points, read_program, write_program};
+use crate::codec::{MAX_NODES, Reader, Writer, decode_points, read_program, write_program};
 use crate::error::DecodeError;
 use crate::link::LinkProof;
 use crate::program::Program;
 use crate::receipt::Refusal;
-use crate::statement::{Claim, read_digest};
+use crate::statement::{Claim, read_digest, read_lanes};
 use crate::support::SupportProof;
 use crate::transcript::Digest;
 use crate::verify::Limits;
 
 /// Version of the formats of what is published: cards and proofs.
-pub const FORMAT_VERSION: u16 = 3;
-/// Version of the formats of what is kept: models, parameters and generators.
+pub const FORMAT_VERSION: u16 = 4;
+/// Version of the format of models.
+const MODEL_VERSION: u16 = 2;
+/// Version of the formats of what is kept besides: parameters and generators.
 const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";
 
@@ -29,10 +31,8 @@ pub enum FileKind {
     Proof,
     /// Cached parameters, for provers.
     Params,
-    /// Proof of several runs with its claims.
-    MultiProof,
     /// Generators, for verifiers.
-    Generators,
+    Generators = 5,
 }
 
 impl FileKind {
@@ -43,7 +43,6 @@ impl FileKind {
             FileKind::Card => "card",
             FileKind::Proof => "proof",
             FileKind::Params => "params",
-            FileKind::MultiProof => "proof of several runs",
             FileKind::Generators => "generators",
         }
     }
@@ -51,8 +50,9 @@ impl FileKind {
     /// Version of the format that this build writes and reads.
     pub fn version(self) -> u16 {
         match self {
-            FileKind::Card | FileKind::Proof | FileKind::MultiProof => FORMAT_VERSION,
-            FileKind::Model | FileKind::Params | FileKind::Generators => KEPT_VERSION,
+            FileKind::Card | FileKind::Proof => FORMAT_VERSION,
+            FileKind::Model => MODEL_VERSION,
+            FileKind::Params | FileKind::Generators => KEPT_VERSION,
         }
     }
 
@@ -62,7 +62,6 @@ impl FileKind {
             FileKind::Card,
             FileKind::Proof,
             FileKind::Params,
-            FileKind::MultiProof,
             FileKind::Generators,
         ]
         .into_iter()
@@ -141,13 +140,20 @@ pub fn open(kind: FileKind, bytes: &[u8], limit: usize) -> Result<&[u8], DecodeE
 /// outputs; weights only if they were committed without blinds.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Card {
-    /// The architecture.
-    pub program: Program,
-    /// Logarithm of the number of rows.
+    /// Logarithm of the number of rows, the same in all segments.
     pub k: u32,
     /// Names, shapes and scales of inputs and outputs, for people and for helpers: opaque here, but part of the digest.
     pub info: Vec<u8>,
-    /// The model commitment, in the order of [`crate::fold::groups`].
+    /// What the model consists of, in order: the output of each is the next one's input. Most models are one.
+    pub segments: Vec<Segment>,
+}
+
+/// A part of a model that is proven by itself.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Segment {
+    /// The architecture.
+    pub program: Program,
+    /// The commitment to its weights, in the order of [`crate::fold::groups`].
     pub points: Vec<C>,
     /// Commitments to the fixed columns. They follow from `program` and `k`, and are given because checking them is nearly
     /// free ([`Verifier::new`](crate::verify::Verifier::new) does) and making them is not.
@@ -158,7 +164,7 @@ pub struct Card {
 
 impl Card {
     /// Identity of the model: binds everything but what follows from it and is checked, the commitments to fixed columns and
-    /// the support proof.
+    /// the support proofs.
     pub fn digest(&self) -> Digest {
         let mut w = Writer::default();
         self.write_bound(&mut w);
@@ -166,20 +172,50 @@ impl Card {
     }
 
     fn write_bound(&self, w: &mut Writer) {
-        write_program(w, &self.program);
         w.u32(self.k);
         w.blob(&self.info);
-        w.len(self.points.len());
-        self.points.iter().for_each(|p| w.point(p));
+        w.len(self.segments.len());
+        for segment in &self.segments {
+            write_program(w, &segment.program);
+            w.len(segment.points.len());
+            segment.points.iter().for_each(|p| w.point(p));
+        }
+    }
+
+    /// `T` of the first segment, and of all if the card is valid.
+    pub fn range_bits(&self) -> u32 {
+        self.segments.first().map_or(0, |s| s.program.range_bits)
+    }
+
+    /// Integers of an input.
+    pub fn input_len(&self) -> usize {
+        self.segments.first().map_or(0, |s| s.program.input_len())
+    }
+
+    /// Integers of an output.
+    pub fn output_len(&self) -> usize {
+        self.segments.last().map_or(0, |s| s.program.output_len())
+    }
+
+    /// Points of the model commitment.
+    pub fn points(&self) -> usize {
+        self.segments.iter().map(|s| s.points.len()).sum()
+    }
+
+    /// The architecture, segment by segment.
+    pub fn programs(&self) -> impl Iterator<Item = &Program> {
+        self.segments.iter().map(|s| &s.program)
     }
 
     /// The file.
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
         self.write_bound(&mut w);
-        w.len(self.fixed.len());
-        self.fixed.iter().for_each(|p| w.point(p));
-        self.support.write(&mut w);
+        for segment in &self.segments {
+            w.len(segment.fixed.len());
+            segment.fixed.iter().for_each(|p| w.point(p));
+        }
+        self.segments.iter().for_each(|s| s.support.write(&mut w));
         seal(FileKind::Card, &w.bytes)
     }
 
@@ -189,76 +225,120 @@ impl Card {
     /// # Errors
     /// See [`open`]; never panics.
     pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Card, DecodeError> {
-        let head = Head::read(bytes, limit)?;
+        let head = Head::read(bytes, limit, |_, _, _| Ok::<(), DecodeError>(()))?;
         head.card()
     }
 
-    /// Reads a file that asks for no more than the limits. `k`, the description and the number of points are looked at
-    /// before a point is decoded, which takes a square root each.
+    /// Reads a file that asks for no more than the limits. `k`, the description and the numbers of segments and points are
+    /// looked at before a point is decoded, which takes a square root each.
     ///
     /// # Errors
     /// See [`open`], and [`CardError::Limit`](crate::error::CardError::Limit); never panics.
     pub fn from_bytes_within(bytes: &[u8], limits: &Limits) -> Result<Card, Refusal> {
-        let head = Head::read(bytes, limits.card_bytes)?;
-        limits.allow_k(head.k)?;
-        limits.allow_info(head.info.len())?;
-        limits.allow_points(head.points.len() + head.fixed.len())?;
+        let allow = |k, info, segments| -> Result<(), Refusal> {
+            limits.allow_k(k)?;
+            limits.allow_info(info)?;
+            Ok(limits.allow_segments(segments, k)?)
+        };
+        let head = Head::read(bytes, limits.card_bytes, allow)?;
+        limits.allow_points(head.points())?;
         Ok(head.card()?)
     }
 }
 
 /// A card's file, before points are decoded.
 struct Head<'a> {
-    program: Program,
     k: u32,
     info: &'a [u8],
-    points: &'a [[u8; 32]],
-    fixed: &'a [[u8; 32]],
+    segments: Vec<(Program, &'a [[u8; 32]])>,
+    fixed: Vec<&'a [[u8; 32]]>,
     rest: Reader<'a>,
 }
 
 impl<'a> Head<'a> {
-    fn read(bytes: &'a [u8], limit: usize) -> Result<Head<'a>, DecodeError> {
+    /// Reads a file. `allow` is asked when `k`, the length of the description and the number of segments are known.
+    fn read<E: From<DecodeError>>(
+        bytes: &'a [u8],
+        limit: usize,
+        allow: impl FnOnce(u32, usize, usize) -> Result<(), E>,
+    ) -> Result<Head<'a>, E> {
+        let invalid = |what| DecodeError::Invalid { what };
         let mut r = Reader::new(open(FileKind::Card, bytes, limit)?);
+        let (k, info) = (r.u32()?, r.blob()?);
+        // The shortest program has four numbers.
+        let count = r.len(16)?;
+        if count == 0 {
+            return Err(invalid("number of segments").into());
+        }
+        allow(k, info.len(), count)?;
+        let mut nodes = 0;
+        let mut segment = |r: &mut Reader<'a>| {
+            let program = read_program(r)?;
+            nodes += program.nodes.len();
+            if nodes > MAX_NODES {
+                return Err(invalid("number of nodes"));
+            }
+            Ok((program, r.arrays()?))
+        };
         Ok(Head {
-            program: read_program(&mut r)?,
-            k: r.u32()?,
-            info: r.blob()?,
-            points: r.arrays()?,
-            fixed: r.arrays()?,
+            k,
+            info,
+            segments: r.list(count, &mut segment)?,
+            fixed: r.list(count, Reader::arrays)?,
             rest: r,
         })
     }
 
+    /// Points that are decoded, those of support proofs aside.
+    fn points(&self) -> usize {
+        let committed = self.segments.iter().map(|s| s.1.len());
+        committed.chain(self.fixed.iter().map(|f| f.len())).sum()
+    }
+
     fn card(self) -> Result<Card, DecodeError> {
         let mut r = self.rest;
-        let points = decode_points(self.points)?;
-        let fixed = decode_points(self.fixed)?;
-        // Every group has points.
-        let support = SupportProof::read(&mut r, self.points.len())?;
+        let parts = self.segments.into_iter().zip(self.fixed);
+        let mut segments = parts
+            .map(|((program, points), fixed)| {
+                Ok(Segment {
+                    program,
+                    points: decode_points(points)?,
+                    fixed: decode_points(fixed)?,
+                    support: SupportProof::default(),
+                })
+            })
+            .collect::<Result<Vec<Segment>, DecodeError>>()?;
+        for segment in &mut segments {
+            // Every group has points.
+            segment.support = SupportProof::read(&mut r, segment.points.len())?;
+        }
         r.finish()?;
         Ok(Card {
-            program: self.program,
             k: self.k,
             info: self.info.to_vec(),
-            points,
-            fixed,
-            support,
+            segments,
         })
     }
 }
 
-/// A proof and the claims that travel with it.
+/// A proof of one or several runs of a model, and the claims that travel with it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Proof {
     /// Digest of the card that it was made for.
     pub card: Digest,
     /// Claimed context.
     pub context: Vec<u8>,
-    /// Claimed input.
-    pub input: Claim,
-    /// Claimed output.
-    pub output: Claim,
+    /// Claimed input and output of every run.
+    pub runs: Vec<(Claim, Claim)>,
+    /// What shows each of the model's segments, in order.
+    pub segments: Vec<SegmentProof>,
+}
+
+/// What shows one segment of a model, for all runs.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SegmentProof {
+    /// Of every run, commitments to what the next segment reads, one per lane. Of the last segment, none.
+    pub boundary: Vec<Vec<C>>,
     /// Upstream's proof bytes.
     pub halo2: Vec<u8>,
     /// The link proof.
@@ -271,10 +351,20 @@ impl Proof {
         let mut w = Writer::default();
         w.bytes.extend_from_slice(&self.card.0);
         w.blob(&self.context);
-        self.input.write(&mut w);
-        self.output.write(&mut w);
-        self.link.write(&mut w);
-        w.blob(&self.halo2);
+        w.len(self.runs.len());
+        for (input, output) in &self.runs {
+            input.write(&mut w);
+            output.write(&mut w);
+        }
+        w.len(self.segments.len());
+        for segment in &self.segments {
+            for points in &segment.boundary {
+                w.len(points.len());
+                points.iter().for_each(|p| w.point(p));
+            }
+            segment.link.write(&mut w);
+            w.blob(&segment.halo2);
+        }
         seal(FileKind::Proof, &w.bytes)
     }
 
@@ -283,63 +373,19 @@ impl Proof {
     /// # Errors
     /// See [`open`]; never panics.
     pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Proof, DecodeError> {
-        let mut r = Reader::new(open(FileKind::Proof, bytes, limit)?);
-        let card = read_digest(&mut r)?;
-        let context = r.blob()?.to_vec();
-        let input = Claim::read(&mut r)?;
-        let output = Claim::read(&mut r)?;
-        let link = LinkProof::read(&mut r)?;
-        let halo2 = r.blob()?.to_vec();
-        r.finish()?;
-        Ok(Proof {
-            card,
-            context,
-            input,
-            output,
-            halo2,
-            link,
-        })
-    }
-}
-
-/// One proof of several runs of a model, and the claims that travel with it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct MultiProof {
-    /// Digest of the card that it was made for.
-    pub card: Digest,
-    /// Claimed context.
-    pub context: Vec<u8>,
-    /// Claimed input and output of every run.
-    pub runs: Vec<(Claim, Claim)>,
-    /// Upstream's proof bytes.
-    pub halo2: Vec<u8>,
-    /// The link proof.
-    pub link: LinkProof,
-}
-
-impl MultiProof {
-    /// The file.
-    pub fn to_bytes(&self) -> Vec<u8> {
-        let mut w = Writer::default();
-        w.bytes.extend_from_slice(&self.card.0);
-        w.blob(&self.context);
-        w.len(self.runs.len());
-        for (input, output) in &self.runs {
-            input.write(&mut w);
-            output.write(&mut w);
-        }
-        self.link.write(&mut w);
-        w.blob(&self.halo2);
-        seal(FileKind::MultiProof, &w.bytes)
-    }
-
-    /// Reads a file of at most `limit` bytes.
-    ///
-    /// # Errors
-    /// See [`open`]; never panics.
-    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<MultiProof, DecodeError> {
         let allow = |_| Ok::<(), DecodeError>(());
-        MultiProof::read(bytes, limit, allow)
+        Proof::read(bytes, limit, allow)
+    }
+
+    /// How many runs a file says that its proof is of, from its first bytes: 5,000 of them are enough. `None` if it is no proof
+    /// that this build reads.
+    pub fn runs_of(head: &[u8]) -> Option<usize> {
+        let found = FileKind::of(head).ok().filter(|k| *k == FileKind::Proof)?;
+        let mut r = Reader::new(head.get(MAGIC.len() + 1..)?);
+        let version = r.u16().ok().filter(|v| *v == found.version());
+        version.and_then(|_| read_digest(&mut r).ok())?;
+        r.blob().ok()?;
+        r.u32().ok().map(|runs| runs as usize)
     }
 
     /// Reads a file of as many runs as `allow` does not refuse. It is asked before a claim is decoded.
@@ -347,23 +393,33 @@ impl MultiProof {
         bytes: &[u8],
         limit: usize,
         allow: impl FnOnce(usize) -> Result<(), E>,
-    ) -> Result<MultiProof, E> {
-        let mut r = Reader::new(open(FileKind::MultiProof, bytes, limit)?);
+    ) -> Result<Proof, E> {
+        let mut r = Reader::new(open(FileKind::Proof, bytes, limit)?);
         let card = read_digest(&mut r)?;
         let context = r.blob()?.to_vec();
         // The shortest claim has 5 bytes.
         let runs = r.len(10)?;
         allow(runs)?;
-        let runs = r.list(runs, |r| Ok((Claim::read(r)?, Claim::read(r)?)))?;
-        let link = LinkProof::read(&mut r)?;
-        let halo2 = r.blob()?.to_vec();
+        let claims = r.list(runs, |r| Ok((Claim::read(r)?, Claim::read(r)?)))?;
+        let count = r.len(LinkProof::BYTES + 4)?;
+        let mut left = count;
+        let segment = |r: &mut Reader<'_>| {
+            left -= 1;
+            // Behind the last one there is no boundary.
+            let boundaries = if left > 0 { runs } else { 0 };
+            Ok(SegmentProof {
+                boundary: r.list(boundaries, read_lanes)?,
+                link: LinkProof::read(r)?,
+                halo2: r.blob()?.to_vec(),
+            })
+        };
+        let segments = r.list(count, segment)?;
         r.finish()?;
-        Ok(MultiProof {
+        Ok(Proof {
             card,
             context,
-            runs,
-            halo2,
-            link,
+            runs: claims,
+            segments,
         })
     }
 }

@@ -85,8 +85,14 @@ checks! {
     RunCount,
     /// A side: as many values or points as the model has.
     SideLength,
-    /// A statement's digest: the card.
+    /// A segment's digest: the card.
     BoundCard,
+    /// A segment's digest: which of the card's segments it is.
+    BoundSegment,
+    /// A card: what a segment puts out is what the next one reads.
+    SegmentFits,
+    /// A proof: as many segments as the card has.
+    SegmentCount,
     /// A statement's digest: the context.
     BoundContext,
     /// Proof bytes: as many as the card's proofs have, all of them read.

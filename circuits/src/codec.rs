@@ -11,7 +11,7 @@ use ff::PrimeField;
 use group::GroupEncoding;
 
 /// Most nodes that a decoder accepts, whatever the limits on programs.
-const MAX_NODES: usize = 1 << 20;
+pub(crate) const MAX_NODES: usize = 1 << 20;
 /// Most tables that a decoder accepts.
 const MAX_TABLES: usize = 1 << 10;
 

@@ -185,6 +185,14 @@ pub enum CardError {
     /// The support proof is wrong.
     #[error("the model commitment does not fit the architecture (its support proof is invalid)")]
     Support,
+    /// A segment does not read what the one before it puts out.
+    #[error("segment {index} of the card does not read what the one before it puts out: {reason}")]
+    Boundary {
+        /// Which segment, counted from zero.
+        index: usize,
+        /// Why.
+        reason: crate::verify::Misfit,
+    },
     /// The commitments to fixed columns are not those of the program.
     #[error("the card's commitments to tables and selectors are not those of its architecture")]
     Key,

@@ -21,6 +21,14 @@ use crate::program::{Expanded, Neurons, Node, ONE, Program, Term, Unit, ValueRef
 use std::collections::BTreeMap;
 use std::ops::Range;
 
+/// Elements that [`check`] looks at.
+pub(crate) fn cost(program: &Program, expanded: &Expanded) -> u64 {
+    if program.nodes.iter().any(|n| matches!(n, Node::Hint { .. })) {
+        return expanded.cost(program, looked_at(program));
+    }
+    0
+}
+
 /// Checks that every hint is pinned down. Takes time in proportion to the elements of what is looked at, once each, which may
 /// be at most `elements` ([`ProgramLimits::elements`](crate::program::ProgramLimits::elements)).
 ///
@@ -36,7 +44,7 @@ pub fn check(program: &Program, expanded: &Expanded, elements: u64) -> Result<()
     let Some(&first) = pinned.keys().next() else {
         return Ok(());
     };
-    if expanded.cost(program, looked_at(program)) > elements {
+    if cost(program, expanded) > elements {
         return Err(ProgramError::Node {
             node: first,
             reason: "the wiring around hints exceeds the limit on elements",

@@ -240,6 +240,23 @@ pub struct Columns {
     pub folds: usize,
 }
 
+impl std::ops::AddAssign<&Columns> for Columns {
+    fn add_assign(&mut self, other: &Columns) {
+        self.lanes += other.lanes;
+        self.multiplicities += other.multiplicities;
+        self.direct += other.direct;
+        self.table += other.table;
+        self.gathers += other.gathers;
+        self.values += other.values;
+        self.gathered += other.gathered;
+        self.free += other.free;
+        self.constants += other.constants;
+        self.wiring += other.wiring;
+        self.sums += other.sums;
+        self.folds += other.folds;
+    }
+}
+
 impl Columns {
     /// Columns of phase 1: independent of every challenge.
     pub fn phase1(&self) -> usize {

@@ -38,7 +38,7 @@
 //! limits.allow_k(card.k)?;
 //! let generators = Arc::new(Generators::new(card.k));
 //! let verifier = Verifier::new(card, generators, &limits)?;
-//! let trusted = "d9605af6ccf0a24fde3e491f245a42b47a2e53117d20935127497ce16d3651cc";
+//! let trusted = "54729f81b5a07499b635edd2d1c5ab4b45e9af1cd236ae0252d4d0f18a88db85";
 //! assert_eq!(verifier.digest().to_string(), trusted);
 //!
 //! // For each proof: what is left out of the expectation is taken from the proof and reported.

@@ -169,6 +169,9 @@ pub fn equation(
 }
 
 impl LinkProof {
+    /// Length in a file.
+    pub(crate) const BYTES: usize = 32 * (BLINDING_ROWS + 2);
+
     pub(crate) fn write(&self, w: &mut Writer) {
         w.point(&self.commitment);
         self.rows.iter().for_each(|s| w.scalar(s));

@@ -4,7 +4,7 @@
 //! author checks the proof again. Every reason to refuse has a stable [code](Refusal::code) and belongs to a
 //! [class](Class); codes are never reused for something else, messages may change.
 
-use crate::card::{FORMAT_VERSION, FileKind, MultiProof, Proof};
+use crate::card::{FORMAT_VERSION, Proof};
 use crate::error::{CardError, DecodeError, Rejection};
 use crate::statement::{Side, statement_digest};
 use crate::transcript::Digest;
@@ -76,6 +76,7 @@ impl Refusal {
                 CardError::Params { .. } => "card_params",
                 CardError::Points { .. } => "card_points",
                 CardError::Support => "card_support",
+                CardError::Boundary { .. } => "card_boundary",
                 CardError::Key => "card_key",
             },
             Refusal::Proof(e) => match e {
@@ -291,38 +292,23 @@ pub fn file_digest(bytes: &[u8]) -> Digest {
 }
 
 impl Verifier {
-    /// Decodes a proof file, of one or several runs. `expected` has one entry per run; for a proof of several runs, a
-    /// single one that expects neither input nor output stands for all.
+    /// Decodes a proof file. `expected` has one entry per run; a single one that expects neither input nor output stands for
+    /// all runs.
     ///
     /// # Errors
-    /// Bytes that are no proof, or longer than the limits; a proof of one run where several are expected.
+    /// Bytes that are no proof, or longer than the limits.
     pub fn candidate(&self, expected: &[Expected], bytes: &[u8]) -> Result<Candidate, Refusal> {
-        let limit = self.limits().proof_bytes;
-        match FileKind::of(bytes)? {
-            FileKind::MultiProof => {
-                let allow =
-                    |runs| Ok::<(), Refusal>(self.limits().allow_runs(runs, self.card().k)?);
-                let proof = MultiProof::read(bytes, limit, allow)?;
-                let mut expected = expected.to_vec();
-                if let [one] = expected.as_slice()
-                    && (&one.input, &one.output) == (&None, &None)
-                {
-                    expected = vec![one.clone(); proof.runs.len()];
-                }
-                Ok(Candidate::Runs(expected, proof))
-            }
-            _ => {
-                let proof = Proof::from_bytes(bytes, limit)?;
-                match expected {
-                    [expected] => Ok(Candidate::One(expected.clone(), proof)),
-                    _ => Err(Rejection::Runs {
-                        found: 1,
-                        expected: expected.len(),
-                    }
-                    .into()),
-                }
-            }
+        let limits = self.limits();
+        let (segments, k) = (self.segments().len(), self.card().k);
+        let allow = |runs| Ok::<(), Refusal>(limits.allow_runs(runs, segments, k)?);
+        let proof = Proof::read(bytes, limits.proof_bytes, allow)?;
+        let mut expected = expected.to_vec();
+        if let [one] = expected.as_slice()
+            && (&one.input, &one.output) == (&None, &None)
+        {
+            expected = vec![one.clone(); proof.runs.len()];
         }
+        Ok(Candidate { expected, proof })
     }
 
     /// Decodes a proof file and checks it; see [`Verifier::candidate`].
@@ -334,10 +320,8 @@ impl Verifier {
         expected: &[Expected],
         bytes: &[u8],
     ) -> Result<Vec<Verdict>, Refusal> {
-        Ok(match self.candidate(expected, bytes)? {
-            Candidate::One(expected, proof) => vec![self.verify(&expected, &proof)?],
-            Candidate::Runs(expected, proof) => self.verify_runs(&expected, &proof)?,
-        })
+        let candidate = self.candidate(expected, bytes)?;
+        Ok(self.verify_runs(&candidate.expected, &candidate.proof)?)
     }
 
     /// Checks a proof file and records what came out.

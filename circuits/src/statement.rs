@@ -109,16 +109,7 @@ impl Claim {
                 Claim::Values(r.list(len, Reader::u16)?)
             }
             1 => Claim::Digest(read_digest(r)?),
-            2 => {
-                let len = r.len(32)?;
-                // A point takes a square root to decode, and no side has more lanes.
-                if len > MAX_LANES {
-                    return Err(DecodeError::Invalid {
-                        what: "number of commitments",
-                    });
-                }
-                Claim::Committed(r.list(len, Reader::point)?)
-            }
+            2 => Claim::Committed(read_lanes(r)?),
             _ => {
                 return Err(DecodeError::Invalid {
                     what: "kind of claim",
@@ -128,17 +119,37 @@ impl Claim {
     }
 }
 
+/// Commitments to the lanes of a side.
+pub(crate) fn read_lanes(r: &mut Reader<'_>) -> Result<Vec<C>, DecodeError> {
+    let len = r.len(32)?;
+    // A point takes a square root to decode, and no side has more lanes.
+    if len > MAX_LANES {
+        return Err(DecodeError::Invalid {
+            what: "number of commitments",
+        });
+    }
+    r.list(len, Reader::point)
+}
+
 pub(crate) fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
     let mut digest = [0; 32];
     digest.copy_from_slice(r.take(32)?);
     Ok(Digest(digest))
 }
 
-/// Digest of a whole statement: runs of a card's model, each with its input and output, and the context.
-pub fn statement_digest(card: &Digest, runs: &[(Side, Side)], context: &[u8]) -> Digest {
+/// What stands for the card in the statements of one of its segments.
+pub fn segment_digest(card: &Digest, index: usize) -> Digest {
     let mut w = Writer::default();
     w.bytes
         .extend_from_slice(drawn(Check::BoundCard, &card.0[..], &[]));
+    w.len(drawn(Check::BoundSegment, index, 0));
+    Digest::of("zkinfer-segment", &w.bytes)
+}
+
+/// Digest of a whole statement: runs of a card's model, each with its input and output, and the context.
+pub fn statement_digest(card: &Digest, runs: &[(Side, Side)], context: &[u8]) -> Digest {
+    let mut w = Writer::default();
+    w.bytes.extend_from_slice(&card.0);
     w.len(runs.len());
     for (input, output) in runs {
         w.bytes.extend_from_slice(&input.digest().0);

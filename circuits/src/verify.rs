@@ -35,12 +35,12 @@ pub use plan::Plan;
 pub use reference::Reference;
 pub use session::{Public, Session, public_columns};
 
-use crate::card::{Card, MultiProof, Proof};
+use crate::card::{self, Card, Proof};
 use crate::checks::{Check, drawn, holds, is_off};
 use crate::error::{CardError, Rejection};
 use crate::generators::Generators;
-use crate::link::{self, LinkProof};
-use crate::statement::{Claim, MAX_CONTEXT, Side};
+use crate::link;
+use crate::statement::{Claim, MAX_CONTEXT, Side, segment_digest};
 use crate::support;
 use crate::transcript::Digest;
 use equations::{Equations, Sum};
@@ -72,46 +72,51 @@ pub struct Verdict {
     pub context: Vec<u8>,
 }
 
-/// What a proof is checked for, and its parts: sides of the runs as the caller expects or the proof claims them.
-struct Statement<'p> {
-    runs: Vec<(Side, Side)>,
-    context: &'p [u8],
-    halo2: &'p [u8],
-    link: &'p LinkProof,
-}
+/// Input and output of every run, of a model or of one of its segments.
+type Sides = Vec<(Side, Side)>;
 
-/// A checked card with its verifying key.
+/// A checked card with its verifying keys.
 #[derive(Debug)]
 pub struct Verifier {
-    plan: Plan,
+    segments: Vec<Segment>,
     generators: Arc<Generators>,
     card: Card,
     digest: Digest,
-    key: Key,
     limits: Limits,
     known: Known,
 }
 
-impl Verifier {
-    /// Checks a card: program, size of the commitment, support proof, verifying key.
-    ///
-    /// # Errors
-    /// [`CardError`] says what is wrong with the card.
-    pub fn new(
-        card: Card,
-        generators: Arc<Generators>,
+/// What is known of a segment of a card that was checked.
+#[derive(Debug)]
+pub struct Segment {
+    plan: Plan,
+    key: Key,
+    digest: Digest,
+    /// Where its points stand among those of all segments.
+    first: usize,
+    /// How many of them are its commitment; those to its fixed columns follow.
+    points: usize,
+}
+
+impl Segment {
+    /// What follows from its program.
+    pub fn plan(&self) -> &Plan {
+        &self.plan
+    }
+
+    /// Length in bytes of the halo2 part of a proof of `runs` runs. All proofs of a card have it.
+    pub fn halo2_len(&self, runs: usize) -> usize {
+        self.key.proof_len(runs)
+    }
+
+    fn new(
+        card: &card::Segment,
+        k: u32,
+        digest: Digest,
+        first: usize,
         limits: &Limits,
-    ) -> Result<Verifier, CardError> {
-        limits.allow_k(card.k)?;
-        limits.allow_info(card.info.len())?;
-        limits.allow_points(card.points.len() + card.fixed.len())?;
-        if generators.k() != card.k {
-            return Err(CardError::Params {
-                card: card.k,
-                params: generators.k(),
-            });
-        }
-        let plan = Plan::new(card.program.clone(), card.k, limits)?;
+    ) -> Result<Segment, CardError> {
+        let plan = Plan::new(card.program.clone(), k, limits)?;
         if card.points.len() != plan.points() {
             return Err(CardError::Points {
                 found: card.points.len(),
@@ -122,31 +127,83 @@ impl Verifier {
         if !holds(Check::KeyLength, complete) {
             return Err(CardError::Key);
         }
-        let digest = card.digest();
-        let key = Key::new(&plan, &card.fixed);
-        let verifier = Verifier {
+        Ok(Segment {
+            key: Key::new(&plan, &card.fixed),
             plan,
+            digest,
+            first,
+            points: card.points.len(),
+        })
+    }
+}
+
+impl Verifier {
+    /// Checks a card: programs, sizes of the commitments, support proofs, verifying keys, and that each segment reads what the
+    /// one before it puts out.
+    ///
+    /// # Errors
+    /// [`CardError`] says what is wrong with the card.
+    pub fn new(
+        card: Card,
+        generators: Arc<Generators>,
+        limits: &Limits,
+    ) -> Result<Verifier, CardError> {
+        limits.allow_k(card.k)?;
+        limits.allow_info(card.info.len())?;
+        limits.allow_segments(card.segments.len(), card.k)?;
+        let fixed = card.segments.iter().map(|s| s.fixed.len());
+        limits.allow_points(card.points() + fixed.sum::<usize>())?;
+        if generators.k() != card.k {
+            return Err(CardError::Params {
+                card: card.k,
+                params: generators.k(),
+            });
+        }
+        let digest = card.digest();
+        let mut segments: Vec<Segment> = Vec::with_capacity(card.segments.len());
+        let (mut left, mut first) = (*limits, 0);
+        for (index, of_card) in card.segments.iter().enumerate() {
+            let digest = segment_digest(&digest, index);
+            let segment = Segment::new(of_card, card.k, digest, first, &left)?;
+            left.spend(&segment.plan);
+            first += of_card.points.len() + of_card.fixed.len();
+            if let Some(before) = segments.last() {
+                let fits = before.plan.fits(&segment.plan);
+                let fits = fits.map_err(|reason| CardError::Boundary { index, reason });
+                if !is_off(Check::SegmentFits) {
+                    fits?;
+                }
+            }
+            segments.push(segment);
+        }
+        let verifier = Verifier {
+            segments,
             generators,
             card,
             digest,
-            key,
             limits: *limits,
             known: Known::default(),
         };
-        verifier.check_card()?;
+        for index in 0..verifier.segments.len() {
+            verifier.check_segment(index)?;
+        }
         Ok(verifier)
     }
 
-    /// Checks the support proof and the commitments to fixed columns, both at once.
-    fn check_card(&self) -> Result<(), CardError> {
-        let (card, groups) = (&self.card, &self.plan.groups);
-        let key = Key::equation(&self.plan, card).map_err(|_| CardError::Key)?;
+    /// Checks the support proof and the commitments to fixed columns of a segment, both at once.
+    fn check_segment(&self, index: usize) -> Result<(), CardError> {
+        let (segment, card) = (&self.segments[index], &self.card.segments[index]);
+        let groups = &segment.plan.groups;
+        let key = Key::equation(&segment.plan, &segment.digest, card);
+        let key = key.map_err(|_| CardError::Key)?;
         let vanish = |equations: &[&link::Equation]| {
             let mut sum = Sum::new(self);
-            equations.iter().for_each(|e| sum.add_equation(self, e));
+            equations
+                .iter()
+                .for_each(|e| sum.add_equation(self, segment, e));
             sum.vanishes()
         };
-        match support::equation(card.k, &self.digest, groups, &card.support) {
+        match support::equation(self.card.k, &segment.digest, groups, &card.support) {
             Some(support) if vanish(&[&support, &key]) => Ok(()),
             _ if !vanish(&[&key]) => Err(CardError::Key),
             _ if is_off(Check::Support) => Ok(()),
@@ -174,115 +231,77 @@ impl Verifier {
         &self.limits
     }
 
-    /// What follows from the card's program.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
+    /// What follows from the programs of the card's segments, in order.
+    pub fn segments(&self) -> &[Segment] {
+        &self.segments
     }
 
-    /// Length in bytes of the halo2 part of a proof of `runs` runs. All proofs of a card have it.
+    /// Advice columns of all segments.
+    pub fn columns(&self) -> usize {
+        let columns = self.segments.iter();
+        columns.map(|s| s.plan.layout.columns.advice()).sum()
+    }
+
+    /// Length in bytes of the halo2 parts of a proof of `runs` runs together. All proofs of a card have it.
     pub fn halo2_len(&self, runs: usize) -> usize {
-        self.key.proof_len(runs)
+        self.segments.iter().map(|s| s.halo2_len(runs)).sum()
     }
 
-    /// Checks a proof against what the caller expects.
+    /// [`Plan::reading_memory`] of the largest segment.
+    pub fn reading_memory(&self) -> usize {
+        let memory = self.segments.iter().map(|s| s.plan.reading_memory());
+        memory.max().unwrap_or(0)
+    }
+
+    /// Checks a proof of one run against what the caller expects.
     ///
     /// # Errors
-    /// The first reason for which the proof is not accepted. Never panics, whatever the proof.
+    /// The first reason for which the proof is not accepted; also if it is of several runs. Never panics, whatever the proof.
     pub fn verify(&self, expected: &Expected, proof: &Proof) -> Result<Verdict, Rejection> {
-        let (run, context, equations) = self.prepare_one(expected, proof)?;
-        equations.hold()?;
-        Ok(self.verdict(run, context))
+        let mut verdicts = self.verify_runs(std::slice::from_ref(expected), proof)?;
+        // One for each run.
+        verdicts.pop().ok_or(Rejection::Runs {
+            found: 0,
+            expected: 1,
+        })
     }
 
-    /// Checks one proof of several runs. `expected` has one entry per run; the context is that of the whole proof and
-    /// compared with that of every entry.
+    /// Checks a proof of several runs. `expected` has one entry per run; the context is that of the whole proof and compared
+    /// with that of every entry.
     ///
     /// # Errors
     /// As [`Verifier::verify`]; also if the number of runs is another one.
     pub fn verify_runs(
         &self,
         expected: &[Expected],
-        proof: &MultiProof,
+        proof: &Proof,
     ) -> Result<Vec<Verdict>, Rejection> {
-        let (verdicts, equations) = self.prepare_runs(expected, proof)?;
+        let (verdicts, equations) = self.prepare(expected, proof)?;
         equations.hold()?;
         Ok(verdicts)
     }
 
-    /// All of [`Verifier::verify`] or [`Verifier::verify_runs`] but the group arithmetic, for a batch.
-    fn prepare(&self, candidate: &Candidate) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
-        match candidate {
-            Candidate::One(expected, proof) => {
-                let (run, context, equations) = self.prepare_one(expected, proof)?;
-                Ok((vec![self.verdict(run, context)], equations))
-            }
-            Candidate::Runs(expected, proof) => self.prepare_runs(expected, proof),
-        }
-    }
-
-    fn prepare_one<'p>(
-        &self,
-        expected: &Expected,
-        proof: &'p Proof,
-    ) -> Result<((Side, Side), &'p [u8], Equations<'_>), Rejection> {
-        let runs = [self.one_run(expected, proof)?];
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
-        let [run] = runs;
-        Ok((run, &proof.context, equations))
-    }
-
     /// All of [`Verifier::verify_runs`] but the group arithmetic.
-    fn prepare_runs(
+    fn prepare(
         &self,
         expected: &[Expected],
-        proof: &MultiProof,
+        proof: &Proof,
     ) -> Result<(Vec<Verdict>, Equations<'_>), Rejection> {
-        let runs = self.several_runs(expected, proof)?;
-        let equations = self.equations(&runs, &proof.context, &proof.halo2, &proof.link)?;
-        let verdicts = runs
-            .into_iter()
-            .map(|run| self.verdict(run, &proof.context));
+        let runs = self.runs(expected, proof)?;
+        let equations = self.equations(&self.sides(&runs, proof)?, proof)?;
+        let verdicts = runs.into_iter();
+        let verdicts = verdicts.map(|run| self.verdict(run, &proof.context));
         Ok((verdicts.collect(), equations))
     }
 
-    /// What a proof is checked for.
-    fn statement<'p>(&self, candidate: &'p Candidate) -> Result<Statement<'p>, Rejection> {
-        Ok(match candidate {
-            Candidate::One(expected, proof) => Statement {
-                runs: vec![self.one_run(expected, proof)?],
-                context: &proof.context,
-                halo2: &proof.halo2,
-                link: &proof.link,
-            },
-            Candidate::Runs(expected, proof) => Statement {
-                runs: self.several_runs(expected, proof)?,
-                context: &proof.context,
-                halo2: &proof.halo2,
-                link: &proof.link,
-            },
-        })
-    }
-
-    /// Sides of the run of a proof of one.
-    fn one_run(&self, expected: &Expected, proof: &Proof) -> Result<(Side, Side), Rejection> {
-        self.meets(&proof.card, &expected.context, &proof.context)?;
-        self.run(
-            (expected.input.as_ref(), &proof.input),
-            (expected.output.as_ref(), &proof.output),
-        )
-    }
-
-    /// Sides of the runs of a proof of several.
-    fn several_runs(
-        &self,
-        expected: &[Expected],
-        proof: &MultiProof,
-    ) -> Result<Vec<(Side, Side)>, Rejection> {
-        self.limits.allow_runs(proof.runs.len(), self.card.k)?;
-        let same = expected.len() == proof.runs.len();
+    /// Sides of a proof's runs, as the caller expects or the proof claims them.
+    fn runs(&self, expected: &[Expected], proof: &Proof) -> Result<Sides, Rejection> {
+        let (runs, segments) = (proof.runs.len(), self.segments.len());
+        self.limits.allow_runs(runs, segments, self.card.k)?;
+        let same = expected.len() == runs;
         if !holds(Check::RunCount, same) || expected.is_empty() {
             return Err(Rejection::Runs {
-                found: proof.runs.len(),
+                found: runs,
                 expected: expected.len(),
             });
         }
@@ -297,6 +316,35 @@ impl Verifier {
                 self.run((e.input.as_ref(), input), (e.output.as_ref(), output))
             })
             .collect()
+    }
+
+    /// Sides of the runs of every segment: between segments, what the proof has commitments to.
+    fn sides(&self, runs: &Sides, proof: &Proof) -> Result<Vec<Sides>, Rejection> {
+        let malformed = |what| Rejection::Malformed { what };
+        let count = proof.segments.len();
+        if !holds(Check::SegmentCount, count == self.segments.len()) {
+            return Err(malformed(
+                "a proof of this card has another number of parts",
+            ));
+        }
+        let mut sides: Vec<Sides> = Vec::with_capacity(self.segments.len());
+        let mut inputs: Vec<Side> = runs.iter().map(|run| run.0.clone()).collect();
+        for (segment, proof) in self.segments.iter().zip(&proof.segments) {
+            let outputs: Vec<Side> = if sides.len() + 1 == self.segments.len() {
+                runs.iter().map(|run| run.1.clone()).collect()
+            } else {
+                let lanes = segment.plan.layout.output_lanes().count();
+                let boundary = &proof.boundary;
+                if boundary.len() != runs.len() || boundary.iter().any(|p| p.len() != lanes) {
+                    return Err(malformed("a boundary of this card has another length"));
+                }
+                boundary.iter().cloned().map(Side::Committed).collect()
+            };
+            let next = outputs.clone();
+            sides.push(inputs.into_iter().zip(outputs).collect());
+            inputs = next;
+        }
+        Ok(sides)
     }
 
     fn verdict(&self, (input, output): (Side, Side), context: &[u8]) -> Verdict {
@@ -333,20 +381,28 @@ impl Verifier {
         input: (Option<&Side>, &Claim),
         output: (Option<&Side>, &Claim),
     ) -> Result<(Side, Side), Rejection> {
-        let program = &self.plan.program;
+        let (first, last) = match self.segments.as_slice() {
+            [first, .., last] => (first, last),
+            [only] => (only, only),
+            // A card has segments.
+            [] => return Err(Rejection::Circuit),
+        };
+        let (inputs, outputs) = (&first.plan.layout, &last.plan.layout);
+        let lens = (self.card.input_len(), self.card.output_len());
+        let lanes = (inputs.input_lanes().count(), outputs.output_lanes().count());
         Ok((
-            self.side("input", input.0, input.1, program.input_len())?,
-            self.side("output", output.0, output.1, program.output_len())?,
+            self.side("input", input.0, input.1, (lens.0, lanes.0))?,
+            self.side("output", output.0, output.1, (lens.1, lanes.1))?,
         ))
     }
 
-    /// The side that the proof is checked against.
+    /// The side that the proof is checked against, of so many values or lanes.
     fn side(
         &self,
         which: &'static str,
         expected: Option<&Side>,
         claim: &Claim,
-        len: usize,
+        (len, lanes): (usize, usize),
     ) -> Result<Side, Rejection> {
         let side = match (expected, claim) {
             (Some(side), claim) if claim.is(side) => side.clone(),
@@ -364,7 +420,7 @@ impl Verifier {
                         expected: len,
                     });
                 }
-                let range = 1u32 << self.plan.layout.range_bits;
+                let range = 1u32 << self.card.range_bits();
                 if let Some(index) = values.iter().position(|&v| u32::from(v) >= range) {
                     return Err(Rejection::Range {
                         which,
@@ -375,11 +431,6 @@ impl Verifier {
                 }
             }
             Side::Committed(points) => {
-                let lanes = if which == "input" {
-                    self.plan.layout.input_lanes().count()
-                } else {
-                    self.plan.layout.output_lanes().count()
-                };
                 if !holds(Check::SideLength, points.len() == lanes) {
                     return Err(Rejection::Length {
                         which,

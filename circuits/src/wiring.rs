@@ -39,6 +39,8 @@ pub struct Wiring {
     additions: usize,
     /// How many public weights they are multiplied by, each as often as it is.
     weights: usize,
+    /// How much of the limit was needed.
+    spent: usize,
 }
 
 /// Which pieces belong to a node.
@@ -100,6 +102,7 @@ impl Wiring {
                 sums: 0,
                 additions: 0,
                 weights: 0,
+                spent: 0,
             },
         };
         for (index, node) in program.nodes.iter().enumerate() {
@@ -117,7 +120,13 @@ impl Wiring {
                 reason: "its wiring has more pieces than the limit",
             })?);
         }
+        builder.wiring.spent = limit - builder.resolver.left();
         Ok(builder.wiring)
+    }
+
+    /// How much of the limit on pieces was needed.
+    pub(crate) fn spent(&self) -> usize {
+        self.spent
     }
 
     /// Number of pieces.

@@ -2,19 +2,20 @@
 //!
 //! ```text
 //! card      length, bytes of a card file
+//! then for each of the card's segments
 //! notes     length, JSON of `Notes`: interface, hints, layers, decodings
 //! blinds    number of groups; per group number of points, then a scalar for each
 //! weights   number of tensors; per tensor node, term, number of entries, then entries as i32
 //! ```
 //!
-//! The program is the card's.
+//! The programs are the card's.
 
 use serde::{Deserialize, Serialize};
 use zkinfer_circuits::F;
 use zkinfer_circuits::card::{Card, FileKind, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer};
 use zkinfer_circuits::error::{CardError, DecodeError};
-use zkinfer_circuits::program::ValueRef;
+use zkinfer_circuits::program::{Program, ValueRef};
 use zkinfer_circuits::verify::Limits;
 
 use super::ModelFileError;
@@ -116,7 +117,7 @@ impl Notes {
         }
     }
 
-    fn into_model(self, card: &Card, weights: Vec<WeightTensor>) -> QuantizedModel {
+    fn into_model(self, program: &Program, weights: Vec<WeightTensor>) -> QuantizedModel {
         let hint = |h| match h {
             Hint::Softmax {
                 node,
@@ -151,7 +152,7 @@ impl Notes {
             )
         };
         QuantizedModel {
-            program: card.program.clone(),
+            program: program.clone(),
             weights,
             hints: self.hints.into_iter().map(hint).collect(),
             inputs: self.inputs,
@@ -197,13 +198,15 @@ impl Secret {
     pub fn to_bytes(&self) -> Result<Vec<u8>, ModelFileError> {
         let mut w = Writer::default();
         w.blob(&self.card().to_bytes());
-        w.blob(&serde_json::to_vec(&Notes::of(self.model()))?);
-        w.len(self.blinds().len());
-        for blinds in self.blinds() {
-            w.len(blinds.len());
-            blinds.iter().for_each(|b| w.scalar(b));
+        for segment in self.segments() {
+            w.blob(&serde_json::to_vec(&Notes::of(segment.model()))?);
+            w.len(segment.blinds().len());
+            for blinds in segment.blinds() {
+                w.len(blinds.len());
+                blinds.iter().for_each(|b| w.scalar(b));
+            }
+            write_weights(&mut w, &segment.model().weights);
         }
-        write_weights(&mut w, &self.model().weights);
         Ok(seal(FileKind::Model, &w.bytes))
     }
 
@@ -215,13 +218,17 @@ impl Secret {
     pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Secret, ModelFileError> {
         let mut r = Reader::new(open(FileKind::Model, bytes, limit)?);
         let card = Card::from_bytes(r.blob()?, limit)?;
-        let notes: Notes = serde_json::from_slice(r.blob()?)?;
-        let groups = r.len(4)?;
-        let blinds: Vec<Vec<F>> = r.list(groups, |r| {
-            let points = r.len(32)?;
-            r.list(points, Reader::scalar)
-        })?;
-        let weights = read_weights(&mut r)?;
+        let mut parts = Vec::with_capacity(card.segments.len());
+        for program in card.programs() {
+            let notes: Notes = serde_json::from_slice(r.blob()?)?;
+            let groups = r.len(4)?;
+            let blinds: Vec<Vec<F>> = r.list(groups, |r| {
+                let points = r.len(32)?;
+                r.list(points, Reader::scalar)
+            })?;
+            let weights = read_weights(&mut r)?;
+            parts.push((notes.into_model(program, weights), blinds));
+        }
         r.finish()?;
 
         // Before parameters of that size are made.
@@ -235,11 +242,16 @@ impl Secret {
             return Err(CommitError::Plan(error).into());
         }
         let interface = Interface::from_card(&card)?;
-        if interface.inputs != notes.inputs || interface.outputs != notes.outputs {
+        let inputs = parts
+            .first()
+            .is_some_and(|p| p.0.inputs == interface.inputs);
+        let outputs = parts
+            .last()
+            .is_some_and(|p| p.0.outputs == interface.outputs);
+        if !inputs || !outputs {
             return Err(CommitError::Mismatch.into());
         }
-        let model = notes.into_model(&card, weights);
         let params = params::load(card.k)?;
-        Ok(Secret::from_parts(model, blinds, card, params)?)
+        Ok(Secret::from_parts(parts, card, params)?)
     }
 }

@@ -271,8 +271,7 @@ fn parts_that_do_not_belong_together() {
         commit(zoo_with_other_names(), WeightVisibility::Hidden),
     );
     let swapped = Secret::from_parts(
-        one.model().clone(),
-        one.blinds().to_vec(),
+        vec![(one.model().clone(), one.blinds().to_vec())],
         two.card().clone(),
         zkinfer_verifier::params::load(K).unwrap(),
     );
@@ -350,14 +349,14 @@ fn torture_json(text: &str, read: impl Fn(&str) -> Result<(), FileError>) {
         bytes[at] = b'"';
         read(&String::from_utf8_lossy(&bytes)).ok();
     }
-    let version = text.replace("\"version\":3", "\"version\":1");
+    let version = text.replace("\"version\":4", "\"version\":1");
     let error = read(&version).unwrap_err();
     assert!(
         matches!(
             error,
             FileError::Decode(DecodeError::Version {
                 found: 1,
-                supported: 3
+                supported: 4
             })
         ),
         "{error}"

@@ -1,6 +1,6 @@
 //! Committing to a model.
 
-use super::Secret;
+use super::{Secret, Segment};
 use crate::error::CommitError;
 use crate::plan::{self, PlanOptions, Preference};
 use crate::prove::engine::{Engine, generators};
@@ -8,13 +8,16 @@ use crate::prove::fold::{Folder, Matrix, commit_fixed};
 use ff::Field;
 use halo2_proofs::poly::commitment::Params;
 use rand_core::CryptoRng;
-use std::sync::{Arc, OnceLock};
-use zkinfer_circuits::card::Card;
+use std::sync::Arc;
+use zkinfer_circuits::card::{self, Card};
+use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::support::{self, SupportProof};
+use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
+use zkinfer_engine::AnyGenerators;
 use zkinfer_model::model::QuantizedModel;
-use zkinfer_model::progress::{self, Progress, Stage, tell};
+use zkinfer_model::progress::{self, Progress, Stage, Stopped, tell};
 
 /// Part of a commitment's time before the support proof, about.
 const COMMIT_SHARE: f64 = 0.8;
@@ -39,6 +42,8 @@ pub struct CommitOptions {
     pub weights: WeightVisibility,
     /// Choice of `k`.
     pub plan: PlanOptions,
+    /// How many segments the model is cut into, each proven by itself; 0 and 1 leave it whole.
+    pub segments: usize,
 }
 
 impl CommitOptions {
@@ -60,6 +65,13 @@ impl CommitOptions {
     #[must_use]
     pub fn with_preference(mut self, preference: Preference) -> Self {
         self.plan = self.plan.with_preference(preference);
+        self
+    }
+
+    /// Sets the number of [`segments`](Self::segments).
+    #[must_use]
+    pub fn with_segments(mut self, segments: usize) -> Self {
+        self.segments = segments;
         self
     }
 
@@ -103,33 +115,38 @@ impl Secret {
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
         tell(progress, Stage::Commit, 0.0)?;
-        let plan = plan::choose(&model.program, &options.plan)?.plan;
-        Secret::commit_planned(model, plan, options, rng, progress)
+        let choice = plan::choose_segments(model, options.segments, &options.plan)?;
+        Secret::commit_planned(choice.segments, options, rng, progress)
     }
 
-    /// [`Secret::commit_with_progress`] for a model whose plan was [chosen](plan::choose) before.
+    /// [`Secret::commit_with_progress`] for a model whose plan was [chosen](plan::choose) before, or for its segments with
+    /// theirs, in order.
     ///
     /// # Errors
-    /// As [`Secret::commit_with_progress`], and [`CommitError::Mismatch`] for the plan of another program.
+    /// As [`Secret::commit_with_progress`], and [`CommitError::Mismatch`] for the plan of another program, or segments that do
+    /// not follow each other.
     pub fn commit_planned(
-        model: QuantizedModel,
-        plan: Plan,
+        segments: Vec<(QuantizedModel, Plan)>,
         options: &CommitOptions,
         rng: &mut impl CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
-        if plan.program != model.program {
+        let (Some(first), Some(last)) = (segments.first(), segments.last()) else {
+            return Err(CommitError::Mismatch);
+        };
+        let programs = segments.iter().all(|(m, plan)| plan.program == m.program);
+        let follow = segments.windows(2).all(|s| s[0].1.feeds(&s[1].1));
+        if !programs || !follow {
             return Err(CommitError::Mismatch);
         }
-        let params =
-            zkinfer_verifier::params::load(plan.layout.k).map_err(|_| CommitError::Params)?;
-        let info = model
-            .interface(options.name.clone())
-            .to_info()
-            .map_err(|_| CommitError::Interface)?;
+        let k = first.1.layout.k;
+        let params = zkinfer_verifier::params::load(k).map_err(|_| CommitError::Params)?;
+        let mut interface = first.0.interface(options.name.clone());
+        interface.outputs = last.0.outputs.clone();
+        let info = interface.to_info().map_err(|_| CommitError::Interface)?;
         // Nobody would verify with a card that describes more.
         Limits::default().allow_info(info.len())?;
-        Secret::commit_parts(model, plan, info, params, options.weights, rng, progress)
+        Secret::commit_parts(segments, info, params, options.weights, rng, progress)
     }
 
     /// Commits to a model at a given `k`, with given parameters.
@@ -144,67 +161,104 @@ impl Secret {
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
         let plan = Plan::new(model.program.clone(), k, &Limits::owner())?;
-        Secret::commit_parts(model, plan, info, params, weights, rng, progress)
+        Secret::commit_parts(vec![(model, plan)], info, params, weights, rng, progress)
     }
 
-    /// Commits to a model that was laid out.
-    fn commit_parts(
-        model: QuantizedModel,
-        plan: Plan,
+    /// Commits to models that were laid out.
+    pub(crate) fn commit_parts(
+        segments: Vec<(QuantizedModel, Plan)>,
         info: Vec<u8>,
         params: Arc<Params<C>>,
         weights: WeightVisibility,
         rng: &mut dyn CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<Secret, CommitError> {
-        let blind = |rng: &mut _| match weights {
-            WeightVisibility::Hidden => F::random(rng),
-            WeightVisibility::Public => F::ZERO,
-        };
-        let blinds: Vec<Vec<F>> = plan
-            .groups
-            .iter()
-            .map(|g| (0..g.points).map(|_| blind(&mut *rng)).collect())
-            .collect();
-        let matrices = collect_matrices(&plan, &model)?;
+        // The digest is not known before everything was committed to.
+        let segments = segments.into_iter();
+        let segments = segments.map(|(model, plan)| Segment::new(model, plan, &Digest([0; 32]), 0));
+        let mut segments = segments.collect::<Result<Vec<Segment>, CommitError>>()?;
         let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
-        let groups = plan.groups.iter().zip(&matrices).zip(&blinds);
-        let mut points: Vec<C> = Vec::with_capacity(plan.points());
-        for ((group, matrix), blinds) in groups {
-            let done = points.len() as f64 / plan.points().max(1) as f64;
-            tell(progress, Stage::Commit, COMMIT_SHARE * done)?;
-            points.extend(matrix.commit(&generators, group, blinds));
-        }
-        tell(progress, Stage::Support, COMMIT_SHARE)?;
+        let total: usize = segments.iter().map(|s| s.plan.points()).sum();
+        let mut committed = 0;
         let mut card = Card {
-            program: model.program.clone(),
-            k: plan.layout.k,
+            k: params.k(),
             info,
-            points,
-            fixed: commit_fixed(&plan, &generators),
-            support: SupportProof::default(),
+            segments: Vec::with_capacity(segments.len()),
         };
+        for segment in &mut segments {
+            segment.draw_blinds(weights, rng);
+            let of_all = &mut |points| {
+                let done = (committed + points) as f64 / total.max(1) as f64;
+                tell(progress, Stage::Commit, COMMIT_SHARE * done)
+            };
+            let published = segment.commit(&generators, of_all)?;
+            committed += published.points.len();
+            card.segments.push(published);
+        }
         let digest = card.digest();
-        let folder = Folder {
-            groups: &plan.groups,
-            generators: &generators,
-            matrices: &matrices,
-            blinds: &blinds,
-        };
-        card.support = support::prove(card.k, &digest, &plan.groups, &folder, &mut &mut *rng)
-            .map_err(|_| CommitError::Unlucky)?;
+        tell(progress, Stage::Support, COMMIT_SHARE)?;
+        let parts = segments.iter_mut().zip(&mut card.segments);
+        for (index, (segment, published)) in parts.enumerate() {
+            segment.digest = segment_digest(&digest, index);
+            published.support = segment.support(card.k, &generators, rng)?;
+        }
         tell(progress, Stage::Done, 1.0)?;
         Ok(Secret {
-            model,
-            plan,
+            segments,
             params,
-            matrices,
-            blinds,
             card,
             digest,
             engine: Engine::default(),
-            keys: OnceLock::new(),
         })
+    }
+}
+
+impl Segment {
+    fn draw_blinds(&mut self, weights: WeightVisibility, rng: &mut dyn CryptoRng) {
+        let mut blind = || match weights {
+            WeightVisibility::Hidden => F::random(&mut *rng),
+            WeightVisibility::Public => F::ZERO,
+        };
+        let groups = self.plan.groups.iter();
+        let of_group = groups.map(|g| (0..g.points).map(|_| blind()).collect());
+        self.blinds = of_group.collect();
+    }
+
+    /// What is published but for the support proof; `tell` is told how many points there are.
+    fn commit(
+        &self,
+        generators: &AnyGenerators,
+        tell: &mut dyn FnMut(usize) -> Result<(), Stopped>,
+    ) -> Result<card::Segment, CommitError> {
+        let groups = self.plan.groups.iter().zip(&self.matrices);
+        let mut points: Vec<C> = Vec::with_capacity(self.plan.points());
+        for ((group, matrix), blinds) in groups.zip(&self.blinds) {
+            tell(points.len())?;
+            points.extend(matrix.commit(generators, group, blinds));
+        }
+        Ok(card::Segment {
+            program: self.model.program.clone(),
+            points,
+            fixed: commit_fixed(&self.plan, generators),
+            support: SupportProof::default(),
+        })
+    }
+
+    fn support(
+        &self,
+        k: u32,
+        generators: &AnyGenerators,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<SupportProof, CommitError> {
+        let groups = &self.plan.groups;
+        let folder = Folder {
+            groups,
+            generators,
+            matrices: &self.matrices,
+            blinds: &self.blinds,
+        };
+        let proof = support::prove(k, &self.digest, groups, &folder, &mut &mut *rng);
+        proof.map_err(|_| CommitError::Unlucky)
     }
 }
 

@@ -1,31 +1,22 @@
 //! Proving runs of a committed model.
 
 use super::{
-    MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility, Visibility,
+    MAX_RUNS, Opening, Proven, ProvenRuns, Run, Secret, Segment, SideVisibility, Visibility,
 };
 use crate::error::ProveError;
-#[cfg(test)]
-use crate::prove::Deviation;
 use crate::prove::engine::generators;
-use crate::prove::{Honest, Hooks, Prover, SideBlinds, Task, Timings};
+use crate::prove::{Deviation, Honest, Hooks, Prover, SideBlinds, Task, Timings};
 use ff::Field;
 use rand_core::CryptoRng;
+use std::ops::ControlFlow;
 use zkinfer_circuits::F;
-use zkinfer_circuits::card::{MultiProof, Proof};
-use zkinfer_circuits::layout::Cell;
-use zkinfer_circuits::link::LinkProof;
+use zkinfer_circuits::card::{Proof, SegmentProof};
 use zkinfer_circuits::program::Node;
 use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
 use zkinfer_model::progress::{self, Progress, Stage};
 
-/// What is in every proof.
-struct Parts {
-    sides: Vec<(Side, Side)>,
-    openings: Vec<Openings>,
-    halo2: Vec<u8>,
-    link: LinkProof,
-    timings: Timings,
-}
+/// Input and output of every run, as a statement has them, with what opens them where they are committed.
+type Sides = Vec<((Side, Option<Opening>), (Side, Option<Opening>))>;
 
 impl Visibility {
     fn claim_input(&self, input: &Side) -> Claim {
@@ -36,6 +27,7 @@ impl Visibility {
         }
     }
 }
+
 impl Secret {
     /// Proves a run. `context` (a nonce, a request id; at most 4096 bytes) is bound to the proof.
     ///
@@ -63,14 +55,8 @@ impl Secret {
         rng: &mut impl CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<Proven, ProveError> {
-        let mut honest = Honest;
-        self.prove_one(
-            run,
-            visibility,
-            context,
-            Hooks::new(&mut honest, progress),
-            rng,
-        )
+        let proven = self.prove_all(&[run], visibility, context, (&mut Honest, progress), rng)?;
+        single(proven)
     }
 
     #[cfg(test)]
@@ -82,42 +68,8 @@ impl Secret {
         deviation: &mut dyn Deviation,
         rng: &mut dyn CryptoRng,
     ) -> Result<Proven, ProveError> {
-        let mut silent = progress::silent;
-        self.prove_one(
-            run,
-            visibility,
-            context,
-            Hooks::new(deviation, &mut silent),
-            rng,
-        )
-    }
-
-    fn prove_one(
-        &self,
-        run: &Run,
-        visibility: &Visibility,
-        context: &[u8],
-        hooks: Hooks<'_>,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<Proven, ProveError> {
-        let parts = self.prove_all(&[run], visibility, context, hooks, rng)?;
-        let (mut sides, mut openings) = (parts.sides, parts.openings);
-        let (Some((input, output)), Some(opening)) = (sides.pop(), openings.pop()) else {
-            return Err(ProveError::Run);
-        };
-        Ok(Proven {
-            proof: Proof {
-                card: self.digest,
-                context: context.to_vec(),
-                input: visibility.claim_input(&input),
-                output: output.full_claim(),
-                halo2: parts.halo2,
-                link: parts.link,
-            },
-            input: opening.0,
-            output: opening.1,
-            timings: parts.timings,
-        })
+        let hooks = (deviation, &mut progress::silent as &mut Progress<'_>);
+        single(self.prove_all(&[run], visibility, context, hooks, rng)?)
     }
 
     /// Proves several runs in one proof: challenges, folded weights and the opening are shared, so that each run costs a
@@ -148,14 +100,8 @@ impl Secret {
         rng: &mut impl CryptoRng,
         progress: &mut Progress<'_>,
     ) -> Result<ProvenRuns, ProveError> {
-        let mut honest = Honest;
-        self.prove_several(
-            runs,
-            visibility,
-            context,
-            Hooks::new(&mut honest, progress),
-            rng,
-        )
+        let runs: Vec<&Run> = runs.iter().collect();
+        self.prove_all(&runs, visibility, context, (&mut Honest, progress), rng)
     }
 
     #[cfg(test)]
@@ -167,17 +113,12 @@ impl Secret {
         deviation: &mut dyn Deviation,
         rng: &mut dyn CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
-        let mut silent = progress::silent;
-        self.prove_several(
-            runs,
-            visibility,
-            context,
-            Hooks::new(deviation, &mut silent),
-            rng,
-        )
+        let runs: Vec<&Run> = runs.iter().collect();
+        let hooks = (deviation, &mut progress::silent as &mut Progress<'_>);
+        self.prove_all(&runs, visibility, context, hooks, rng)
     }
 
-    /// Proves runs for a statement of one's choice, whatever they yield.
+    /// Proves runs for a statement of one's choice, whatever they yield, with the only segment.
     #[cfg(test)]
     pub(crate) fn prove_statement(
         &self,
@@ -186,55 +127,17 @@ impl Secret {
         context: &[u8],
         deviation: &mut dyn Deviation,
         rng: &mut dyn CryptoRng,
-    ) -> Result<(Vec<u8>, LinkProof), ProveError> {
-        let layout = &self.plan.layout;
-        let tasks = runs.iter().map(|run| Task {
-            trace: &run.trace,
-            sides: SideBlinds {
-                input: vec![F::ZERO; layout.input_lanes().count()],
-                output: vec![F::ZERO; layout.output_lanes().count()],
-            },
-        });
-        let tasks: Vec<Task<'_>> = tasks.collect();
-        let prover = Prover {
-            plan: &self.plan,
-            params: &self.params,
-            keys: self.keys()?,
-            generators: &generators(self.engine, &self.params)?,
-            matrices: &self.matrices,
-            blinds: &self.blinds,
-        };
-        let statement = statement_digest(&self.digest, sides, context);
+    ) -> Result<SegmentProof, ProveError> {
+        let sides: Sides = sides
+            .iter()
+            .map(|(input, output)| ((input.clone(), None), (output.clone(), None)))
+            .collect();
+        let runs: Vec<&Run> = runs.iter().collect();
         let mut silent = progress::silent;
         let hooks = Hooks::new(deviation, &mut silent);
-        let (halo2, link, _) = prover.prove(&tasks, &statement, hooks, rng)?;
-        Ok((halo2, link))
-    }
-
-    fn prove_several(
-        &self,
-        runs: &[Run],
-        visibility: &Visibility,
-        context: &[u8],
-        hooks: Hooks<'_>,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<ProvenRuns, ProveError> {
-        let runs: Vec<&Run> = runs.iter().collect();
-        let parts = self.prove_all(&runs, visibility, context, hooks, rng)?;
-        let claims = parts.sides.iter();
-        Ok(ProvenRuns {
-            proof: MultiProof {
-                card: self.digest,
-                context: context.to_vec(),
-                runs: claims
-                    .map(|(i, o)| (visibility.claim_input(i), o.full_claim()))
-                    .collect(),
-                halo2: parts.halo2,
-                link: parts.link,
-            },
-            openings: parts.openings,
-            timings: parts.timings,
-        })
+        let only = (0, &self.segments[0]);
+        let (proof, _) = self.prove_segment(only, &runs, &sides, context, hooks, rng)?;
+        Ok(proof)
     }
 
     fn prove_all(
@@ -242,9 +145,9 @@ impl Secret {
         runs: &[&Run],
         visibility: &Visibility,
         context: &[u8],
-        mut hooks: Hooks<'_>,
+        (deviation, progress): (&mut dyn Deviation, &mut Progress<'_>),
         rng: &mut dyn CryptoRng,
-    ) -> Result<Parts, ProveError> {
+    ) -> Result<ProvenRuns, ProveError> {
         if context.len() > MAX_CONTEXT {
             return Err(ProveError::Context {
                 bytes: context.len(),
@@ -257,103 +160,190 @@ impl Secret {
                 limit: MAX_RUNS,
             });
         }
-        let mut sides = Vec::with_capacity(runs.len());
-        let mut openings = Vec::with_capacity(runs.len());
-        let mut tasks = Vec::with_capacity(runs.len());
-        for run in runs {
-            if !self.has_the_form_of(run) {
-                return Err(ProveError::Run);
-            }
-            let ((input, output), opening) = self.sides(run, visibility, rng)?;
-            let layout = &self.plan.layout;
-            let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
-                Some(opening) => opening.blinds.clone(),
-                None => vec![F::ZERO; lanes],
-            };
-            tasks.push(Task {
-                trace: &run.trace,
-                sides: SideBlinds {
-                    input: blinds(&opening.0, layout.input_lanes().count()),
-                    output: blinds(&opening.1, layout.output_lanes().count()),
-                },
-            });
-            sides.push((input, output));
-            openings.push(opening);
+        if !runs.iter().all(|run| self.has_the_form_of(run)) {
+            return Err(ProveError::Run);
         }
-        let statement = statement_digest(&self.digest, &sides, context);
-        hooks.tell(Stage::Key)?;
-        let prover = Prover {
-            plan: &self.plan,
-            params: &self.params,
-            keys: self.keys()?,
-            generators: &generators(self.engine, &self.params)?,
-            matrices: &self.matrices,
-            blinds: &self.blinds,
+        let sides = self.sides(runs, visibility, rng)?;
+        let mut segments = Vec::with_capacity(sides.len());
+        let mut timings = Timings::default();
+        let count = self.segments.len();
+        for (index, (segment, sides)) in self.segments.iter().zip(&sides).enumerate() {
+            let mut of_all = |stage: Stage, fraction: f64| match stage {
+                // The next one begins.
+                Stage::Done if index + 1 < count => ControlFlow::Continue(()),
+                _ => progress(stage, (index as f64 + fraction) / count as f64),
+            };
+            let hooks = Hooks::new(&mut *deviation, &mut of_all);
+            let of_segment = (index, segment);
+            let (proof, took) =
+                self.prove_segment(of_segment, runs, sides, context, hooks, &mut *rng)?;
+            segments.push(proof);
+            timings += took;
+        }
+        let ends = sides.first().zip(sides.last()).ok_or(ProveError::Run)?;
+        let ends = || ends.0.iter().zip(ends.1);
+        let claim = |(first, last): (&(_, _), &(_, _))| {
+            let (input, output): (&(Side, _), &(Side, _)) = (&first.0, &last.1);
+            (visibility.claim_input(&input.0), output.0.full_claim())
         };
-        let (halo2, link, timings) = prover.prove(&tasks, &statement, hooks, rng)?;
-        Ok(Parts {
-            sides,
-            openings,
-            halo2,
-            link,
+        Ok(ProvenRuns {
+            openings: ends()
+                .map(|(i, o)| (i.0.1.clone(), o.1.1.clone()))
+                .collect(),
+            proof: Proof {
+                card: self.digest,
+                context: context.to_vec(),
+                runs: ends().map(claim).collect(),
+                segments,
+            },
             timings,
         })
+    }
+
+    /// Proves one segment of runs.
+    fn prove_segment(
+        &self,
+        (index, segment): (usize, &Segment),
+        runs: &[&Run],
+        sides: &Sides,
+        context: &[u8],
+        mut hooks: Hooks<'_>,
+        rng: &mut dyn CryptoRng,
+    ) -> Result<(SegmentProof, Timings), ProveError> {
+        let layout = &segment.plan.layout;
+        let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
+            Some(opening) => opening.blinds.clone(),
+            None => vec![F::ZERO; lanes],
+        };
+        let tasks = runs.iter().zip(sides).map(|(run, (input, output))| Task {
+            trace: &run.traces[index],
+            sides: SideBlinds {
+                input: blinds(&input.1, layout.input_lanes().count()),
+                output: blinds(&output.1, layout.output_lanes().count()),
+            },
+        });
+        let tasks: Vec<Task<'_>> = tasks.collect();
+        let stated = sides.iter().map(|(i, o)| (i.0.clone(), o.0.clone()));
+        let stated: Vec<(Side, Side)> = stated.collect();
+        let statement = statement_digest(&segment.digest, &stated, context);
+        hooks.tell(Stage::Key)?;
+        let prover = Prover {
+            plan: &segment.plan,
+            params: &self.params,
+            keys: segment.keys(self.engine, &self.params)?,
+            generators: &generators(self.engine, &self.params)?,
+            matrices: &segment.matrices,
+            blinds: &segment.blinds,
+        };
+        let (halo2, link, timings) = prover.prove(&tasks, &statement, hooks, rng)?;
+        let is_last = index + 1 == self.segments.len();
+        let boundary = stated.into_iter().filter_map(|(_, output)| match output {
+            Side::Committed(points) if !is_last => Some(points),
+            _ => None,
+        });
+        let boundary = boundary.collect();
+        Ok((
+            SegmentProof {
+                boundary,
+                halo2,
+                link,
+            },
+            timings,
+        ))
     }
 
     /// Whether a run can be filled into the columns. (One of another model of the same form yields a proof that no
     /// verifier accepts.)
     fn has_the_form_of(&self, run: &Run) -> bool {
-        let program = &self.plan.program;
-        let fits = |(node, y): (&Node, &Vec<i64>)| match node {
-            Node::Neurons(n) => y.len() == n.len() * n.unit.window as usize,
-            _ => true,
-        };
-        run.trace.slots.len() == self.plan.expanded.slots as usize
-            && run.trace.accumulators.len() == program.nodes.len()
-            && program.nodes.iter().zip(&run.trace.accumulators).all(fits)
-            && run.input.len() == program.input_len()
-            && run.output.len() == program.output_len()
+        run.traces.len() == self.segments.len()
+            && run.boundaries.len() + 1 == self.segments.len()
+            && self.segments.iter().enumerate().all(|(index, segment)| {
+                let program = &segment.plan.program;
+                let trace = &run.traces[index];
+                let fits = |(node, y): (&Node, &Vec<i64>)| match node {
+                    Node::Neurons(n) => y.len() == n.len() * n.unit.window as usize,
+                    _ => true,
+                };
+                trace.slots.len() == segment.plan.expanded.slots as usize
+                    && trace.accumulators.len() == program.nodes.len()
+                    && program.nodes.iter().zip(&trace.accumulators).all(fits)
+                    && run.flow(index).len() == program.input_len()
+                    && run.flow(index + 1).len() == program.output_len()
+            })
     }
 
-    /// Input and output of a run as the statement has them, with openings where they are committed.
+    /// Input and output of every segment, of every run: between segments, fresh commitments.
     fn sides(
         &self,
-        run: &Run,
+        runs: &[&Run],
         visibility: &Visibility,
         rng: &mut dyn CryptoRng,
-    ) -> Result<((Side, Side), Openings), ProveError> {
-        let (layout, program) = (&self.plan.layout, &self.plan.program);
-        let cells = layout.input_cells(program).collect();
-        let lanes: Vec<usize> = layout.input_lanes().map(|l| l.x).collect();
-        let (input, input_opening) =
-            self.side(&visibility.input, &run.input, cells, &lanes, rng)?;
-        let cells = layout.output_cells(program).collect();
-        let lanes: Vec<usize> = layout.output_lanes().map(|l| l.x).collect();
-        let (output, output_opening) =
-            self.side(&visibility.output, &run.output, cells, &lanes, rng)?;
-        Ok(((input, output), (input_opening, output_opening)))
+    ) -> Result<Vec<Sides>, ProveError> {
+        let mut all: Vec<Sides> = Vec::with_capacity(self.segments.len());
+        for (index, segment) in self.segments.iter().enumerate() {
+            let is_last = index + 1 == self.segments.len();
+            let mut of_segment: Sides = Vec::with_capacity(runs.len());
+            for (number, run) in runs.iter().enumerate() {
+                let input = match all.last() {
+                    Some(before) => before[number].1.clone(),
+                    None => self.side(segment, true, &visibility.input, run.flow(0), rng)?,
+                };
+                let seen = if is_last {
+                    &visibility.output
+                } else {
+                    &SideVisibility::Committed
+                };
+                let output = self.side(segment, false, seen, run.flow(index + 1), rng)?;
+                of_segment.push((input, output));
+            }
+            all.push(of_segment);
+        }
+        Ok(all)
     }
 
+    /// A segment's input or output.
     fn side(
         &self,
+        segment: &Segment,
+        is_input: bool,
         visibility: &SideVisibility,
         values: &[u16],
-        cells: Vec<Cell>,
-        lanes: &[usize],
         rng: &mut dyn CryptoRng,
     ) -> Result<(Side, Option<Opening>), ProveError> {
+        let (layout, program) = (&segment.plan.layout, &segment.plan.program);
+        let lanes: Vec<usize> = if is_input {
+            layout.input_lanes().map(|l| l.x).collect()
+        } else {
+            layout.output_lanes().map(|l| l.x).collect()
+        };
         let blinds = match visibility {
             SideVisibility::Public => return Ok((Side::Public(values.to_vec()), None)),
             SideVisibility::Committed => lanes.iter().map(|_| F::random(&mut *rng)).collect(),
             SideVisibility::Opened(opening) => opening.blinds.clone(),
         };
-        let points = self
+        let cells = if is_input {
+            layout.input_cells(program).collect()
+        } else {
+            layout.output_cells(program).collect()
+        };
+        let points = segment
             .plan
-            .commit_side(&self.params, cells, lanes, values, &blinds);
+            .commit_side(&self.params, cells, &lanes, values, &blinds);
         let opening = Opening { points, blinds };
         match visibility {
             SideVisibility::Opened(given) if *given != opening => Err(ProveError::Opening),
             _ => Ok((Side::Committed(opening.points.clone()), Some(opening))),
         }
     }
+}
+
+/// The proof of one run.
+fn single(mut proven: ProvenRuns) -> Result<Proven, ProveError> {
+    let (input, output) = proven.openings.pop().ok_or(ProveError::Run)?;
+    Ok(Proven {
+        proof: proven.proof,
+        input,
+        output,
+        timings: proven.timings,
+    })
 }

@@ -19,7 +19,7 @@ fn table(rows: usize) -> Vec<f32> {
 }
 
 /// `[WIDTH][words]` rows of a table of so many.
-fn embedding(words: usize, rows: usize) -> Graph {
+pub fn embedding(words: usize, rows: usize) -> Graph {
     let mut b = Builder::default();
     let x = b.input(&[words]);
     let gather = Gather {
@@ -31,7 +31,7 @@ fn embedding(words: usize, rows: usize) -> Graph {
     b.finish(&[y])
 }
 
-fn words(count: usize, rows: usize, samples: usize) -> Vec<Vec<Vec<f32>>> {
+pub fn words(count: usize, rows: usize, samples: usize) -> Vec<Vec<Vec<f32>>> {
     let number = |i: usize| ((i * 7919 + 13) % (rows - 4)) as f32;
     let sample = |s: usize| (0..count).map(|i| number(s * count + i)).collect();
     (0..samples).map(|s| vec![sample(s)]).collect()

@@ -15,4 +15,5 @@ mod operators;
 mod precision;
 mod quantize;
 mod recurrent;
+mod segments;
 mod stored;

@@ -14,11 +14,11 @@ fn folder() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/fixtures/recurrent")
 }
 
-struct Case {
-    name: String,
-    graph: Graph,
+pub struct Case {
+    pub name: String,
+    pub graph: Graph,
     /// `[sample][input or output][element]`
-    inputs: Vec<Vec<Vec<f32>>>,
+    pub inputs: Vec<Vec<Vec<f32>>>,
     outputs: Vec<Vec<Vec<f32>>>,
 }
 
@@ -47,7 +47,7 @@ fn case(name: &str) -> Case {
     }
 }
 
-fn cases() -> Vec<Case> {
+pub fn cases() -> Vec<Case> {
     let mut names: Vec<String> = std::fs::read_dir(folder())
         .expect("the fixtures")
         .filter_map(|f| Some(f.ok()?.path().file_stem()?.to_str()?.to_string()))

@@ -5,12 +5,12 @@ use ff::Field;
 use group::GroupEncoding;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
-use zkinfer_circuits::card::{Card, Proof};
+use zkinfer_circuits::card::{Card, Proof, Segment, SegmentProof};
 use zkinfer_circuits::fold::Group;
 use zkinfer_circuits::layout::BLINDING_ROWS;
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::program::Program;
-use zkinfer_circuits::statement::Claim;
+use zkinfer_circuits::statement::{Claim, segment_digest};
 use zkinfer_circuits::support::{self, SupportProof, Witness};
 use zkinfer_circuits::verify::{Limits, Plan, Verifier};
 use zkinfer_circuits::{C, F};
@@ -64,14 +64,17 @@ pub fn card(program: Program, k: u32, info: Vec<u8>) -> Result<Card, Failure> {
         witness.commit(&[column], &[F::ONE])
     });
     let mut card = Card {
-        program: plan.program.clone(),
         k,
         info,
-        points: witness.points(&plan.groups),
-        fixed: fixed.collect(),
-        support: SupportProof::default(),
+        segments: vec![Segment {
+            program: plan.program.clone(),
+            points: witness.points(&plan.groups),
+            fixed: fixed.collect(),
+            support: SupportProof::default(),
+        }],
     };
-    card.support = support::prove(k, &card.digest(), &plan.groups, &witness, &mut rng)
+    let digest = segment_digest(&card.digest(), 0);
+    card.segments[0].support = support::prove(k, &digest, &plan.groups, &witness, &mut rng)
         .map_err(|_| "a point is the identity")?;
     Ok(card)
 }
@@ -91,16 +94,21 @@ pub fn link(point: &C) -> LinkProof {
     }
 }
 
-/// A proof of one run that shows nothing. Where its scalars stand are bytes of a point, too, most of which are no scalars.
-pub fn proof(verifier: &Verifier) -> Proof {
-    let program = &verifier.card().program;
-    let point = &verifier.card().fixed[0];
+/// A proof of several runs that shows nothing, of a model of one segment. Where its scalars stand are bytes of a point, too,
+/// most of which are no scalars.
+pub fn proof(verifier: &Verifier, runs: usize, context: &[u8]) -> Proof {
+    let card = verifier.card();
+    let point = &card.segments[0].fixed[0];
+    let side = |len| Claim::Values(vec![0; len]);
+    let run = (side(card.input_len()), side(card.output_len()));
     Proof {
         card: verifier.digest(),
-        context: Vec::new(),
-        input: Claim::Values(vec![0; program.input_len()]),
-        output: Claim::Values(vec![0; program.output_len()]),
-        halo2: garbage(verifier.halo2_len(1), point),
-        link: link(point),
+        context: context.to_vec(),
+        runs: vec![run; runs],
+        segments: vec![SegmentProof {
+            boundary: Vec::new(),
+            halo2: garbage(verifier.halo2_len(runs), point),
+            link: link(point),
+        }],
     }
 }

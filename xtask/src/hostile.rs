@@ -1,7 +1,7 @@
 //! What strangers send to a service: cards that ask for much, proofs that show nothing, bodies that swell, connections that
 //! do nothing.
 
-use crate::empty::{self, card, garbage, link};
+use crate::empty::{self, card};
 use crate::service::{Failure, call, digest, fixture, request};
 use crate::{Target, connect};
 use base64::Engine;
@@ -10,11 +10,10 @@ use std::io::Write;
 use std::net::IpAddr;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
-use zkinfer_circuits::card::{Card, MultiProof};
+use zkinfer_circuits::card::Card;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
-use zkinfer_circuits::statement::Claim;
 use zkinfer_circuits::verify::{Limits, Verifier};
 use zkinfer_verifier::verifier;
 
@@ -51,7 +50,7 @@ impl Bait {
             let mut info = info.clone();
             info["name"] = Value::from("n".repeat(bytes));
             card(
-                digits.program.clone(),
+                digits.segments[0].program.clone(),
                 digits.k,
                 info.to_string().into_bytes(),
             )
@@ -117,21 +116,6 @@ fn wiring(positions: u32, inputs: u32) -> Program {
             Node::Neurons(neurons),
         ],
         outputs: vec![2],
-    }
-}
-
-/// A proof of several runs that shows nothing.
-fn runs(verifier: &Verifier, runs: usize, context: &[u8]) -> MultiProof {
-    let program = &verifier.card().program;
-    let point = &verifier.card().fixed[0];
-    let side = |len| Claim::Values(vec![0; len]);
-    let run = (side(program.input_len()), side(program.output_len()));
-    MultiProof {
-        card: verifier.digest(),
-        context: context.to_vec(),
-        runs: vec![run; runs],
-        halo2: garbage(verifier.halo2_len(runs), point),
-        link: link(point),
     }
 }
 
@@ -213,12 +197,12 @@ pub fn attacks(bait: &Bait) -> Vec<Attack> {
         let batch = json!({ "proofs": vec![question; 200] });
         post("/v1/verify/batch", &batch.to_string())
     };
-    let many = |count: usize| base64(&runs(&bait.digits, count, &[]).to_bytes());
+    let many = |count: usize| base64(&empty::proof(&bait.digits, count, &[]).to_bytes());
     let of_runs = |proof: &str| json!({ "card": digits, "proof": proof });
     let (most, few) = (many(256), many(40));
     let wired = verifier(bait.wired.clone(), &Limits::default());
     let wired = wired
-        .map(|v| base64(&empty::proof(&v).to_bytes()))
+        .map(|v| base64(&empty::proof(&v, 1, &[]).to_bytes()))
         .unwrap_or_default();
     let wired = json!({ "card": bait.wired.digest(), "proof": wired });
     let empty = format!(
@@ -234,8 +218,7 @@ pub fn attacks(bait: &Bait) -> Vec<Attack> {
         post("/v1/verify/batch", &body[..body.len().min((1 << 24) - 1)])
     };
     let small = {
-        let question =
-            json!({ "card": digits, "proof": base64(&empty::proof(&bait.digits).to_bytes()) });
+        let question = json!({ "card": digits, "proof": base64(&empty::proof(&bait.digits, 1, &[]).to_bytes()) });
         post("/v1/verify", &question.to_string())
     };
     let fetch = format!(

@@ -3,7 +3,7 @@
 use crate::arrays::{self, Form, Which};
 use crate::errors;
 use crate::files::{self, SECRET_BYTES, Source};
-use crate::published::{Card, Content, Opening, Proof, Tensor};
+use crate::published::{Card, Opening, Proof, Tensor};
 use crate::work::{Teller, long};
 use numpy::{PyArray1, PyArrayDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
@@ -310,12 +310,15 @@ impl Model {
     ///         ``"size"``.
     ///     k: Logarithm of the number of rows, instead of what the planner finds best. Two models that are chained by a
     ///         committed output need the same.
+    ///     segments: How many segments the model is cut into, each proven by itself in a part of the memory. One card and one
+    ///         proof hold for all of them; what flows between them is hidden.
     ///     progress: As for :func:`compile`.
     ///
     /// Raises:
-    ///     CommitError: The model fits no plan.
+    ///     CommitError: The model fits no plan, or cannot be cut so often.
     ///     ValueError: ``prefer`` is something else.
-    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, progress=None))]
+    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, segments=1, progress=None))]
+    #[allow(clippy::too_many_arguments)]
     fn commit(
         &self,
         py: Python<'_>,
@@ -323,6 +326,7 @@ impl Model {
         public_weights: bool,
         prefer: &str,
         k: Option<u32>,
+        segments: usize,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Secret> {
         let preference = match prefer {
@@ -345,6 +349,7 @@ impl Model {
             .with_weights(weights)
             .with_preference(preference);
         options.plan.k = k;
+        options.segments = segments;
         let mut teller = Teller::new(progress);
         let secret = long(py, || {
             let mut progress = teller.part(0.0, 1.0);
@@ -406,12 +411,12 @@ impl Secret {
         let run = long(py, || self.secret.infer(x))?;
         Ok(Run {
             run: run.map_err(|e| errors::infer(py, &e))?,
-            forms: arrays::forms(&self.secret.model().outputs),
+            forms: arrays::forms(self.secret.outputs()),
         })
     }
 
     fn forms(&self) -> Vec<Form> {
-        arrays::forms(&self.secret.model().inputs)
+        arrays::forms(self.secret.inputs())
     }
 }
 
@@ -486,7 +491,7 @@ impl Secret {
             let proven = proven.and_then(|p| p.map_err(|e| errors::prove(py, &e)));
             let proven = teller.outcome(proven)?;
             return Ok(Proof {
-                content: Content::One(proven.proof),
+                content: proven.proof,
                 openings: Some(vec![(proven.input, proven.output)]),
             });
         }
@@ -499,7 +504,7 @@ impl Secret {
         let proven = proven.and_then(|p| p.map_err(|e| errors::prove(py, &e)));
         let proven = teller.outcome(proven)?;
         Ok(Proof {
-            content: Content::Runs(proven.proof),
+            content: proven.proof,
             openings: Some(proven.openings),
         })
     }

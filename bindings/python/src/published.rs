@@ -11,11 +11,10 @@ use pyo3::types::{PyBytes, PyType};
 use std::hash::{DefaultHasher, Hash, Hasher};
 use std::path::PathBuf;
 use std::sync::Arc;
+use zkinfer::TensorInterface;
 use zkinfer::files::{card_from_json, card_to_json, proof_from_json, proof_to_json};
 use zkinfer::interface::Interface;
-use zkinfer::{MultiProof, TensorInterface};
 use zkinfer_circuits::C;
-use zkinfer_circuits::card::FileKind;
 use zkinfer_circuits::codec::Reader;
 
 /// An input or output of a model: ``real = scale * (integer - zero_point)``.
@@ -118,10 +117,16 @@ impl Card {
         self.0.k
     }
 
+    /// Number of segments that the model consists of, each proven by itself; most models are one.
+    #[getter]
+    fn segments(&self) -> usize {
+        self.0.segments.len()
+    }
+
     /// Bits of an activation.
     #[getter]
     fn bits(&self) -> u32 {
-        self.0.program.range_bits
+        self.0.range_bits()
     }
 
     /// The inputs, in order.
@@ -145,7 +150,7 @@ impl Card {
         let interface = self.interface(py)?;
         let values = arrays::sample(x, &arrays::forms(&interface.inputs), Which::Input)?;
         let integers = interface
-            .quantize_inputs(&values, self.0.program.range_bits)
+            .quantize_inputs(&values, self.0.range_bits())
             .map_err(|e| errors::input(py, e))?;
         Ok(PyArray1::from_vec(py, integers))
     }
@@ -347,40 +352,18 @@ impl Opening {
     }
 }
 
-/// A proof of one or of several runs.
-#[derive(Clone, PartialEq)]
-pub enum Content {
-    One(zkinfer::Proof),
-    Runs(MultiProof),
-}
-
-impl Content {
-    pub fn to_bytes(&self) -> Vec<u8> {
-        match self {
-            Content::One(proof) => proof.to_bytes(),
-            Content::Runs(proof) => proof.to_bytes(),
-        }
-    }
-}
-
-/// A proof, and the claims that travel with it. What it claims is worth nothing until it is verified.
+/// A proof of one or several runs, and the claims that travel with it. What it claims is worth nothing until it is verified.
 #[pyclass(module = "zkinfer", frozen)]
 pub struct Proof {
-    pub content: Content,
+    pub content: zkinfer::Proof,
     pub openings: Option<Vec<zkinfer::Openings>>,
 }
 
 impl Proof {
     fn decode(py: Python<'_>, bytes: &[u8], limit: usize) -> PyResult<Proof> {
-        let refuse = |e: zkinfer::DecodeError| errors::refusal(py, &e.into());
-        let content = match FileKind::of(bytes).map_err(refuse)? {
-            FileKind::MultiProof => {
-                Content::Runs(MultiProof::from_bytes(bytes, limit).map_err(refuse)?)
-            }
-            _ => Content::One(zkinfer::Proof::from_bytes(bytes, limit).map_err(refuse)?),
-        };
+        let content = zkinfer::Proof::from_bytes(bytes, limit);
         Ok(Proof {
-            content,
+            content: content.map_err(|e| errors::refusal(py, &e.into()))?,
             openings: None,
         })
     }
@@ -391,31 +374,25 @@ impl Proof {
     /// Digest of the card that it says it was made for.
     #[getter]
     fn card(&self) -> String {
-        match &self.content {
-            Content::One(proof) => proof.card.to_string(),
-            Content::Runs(proof) => proof.card.to_string(),
-        }
+        self.content.card.to_string()
     }
 
     /// The context that it says it was made for.
     #[getter]
     fn context<'py>(&self, py: Python<'py>) -> Bound<'py, PyBytes> {
-        PyBytes::new(
-            py,
-            match &self.content {
-                Content::One(proof) => &proof.context,
-                Content::Runs(proof) => &proof.context,
-            },
-        )
+        PyBytes::new(py, &self.content.context)
     }
 
-    /// Number of runs; ``None`` for a proof of a single run, whose file has another form than one of several.
+    /// Number of runs.
     #[getter]
-    fn runs(&self) -> Option<usize> {
-        match &self.content {
-            Content::One(_) => None,
-            Content::Runs(proof) => Some(proof.runs.len()),
-        }
+    fn runs(&self) -> usize {
+        self.content.runs.len()
+    }
+
+    /// Number of the model's segments that it has parts for.
+    #[getter]
+    fn segments(&self) -> usize {
+        self.content.segments.len()
     }
 
     /// What opens committed inputs and outputs, for every run; ``None`` unless this process made the proof. It is secret
@@ -450,15 +427,9 @@ impl Proof {
         Proof::decode(py, &files::content(data)?, limit)
     }
 
-    /// The JSON form; proofs of several runs have none.
+    /// The JSON form; it holds what the file holds.
     fn to_json(&self, py: Python<'_>) -> PyResult<String> {
-        match &self.content {
-            Content::One(proof) => proof_to_json(proof).map_err(|e| errors::file(py, &e)),
-            Content::Runs(_) => Err(errors::input(
-                py,
-                "a proof of several runs has no JSON form: use to_bytes",
-            )),
-        }
+        proof_to_json(&self.content).map_err(|e| errors::file(py, &e))
     }
 
     /// Reads the JSON form.
@@ -473,7 +444,7 @@ impl Proof {
         let limit = Limits::or_default(limits).proof_bytes;
         let proof = proof_from_json(text, limit).map_err(|e| errors::file(py, &e))?;
         Ok(Proof {
-            content: Content::One(proof),
+            content: proof,
             openings: None,
         })
     }
@@ -510,8 +481,8 @@ impl Proof {
 
     fn __repr__(&self) -> String {
         let runs = match self.runs() {
-            None => String::new(),
-            Some(runs) => format!(" of {runs} runs"),
+            1 => String::new(),
+            runs => format!(" of {runs} runs"),
         };
         let bytes = self.content.to_bytes().len();
         format!(

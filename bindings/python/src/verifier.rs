@@ -164,7 +164,7 @@ impl Checked {
         tolerance: Option<f64>,
     ) -> PyResult<Vec<Expected>> {
         let context = context.map_or(Ok(Vec::new()), files::content)?;
-        let several = matches!(FileKind::of(bytes), Ok(FileKind::MultiProof));
+        let several = zkinfer::Proof::runs_of(bytes).is_some_and(|runs| runs != 1);
         let sides = |stated: Option<&Bound<'_, PyAny>>, which| {
             let sides = stated.map(|stated| self.sides(stated, which, several, tolerance));
             sides.transpose()
@@ -219,7 +219,7 @@ impl Checked {
         } else {
             vec![arrays::sample(stated, &forms, which)?]
         };
-        let bits = self.verifier.card().program.range_bits;
+        let bits = self.verifier.card().range_bits();
         let integers = samples.iter().map(|values| match which {
             Which::Input => interface.state_inputs(values, bits, tolerance),
             Which::Output => interface.state_outputs(values, bits, tolerance),
@@ -363,7 +363,7 @@ impl Verifier {
             return false;
         };
         let mut pairs = written.outputs.iter().zip(&read.inputs);
-        self.0.verifier.plan().feeds(other.0.verifier.plan())
+        self.0.verifier.feeds(&other.0.verifier)
             && written.outputs.len() == read.inputs.len()
             && pairs.all(|(w, r)| {
                 (&w.scale, &w.zero_point, w.low_bits) == (&r.scale, &r.zero_point, r.low_bits)

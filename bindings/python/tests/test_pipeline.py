@@ -113,6 +113,19 @@ def test_options(x):
         zkinfer.compile(ONNX, x, bit=8)
 
 
+def test_segments(x, model):
+    whole, secret = model.commit(), model.commit("cut", segments=3)
+    assert (whole.card.segments, secret.card.segments) == (1, 3)
+    run = secret.infer(x[0])
+    np.testing.assert_array_equal(run.output_integers, whole.infer(x[0]).output_integers)
+    proof = zkinfer.Proof.from_json(secret.prove(run, context=b"cut").to_json())
+    assert (proof.runs, proof.segments) == (1, 3)
+    verdict = zkinfer.verify(secret.card, proof, input=x[0], context=b"cut")
+    np.testing.assert_array_equal(verdict.output, run.output)
+    with pytest.raises(zkinfer.CommitError, match="cannot be cut into 1000 segments"):
+        model.commit(segments=1000)
+
+
 def test_evaluate(x, model):
     labels = [int(np.argmax(model.run_float(row)[0])) for row in x[:8]]
     report = model.evaluate(x[:8], labels)

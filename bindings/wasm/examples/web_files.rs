@@ -33,7 +33,7 @@ fn main() -> Result<(), Failure> {
 /// The same proof, but with another answer: the scores of the winning class and of class 9 change places.
 fn forge(honest: &[u8]) -> Result<Vec<u8>, Failure> {
     let mut proof = Proof::from_bytes(honest, honest.len())?;
-    let Claim::Values(scores) = &mut proof.output else {
+    let Claim::Values(scores) = &mut proof.runs[0].1 else {
         return Err("the stored proof should carry its output".into());
     };
     let winner = (0..scores.len()).max_by_key(|&i| scores[i]).unwrap_or(0);

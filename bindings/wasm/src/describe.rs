@@ -2,7 +2,7 @@
 
 use crate::Failure;
 use serde::Serialize;
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, FileKind, Proof};
 use zkinfer_circuits::receipt::{SideRecord, file_digest};
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::transcript::Digest;
@@ -23,6 +23,8 @@ pub enum Description {
         digest: Digest,
         /// Logarithm of the number of rows.
         k: u32,
+        /// How many segments the model consists of.
+        segments: usize,
         /// Integers of statements are below `2^range_bits`.
         range_bits: u32,
         /// Points of the model commitment.
@@ -44,8 +46,8 @@ pub enum Description {
         card: Digest,
         /// The context that it claims, in hexadecimal digits.
         context: String,
-        /// Whether the file is one of several runs (there may still be one only).
-        several: bool,
+        /// How many of a model's segments it has parts for.
+        segments: usize,
         /// What it claims.
         runs: Vec<Run>,
     },
@@ -103,17 +105,7 @@ pub fn describe(bytes: &[u8], limits: &Limits) -> Result<Description, Failure> {
                 digest: file_digest(bytes),
                 card: proof.card,
                 context: hex(&proof.context),
-                several: false,
-                runs: vec![run(&proof.input, &proof.output)],
-            }
-        }
-        FileKind::MultiProof => {
-            let proof = MultiProof::from_bytes(bytes, limits.proof_bytes)?;
-            Description::Proof {
-                digest: file_digest(bytes),
-                card: proof.card,
-                context: hex(&proof.context),
-                several: true,
+                segments: proof.segments.len(),
                 runs: proof.runs.iter().map(|(i, o)| run(i, o)).collect(),
             }
         }
@@ -131,10 +123,11 @@ fn card(card: &Card) -> Description {
     Description::Card {
         digest: card.digest(),
         k: card.k,
-        range_bits: card.program.range_bits,
-        points: card.points.len(),
-        input_length: card.program.input_len(),
-        output_length: card.program.output_len(),
+        segments: card.segments.len(),
+        range_bits: card.range_bits(),
+        points: card.points(),
+        input_length: card.input_len(),
+        output_length: card.output_len(),
         interface,
         interface_error,
     }

@@ -131,7 +131,7 @@ impl Verifier {
         tensors_json: &str,
         tolerance: Option<f64>,
     ) -> Result<Vec<u16>, JsValue> {
-        let bits = self.verifier.card().program.range_bits;
+        let bits = self.verifier.card().range_bits();
         Ok(self
             .interface()?
             .state_inputs(&tensors(tensors_json)?, bits, tolerance)
@@ -147,7 +147,7 @@ impl Verifier {
         tensors_json: &str,
         tolerance: Option<f64>,
     ) -> Result<Vec<u16>, JsValue> {
-        let bits = self.verifier.card().program.range_bits;
+        let bits = self.verifier.card().range_bits();
         Ok(self
             .interface()?
             .state_outputs(&tensors(tensors_json)?, bits, tolerance)

@@ -30,14 +30,19 @@ fn what_files_say() {
     );
     let proof = json(&fixture("digits_digest.proof"));
     assert_eq!(
-        (&proof["kind"], &proof["several"]),
-        (&"proof".into(), &false.into())
+        (&proof["kind"], &proof["segments"]),
+        (&"proof".into(), &1.into())
     );
     assert_eq!(proof["runs"][0]["input"]["kind"], "digest");
     assert_eq!(proof["runs"][0]["output"]["kind"], "public");
     let runs = json(&fixture("digits_3.runs"));
     assert_eq!(runs["runs"].as_array().unwrap().len(), 3);
-    assert_eq!(runs["several"], true);
+    let parts = (
+        json(&fixture("parts.card")),
+        json(&fixture("parts_0.proof")),
+    );
+    assert_eq!(parts.0["segments"], 3);
+    assert_eq!(parts.1["segments"], 3);
     assert_eq!(json(b"zkinfer\0")["kind"], "model");
     let failure = describe(b"zkinfer", &limits("{}").unwrap()).unwrap_err();
     assert_eq!(
@@ -50,7 +55,7 @@ fn what_files_say() {
 #[test]
 fn claimed_shapes_cost_nothing() {
     let mut card = Card::from_bytes(&fixture("digits.card"), 1 << 20).unwrap();
-    for node in &mut card.program.nodes {
+    for node in &mut card.segments[0].program.nodes {
         match node {
             Node::Input { len } => *len = u32::MAX,
             Node::Neurons(n) => (n.groups, n.outputs, n.positions) = (u32::MAX, u32::MAX, u32::MAX),

@@ -164,7 +164,15 @@ test("hidden sides and several runs", () => {
   assert.deepEqual([input.kind, outputs], ["committed", null]);
   assert.equal(digits.verify(fixture("digits_3.runs"), { context: "digits" }).runs.length, 3);
   const claims = digits.claims(fixture("digits_3.runs"));
-  assert.ok(claims.several && claims.runs.every(({ output }) => output.reals[0].length === 10));
+  assert.ok(claims.segments === 1 && claims.runs.every(({ output }) => output.reals[0].length === 10));
+});
+
+test("a model of several segments", async () => {
+  const card = await inspect(fixture("parts.card"));
+  assert.equal(card.segments, 3);
+  const parts = await Verifier.load(fixture("parts.card"));
+  assert.equal(parts.verify(fixture("parts_0.proof"), { context: "parts" }).runs[0].outputs.length, 1);
+  assert.equal(parts.verify(fixture("parts_3.runs"), { context: "parts" }).runs.length, 3);
 });
 
 test("inspection", async () => {

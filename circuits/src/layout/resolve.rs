@@ -126,6 +126,11 @@ impl<'a> Resolver<'a> {
         }
     }
 
+    /// What is left of the limit.
+    pub fn left(&self) -> usize {
+        self.left
+    }
+
     /// Counts sums that pieces will be added to, each of which takes a field element meanwhile, and additions to them.
     pub fn spend_on_targets(&mut self, count: usize) -> Result<(), TooMany> {
         self.left = self.left.checked_sub(count / TARGETS).ok_or(TooMany)?;

@@ -6,14 +6,14 @@
 //! multiplications at most for `t` of `m` proofs, and smaller and smaller ones, so that a chunk of forged proofs costs
 //! about as much as two single verifications of each.
 //!
-//! Soundness: a proof that [`Verifier::verify`] would reject is accepted with probability at most `4·m/|F|` (two sums for
-//! each proof, at most `2·m` evaluations), for every hash that an adversary computes. The weights depend on every byte of
+//! Soundness: a proof that [`Verifier::verify`] would reject is accepted with probability at most `4·m/|F|` (`m` counts each
+//! segment of a proof: two sums each, at most `2·m` evaluations), for every hash that an adversary computes. The weights depend on every byte of
 //! every proof and statement of the chunk, so no proof can be made to cancel another one's error. A valid proof is
 //! never rejected: its sums are zero whatever their weights, and a half of a chunk is only blamed if its sum is not zero.
 
 use super::equations::{Equations, Sum, weight};
 use super::{Expected, Verdict, Verifier};
-use crate::card::{MultiProof, Proof};
+use crate::card::Proof;
 use crate::checks::{Check, drawn};
 use crate::error::Rejection;
 use crate::parallel;
@@ -22,19 +22,19 @@ use std::sync::Arc;
 
 /// A proof that is to be checked, with what its checker expects.
 #[derive(Clone, Debug)]
-pub enum Candidate {
-    /// A proof of one run.
-    One(Expected, Proof),
-    /// A proof of several runs, with one expectation for each.
-    Runs(Vec<Expected>, MultiProof),
+pub struct Candidate {
+    /// One for each run.
+    pub expected: Vec<Expected>,
+    /// The proof.
+    pub proof: Proof,
 }
 
 impl Candidate {
-    /// Runs, and bytes of the halo2 part.
-    fn size(&self) -> (usize, usize) {
-        match self {
-            Candidate::One(_, proof) => (1, proof.halo2.len()),
-            Candidate::Runs(_, proof) => (proof.runs.len(), proof.halo2.len()),
+    /// A proof of one run.
+    pub fn one(expected: Expected, proof: Proof) -> Candidate {
+        Candidate {
+            expected: vec![expected],
+            proof,
         }
     }
 }
@@ -72,7 +72,7 @@ impl BatchOptions {
     }
 }
 
-/// Checks proofs as [`Verifier::verify`] and [`Verifier::verify_runs`] do, in chunks of `options`. The results come in the
+/// Checks proofs as [`Verifier::verify_runs`] does, in chunks of `options`. The results come in the
 /// order of the proofs, one verdict for each run; items are taken from the iterator chunk by chunk.
 pub fn verify_many<'v, I>(items: I, options: BatchOptions) -> Batch<'v, I::IntoIter>
 where
@@ -106,7 +106,7 @@ impl<'v, I: Iterator<Item = (&'v Verifier, Candidate)>> Iterator for Batch<'v, I
             let Some((verifier, candidate)) = self.items.next() else {
                 break;
             };
-            room.take(size(verifier, &candidate), verifier.plan.reading_memory());
+            room.take(size(verifier, &candidate), verifier.reading_memory());
             chunk.push((verifier, candidate));
         }
         self.done = check(&chunk).into_iter();
@@ -141,28 +141,37 @@ impl Room {
 
 /// About what a proof takes until its chunk is done.
 fn size(verifier: &Verifier, candidate: &Candidate) -> usize {
-    let (_, halo2) = candidate.size();
-    // A coefficient for each generator and each point of the card; points of the proof are decoded, and then terms.
-    let points = verifier.card.points.len() + verifier.card.fixed.len();
-    (32usize << verifier.generators.k()) + 32 * points + 10 * halo2
+    let halo2 = candidate.proof.segments.iter().map(|s| s.halo2.len());
+    // A coefficient for each generator, in each segment, and for each point of the card; points of the proof are decoded, and
+    // then terms.
+    let segments = verifier.card.segments.iter();
+    let points = segments.map(|s| (1 << verifier.generators.k()) + s.points.len() + s.fixed.len());
+    32 * points.sum::<usize>() + 10 * halo2.sum::<usize>()
 }
 
 fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection>> {
-    let prepared = parallel::map(chunk, |(verifier, candidate)| verifier.prepare(candidate));
+    let prepared = parallel::map(chunk, |(verifier, c)| {
+        verifier.prepare(&c.expected, &c.proof)
+    });
     let mut results = Vec::with_capacity(chunk.len());
+    // With the number of the first sum.
     let mut open = Vec::new();
     let mut bytes = Vec::new();
+    let mut sums = 0;
     for (index, prepared) in prepared.into_iter().enumerate() {
         results.push(prepared.map(|(verdicts, equations)| {
             bytes.extend_from_slice(&equations.digest.0);
-            open.push((index, equations));
+            let first = sums;
+            sums += equations.sums();
+            open.push((index, first, equations));
             verdicts
         }));
     }
     let seed = Digest::of("zkinfer-batch", drawn(Check::BatchSeed, &bytes, &[]));
-    let open = parallel::map_into(open, |(index, mut equations)| {
-        let (circuit, link) = (weight(&seed, 2 * index), weight(&seed, 2 * index + 1));
-        equations.scale(circuit, drawn(Check::BatchWeights, link, circuit));
+    let open = parallel::map_into(open, |(index, first, mut equations)| {
+        // With the check switched off, a link has its circuit's weight.
+        let of = |sum: usize| drawn(Check::BatchWeights, sum, sum & !1);
+        equations.scale(|sum| weight(&seed, first + of(sum)));
         (index, equations)
     });
     let (whole, broken): (Vec<_>, Vec<_>) = open.into_iter().partition(|(_, e)| e.is_complete());
@@ -181,7 +190,7 @@ fn check(chunk: &[(&Verifier, Candidate)]) -> Vec<Result<Vec<Verdict>, Rejection
     results
 }
 
-/// Names the proofs of which not both sums are zero. `known`: there is one.
+/// Names the proofs of which not all sums are zero. `known`: there is one.
 fn blame(
     group: &[&(usize, Equations<'_>)],
     known: bool,

@@ -6,7 +6,7 @@
 //! the integers stand for, scales and zero points, is the business of `zkinfer-verifier`, whose function of the same name compares
 //! these, too.
 
-use super::{Expected, Verdict, Verifier};
+use super::{Expected, Plan, Verdict, Verifier};
 use crate::card::Proof;
 use crate::checks::{Check, holds};
 use crate::error::Rejection;
@@ -89,9 +89,25 @@ pub fn verify_chain(steps: &[(&Verifier, &Expected, &Proof)]) -> Result<Vec<Verd
     Ok(verdicts)
 }
 
+impl Verifier {
+    /// The plans on both sides of the boundary to the next model. A card has segments.
+    fn boundary<'v>(&'v self, next: &'v Verifier) -> Option<(&'v Plan, &'v Plan)> {
+        let (before, next) = (self.segments.last()?, next.segments.first()?);
+        Some((&before.plan, &next.plan))
+    }
+
+    /// Whether a commitment to this model's output can be one to the next model's input: [`Plan::fits`] finds nothing.
+    pub fn feeds(&self, next: &Verifier) -> bool {
+        let boundary = self.boundary(next);
+        boundary.is_some_and(|(before, next)| before.feeds(next))
+    }
+}
+
 /// Whether an output is the next model's input.
 fn meet(output: (&Verifier, &Side), input: (&Verifier, &Side)) -> Result<(), Misfit> {
-    let (before, next) = (output.0.plan(), input.0.plan());
+    let Some((before, next)) = output.0.boundary(input.0) else {
+        return Err(Misfit::Sides);
+    };
     if !holds(Check::ChainSides, output.1 == input.1) {
         return Err(Misfit::Sides);
     }

@@ -1,5 +1,5 @@
-//! What is left of a proof when everything but the group arithmetic is done: two sums of multiples of points, one from
-//! the halo2 proof and one from the link, that must be zero.
+//! What is left of a proof when everything but the group arithmetic is done: two sums of multiples of points for each segment
+//! of the model, one from the halo2 proof and one from the link, that must be zero.
 //!
 //! Sums over one set of generators are added up, each with a weight that no prover could foresee, and evaluated at once:
 //! one that is not zero goes unnoticed with probability `1/|F|`. Lagrange generators never occur: a combination of them
@@ -8,13 +8,14 @@
 use super::multiexp;
 use super::opening::Opening;
 use super::reading::Decoded;
-use super::{Public, Session, Verifier, public_columns};
+use super::{Public, Segment, Session, Sides, Verifier, public_columns};
+use crate::card::{Proof, SegmentProof};
 use crate::checks::{Check, drawn, holds};
 use crate::error::Rejection;
 use crate::fold::Coefficients;
 use crate::generators::Generators;
 use crate::layout::Cell;
-use crate::link::{self, LinkProof, Target};
+use crate::link::{self, Target};
 use crate::multiples;
 use crate::statement::{Side, statement_digest};
 use crate::transcript::Digest;
@@ -29,35 +30,76 @@ use std::sync::Arc;
 /// What one proof leaves to check.
 pub(super) struct Equations<'a> {
     verifier: &'a Verifier,
-    /// The halo2 proof's sum, or why it was not reached.
-    circuit: Result<Opening, Rejection>,
-    link: link::Equation,
-    /// Of the statement and every byte of the proof.
+    /// Of every segment.
+    parts: Vec<Part<'a>>,
+    /// Of the statements and every byte of the proof.
     pub digest: Digest,
 }
 
+/// What one segment's proof leaves to check.
+struct Part<'a> {
+    segment: &'a Segment,
+    /// The halo2 proof's sum, or why it was not reached.
+    circuit: Result<Opening, Rejection>,
+    link: link::Equation,
+    /// Of the statement and every byte of the segment's proof.
+    digest: Digest,
+}
+
+fn malformed(what: &'static str) -> Rejection {
+    Rejection::Malformed { what }
+}
+
 impl Verifier {
-    /// Everything but the group arithmetic.
+    /// Everything but the group arithmetic. `sides` are those of every segment.
     pub(super) fn equations(
         &self,
-        runs: &[(Side, Side)],
-        context: &[u8],
-        halo2: &[u8],
-        link: &LinkProof,
+        sides: &[Sides],
+        proof: &Proof,
     ) -> Result<Equations<'_>, Rejection> {
-        let malformed = |what| Rejection::Malformed { what };
-        if halo2.len() > self.limits.proof_bytes {
+        let bytes = proof.segments.iter().map(|s| s.halo2.len());
+        if bytes.sum::<usize>() > self.limits.proof_bytes {
             return Err(malformed("proof is longer than the limit"));
         }
-        let statement = statement_digest(&self.digest, runs, context);
-        let layout = &self.plan.layout;
-        let columns = &layout.columns;
-        let advice = runs.len() * columns.advice();
         // Before anything is done for it: what is checked below costs in proportion to the length.
-        let length = halo2.len() == self.halo2_len(runs.len());
+        let given = self.segments.iter().zip(&proof.segments);
+        let length = given
+            .clone()
+            .zip(sides)
+            .all(|((segment, given), runs)| given.halo2.len() == segment.halo2_len(runs.len()));
         if !holds(Check::ProofLength, length) {
             return Err(malformed("a proof of this card has another length"));
         }
+        let parts = given.zip(sides);
+        let parts = parts.map(|((segment, given), runs)| segment.part(runs, proof, given));
+        let parts: Vec<Part<'_>> = parts.collect::<Result<_, Rejection>>()?;
+        Ok(Equations {
+            verifier: self,
+            digest: together(&parts),
+            parts,
+        })
+    }
+}
+
+/// Binds the weights of a proof's sums to all of it.
+fn together(parts: &[Part<'_>]) -> Digest {
+    let bytes: Vec<u8> = parts.iter().flat_map(|p| p.digest.0).collect();
+    Digest::of("zkinfer-proof", &bytes)
+}
+
+impl Segment {
+    /// Everything but the group arithmetic of one segment's proof.
+    fn part(
+        &self,
+        runs: &[(Side, Side)],
+        proof: &Proof,
+        given: &SegmentProof,
+    ) -> Result<Part<'_>, Rejection> {
+        let (halo2, link) = (given.halo2.as_slice(), &given.link);
+        let statement = statement_digest(&self.digest, runs, &proof.context);
+        let layout = &self.plan.layout;
+        let columns = &layout.columns;
+        let advice = runs.len() * columns.advice();
         let decoded = Decoded::new(halo2, self.key.head(runs.len()), layout.k);
         let Some(commitments) = decoded.first(advice) else {
             return Err(malformed("invalid curve point"));
@@ -102,15 +144,14 @@ impl Verifier {
         };
         let known = public_columns(layout, &challenges, &late, kappa, beta);
         let linked = self.targets(&coefficients, known, runs, &of_runs);
-        let points = self.card.points.len();
-        let digest = digest(&statement, halo2, link);
-        let Ok(link) = link::equation(layout.k, points, &mut transcript, linked, link) else {
+        let digest = digest(&statement, given);
+        let Ok(link) = link::equation(layout.k, self.points, &mut transcript, linked, link) else {
             return Err(Rejection::Link);
         };
 
         let circuit = self.key.opening(runs.len(), &decoded);
-        Ok(Equations {
-            verifier: self,
+        Ok(Part {
+            segment: self,
             circuit,
             link,
             digest,
@@ -191,8 +232,9 @@ impl Verifier {
     }
 }
 
-/// Binds the weights of a proof's sums to all of it.
-fn digest(statement: &Digest, halo2: &[u8], link: &LinkProof) -> Digest {
+/// Binds the weights of a proof's sums to all of a segment's part.
+fn digest(statement: &Digest, proof: &SegmentProof) -> Digest {
+    let (halo2, link) = (&proof.halo2, &proof.link);
     let mut bytes = Vec::with_capacity(halo2.len() + 300);
     bytes.extend_from_slice(&statement.0);
     bytes.extend_from_slice(link.commitment.to_bytes().as_ref());
@@ -201,7 +243,7 @@ fn digest(statement: &Digest, halo2: &[u8], link: &LinkProof) -> Digest {
     }
     bytes.truncate(drawn(Check::WeightLink, bytes.len(), statement.0.len()));
     bytes.extend_from_slice(drawn(Check::WeightProof, halo2, &[]));
-    Digest::of("zkinfer-proof", &bytes)
+    Digest::of("zkinfer-part", &bytes)
 }
 
 /// A weight: uniform, and bound to `seed`.
@@ -229,13 +271,56 @@ impl<'a> Equations<'a> {
         self.verifier
     }
 
-    /// Whether both equations can be evaluated.
-    pub fn is_complete(&self) -> bool {
-        self.circuit.is_ok()
+    /// How many sums there are.
+    pub fn sums(&self) -> usize {
+        2 * self.parts.len()
     }
 
-    /// Multiplies both sums by weights of their own.
-    pub fn scale(&mut self, circuit: F, link: F) {
+    /// Whether all equations can be evaluated.
+    pub fn is_complete(&self) -> bool {
+        self.parts.iter().all(|part| part.circuit.is_ok())
+    }
+
+    /// Multiplies all sums by weights of their own: the `i`-th by `weight(i)`, where a segment's link follows its circuit.
+    pub fn scale(&mut self, weight: impl Fn(usize) -> F) {
+        for (index, part) in self.parts.iter_mut().enumerate() {
+            part.scale(weight(2 * index), weight(2 * index + 1));
+        }
+    }
+
+    /// Why a proof of which not all sums are zero is rejected, the links first.
+    pub fn reason(&self) -> Rejection {
+        for part in &self.parts {
+            let mut sum = Sum::new(self.verifier);
+            sum.add_equation(self.verifier, part.segment, &part.link);
+            if !sum.vanishes() {
+                return Rejection::Link;
+            }
+        }
+        let broken = self.parts.iter().find_map(|p| p.circuit.as_ref().err());
+        broken.cloned().unwrap_or(Rejection::Circuit)
+    }
+
+    /// Whether all sums are zero. Error `1/|F|`.
+    pub fn hold(mut self) -> Result<(), Rejection> {
+        if self.is_complete() {
+            let digest = self.digest;
+            self.scale(|index| match index {
+                0 => F::ONE,
+                _ => drawn(Check::Weight, weight(&digest, index - 1), F::ONE),
+            });
+            let mut sum = Sum::new(self.verifier);
+            sum.add(&self);
+            if sum.vanishes() {
+                return Ok(());
+            }
+        }
+        Err(self.reason())
+    }
+}
+
+impl Part<'_> {
+    fn scale(&mut self, circuit: F, link: F) {
         let circuit = drawn(Check::Circuit, circuit, F::ZERO);
         let link = drawn(Check::Link, link, F::ZERO);
         if let Ok(opening) = &mut self.circuit {
@@ -248,34 +333,6 @@ impl<'a> Equations<'a> {
             equation.points.iter_mut().for_each(|(s, _)| *s *= link);
             equation.w *= link;
         }
-    }
-
-    /// Why a proof of which not both sums are zero is rejected, the link first.
-    pub fn reason(&self) -> Rejection {
-        let mut sum = Sum::new(self.verifier);
-        sum.add_equation(self.verifier, &self.link);
-        if !sum.vanishes() {
-            return Rejection::Link;
-        }
-        self.circuit
-            .as_ref()
-            .err()
-            .cloned()
-            .unwrap_or(Rejection::Circuit)
-    }
-
-    /// Whether both sums are zero. Error `1/|F|`.
-    pub fn hold(mut self) -> Result<(), Rejection> {
-        if self.is_complete() {
-            let digest = self.digest;
-            self.scale(F::ONE, drawn(Check::Weight, weight(&digest, 0), F::ONE));
-            let mut sum = Sum::new(self.verifier);
-            sum.add(&self);
-            if sum.vanishes() {
-                return Ok(());
-            }
-        }
-        Err(self.reason())
     }
 }
 
@@ -290,7 +347,7 @@ pub(super) struct Sum<'a> {
     w: F,
     /// Coefficient of `u`.
     u: F,
-    /// Coefficients of the points of cards, then of their commitments to fixed columns.
+    /// Coefficients of the points of cards: of each segment, of its commitment, then of the commitments to its fixed columns.
     cards: Vec<(&'a Verifier, Vec<F>)>,
     /// Other points and their coefficients.
     points: Vec<(F, C)>,
@@ -300,45 +357,52 @@ impl<'a> Sum<'a> {
     /// Nothing yet. All that is added has to have this verifier's generators.
     pub fn new(verifier: &'a Verifier) -> Self {
         let zeros = vec![F::ZERO; 1 << verifier.generators.k()];
-        let (points, fixed) = (&verifier.card.points, &verifier.card.fixed);
         Sum {
             first: verifier,
             generators: zeros.clone(),
             rows: zeros,
             w: F::ZERO,
             u: F::ZERO,
-            cards: vec![(verifier, vec![F::ZERO; points.len() + fixed.len()])],
+            cards: vec![(verifier, vec![F::ZERO; verifier.card_points().count()])],
             points: Vec::new(),
         }
     }
 
-    /// Adds both sums of a proof; one that was not reached is left out.
+    /// Adds all sums of a proof; one that was not reached is left out.
     pub fn add(&mut self, equations: &Equations<'a>) {
-        if let Ok(opening) = &equations.circuit {
-            self.add_opening(equations.verifier, opening);
+        let verifier = equations.verifier;
+        for part in &equations.parts {
+            if let Ok(opening) = &part.circuit {
+                self.add_opening(verifier, part.segment, opening);
+            }
+            self.add_equation(verifier, part.segment, &part.link);
         }
-        self.add_equation(equations.verifier, &equations.link);
     }
 
-    fn add_opening(&mut self, verifier: &'a Verifier, opening: &Opening) {
+    fn add_opening(&mut self, verifier: &'a Verifier, segment: &Segment, opening: &Opening) {
         let sums = self.generators.iter_mut().zip(opening.generators());
         sums.for_each(|(a, b)| *a += b);
         self.generators[0] += opening.first;
         self.w += opening.w;
         self.u += opening.u;
         self.points.extend_from_slice(&opening.points);
-        let points = verifier.card.points.len();
-        let sums = self.card(verifier)[points..].iter_mut();
+        let fixed = segment.first + segment.points;
+        let sums = self.card(verifier)[fixed..].iter_mut();
         sums.zip(&opening.fixed).for_each(|(a, b)| *a += b);
     }
 
-    /// Adds a sum over the Lagrange generators, points of a card and others.
-    pub fn add_equation(&mut self, verifier: &'a Verifier, equation: &link::Equation) {
+    /// Adds a sum over the Lagrange generators, points of a segment and others.
+    pub fn add_equation(
+        &mut self,
+        verifier: &'a Verifier,
+        segment: &Segment,
+        equation: &link::Equation,
+    ) {
         let sums = self.rows.iter_mut().zip(&equation.rows);
         sums.for_each(|(sum, s)| *sum += s);
         self.w += equation.w;
         self.points.extend_from_slice(&equation.points);
-        let sums = self.card(verifier).iter_mut();
+        let sums = self.card(verifier)[segment.first..].iter_mut();
         sums.zip(&equation.card).for_each(|(a, b)| *a += b);
     }
 
@@ -346,7 +410,7 @@ impl<'a> Sum<'a> {
     fn card(&mut self, verifier: &'a Verifier) -> &mut [F] {
         let known = |(v, _): &(&Verifier, Vec<F>)| std::ptr::eq(*v, verifier);
         let at = self.cards.iter().position(known).unwrap_or_else(|| {
-            let points = verifier.card.points.len() + verifier.card.fixed.len();
+            let points = verifier.card_points().count();
             self.cards.push((verifier, vec![F::ZERO; points]));
             self.cards.len() - 1
         });
@@ -355,7 +419,11 @@ impl<'a> Sum<'a> {
 
     /// What everything adds up to.
     pub fn value(mut self) -> Eq {
-        let domain = &self.first.key.domain;
+        let Some(segment) = self.first.segments.first() else {
+            // Nothing was added.
+            return Eq::identity();
+        };
+        let domain = &segment.key.domain;
         let rows = domain.lagrange_to_coeff(domain.lagrange_from_vec(self.rows));
         let sums = self.generators.iter_mut().zip(rows.iter());
         sums.for_each(|(a, b)| *a += b);
@@ -378,9 +446,10 @@ impl<'a> Sum<'a> {
 }
 
 impl Verifier {
-    /// The points of the card, then its commitments to fixed columns.
+    /// Of each segment, the points of its commitment, then those to its fixed columns.
     fn card_points(&self) -> impl Iterator<Item = C> {
-        self.card.points.iter().chain(&self.card.fixed).copied()
+        let segments = self.card.segments.iter();
+        segments.flat_map(|s| s.points.iter().chain(&s.fixed).copied())
     }
 
     /// Points that stay the same from proof to proof: the generators, then the card's.

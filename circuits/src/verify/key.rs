@@ -6,14 +6,14 @@
 
 use super::Plan;
 use super::queries::{Queries, places, queries};
-use crate::card::Card;
+use crate::card::Segment;
 use crate::checks::{Check, drawn};
 use crate::circuit::PlanCircuit;
 use crate::codec::Writer;
 use crate::expr::{AnyColumn, Expr, Query};
 use crate::gates::{Description, Gate};
 use crate::link::Equation;
-use crate::transcript::{IdentityPoint, Transcript};
+use crate::transcript::{Digest, IdentityPoint, Transcript};
 use crate::{C, F};
 use blake2b_simd::Params as Blake2b;
 use ff::{Field, FromUniformBytes, PrimeField};
@@ -79,15 +79,19 @@ impl Key {
         32usize.saturating_mul(each.saturating_mul(runs).saturating_add(once))
     }
 
-    /// What has to be zero if a card's commitments to fixed columns are those of the plan: their differences, weighted by
-    /// powers of a challenge that depends on the whole card, so that [`super::Verifier::new`] adds it to the support
+    /// What has to be zero if a segment's commitments to fixed columns are those of the plan: their differences, weighted by
+    /// powers of a challenge that depends on the segment's digest and all else of it, so that [`super::Verifier::new`] adds it to the support
     /// proof's equation.
     ///
     /// # Errors
     /// A commitment that is the identity, which none is: each has the blind one, as upstream's.
-    pub fn equation(plan: &Plan, card: &Card) -> Result<Equation, IdentityPoint> {
+    pub fn equation(
+        plan: &Plan,
+        digest: &Digest,
+        card: &Segment,
+    ) -> Result<Equation, IdentityPoint> {
         let mut transcript = Transcript::new("zkinfer key v1");
-        transcript.bytes(&card.digest().0);
+        transcript.bytes(&digest.0);
         let mut support = Writer::default();
         card.support.write(&mut support);
         transcript.bytes(drawn(Check::KeyBound, &support.bytes, &[]));

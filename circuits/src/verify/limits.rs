@@ -1,5 +1,6 @@
 //! What a verifier is willing to spend.
 
+use super::Plan;
 use crate::error::{CardError, Rejection};
 use crate::layout::MAX_K;
 use crate::program::ProgramLimits;
@@ -12,9 +13,13 @@ pub struct Limits {
     pub program: ProgramLimits,
     /// Largest `k`.
     pub k: u32,
+    /// Most segments of a card.
+    pub segments: usize,
+    /// Most rows of all segments of a card together: segments times `2^k`.
+    pub rows: usize,
     /// Most points in a model commitment, with the commitments to fixed columns.
     pub points: usize,
-    /// Most advice columns.
+    /// Most advice columns of all segments together.
     pub columns: usize,
     /// Longest card file in bytes.
     pub card_bytes: usize,
@@ -22,7 +27,7 @@ pub struct Limits {
     pub proof_bytes: usize,
     /// Most runs in one proof.
     pub runs: usize,
-    /// Most rows of all runs of a proof together: runs times `2^k`.
+    /// Most rows of all runs of a proof together: runs times segments times `2^k`.
     pub run_rows: usize,
     /// Longest description of inputs and outputs in a card, in bytes.
     pub info: usize,
@@ -36,6 +41,8 @@ impl Default for Limits {
         Limits {
             program: ProgramLimits::default(),
             k: 16,
+            segments: 64,
+            rows: 1 << 20,
             points: 1 << 19,
             columns: 2048,
             card_bytes: 1 << 28,
@@ -56,6 +63,8 @@ impl Limits {
         Limits {
             program: ProgramLimits::owner(),
             k: MAX_K,
+            rows: 64 << MAX_K,
+            run_rows: 256 << MAX_K,
             memory: 1 << 31,
             ..Limits::default()
         }
@@ -77,9 +86,31 @@ impl Limits {
         allow("points", points, self.points)
     }
 
-    /// Whether a proof at this `k` may be of so many runs: to be asked before anything is done for one of them.
-    pub(crate) fn allow_runs(&self, runs: usize, k: u32) -> Result<(), Rejection> {
-        let rows = runs.saturating_mul(1 << k.min(31));
+    /// What is left for the segments behind one with this plan.
+    pub(super) fn spend(&mut self, plan: &Plan) {
+        let program = &mut self.program;
+        program.nodes = program.nodes.saturating_sub(plan.program.nodes.len());
+        program.slots = program.slots.saturating_sub(u64::from(plan.expanded.slots));
+        let elements = crate::hints::cost(&plan.program, &plan.expanded);
+        program.elements = program.elements.saturating_sub(elements);
+        program.pieces = program.pieces.saturating_sub(plan.wiring.spent());
+        let columns = plan.layout.columns.advice();
+        self.columns = self.columns.saturating_sub(columns);
+    }
+
+    /// Whether a card may have so many segments at this `k`.
+    ///
+    /// # Errors
+    /// More than the limit, or more rows of all of them together.
+    pub fn allow_segments(&self, segments: usize, k: u32) -> Result<(), CardError> {
+        allow("segments", segments, self.segments)?;
+        allow("rows of all segments", rows(segments, k), self.rows)
+    }
+
+    /// Whether a proof of a card with so many segments at this `k` may be of so many runs: to be asked before anything is
+    /// done for one of them.
+    pub(crate) fn allow_runs(&self, runs: usize, segments: usize, k: u32) -> Result<(), Rejection> {
+        let rows = rows(runs.saturating_mul(segments), k);
         if runs <= self.runs && rows <= self.run_rows {
             return Ok(());
         }
@@ -95,6 +126,10 @@ impl Limits {
     pub fn allow_k(&self, k: u32) -> Result<(), CardError> {
         allow("k", k as usize, self.k as usize)
     }
+}
+
+fn rows(columns: usize, k: u32) -> usize {
+    columns.saturating_mul(1 << k.min(31))
 }
 
 fn allow(what: &'static str, value: usize, limit: usize) -> Result<(), CardError> {

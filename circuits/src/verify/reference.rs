@@ -3,17 +3,18 @@
 //! [`Reference`] comes to every verdict a second time and shares as little as can be with [`Verifier::verify`]: upstream's
 //! `verify_proof` with its own strategy and its own transcript reader, upstream's key, derived from the plan, the link's
 //! equation as a sum of its own. No sums that are deferred or added up, no points decoded beforehand, none of the project's
-//! kernels, no commitments that come with a card. What both share is what a statement is (`Verifier::statement`), the
+//! kernels, no commitments that come with a card. What both share is what a statement is (`Verifier::runs`, `Verifier::sides`), the
 //! [challenges](super::Session), the public coefficients and the link's equation. It takes longer, and is otherwise a
 //! verifier like the other: whoever prefers upstream's code alone may use it.
 
 use super::key::Key;
 use super::reading::Decoded;
-use super::{Candidate, Session, Statement, Verdict, Verifier, public_columns};
+use super::{Candidate, Segment, Session, Verdict, Verifier, public_columns};
+use crate::card::SegmentProof;
 use crate::error::{CardError, Rejection};
 use crate::fold::Coefficients;
 use crate::link;
-use crate::statement::statement_digest;
+use crate::statement::{Side, statement_digest};
 use crate::{C, F};
 use blake2b_simd::Params as Blake2b;
 use ff::{FromUniformBytes, PrimeField};
@@ -41,11 +42,12 @@ fn malformed(what: &'static str) -> Rejection {
 pub struct Reference<'v> {
     verifier: &'v Verifier,
     params: Arc<Params<C>>,
-    key: VerifyingKey<C>,
+    /// Of every segment.
+    keys: Vec<VerifyingKey<C>>,
 }
 
 impl<'v> Reference<'v> {
-    /// Derives upstream's key. `params` are upstream's parameters for the card's `k`.
+    /// Derives upstream's keys. `params` are upstream's parameters for the card's `k`.
     ///
     /// # Errors
     /// Parameters for another `k`.
@@ -56,136 +58,159 @@ impl<'v> Reference<'v> {
                 params: params.k(),
             });
         }
-        let key = verifier.plan.circuit().verifying_key(&params);
+        let keys = verifier.segments.iter();
+        let keys = keys.map(|s| s.plan.circuit().verifying_key(&params));
+        let keys: Result<_, _> = keys.collect();
         Ok(Reference {
             verifier,
-            key: key.map_err(|_| CardError::Key)?,
+            keys: keys.map_err(|_| CardError::Key)?,
             params,
         })
     }
 
-    /// Checks a proof of one or several runs as [`Verifier::verify`] and [`Verifier::verify_runs`] do, by upstream's verifier
-    /// alone.
+    /// Checks a proof as [`Verifier::verify_runs`] does, by upstream's verifier alone.
     ///
     /// # Errors
     /// The same.
     pub fn verify(&self, candidate: &Candidate) -> Result<Vec<Verdict>, Rejection> {
-        let verifier = self.verifier;
-        let statement = verifier.statement(candidate)?;
-        let halo2 = statement.halo2;
-        if halo2.len() > verifier.limits.proof_bytes {
+        let (verifier, proof) = (self.verifier, &candidate.proof);
+        let runs = verifier.runs(&candidate.expected, proof)?;
+        let sides = verifier.sides(&runs, proof)?;
+        let bytes = proof.segments.iter().map(|s| s.halo2.len());
+        if bytes.sum::<usize>() > verifier.limits.proof_bytes {
             return Err(malformed("proof is longer than the limit"));
         }
-        if halo2.len() != verifier.halo2_len(statement.runs.len()) {
-            return Err(malformed("a proof of this card has another length"));
+        let context = &proof.context;
+        let parts = || verifier.segments.iter().zip(&proof.segments).zip(&sides);
+        for ((segment, given), runs) in parts() {
+            if given.halo2.len() != segment.halo2_len(runs.len()) {
+                return Err(malformed("a proof of this card has another length"));
+            }
         }
-        let equation = self.challenged(&statement)?;
-        if !self.link_holds(&equation) {
-            return Err(Rejection::Link);
+        let mut equations = Vec::new();
+        for ((segment, given), runs) in parts() {
+            equations.push(challenged(segment, runs, context, given)?);
         }
-        self.readable(halo2, statement.runs.len())?;
-        let of_all: Vec<&[&[F]]> = vec![&[]; statement.runs.len()];
-        let mut rest = halo2;
-        let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
-        let strategy = SingleVerifier::new(&self.params);
-        verify_proof(&self.params, &self.key, strategy, &of_all, &mut transcript)
-            .map_err(|_| Rejection::Circuit)?;
-        if !rest.is_empty() {
-            return Err(malformed("bytes behind the end of the proof"));
+        for (index, equation) in equations.iter().enumerate() {
+            if !self.link_holds(index, equation) {
+                return Err(Rejection::Link);
+            }
         }
-        let context = statement.context;
-        let verdicts = statement.runs.into_iter();
+        for (index, ((segment, given), _)) in parts().enumerate() {
+            readable(&segment.key, &given.halo2, runs.len())?;
+            self.circuit_holds(index, &given.halo2, runs.len())?;
+        }
+        let verdicts = runs.into_iter();
         Ok(verdicts.map(|run| verifier.verdict(run, context)).collect())
     }
 
-    /// Bytes in the form of a proof of so many runs: points and scalars where they belong, all of them hashes.
-    #[doc(hidden)]
-    pub fn garbage(&self, runs: usize, seed: u64) -> Vec<u8> {
-        garbage(&self.verifier.key, runs, seed)
-    }
-
-    /// Whether the sum that [`Verifier::verify`] makes of bytes is the one that upstream makes of them, which is zero for a
-    /// proof and another point for anything else. `None` if either makes none.
-    #[doc(hidden)]
-    pub fn agrees(&self, halo2: &[u8], runs: usize) -> Option<bool> {
-        self.agrees_with(&self.verifier.key, halo2, runs)
-    }
-
-    fn agrees_with(&self, key: &Key, halo2: &[u8], runs: usize) -> Option<bool> {
-        let fixed = &self.verifier.card.fixed;
-        agree(&self.params, &self.key, (key, fixed), halo2, runs)
-    }
-
-    /// The link's equation.
-    fn challenged(&self, statement: &Statement<'_>) -> Result<link::Equation, Rejection> {
-        let verifier = self.verifier;
-        let (plan, layout) = (&verifier.plan, &verifier.plan.layout);
-        let columns = &layout.columns;
-        let commitments = read_points(statement.halo2, statement.runs.len() * columns.advice())?;
-        let runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
-        let folded = columns.phase1()..columns.phase1() + columns.folded();
-        let free = folded.end..folded.end + columns.free;
-        let repeated = plan.repeated_columns();
-        for later in &runs[1..] {
-            for column in folded.start..columns.public().end {
-                if repeated[column] && later[column] != runs[0][column] {
-                    return Err(malformed("runs have different fold columns"));
-                }
-            }
+    /// Whether upstream accepts the halo2 part of a segment's proof.
+    fn circuit_holds(&self, index: usize, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
+        let of_all: Vec<&[&[F]]> = vec![&[]; runs];
+        let mut rest = halo2;
+        let mut transcript = Blake2bRead::<_, C, Challenge255<C>>::init(&mut rest);
+        let (params, key) = (&self.params, &self.keys[index]);
+        let strategy = SingleVerifier::new(params);
+        verify_proof(params, key, strategy, &of_all, &mut transcript)
+            .map_err(|_| Rejection::Circuit)?;
+        if rest.is_empty() {
+            return Ok(());
         }
-        let absorbed = |range: &std::ops::Range<usize>| {
-            let mut points = Vec::new();
-            for (run, commitments) in runs.iter().enumerate() {
-                points.extend(plan.own_columns(run, range.clone()).map(|i| commitments[i]));
-            }
-            points
-        };
-        let identity = |_| malformed("commitment is the identity");
-        let digest = statement_digest(&verifier.digest, &statement.runs, statement.context);
-        let mut session = Session::new(&digest);
-        let challenges = session.challenges(layout, &absorbed(&(0..columns.phase1())));
-        let challenges = challenges.map_err(identity)?;
-        let eta = session.eta(layout, &absorbed(&folded)).map_err(identity)?;
-        let late = session.late(layout, eta, &absorbed(&free));
-        let late = late.map_err(identity)?;
-        let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        let transcript = session.link(&absorbed(&columns.public()));
-        let mut transcript = transcript.map_err(identity)?;
-        let (kappa, beta) = coefficients.late_by_enumeration(&late);
-        let public = public_columns(layout, &challenges, &late, kappa, beta);
-        let linked = verifier.targets(&coefficients, public, &statement.runs, &runs);
-        let points = verifier.card.points.len();
-        let equation = link::equation(layout.k, points, &mut transcript, linked, statement.link);
-        equation.map_err(|_| Rejection::Link)
+        Err(malformed("bytes behind the end of the proof"))
     }
 
-    /// Whether the link's sum is zero.
-    fn link_holds(&self, equation: &link::Equation) -> bool {
+    /// Bytes in the form of a segment's proof of so many runs: points and scalars where they belong, all of them hashes.
+    #[doc(hidden)]
+    pub fn garbage(&self, index: usize, runs: usize, seed: u64) -> Vec<u8> {
+        garbage(&self.verifier.segments[index].key, runs, seed)
+    }
+
+    /// Whether the sum that [`Verifier::verify`] makes of a segment's bytes is the one that upstream makes of them, which is
+    /// zero for a proof and another point for anything else. `None` if either makes none.
+    #[doc(hidden)]
+    pub fn agrees(&self, index: usize, halo2: &[u8], runs: usize) -> Option<bool> {
+        self.agrees_with(index, &self.verifier.segments[index].key, halo2, runs)
+    }
+
+    fn agrees_with(&self, index: usize, key: &Key, halo2: &[u8], runs: usize) -> Option<bool> {
+        let fixed = &self.verifier.card.segments[index].fixed;
+        agree(&self.params, &self.keys[index], (key, fixed), halo2, runs)
+    }
+
+    /// Whether the sum of a segment's link is zero.
+    fn link_holds(&self, index: usize, equation: &link::Equation) -> bool {
         let domain = EvaluationDomain::new(1, self.params.k());
         let rows = domain.lagrange_from_vec(equation.rows.clone());
         let rows = self.params.commit_lagrange(&rows, Blind(equation.w));
-        let points = self.verifier.card.points.iter().copied();
-        let card = equation.card.iter().copied().zip(points);
+        let points = &self.verifier.card.segments[index].points;
+        let card = equation.card.iter().copied().zip(points.iter().copied());
         let terms = card.chain(equation.points.iter().copied());
         let (scalars, points): (Vec<F>, Vec<C>) = terms.unzip();
         let sum: Eq = rows + best_multiexp(&scalars, &points);
         bool::from(sum.is_identity())
     }
+}
 
-    /// Whether all of a proof can be read. Upstream's reader does not say what it could not read.
-    fn readable(&self, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
-        for (at, bytes) in halo2.chunks_exact(SIZE).enumerate() {
-            if is_point(&self.verifier.key, at, runs) {
-                let point = read_point(bytes).ok_or(malformed("invalid curve point"))?;
-                if bool::from(point.is_identity()) {
-                    return Err(malformed("commitment is the identity"));
-                }
-            } else if Option::<F>::from(F::from_repr(repr(bytes))).is_none() {
-                return Err(malformed("invalid scalar"));
+/// The equation of a segment's link.
+fn challenged(
+    segment: &Segment,
+    sides: &[(Side, Side)],
+    context: &[u8],
+    given: &SegmentProof,
+) -> Result<link::Equation, Rejection> {
+    let (plan, layout) = (&segment.plan, &segment.plan.layout);
+    let columns = &layout.columns;
+    let commitments = read_points(&given.halo2, sides.len() * columns.advice())?;
+    let runs: Vec<&[C]> = commitments.chunks(columns.advice()).collect();
+    let folded = columns.phase1()..columns.phase1() + columns.folded();
+    let free = folded.end..folded.end + columns.free;
+    let repeated = plan.repeated_columns();
+    for later in &runs[1..] {
+        for column in folded.start..columns.public().end {
+            if repeated[column] && later[column] != runs[0][column] {
+                return Err(malformed("runs have different fold columns"));
             }
         }
-        Ok(())
     }
+    let absorbed = |range: &std::ops::Range<usize>| {
+        let mut points = Vec::new();
+        for (run, commitments) in runs.iter().enumerate() {
+            points.extend(plan.own_columns(run, range.clone()).map(|i| commitments[i]));
+        }
+        points
+    };
+    let identity = |_| malformed("commitment is the identity");
+    let digest = statement_digest(&segment.digest, sides, context);
+    let mut session = Session::new(&digest);
+    let challenges = session.challenges(layout, &absorbed(&(0..columns.phase1())));
+    let challenges = challenges.map_err(identity)?;
+    let eta = session.eta(layout, &absorbed(&folded)).map_err(identity)?;
+    let late = session.late(layout, eta, &absorbed(&free));
+    let late = late.map_err(identity)?;
+    let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
+    let transcript = session.link(&absorbed(&columns.public()));
+    let mut transcript = transcript.map_err(identity)?;
+    let (kappa, beta) = coefficients.late_by_enumeration(&late);
+    let public = public_columns(layout, &challenges, &late, kappa, beta);
+    let linked = segment.targets(&coefficients, public, sides, &runs);
+    let (k, points) = (layout.k, segment.points);
+    let equation = link::equation(k, points, &mut transcript, linked, &given.link);
+    equation.map_err(|_| Rejection::Link)
+}
+
+/// Whether all of a proof can be read. Upstream's reader does not say what it could not read.
+fn readable(key: &Key, halo2: &[u8], runs: usize) -> Result<(), Rejection> {
+    for (at, bytes) in halo2.chunks_exact(SIZE).enumerate() {
+        if is_point(key, at, runs) {
+            let point = read_point(bytes).ok_or(malformed("invalid curve point"))?;
+            if bool::from(point.is_identity()) {
+                return Err(malformed("commitment is the identity"));
+            }
+        } else if Option::<F>::from(F::from_repr(repr(bytes))).is_none() {
+            return Err(malformed("invalid scalar"));
+        }
+    }
+    Ok(())
 }
 
 /// Whether a slot of a proof holds a point: those at its head, the quotient of the multi-point opening, and those of the

@@ -4,7 +4,7 @@ use crate::common::{bytes, context, proof, reference, runs, verifier};
 use ff::{Field, PrimeField};
 use std::cell::Cell;
 use zkinfer_circuits::F;
-use zkinfer_circuits::card::{MultiProof, Proof};
+use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::statement::{Claim, Side};
 use zkinfer_circuits::transcript::Digest;
@@ -14,14 +14,15 @@ type Item<'v> = (&'v Verifier, Candidate);
 type Outcome = Result<Vec<Verdict>, Rejection>;
 
 fn one<'v>(verifier: &'v Verifier, name: &str, proof: Proof) -> Item<'v> {
-    (verifier, Candidate::One(context(name), proof))
+    (verifier, Candidate::one(context(name), proof))
+}
+
+fn several(expected: Vec<Expected>, proof: Proof) -> Candidate {
+    Candidate { expected, proof }
 }
 
 fn alone((verifier, candidate): &Item<'_>) -> Outcome {
-    match candidate {
-        Candidate::One(expected, proof) => verifier.verify(expected, proof).map(|v| vec![v]),
-        Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof),
-    }
+    verifier.verify_runs(&candidate.expected, &candidate.proof)
 }
 
 /// Checks a batch and that it is no other than one by one.
@@ -53,25 +54,28 @@ fn forged<'v>(verifier: &'v Verifier) -> Vec<(&'static str, Item<'v>)> {
     let expecting = |change: &dyn Fn(&mut Expected)| {
         let mut expected = context("digits");
         change(&mut expected);
-        (verifier, Candidate::One(expected, good()))
+        (verifier, Candidate::one(expected, good()))
     };
     let values = |claim: &mut Claim, change: &dyn Fn(&mut Vec<u16>)| match claim {
         Claim::Values(values) => change(values),
         other => panic!("{other:?}"),
     };
-    let end = good().halo2.len();
+    let end = good().segments[0].halo2.len();
     let mut few = runs("digits");
     few.runs.pop();
     let mut swapped = runs("digits");
     swapped.runs.swap(0, 1);
     let mut unequal = runs("digits");
-    let columns = &verifier.plan().layout.columns;
+    let columns = &verifier.segments()[0].plan().layout.columns;
     let (from, to) = (
         32 * columns.phase1(),
         32 * (columns.advice() + columns.phase1()),
     );
-    unequal.halo2.copy_within(..32, to);
-    assert_ne!(unequal.halo2[from..from + 32], unequal.halo2[to..to + 32]);
+    unequal.segments[0].halo2.copy_within(..32, to);
+    assert_ne!(
+        unequal.segments[0].halo2[from..from + 32],
+        unequal.segments[0].halo2[to..to + 32]
+    );
     vec![
         ("unknown_model", plain(&|p| p.card = Digest([7; 32]))),
         ("other_context", plain(&|p| p.context.push(0))),
@@ -91,91 +95,112 @@ fn forged<'v>(verifier: &'v Verifier) -> Vec<(&'static str, Item<'v>)> {
         ),
         (
             "wrong_length",
-            plain(&|p| values(&mut p.input, &|v| v.truncate(63))),
+            plain(&|p| values(&mut p.runs[0].0, &|v| v.truncate(63))),
         ),
         (
             "wrong_length",
-            plain(&|p| p.output = Claim::Committed(Vec::new())),
+            plain(&|p| p.runs[0].1 = Claim::Committed(Vec::new())),
         ),
         (
             "out_of_range",
-            plain(&|p| values(&mut p.output, &|v| v[9] = u16::MAX)),
+            plain(&|p| values(&mut p.runs[0].1, &|v| v[9] = u16::MAX)),
         ),
         (
             "invalid_link",
-            plain(&|p| values(&mut p.output, &|v| v[9] ^= 1)),
+            plain(&|p| values(&mut p.runs[0].1, &|v| v[9] ^= 1)),
         ),
         (
             "invalid_link",
-            plain(&|p| values(&mut p.input, &|v| v[9] ^= 1)),
-        ),
-        ("invalid_link", plain(&|p| p.link.rows[3] += F::ONE)),
-        ("invalid_link", plain(&|p| p.link.blind += F::ONE)),
-        (
-            "invalid_link",
-            plain(&|p| p.link.commitment = -p.link.commitment),
+            plain(&|p| values(&mut p.runs[0].0, &|v| v[9] ^= 1)),
         ),
         (
             "invalid_link",
-            plain(&|p| p.link.commitment = Default::default()),
+            plain(&|p| p.segments[0].link.rows[3] += F::ONE),
         ),
         (
             "invalid_link",
-            plain(&|p| p.link = proof("digits", "1").link),
+            plain(&|p| p.segments[0].link.blind += F::ONE),
         ),
         (
             "invalid_link",
-            plain(&|p| p.halo2 = proof("digits", "1").halo2),
+            plain(&|p| p.segments[0].link.commitment = -p.segments[0].link.commitment),
+        ),
+        (
+            "invalid_link",
+            plain(&|p| p.segments[0].link.commitment = Default::default()),
+        ),
+        (
+            "invalid_link",
+            plain(&|p| p.segments[0].link = proof("digits", "1").segments.remove(0).link),
+        ),
+        (
+            "invalid_link",
+            plain(&|p| p.segments[0].halo2 = proof("digits", "1").segments.remove(0).halo2),
         ),
         // The last two scalars of the opening, an evaluation before it.
         (
             "invalid_computation",
-            plain(&|p| scalar(&mut p.halo2, end - 32, |s| s + F::ONE)),
+            plain(&|p| scalar(&mut p.segments[0].halo2, end - 32, |s| s + F::ONE)),
         ),
         (
             "invalid_computation",
-            plain(&|p| scalar(&mut p.halo2, end - 64, |s| s.double())),
+            plain(&|p| scalar(&mut p.segments[0].halo2, end - 64, |s| s.double())),
         ),
         (
             "invalid_computation",
-            plain(&|p| scalar(&mut p.halo2, 32 * (26 + 1 + 4), |s| s + F::ONE)),
+            plain(&|p| scalar(&mut p.segments[0].halo2, 32 * (26 + 1 + 4), |s| s + F::ONE)),
         ),
         // A point of the opening.
         (
             "invalid_computation",
-            plain(&|p| p.halo2.copy_within(0..32, end - 96)),
-        ),
-        ("malformed_proof", plain(&|p| p.halo2.truncate(40))),
-        ("malformed_proof", plain(&|p| p.halo2.truncate(end - 1))),
-        ("malformed_proof", plain(&|p| p.halo2.push(0))),
-        ("malformed_proof", plain(&|p| p.halo2.clear())),
-        ("malformed_proof", plain(&|p| p.halo2[..32].fill(255))),
-        ("malformed_proof", plain(&|p| p.halo2[..32].fill(0))),
-        (
-            "malformed_proof",
-            plain(&|p| p.halo2[end - 96..end - 64].fill(255)),
+            plain(&|p| p.segments[0].halo2.copy_within(0..32, end - 96)),
         ),
         (
             "malformed_proof",
-            plain(&|p| p.halo2[end - 96..end - 64].fill(0)),
-        ),
-        ("malformed_proof", plain(&|p| p.halo2[end - 32..].fill(255))),
-        ("malformed_proof", plain(&|p| p.halo2.resize(1 << 23, 0))),
-        (
-            "other_runs",
-            (verifier, Candidate::Runs(three("digits"), few)),
+            plain(&|p| p.segments[0].halo2.truncate(40)),
         ),
         (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2.truncate(end - 1)),
+        ),
+        ("malformed_proof", plain(&|p| p.segments[0].halo2.push(0))),
+        ("malformed_proof", plain(&|p| p.segments[0].halo2.clear())),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2[..32].fill(255)),
+        ),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2[..32].fill(0)),
+        ),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2[end - 96..end - 64].fill(255)),
+        ),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2[end - 96..end - 64].fill(0)),
+        ),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2[end - 32..].fill(255)),
+        ),
+        (
+            "malformed_proof",
+            plain(&|p| p.segments[0].halo2.resize(1 << 23, 0)),
+        ),
+        ("other_runs", (verifier, several(three("digits"), few))),
+        (
             "other_runs",
-            (verifier, Candidate::Runs(Vec::new(), runs("digits"))),
+            (verifier, several(Vec::new(), runs("digits"))),
         ),
         (
             "invalid_link",
-            (verifier, Candidate::Runs(three("digits"), swapped)),
+            (verifier, several(three("digits"), swapped)),
         ),
         (
             "malformed_proof",
-            (verifier, Candidate::Runs(three("digits"), unequal)),
+            (verifier, several(three("digits"), unequal)),
         ),
     ]
 }
@@ -192,7 +217,7 @@ fn every_forged_proof_is_named() {
     }
     items.push((
         &verifier,
-        Candidate::Runs(vec![context("digits"); 3], runs("digits")),
+        several(vec![context("digits"); 3], runs("digits")),
     ));
     let found = agree(&items);
     for (i, (code, _)) in forged.iter().enumerate() {
@@ -235,7 +260,7 @@ fn forged_runs<'v>(
     verifier: &'v Verifier,
     name: &str,
 ) -> Vec<(&'static str, &'static str, Item<'v>)> {
-    let plan = verifier.plan();
+    let plan = verifier.segments()[0].plan();
     // Of a run: columns and their evaluations.
     let a = plan.description.advice;
     let q = (verifier.halo2_len(2) - verifier.halo2_len(1)) / 32 - a;
@@ -246,12 +271,12 @@ fn forged_runs<'v>(
     let repeated = plan.repeated_columns();
     // Neither linked nor absorbed before the link.
     let late = (0..a).rfind(|&column| !repeated[column]).unwrap();
-    let changed = |change: &dyn Fn(&mut MultiProof)| {
+    let changed = |change: &dyn Fn(&mut Proof)| {
         let mut proof = runs(name);
         change(&mut proof);
-        (verifier, Candidate::Runs(three(name), proof))
+        (verifier, several(three(name), proof))
     };
-    let bytes = |change: &dyn Fn(&mut [u8])| changed(&|p| change(&mut p.halo2));
+    let bytes = |change: &dyn Fn(&mut [u8])| changed(&|p| change(&mut p.segments[0].halo2));
     let add = |halo2: &mut [u8], at: usize, by: F| scalar(halo2, 32 * at, |s| s + by);
     let output = |claim: &mut Claim| match claim {
         Claim::Values(values) => values[0] ^= 1,
@@ -280,7 +305,7 @@ fn forged_runs<'v>(
         (
             "blind of the link",
             link,
-            changed(&|p| p.link.blind += F::ONE),
+            changed(&|p| p.segments[0].link.blind += F::ONE),
         ),
         (
             "input columns exchanged",
@@ -300,8 +325,8 @@ fn forged_runs<'v>(
             link,
             changed(&|p| {
                 p.runs.swap(1, 2);
-                swap(&mut p.halo2, a, 2 * a, a);
-                swap(&mut p.halo2, advices + q, advices + 2 * q, q);
+                swap(&mut p.segments[0].halo2, a, 2 * a, a);
+                swap(&mut p.segments[0].halo2, advices + q, advices + 2 * q, q);
             }),
         ),
         (
@@ -360,7 +385,7 @@ fn forged_runs<'v>(
 fn forged_proofs_of_several_runs_are_named() {
     for name in ["digits", "cnn"] {
         let verifier = verifier(name);
-        let valid = || (&verifier, Candidate::Runs(three(name), runs(name)));
+        let valid = || (&verifier, several(three(name), runs(name)));
         let forged = forged_runs(&verifier, name);
         // Each alone; all of them in one batch; and each among valid ones.
         let mut items = Vec::new();
@@ -401,14 +426,14 @@ fn errors_do_not_cancel() {
         let found = agree(&[changed(F::ONE), changed(-F::ONE)]);
         assert!(found.iter().all(Result::is_err));
     };
-    pair(&|p, by| p.link.blind += by);
-    pair(&|p, by| p.link.rows[0] += by);
-    let end = proof("digits", "0").halo2.len();
-    pair(&|p, by| scalar(&mut p.halo2, end - 32, |s| s + by));
+    pair(&|p, by| p.segments[0].link.blind += by);
+    pair(&|p, by| p.segments[0].link.rows[0] += by);
+    let end = proof("digits", "0").segments[0].halo2.len();
+    pair(&|p, by| scalar(&mut p.segments[0].halo2, end - 32, |s| s + by));
     // In one proof: the blinds of both equations stand with W.
     let mut both = proof("digits", "0");
-    both.link.blind += F::ONE;
-    scalar(&mut both.halo2, end - 32, |s| s + F::ONE);
+    both.segments[0].link.blind += F::ONE;
+    scalar(&mut both.segments[0].halo2, end - 32, |s| s + F::ONE);
     assert_eq!(
         verifier.verify(&context("digits"), &both),
         Err(Rejection::Link)
@@ -419,14 +444,14 @@ fn errors_do_not_cancel() {
 fn models_mix() {
     let (digits, cnn, again) = (verifier("digits"), verifier("cnn"), verifier("digits"));
     let mut bad = proof("cnn", "1");
-    bad.link.blind += F::ONE;
+    bad.segments[0].link.blind += F::ONE;
     let mut items = vec![
         one(&digits, "digits", proof("digits", "0")),
         one(&cnn, "cnn", proof("cnn", "0")),
         one(&again, "digits", proof("digits", "1")),
         one(&cnn, "cnn", bad),
         one(&cnn, "digits", proof("digits", "0")),
-        (&cnn, Candidate::Runs(vec![context("cnn"); 3], runs("cnn"))),
+        (&cnn, several(vec![context("cnn"); 3], runs("cnn"))),
         one(&digits, "digits", proof("digits", "hidden")),
     ];
     let wrong: Vec<bool> = agree(&items).iter().map(Result::is_err).collect();
@@ -449,7 +474,7 @@ fn small_batches_and_duplicates() {
     assert!(agree(&[item()])[0].is_ok());
     assert!(agree(&vec![item(); 5]).iter().all(Result::is_ok));
     let mut bad = proof("digits", "0");
-    bad.link.blind += F::ONE;
+    bad.segments[0].link.blind += F::ONE;
     let bad = one(&verifier, "digits", bad);
     assert!(agree(std::slice::from_ref(&bad))[0].is_err());
     assert!(agree(&vec![bad.clone(); 5]).iter().all(Result::is_err));

@@ -4,7 +4,7 @@ use halo2_proofs::poly::commitment::Params;
 use std::path::Path;
 use std::sync::{Arc, Mutex};
 use zkinfer_circuits::C;
-use zkinfer_circuits::card::{Card, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::verify::{Candidate, Expected, Limits, Reference, Verdict, Verifier};
@@ -57,8 +57,8 @@ pub fn proof(name: &str, which: &str) -> Proof {
 }
 
 /// `name_3.runs`.
-pub fn runs(name: &str) -> MultiProof {
-    MultiProof::from_bytes(&bytes(&format!("{name}_3.runs")), 1 << 20).unwrap()
+pub fn runs(name: &str) -> Proof {
+    Proof::from_bytes(&bytes(&format!("{name}_3.runs")), 1 << 20).unwrap()
 }
 
 /// Nothing but the context.

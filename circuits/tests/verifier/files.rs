@@ -1,24 +1,25 @@
 //! The verifier on stored files: decoding, verdicts, receipts, limits.
 
 use crate::common::{bytes, context, generators, proof, runs, verifier};
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, FileKind, Proof};
 use zkinfer_circuits::error::{CardError, DecodeError, ProgramError, Rejection};
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal};
 use zkinfer_circuits::statement::{Claim, Side};
-use zkinfer_circuits::verify::{Expected, Limits, Verifier};
+use zkinfer_circuits::verify::{Expected, Limits, Segment, Verifier};
 
-const CARDS: [&str; 2] = ["digits", "cnn"];
-const PROOFS: [(&str, &str); 6] = [
+const CARDS: [&str; 3] = ["digits", "cnn", "parts"];
+const PROOFS: [(&str, &str); 7] = [
     ("digits", "0"),
     ("digits", "1"),
     ("digits", "digest"),
     ("digits", "hidden"),
     ("cnn", "0"),
     ("cnn", "1"),
+    ("parts", "0"),
 ];
 
 fn input(proof: &Proof) -> Side {
-    match &proof.input {
+    match &proof.runs[0].0 {
         Claim::Values(values) => Side::Public(values.clone()),
         other => panic!("{other:?} carries no values"),
     }
@@ -44,9 +45,7 @@ fn stored_files_decode_and_encode_to_the_same_bytes() {
     for name in CARDS {
         let bytes = bytes(&format!("{name}_3.runs"));
         assert_eq!(
-            MultiProof::from_bytes(&bytes, bytes.len())
-                .unwrap()
-                .to_bytes(),
+            Proof::from_bytes(&bytes, bytes.len()).unwrap().to_bytes(),
             bytes
         );
     }
@@ -59,8 +58,9 @@ fn stored_files_keep_their_identity() {
     assert_eq!(
         digests,
         [
-            "d9605af6ccf0a24fde3e491f245a42b47a2e53117d20935127497ce16d3651cc",
-            "72a9bdbdaa3893a6de4810d33be160113f52f109b3d0c979ce20f132843f8351"
+            "54729f81b5a07499b635edd2d1c5ab4b45e9af1cd236ae0252d4d0f18a88db85",
+            "d74024b2c87d4a4c861713f09370b2f95bf22c4bd17bff664b4f06506d477eaa",
+            "a69b0672994bde6667d4c87bcd4a9f7bab8b2bd3c94f034c52addbc00ee82727"
         ]
     );
 }
@@ -77,7 +77,8 @@ fn stored_proofs_verify() {
             let proof = proof(name, which);
             let verdict = verifier.verify(&expected, &proof).unwrap();
             assert_eq!(verdict.card, verifier.digest());
-            assert!(proof.output.is(&verdict.output) && proof.input.is(&verdict.input));
+            let (input, output) = &proof.runs[0];
+            assert!(output.is(&verdict.output) && input.is(&verdict.input));
         }
         let verdicts = verifier
             .verify_runs(&vec![context(name); 3], &runs(name))
@@ -157,7 +158,7 @@ fn receipts_tell_reasons_apart() {
         refused(Class::StatementMismatch, "other_runs")
     );
     let mut forged = proof("digits", "0");
-    if let Claim::Values(values) = &mut forged.output {
+    if let Claim::Values(values) = &mut forged.runs[0].1 {
         values[0] ^= 1;
     }
     assert_eq!(
@@ -165,8 +166,8 @@ fn receipts_tell_reasons_apart() {
         refused(Class::InvalidProof, "invalid_link")
     );
     let mut forged = proof("digits", "0");
-    let scalar = forged.halo2.len() - 32;
-    forged.halo2[scalar] ^= 1;
+    let scalar = forged.segments[0].halo2.len() - 32;
+    forged.segments[0].halo2[scalar] ^= 1;
     assert_eq!(
         check(&expected, &forged.to_bytes()),
         refused(Class::InvalidProof, "invalid_computation")
@@ -176,7 +177,7 @@ fn receipts_tell_reasons_apart() {
 #[test]
 fn receipts_are_stable() {
     let receipt = verifier("digits").receipt(&[context("digits")], b"");
-    let expected = r#"{"receipt_version":2,"format_version":3,"card":"d9605af6ccf0a24fde3e491f245a42b47a2e53117d20935127497ce16d3651cc","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
+    let expected = r#"{"receipt_version":2,"format_version":4,"card":"54729f81b5a07499b635edd2d1c5ab4b45e9af1cd236ae0252d4d0f18a88db85","proof":"d5fdd4961446748ef7c8f0f26a1330e7e5a3b4db8d80ed9f208844c0551ab406","result":{"outcome":"rejected","class":"malformed","code":"truncated","message":"truncated: the data end before what they announce"}}"#;
     assert_eq!(serde_json::to_string(&receipt).unwrap(), expected);
     for bad in ["\"00\"", "\"", "12", &format!("\"{}\"", "G".repeat(64))] {
         assert!(serde_json::from_str::<zkinfer_circuits::transcript::Digest>(bad).is_err());
@@ -241,7 +242,7 @@ fn limits_bind() {
         "{memory:?}"
     );
 
-    let nodes = |l: &mut Limits| l.program.nodes = card.program.nodes.len() - 1;
+    let nodes = |l: &mut Limits| l.program.nodes = card.segments[0].program.nodes.len() - 1;
     let slots = |l: &mut Limits| l.program.slots = 1 << 5;
     let values = |l: &mut Limits| l.program.values = 73;
     for change in [&nodes as &dyn Fn(&mut Limits), &slots] {
@@ -258,7 +259,7 @@ fn limits_bind() {
         "{found:?}"
     );
     let mut with_table = card.clone();
-    with_table.program.tables.push(vec![0; 1 << 12]);
+    with_table.segments[0].program.tables.push(vec![0; 1 << 12]);
     let mut limits = Limits::default();
     limits.program.tables = 0;
     let found = Verifier::new(with_table, generators(card.k), &limits).err();
@@ -266,7 +267,7 @@ fn limits_bind() {
 
     let proof = proof("digits", "0");
     let mut limits = Limits::default();
-    limits.proof_bytes = proof.halo2.len() - 1;
+    limits.proof_bytes = proof.segments[0].halo2.len() - 1;
     limits.runs = 2;
     let verifier = Verifier::new(card.clone(), generators(card.k), &limits).unwrap();
     let malformed = |what| Err(Rejection::Malformed { what });
@@ -312,25 +313,37 @@ fn documented_lengths_are_right() {
     let docs = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).join("../docs/formats.md");
     let docs = std::fs::read_to_string(docs).unwrap();
     for name in CARDS {
-        let row = docs.lines().find_map(|line| {
-            let rest = line.strip_prefix(&format!("| `{name}.card` |"))?;
-            let numbers = rest.split('|').map(|n| n.trim().parse().ok());
+        let rows = docs.lines().filter_map(|line| {
+            let rest = line.strip_prefix(&format!("| `{name}.card`"))?;
+            // Behind the number of the segment, if there are several.
+            let numbers = rest.split('|').skip(1).map(|n| n.trim().parse().ok());
             Some(numbers.flatten().collect::<Vec<usize>>())
         });
+        let rows: Vec<Vec<usize>> = rows.collect();
         let verifier = verifier(name);
-        let [a, q, f, h, s] = row.unwrap()[..] else {
-            panic!("five numbers")
-        };
-        let plan = verifier.plan();
-        assert_eq!(a, plan.description.advice);
-        assert_eq!(f, plan.description.fixed);
-        let k = verifier.card().k as usize;
-        for runs in [1, 2, 3] {
-            let elements = runs * (a + q) + 1 + h + f + 1 + 1 + s + 1 + 2 * k + 2;
-            assert_eq!(verifier.halo2_len(runs), 32 * elements, "{name}");
+        assert_eq!(rows.len(), verifier.segments().len(), "{name}");
+        for (index, (row, segment)) in rows.iter().zip(verifier.segments()).enumerate() {
+            documented_length(name, index, row, segment);
         }
-        assert_eq!(proof(name, "0").halo2.len(), verifier.halo2_len(1));
-        assert_eq!(runs(name).halo2.len(), verifier.halo2_len(3));
-        assert_eq!(plan.description.instance, 0);
     }
+}
+
+fn documented_length(name: &str, index: usize, row: &[usize], segment: &Segment) {
+    let [a, q, f, h, s] = row[..] else {
+        panic!("five numbers")
+    };
+    let plan = segment.plan();
+    assert_eq!(a, plan.description.advice);
+    assert_eq!(f, plan.description.fixed);
+    let k = plan.layout.k as usize;
+    for runs in [1, 2, 3] {
+        let elements = runs * (a + q) + 1 + h + f + 1 + 1 + s + 1 + 2 * k + 2;
+        assert_eq!(segment.halo2_len(runs), 32 * elements, "{name}");
+    }
+    assert_eq!(
+        proof(name, "0").segments[index].halo2.len(),
+        segment.halo2_len(1)
+    );
+    assert_eq!(runs(name).segments[index].halo2.len(), segment.halo2_len(3));
+    assert_eq!(plan.description.instance, 0);
 }

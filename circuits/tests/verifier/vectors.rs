@@ -177,7 +177,7 @@ fn expectations_are_json() {
         assert!(read(&text).is_err(), "{text}");
     }
     // Commitments, too, are read as they were written.
-    let Claim::Committed(points) = proof("digits", "hidden").input else {
+    let Claim::Committed(points) = proof("digits", "hidden").runs.remove(0).0 else {
         panic!("the input is committed");
     };
     let side = Side::Committed(points);

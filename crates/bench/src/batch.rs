@@ -5,7 +5,7 @@ use crate::measure::Meter;
 use crate::report::{BatchPoint, RunsPoint, StageName};
 use crate::stages::{Bench, expected};
 use std::time::Instant;
-use zkinfer::{BatchOptions, Candidate, Expected, MultiProof, Proof, Visibility, verify_many};
+use zkinfer::{BatchOptions, Candidate, Expected, Proof, Visibility, verify_many};
 
 /// Proofs for the largest batch may take so many times the time for a stage; after that they are repeated.
 const PATIENCE: f64 = 5.0;
@@ -51,7 +51,7 @@ fn verify_batch(bench: &Bench, expected: &Expected, proofs: usize) -> Result<(),
         .map(|bytes| {
             Ok((
                 &bench.verifier,
-                Candidate::One(expected.clone(), Proof::from_bytes(bytes, limit)?),
+                Candidate::one(expected.clone(), Proof::from_bytes(bytes, limit)?),
             ))
         })
         .collect::<Result<Vec<_>, BenchError>>()?;
@@ -79,7 +79,7 @@ pub(crate) fn measure_runs(
         let bytes = proof.to_bytes();
         let expected: Vec<Expected> = runs.iter().map(expected).collect();
         let (verify, ()) = meter.stage(StageName::Verify, || {
-            let proof = MultiProof::from_bytes(&bytes, bench.verifier.limits().proof_bytes)?;
+            let proof = Proof::from_bytes(&bytes, bench.verifier.limits().proof_bytes)?;
             let verdicts = bench.verifier.verify_runs(&expected, &proof);
             verdicts.map(|_| ()).map_err(BenchError::Rejected)
         })?;

@@ -43,7 +43,7 @@ pub fn verify_cold(
         command.arg("verify").args([&card_path, &proof_path]);
         command.arg("--input").arg(&input_path);
         // As large as it is.
-        let values = card.program.input_len() + card.program.output_len();
+        let values = card.input_len() + card.output_len();
         command.arg("--max-k").arg(card.k.to_string());
         command.arg("--max-values").arg(values.to_string());
         command

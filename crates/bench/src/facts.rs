@@ -39,15 +39,18 @@ pub fn facts(graph: &Graph, secret: &Secret) -> Facts {
     facts.inputs = length(&graph.inputs);
     facts.outputs = length(&graph.outputs);
 
-    let (program, layout) = (&secret.model().program, &secret.plan().layout);
-    let neurons = program.nodes.iter().map(|n| match n {
-        Node::Neurons(n) => n.len() as u64,
-        _ => 0,
-    });
-    facts.neurons = neurons.sum();
-    facts.k = layout.k;
-    facts.columns = layout.columns.advice() as u64;
-    facts.points = secret.card().points.len() as u64;
-    facts.range_bits = program.range_bits;
+    for segment in secret.segments() {
+        let plan = segment.plan();
+        let neurons = plan.program.nodes.iter().map(|n| match n {
+            Node::Neurons(n) => n.len() as u64,
+            _ => 0,
+        });
+        facts.neurons += neurons.sum::<u64>();
+        facts.columns += plan.layout.columns.advice() as u64;
+    }
+    let card = secret.card();
+    facts.k = card.k;
+    facts.points = card.points() as u64;
+    facts.range_bits = card.range_bits();
     facts
 }

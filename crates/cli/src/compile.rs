@@ -90,6 +90,10 @@ pub struct Compile {
     /// Logarithm of the number of rows, instead of what the planner finds best
     #[arg(long, value_name = "K", conflicts_with = "prefer")]
     k: Option<u32>,
+    /// Cut the model into so many segments, each proven by itself in a part of the memory; one card and one
+    /// proof hold for all of them. What flows between segments is hidden
+    #[arg(long, value_name = "N", default_value_t = 1, value_parser = length)]
+    segments: usize,
     /// Commit without blinds: whoever has the weights can recompute the card
     #[arg(long)]
     public_weights: bool,
@@ -243,14 +247,14 @@ impl Compile {
             .with_weights(weights)
             .with_preference(self.prefer.preference());
         commit.plan.k = self.k;
-        let choice = plan::choose(&model.program, &commit.plan)?;
-        let (k, plan_table) = (choice.k(), choice.to_string());
-        let (plan, candidates) = (choice.plan, choice.candidates);
         let weights = model.program.committed_weights();
         let bits = model.program.range_bits;
+        let choice = plan::choose_segments(model, self.segments, &commit.plan)?;
+        let (k, plan_table) = (choice.k(), choice.to_string());
+        let (segments, candidates) = (choice.segments, choice.candidates);
         let what = format!("committing to {} weights", ui::count(weights));
         let (secret, t_commit) = ui::watched(what, |progress| {
-            Secret::commit_planned(model, plan, &commit, &mut zkinfer::rng(), progress)
+            Secret::commit_planned(segments, &commit, &mut zkinfer::rng(), progress)
         });
         let secret = secret?;
 
@@ -275,7 +279,7 @@ impl Compile {
                 "report": report,
                 "left_out": left_out,
                 "warnings": warnings,
-                "plan": { "k": k, "candidates": candidates },
+                "plan": { "k": k, "segments": self.segments, "candidates": candidates },
                 "seconds": {
                     "import": t_import.as_secs_f64(),
                     "quantize": t_quantize.as_secs_f64(),
@@ -324,7 +328,7 @@ impl Compile {
             ui::line(
                 "  what depends on weights or calibration and is not hidden (docs/protocol.md, section 7):",
             )?;
-            for told in disclosure::disclosures(&secret.card().program) {
+            for told in secret.card().programs().flat_map(disclosure::disclosures) {
                 ui::line(&format!("    {:<8} {}", told.kind.code(), told.place))?;
             }
         }

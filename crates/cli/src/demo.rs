@@ -133,7 +133,7 @@ impl Judge {
     fn new(card: &[u8]) -> Result<Judge> {
         let limits = Limits::default();
         let card = Card::from_bytes(card, limits.card_bytes)?;
-        let (interface, bits) = (Interface::from_card(&card)?, card.program.range_bits);
+        let (interface, bits) = (Interface::from_card(&card)?, card.range_bits());
         Ok(Judge {
             verifier: zkinfer::verifier(card, &limits)?,
             interface,
@@ -195,8 +195,12 @@ impl Demo {
             "The owner quantizes a network and commits to its weights",
         )?;
         let layers: Vec<String> = layers(&secret).iter().map(ToString::to_string).collect();
-        let weights = secret.model().program.committed_weights();
-        let points = secret.card().points.len();
+        let weights = secret
+            .card()
+            .programs()
+            .map(|p| p.committed_weights())
+            .sum::<u64>();
+        let points = secret.card().points();
         let text = format!(
             "{} neurons; {} weights, hidden in {points} commitments",
             layers.join("-"),
@@ -308,7 +312,7 @@ impl Demo {
             bail!("there is no image");
         };
         // Another output: the winner gets the lowest score there is.
-        let Claim::Values(values) = &proof.output else {
+        let [(input, Claim::Values(values))] = proof.runs.as_slice() else {
             bail!("the output does not travel with the proof")
         };
         let reals = judge.interface.dequantize_outputs(values)?.concat();
@@ -319,7 +323,7 @@ impl Demo {
         let class =
             largest(&judge.interface.dequantize_outputs(&forged)?.concat()).unwrap_or_default();
         let lie = Proof {
-            output: Claim::Values(forged),
+            runs: vec![(input.clone(), Claim::Values(forged))],
             ..proof.clone()
         };
         stage.lie(
@@ -372,17 +376,15 @@ fn prove(secret: &Secret, run: &Run) -> Result<Proof> {
 
 /// Neurons per layer, inputs first.
 fn layers(secret: &Secret) -> Vec<usize> {
-    let program = &secret.model().program;
-    let neurons = program.nodes.iter().filter_map(|n| {
+    let card = secret.card();
+    let neurons = card.programs().flat_map(|p| &p.nodes).filter_map(|n| {
         if let Node::Neurons(n) = n {
             Some(n.len())
         } else {
             None
         }
     });
-    std::iter::once(program.input_len())
-        .chain(neurons)
-        .collect()
+    std::iter::once(card.input_len()).chain(neurons).collect()
 }
 
 /// The same network with weights rounded to the upper four of their bits.

@@ -12,8 +12,9 @@ use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
 use zkinfer::secret::Secret;
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
-use zkinfer_circuits::program::Node;
+use zkinfer_circuits::card::{Card, FileKind, Proof};
+use zkinfer_circuits::error::CardError;
+use zkinfer_circuits::program::{Node, Program};
 use zkinfer_circuits::statement::Claim;
 use zkinfer_circuits::verify::{Limits, Plan};
 
@@ -124,9 +125,6 @@ fn describe(path: &Path, bytes: &[u8]) -> Result<Description> {
                 form: None,
             })
         }
-        FileKind::MultiProof => {
-            describe_runs(&MultiProof::from_bytes(bytes, limits.proof_bytes).with_context(at)?)
-        }
         other => Err(anyhow!("a {} file cannot be inspected", other.name())),
     }
 }
@@ -145,24 +143,20 @@ fn describe_tensor(t: &TensorInterface) -> String {
 }
 
 fn describe_card(card: &Card) -> Result<Description> {
-    let program = &card.program;
-    let neurons: usize = program
-        .nodes
-        .iter()
-        .map(|n| if let Node::Neurons(n) = n { n.len() } else { 0 })
-        .sum();
-    let layers = program
-        .nodes
-        .iter()
-        .filter(|n| matches!(n, Node::Neurons(_)))
-        .count();
-    let shared = program
-        .nodes
-        .iter()
-        .filter(|n| matches!(n, Node::Neurons(n) if n.leader().is_some()))
-        .count();
+    let nodes = || card.programs().flat_map(|p| &p.nodes);
+    let neurons = |node: &'_ Node| match node {
+        Node::Neurons(n) => Some((n.len(), n.leader().is_some())),
+        _ => None,
+    };
+    let layers = nodes().filter_map(neurons).count();
+    let shared = nodes().filter_map(neurons).filter(|n| n.1).count();
+    let neurons: usize = nodes().filter_map(neurons).map(|n| n.0).sum();
+    let weights: u64 = card.programs().map(Program::committed_weights).sum();
     let interface = Interface::from_card(card);
-    let plan = Plan::new(program.clone(), card.k, &Limits::default());
+    let plans = card
+        .programs()
+        .map(|p| Plan::new(p.clone(), card.k, &Limits::default()));
+    let plans: Result<Vec<Plan>, CardError> = plans.collect();
     let mut lines = vec![("digest", card.digest().to_string())];
     match &interface {
         Ok(i) => {
@@ -177,36 +171,35 @@ fn describe_card(card: &Card) -> Result<Description> {
         format!(
             "{layers} layers, {} neurons, {} weights",
             ui::count(neurons as u64),
-            ui::count(program.committed_weights())
+            ui::count(weights)
         ),
     ));
     if shared > 0 {
         let text = format!("{shared} of the layers use the weights of another: steps of loops");
         lines.push(("shared", text));
     }
-    lines.push(("precision", format!("{} bits", program.range_bits)));
+    lines.push(("precision", format!("{} bits", card.range_bits())));
     lines.push((
         "commitment",
-        format!("{} points", ui::count(card.points.len() as u64)),
+        format!("{} points", ui::count(card.points() as u64)),
     ));
-    let columns = match &plan {
-        Ok(plan) => {
-            lines.push((
-                "circuit",
-                format!(
-                    "2^{} rows, {} columns",
-                    card.k,
-                    plan.layout.columns.advice()
-                ),
-            ));
-            Some(plan.layout.columns.advice())
+    if card.segments.len() > 1 {
+        lines.push(("segments", card.segments.len().to_string()));
+    }
+    let columns = match &plans {
+        Ok(plans) => {
+            let columns = plans.iter().map(|p| p.layout.columns.advice());
+            let columns: usize = columns.sum();
+            let text = format!("2^{} rows, {columns} columns", card.k);
+            lines.push(("circuit", text));
+            Some(columns)
         }
         Err(error) => {
             lines.push(("circuit", format!("unusable: {error}")));
             None
         }
     };
-    let told = disclosures(program).into_iter();
+    let told = card.programs().flat_map(disclosures);
     lines.extend(told.map(|d| ("reveals", format!("{}: {}", d.kind.code(), d.place))));
     let json = json!({
         "kind": "card",
@@ -215,9 +208,10 @@ fn describe_card(card: &Card) -> Result<Description> {
         "layers": layers,
         "layers_sharing_weights": shared,
         "neurons": neurons,
-        "weights": program.committed_weights(),
-        "bits": program.range_bits,
-        "points": card.points.len(),
+        "weights": weights,
+        "bits": card.range_bits(),
+        "segments": card.segments.len(),
+        "points": card.points(),
         "k": card.k,
         "columns": columns,
         "reveals": ui::reveals(card),
@@ -232,8 +226,8 @@ fn describe_card(card: &Card) -> Result<Description> {
 /// The card, and what the owner may know without seeing a weight.
 fn describe_model(secret: &Secret) -> Result<Description> {
     let mut description = describe_card(secret.card())?;
-    let model = secret.model();
-    let layers = model.layers.iter().map(|l| {
+    let layers = || secret.segments().iter().flat_map(|s| &s.model().layers);
+    let lines = layers().map(|l| {
         let range = format!("{} to {}", ui::real(l.low), ui::real(l.high));
         (
             "layer",
@@ -244,12 +238,12 @@ fn describe_model(secret: &Secret) -> Result<Description> {
             ),
         )
     });
-    description.lines.extend(layers);
+    description.lines.extend(lines);
     description
         .lines
         .push(("secret", "weights and blinds: not shown".to_owned()));
     description.json["kind"] = json!("model");
-    description.json["calibration"] = serde_json::to_value(&model.layers)?;
+    description.json["calibration"] = serde_json::to_value(layers().collect::<Vec<_>>())?;
     description.form = None;
     Ok(description)
 }
@@ -280,15 +274,17 @@ fn describe_context(context: &[u8]) -> String {
     }
 }
 
-fn describe_runs(proof: &MultiProof) -> Result<Description> {
+fn describe_proof(proof: &Proof) -> Result<Description> {
     let mut lines = vec![
         (
             "claims",
             "only verification shows whether they hold".to_owned(),
         ),
         ("card", proof.card.to_string()),
-        ("runs", proof.runs.len().to_string()),
     ];
+    if proof.runs.len() != 1 {
+        lines.push(("runs", proof.runs.len().to_string()));
+    }
     let mut runs = Vec::new();
     for (input, output) in &proof.runs {
         let (input, input_json) = describe_claim(input);
@@ -297,43 +293,14 @@ fn describe_runs(proof: &MultiProof) -> Result<Description> {
         runs.push(json!({ "input": input_json, "output": output_json }));
     }
     lines.push(("context", describe_context(&proof.context)));
-    lines.push(("halo2", ui::size(proof.halo2.len())));
-    let json = json!({
-        "kind": "proof of several runs",
-        "card": proof.card.to_string(),
-        "runs": runs,
-        "context_hex": ui::hex(&proof.context),
-        "halo2_bytes": proof.halo2.len(),
-    });
-    Ok(Description {
-        lines,
-        json,
-        form: None,
-    })
-}
-
-fn describe_proof(proof: &Proof) -> Result<Description> {
-    let (input, input_json) = describe_claim(&proof.input);
-    let (output, output_json) = describe_claim(&proof.output);
-    let context = describe_context(&proof.context);
-    let lines = vec![
-        (
-            "claims",
-            "only verification shows whether they hold".to_owned(),
-        ),
-        ("card", proof.card.to_string()),
-        ("input", input),
-        ("output", output),
-        ("context", context),
-        ("halo2", ui::size(proof.halo2.len())),
-    ];
+    let halo2: Vec<usize> = proof.segments.iter().map(|s| s.halo2.len()).collect();
+    lines.extend(halo2.iter().map(|&bytes| ("halo2", ui::size(bytes))));
     let json = json!({
         "kind": "proof",
         "card": proof.card.to_string(),
-        "input": input_json,
-        "output": output_json,
+        "runs": runs,
         "context_hex": ui::hex(&proof.context),
-        "halo2_bytes": proof.halo2.len(),
+        "halo2_bytes": halo2,
     });
     Ok(Description {
         lines,

@@ -143,14 +143,19 @@ impl Prove {
             part("link", timings.link),
         ];
         ui::line(&ui::stdout().dim(&parts.join(", ")))?;
-        let c = Candidate::of(secret.plan());
+        let segments = secret.segments().iter();
+        let plans: Vec<Candidate> = segments.map(|s| Candidate::of(s.plan())).collect();
         let predicted = format!(
-            "k = {}: {} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
-            c.k,
-            1u64 << c.k,
-            c.columns.advice(),
-            c.prove_ms,
-            c.proof_bytes
+            "k = {}: {}{} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
+            secret.card().k,
+            match plans.len() {
+                1 => String::new(),
+                count => format!("{count} segments of "),
+            },
+            1u64 << secret.card().k,
+            plans.iter().map(|c| c.columns.advice()).sum::<usize>(),
+            plans.iter().map(|c| c.prove_ms).sum::<f64>(),
+            plans.iter().map(|c| c.proof_bytes).sum::<usize>()
         );
         ui::line(&ui::stdout().dim(&predicted))?;
         Ok(ExitCode::SUCCESS)

@@ -113,7 +113,7 @@ pub fn json(value: &impl serde::Serialize) -> Result<()> {
 
 /// What a card reveals besides the architecture, if its weights are hidden.
 pub fn reveals(card: &Card) -> Vec<serde_json::Value> {
-    let told = disclosures(&card.program).into_iter();
+    let told = card.programs().flat_map(disclosures);
     let entry = |d: Disclosure| {
         let (kind, meaning) = (d.kind.code(), d.kind.meaning());
         serde_json::json!({ "kind": kind, "place": d.place, "meaning": meaning })

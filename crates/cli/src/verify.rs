@@ -93,9 +93,6 @@ impl Verify {
         let card = files::card(&card_bytes, &limits)
             .map_err(|e| files::explain(&self.card, &card_bytes, FileKind::Card, words::card(e)))?;
         let proof_bytes = files::read(&self.proof, limits.proof_bytes)?;
-        if FileKind::of(&proof_bytes) == Ok(FileKind::MultiProof) {
-            return several::run(self, as_json, card, &proof_bytes, start);
-        }
         let proof = match files::proof(&proof_bytes, &limits) {
             Ok(proof) => proof,
             Err(error) if is_judged(&error) => {
@@ -110,6 +107,9 @@ impl Verify {
                 ));
             }
         };
+        if proof.runs.len() != 1 {
+            return several::run(self, as_json, card, &proof, start);
+        }
         let expected = self.expected(&card)?;
 
         let unusable = || format!("{} cannot be used", self.card.display());
@@ -217,7 +217,7 @@ impl Verify {
         }
         let interface =
             Interface::from_card(card).with_context(|| self.card.display().to_string())?;
-        let bits = card.program.range_bits;
+        let bits = card.range_bits();
         if let Some(path) = &self.input {
             let input = files::sample(path, &interface.inputs, sample)?;
             let integers = interface
@@ -266,12 +266,12 @@ impl Verify {
                 ),
             },
             Rejection::Statement { which: "input" }
-                if matches!(proof.input, Claim::Committed(_)) =>
+                if matches!(proof.runs[..], [(Claim::Committed(_), _)]) =>
             {
                 " (its input is hidden behind a commitment)".to_owned()
             }
             Rejection::Statement { which: "output" }
-                if matches!(proof.output, Claim::Committed(_)) =>
+                if matches!(proof.runs[..], [(_, Claim::Committed(_))]) =>
             {
                 " (its output is hidden behind a commitment)".to_owned()
             }

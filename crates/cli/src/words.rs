@@ -71,8 +71,8 @@ fn accepting(error: &CardError) -> Option<String> {
 
 /// What verifiers have to be told to accept a card, where their defaults refuse it.
 pub fn asks_for(card: &Card) -> Option<String> {
-    let (limits, program) = (Limits::default(), &card.program);
-    let values = program.input_len() + program.output_len();
+    let limits = Limits::default();
+    let values = card.input_len() + card.output_len();
     let mut options = Vec::new();
     if card.k > limits.k {
         options.push(format!("--max-k {}", card.k));

@@ -81,28 +81,36 @@ impl Interface {
     /// If it is missing, or does not fit.
     pub fn from_card(card: &Card) -> Result<Interface, CardInfoError> {
         let interface: Interface = serde_json::from_slice(&card.info)?;
-        interface.check(&card.program)?;
+        let (Some(first), Some(last)) = (card.segments.first(), card.segments.last()) else {
+            // No file is read with none.
+            return Err(CardInfoError::Count {
+                which: "input",
+                found: interface.inputs.len(),
+                expected: 0,
+            });
+        };
+        interface.check(&first.program, &last.program)?;
         Ok(interface)
     }
 
-    /// Whether this can be the interface of `program`.
+    /// Whether this can be the interface of a model that begins with the program `first` and ends with `last`.
     ///
     /// # Errors
-    /// Another number of tensors or elements than the program has; scales that cannot be used.
-    pub fn check(&self, program: &Program) -> Result<(), CardInfoError> {
-        let inputs = program.nodes.iter().filter_map(|n| {
+    /// Another number of tensors or elements than the programs have; scales that cannot be used.
+    pub fn check(&self, first: &Program, last: &Program) -> Result<(), CardInfoError> {
+        let inputs = first.nodes.iter().filter_map(|n| {
             if let Node::Input { len } = n {
                 Some(*len as usize)
             } else {
                 None
             }
         });
-        let bits = program.range_bits;
+        let bits = first.range_bits;
         check_side("input", &self.inputs, &inputs.collect::<Vec<_>>(), bits)?;
-        let outputs = program
+        let outputs = last
             .outputs
             .iter()
-            .map(|&o| match program.nodes.get(o as usize) {
+            .map(|&o| match last.nodes.get(o as usize) {
                 Some(Node::Neurons(n)) => n.len(),
                 _ => 0,
             });
@@ -219,7 +227,7 @@ pub fn public_input(card: &Card, inputs: &[Vec<f32>]) -> Result<Side, StatementE
     let interface = Interface::from_card(card)?;
     Ok(Side::Public(interface.state_inputs(
         inputs,
-        card.program.range_bits,
+        card.range_bits(),
         None,
     )?))
 }

@@ -6,6 +6,7 @@
 //! | import | [`onnx`] (feature `onnx`), [`graph`] | ONNX bytes → [`Graph`] of floats |
 //! | samples | [`data`] | files → [`Samples`] |
 //! | quantization | [`quantize`](mod@quantize), [`model`] | graph and samples → [`QuantizedModel`]: integer program, weights, scales |
+//! | cutting | [`segments`] | one quantized model → several, each proven by itself |
 //! | reference run | [`run`] | the exact integer semantics |
 //! | what a card tells | [`disclosure`] | program → what weights and calibration made of it in the clear |
 
@@ -23,6 +24,7 @@ pub mod onnx;
 pub mod progress;
 pub mod quantize;
 pub mod run;
+pub mod segments;
 mod weights;
 
 pub use data::Samples;

@@ -152,6 +152,33 @@ impl HintSolver {
             HintSolver::Softmax { node, .. } => *node,
         }
     }
+
+    /// What the hint is computed from.
+    pub fn logits(&self) -> ValueRef {
+        match self {
+            HintSolver::Softmax { logits, .. } => *logits,
+        }
+    }
+
+    /// The function that the hint normalises, an index into the program's tables.
+    pub fn table(&self) -> u32 {
+        match self {
+            HintSolver::Softmax { table, .. } => *table,
+        }
+    }
+
+    /// The same for another program.
+    pub(crate) fn moved(&self, node: u32, logits: ValueRef, table: u32) -> HintSolver {
+        let mut moved = self.clone();
+        let HintSolver::Softmax {
+            node: n,
+            logits: l,
+            table: t,
+            ..
+        } = &mut moved;
+        (*n, *l, *t) = (node, logits, table);
+        moved
+    }
 }
 
 /// Everything that one run computed.

@@ -328,7 +328,7 @@ fn integers(
 ) -> Result<Side, Problem> {
     let interface = model.interface.as_ref();
     let interface = interface.map_err(|e| Problem::statement(e.clone()))?;
-    let bits = model.verifier.card().program.range_bits;
+    let bits = model.verifier.card().range_bits();
     let integers = match of {
         Of::Input => interface.state_inputs(values, bits, tolerance),
         Of::Output => interface.state_outputs(values, bits, tolerance),

@@ -11,12 +11,12 @@ use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
-use zkinfer_circuits::card::Card;
+use zkinfer_circuits::card::{Card, Segment};
 use zkinfer_circuits::error::{CardError, LayoutError};
 use zkinfer_circuits::program::{Node, Weights};
 use zkinfer_circuits::receipt::Refusal;
 use zkinfer_circuits::transcript::Digest;
-use zkinfer_circuits::verify::{Limits, Verifier};
+use zkinfer_circuits::verify::{Limits, Plan, Verifier};
 use zkinfer_interface::Interface;
 use zkinfer_verifier::LoadError;
 use zkinfer_verifier::params::ParamsError;
@@ -61,14 +61,6 @@ impl Model {
     /// What a description of it takes in memory, decoded and as text.
     pub fn description(&self) -> usize {
         8 * self.verifier.card().info.len()
-    }
-
-    /// How many runs a proof file of so many bytes can be of.
-    pub fn runs_of(&self, bytes: usize) -> usize {
-        let limits = self.verifier.limits();
-        bytes
-            .div_ceil(self.verifier.halo2_len(1).max(1))
-            .clamp(1, limits.runs.max(1))
     }
 }
 
@@ -305,8 +297,17 @@ pub fn failed(error: &crate::store::StoreError) -> Problem {
 
 /// About what a model takes in memory.
 fn memory(model: &Model) -> usize {
-    let plan = model.verifier.plan();
     let card = model.verifier.card();
+    let segments = model.verifier.segments().iter().zip(&card.segments);
+    let segments = segments.map(|(known, card)| segment_memory(known.plan(), card));
+    // The description, and what it is decoded into.
+    let info = model.description();
+    let generators = POINT << card.k;
+    segments.sum::<usize>() + model.verifier.reading_memory() + info + generators
+}
+
+/// About what a segment takes.
+fn segment_memory(plan: &Plan, card: &Segment) -> usize {
     let wires = plan.expanded.memory();
     let fixed: usize = plan.fixed.iter().map(|column| 4 * column.capacity()).sum();
     let public = card.program.nodes.iter().filter_map(|node| match node {
@@ -322,28 +323,16 @@ fn memory(model: &Model) -> usize {
     let placed = plan.layout.placements.iter().flatten();
     let cells: usize = placed.map(|p| p.cells.memory()).sum();
     let rows: usize = plan.groups.iter().map(|g| 4 * g.rows.len()).sum();
-    let points = (1usize << card.k) + 2 * (card.points.len() + card.fixed.len());
+    let points = 2 * (card.points.len() + card.fixed.len());
     let support = 2 * POINT * (card.support.halvings.len() + card.support.rounds.len() + 1);
-    // The description, and what it is decoded into.
-    let info = model.description();
-    wires
-        + plan.wiring.memory()
-        + plan.reading_memory()
-        + fixed
-        + public
-        + cells
-        + rows
-        + support
-        + info
-        + POINT * points
-        + BASE
+    wires + plan.wiring.memory() + fixed + public + cells + rows + support + POINT * points + BASE
 }
 
 /// What one run of a receipt takes: its elements as integers, reals and steps, in lists and as text; names and steps of its
 /// tensors as the card has them, twice for the same reason.
 fn receipt(verifier: &Verifier, interface: Option<&Interface>) -> usize {
-    let program = &verifier.card().program;
-    let elements = program.input_len() + program.output_len();
+    let card = verifier.card();
+    let elements = card.input_len() + card.output_len();
     let tensors = interface.map(|i| i.inputs.iter().chain(&i.outputs));
     let tensors = tensors.into_iter().flatten();
     let said: usize = tensors

@@ -2,7 +2,7 @@
 
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
-use zkinfer_circuits::verify::Verifier;
+use zkinfer_circuits::verify::{Plan, Verifier};
 
 /// Whatever the card: hashing, decoding, the openings.
 const BASE: u64 = 1_000_000;
@@ -39,20 +39,12 @@ pub struct Cost {
 impl Cost {
     /// Before a proof was seen.
     pub fn of(verifier: &Verifier) -> Cost {
-        let plan = verifier.plan();
-        let points = verifier.card().points.len() + plan.layout.columns.advice();
-        let rows = 1u64 << verifier.card().k.min(30);
-        let folded = plan.layout.weighed_rows();
-        let folded = folded.fold(0u64, |sum, rows| sum.saturating_add(rows as u64));
-        let estimate = (PIECE.saturating_mul(plan.wiring.pieces() as u64))
-            .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
-            .saturating_add(ADDITION.saturating_mul(plan.wiring.additions() as u64))
-            .saturating_add(WEIGHT.saturating_mul(plan.wiring.weights() as u64))
-            .saturating_add(FOLDED.saturating_mul(folded))
-            .saturating_add(ROW.saturating_mul(rows))
-            .saturating_add(POINT.saturating_mul(points as u64))
-            .saturating_add(BASE);
-        Cost::new(estimate)
+        let card = verifier.card();
+        let segments = verifier.segments().iter().zip(&card.segments);
+        let segments = segments.map(|(known, card)| estimate(known.plan(), card.points.len()));
+        let rows = ROW << card.k.min(30);
+        let all = segments.fold(BASE, u64::saturating_add);
+        Cost::new(all.saturating_add(rows))
     }
 
     fn new(estimate: u64) -> Cost {
@@ -105,6 +97,19 @@ impl Cost {
         };
         self.learned.store(after, Ordering::Relaxed);
     }
+}
+
+/// What a segment takes, the sum over the generators aside, which is one for all segments.
+fn estimate(plan: &Plan, points: usize) -> u64 {
+    let points = points + plan.layout.columns.advice();
+    let folded = plan.layout.weighed_rows();
+    let folded = folded.fold(0u64, |sum, rows| sum.saturating_add(rows as u64));
+    (PIECE.saturating_mul(plan.wiring.pieces() as u64))
+        .saturating_add(SUM.saturating_mul(plan.wiring.sums() as u64))
+        .saturating_add(ADDITION.saturating_mul(plan.wiring.additions() as u64))
+        .saturating_add(WEIGHT.saturating_mul(plan.wiring.weights() as u64))
+        .saturating_add(FOLDED.saturating_mul(folded))
+        .saturating_add(POINT.saturating_mul(points as u64))
 }
 
 fn duration(each: u64, runs: usize) -> Duration {

@@ -16,7 +16,7 @@ use std::iter::Peekable;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::time::{Duration, Instant};
-use zkinfer_circuits::card::FileKind;
+use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal, StatedSide};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, verify_many};
 use zkinfer_interface::{RealReceipt, with_reals};
@@ -30,8 +30,8 @@ type Models = HashMap<[u8; 32], Result<Arc<Model>, Problem>>;
 /// Proofs of a batch that are looked at before it is asked again whether anybody waits.
 const CHUNK: usize = 32;
 
-/// Digits in base64 that say what kind of file it is.
-const HEAD: usize = 16;
+/// Digits in base64 that say of how many runs a proof is, however long its context.
+const HEAD: usize = 6000;
 
 /// The status of a receipt.
 pub fn receipt_status(receipt: &RealReceipt) -> StatusCode {
@@ -96,13 +96,9 @@ fn check_begun(begun: &Begun<'_>) -> RealReceipt {
     let start = Instant::now();
     let result = match &begun.candidate {
         Err(refusal) => Err(refusal.clone()),
-        Ok(Candidate::One(expected, proof)) => verifier
-            .verify(expected, proof)
-            .map(|verdict| vec![verdict])
+        Ok(candidate) => verifier
+            .verify_runs(&candidate.expected, &candidate.proof)
             .map_err(Refusal::from),
-        Ok(Candidate::Runs(expected, proof)) => {
-            verifier.verify_runs(expected, proof).map_err(Refusal::from)
-        }
     };
     if let Ok(candidate) = &begun.candidate {
         learn(begun.model, candidate, &result, start.elapsed());
@@ -124,26 +120,19 @@ fn learn<T>(model: &Model, candidate: &Candidate, result: &Result<T, Refusal>, t
 }
 
 fn runs(candidate: &Candidate) -> usize {
-    match candidate {
-        Candidate::One(..) => 1,
-        Candidate::Runs(_, proof) => proof.runs.len(),
-    }
+    candidate.proof.runs.len()
 }
 
-/// What a question is thought to take, from the kind and length of its file. How many runs it really is of shows when it
-/// is decoded.
+/// What a question is thought to take, from the beginning of its file.
 fn cost(model: &Model, request: &VerifyRequest) -> Duration {
     let proof = request.proof.as_bytes();
     let bytes = proof.len() / 4 * 3;
-    let head = STANDARD.decode(proof.get(..HEAD).unwrap_or_default());
-    let several = head.is_ok_and(|head| FileKind::of(&head) == Ok(FileKind::MultiProof));
-    // One that is too long is refused at once.
-    let fits = bytes <= model.verifier.limits().proof_bytes;
-    model.cost.runs(if several && fits {
-        model.runs_of(bytes)
-    } else {
-        1
-    })
+    let head = STANDARD.decode(&proof[..proof.len().min(HEAD)]);
+    let runs = head.ok().and_then(|head| Proof::runs_of(&head));
+    // One that is too long, or of too many, is refused at once.
+    let limits = model.verifier.limits();
+    let fits = |runs: &usize| bytes <= limits.proof_bytes && *runs <= limits.runs;
+    model.cost.runs(runs.filter(fits).unwrap_or(1))
 }
 
 /// Whether a question about so many runs may take as long as it will.

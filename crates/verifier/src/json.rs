@@ -6,7 +6,7 @@ use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
-use zkinfer_circuits::card::{Card, FORMAT_VERSION, Proof};
+use zkinfer_circuits::card::{Card, FORMAT_VERSION, Proof, Segment, SegmentProof};
 use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
 use zkinfer_circuits::error::{CardError, DecodeError};
 use zkinfer_circuits::layout::BLINDING_ROWS;
@@ -68,6 +68,12 @@ struct CardJson {
     digest: String,
     k: u32,
     info: Info,
+    segments: Vec<SegmentJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SegmentJson {
     program: String,
     points: String,
     fixed: String,
@@ -89,8 +95,23 @@ struct ProofJson {
     version: u16,
     card: String,
     context: String,
+    runs: Vec<RunJson>,
+    segments: Vec<SegmentProofJson>,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct RunJson {
     input: ClaimJson,
     output: ClaimJson,
+}
+
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct SegmentProofJson {
+    /// One for each run; none of the last segment.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    boundary: Vec<String>,
     link: String,
     halo2: String,
 }
@@ -108,10 +129,6 @@ enum ClaimJson {
 /// # Errors
 /// None in practice: there is nothing in it that JSON cannot express.
 pub fn card_to_json(card: &Card) -> Result<String, FileError> {
-    let mut program = Writer::default();
-    write_program(&mut program, &card.program);
-    let mut support = Writer::default();
-    card.support.write(&mut support);
     let json = CardJson {
         zkinfer: CARD.to_owned(),
         version: FORMAT_VERSION,
@@ -121,12 +138,36 @@ pub fn card_to_json(card: &Card) -> Result<String, FileError> {
             Ok(text) => Info::Text(text.to_owned()),
             Err(_) => Info::Base64(STANDARD.encode(&card.info)),
         },
-        program: STANDARD.encode(program.bytes),
-        points: encode_points(&card.points),
-        fixed: encode_points(&card.fixed),
-        support: STANDARD.encode(support.bytes),
+        segments: card.segments.iter().map(SegmentJson::of).collect(),
     };
     Ok(serde_json::to_string(&json)?)
+}
+
+impl SegmentJson {
+    fn of(segment: &Segment) -> SegmentJson {
+        let mut program = Writer::default();
+        write_program(&mut program, &segment.program);
+        let mut support = Writer::default();
+        segment.support.write(&mut support);
+        SegmentJson {
+            program: STANDARD.encode(program.bytes),
+            points: encode_points(&segment.points),
+            fixed: encode_points(&segment.fixed),
+            support: STANDARD.encode(support.bytes),
+        }
+    }
+
+    fn segment(&self) -> Result<Segment, FileError> {
+        let program = decode("program", &self.program)?;
+        let support = decode("support", &self.support)?;
+        let points = decode_points("points", &self.points)?;
+        Ok(Segment {
+            program: whole(&program, read_program)?,
+            fixed: decode_points("fixed", &self.fixed)?,
+            support: whole(&support, |r| SupportProof::read(r, points.len()))?,
+            points,
+        })
+    }
 }
 
 /// Reads a card's JSON form that asks for no more than the limits, which are looked at before a point is decoded.
@@ -142,19 +183,20 @@ pub fn card_from_json(text: &str, limits: &Limits) -> Result<Card, FileError> {
         Info::Base64(text) => decode("info", &text)?,
     };
     limits.allow_info(info.len())?;
+    if json.segments.is_empty() {
+        let what = "number of segments";
+        return Err(DecodeError::Invalid { what }.into());
+    }
+    limits.allow_segments(json.segments.len(), json.k)?;
     // Three bytes in four digits, 32 bytes a point.
-    limits.allow_points((json.points.len() + json.fixed.len()) / 4 * 3 / 32)?;
-    let program = decode("program", &json.program)?;
-    let support = decode("support", &json.support)?;
-    let points = decode_points("points", &json.points)?;
-    let fixed = decode_points("fixed", &json.fixed)?;
+    let digits = json.segments.iter();
+    let digits = digits.map(|s| s.points.len() + s.fixed.len());
+    limits.allow_points(digits.sum::<usize>() / 4 * 3 / 32)?;
+    let segments = json.segments.iter().map(SegmentJson::segment);
     let card = Card {
-        program: whole(&program, read_program)?,
         k: json.k,
         info,
-        support: whole(&support, |r| SupportProof::read(r, points.len()))?,
-        points,
-        fixed,
+        segments: segments.collect::<Result<_, FileError>>()?,
     };
     if card.digest() != parse_digest("digest", &json.digest)? {
         return Err(FileError::Content);
@@ -167,21 +209,45 @@ pub fn card_from_json(text: &str, limits: &Limits) -> Result<Card, FileError> {
 /// # Errors
 /// None in practice: there is nothing in it that JSON cannot express.
 pub fn proof_to_json(proof: &Proof) -> Result<String, FileError> {
-    let mut link = Writer::default();
-    link.point(&proof.link.commitment);
-    proof.link.rows.iter().for_each(|s| link.scalar(s));
-    link.scalar(&proof.link.blind);
+    let runs = proof.runs.iter().map(|(input, output)| RunJson {
+        input: ClaimJson::of(input),
+        output: ClaimJson::of(output),
+    });
     let json = ProofJson {
         zkinfer: PROOF.to_owned(),
         version: FORMAT_VERSION,
         card: proof.card.to_string(),
         context: STANDARD.encode(&proof.context),
-        input: ClaimJson::of(&proof.input),
-        output: ClaimJson::of(&proof.output),
-        link: STANDARD.encode(link.bytes),
-        halo2: STANDARD.encode(&proof.halo2),
+        runs: runs.collect(),
+        segments: proof.segments.iter().map(SegmentProofJson::of).collect(),
     };
     Ok(serde_json::to_string(&json)?)
+}
+
+impl SegmentProofJson {
+    fn of(proof: &SegmentProof) -> SegmentProofJson {
+        let mut link = Writer::default();
+        link.point(&proof.link.commitment);
+        proof.link.rows.iter().for_each(|s| link.scalar(s));
+        link.scalar(&proof.link.blind);
+        let boundary = proof.boundary.iter();
+        SegmentProofJson {
+            boundary: boundary.map(|points| encode_points(points)).collect(),
+            link: STANDARD.encode(link.bytes),
+            halo2: STANDARD.encode(&proof.halo2),
+        }
+    }
+
+    fn proof(self) -> Result<SegmentProof, FileError> {
+        let link = decode("link", &self.link)?;
+        let boundary = self.boundary.iter();
+        let boundary = boundary.map(|points| decode_points("boundary", points));
+        Ok(SegmentProof {
+            boundary: boundary.collect::<Result<_, FileError>>()?,
+            halo2: decode("halo2", &self.halo2)?,
+            link: whole(&link, read_link)?,
+        })
+    }
 }
 
 /// Reads a proof's JSON form of at most `limit` bytes.
@@ -191,14 +257,14 @@ pub fn proof_to_json(proof: &Proof) -> Result<String, FileError> {
 pub fn proof_from_json(text: &str, limit: usize) -> Result<Proof, FileError> {
     check_head(text, limit, PROOF)?;
     let json: ProofJson = serde_json::from_str(text)?;
-    let link = decode("link", &json.link)?;
+    let runs = json.runs.into_iter();
+    let runs = runs.map(|run| Ok((run.input.claim("input")?, run.output.claim("output")?)));
+    let segments = json.segments.into_iter().map(SegmentProofJson::proof);
     Ok(Proof {
         card: parse_digest("card", &json.card)?,
         context: decode("context", &json.context)?,
-        input: json.input.claim("input")?,
-        output: json.output.claim("output")?,
-        halo2: decode("halo2", &json.halo2)?,
-        link: whole(&link, read_link)?,
+        runs: runs.collect::<Result<_, FileError>>()?,
+        segments: segments.collect::<Result<_, FileError>>()?,
     })
 }
 

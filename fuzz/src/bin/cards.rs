@@ -25,7 +25,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zkinfer_circuits::C;
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
+use zkinfer_circuits::card::{Card, FileKind, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
 use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::receipt::{ExpectedRecord, Receipt, Refusal};
@@ -40,7 +40,6 @@ const PENDING: usize = 16;
 
 /// A stored proof of a model.
 struct Seed {
-    kind: FileKind,
     bytes: Vec<u8>,
     /// Which verifier it belongs to.
     model: usize,
@@ -121,9 +120,11 @@ impl Corpus {
             let card = Card::from_bytes(&bytes, limits.card_bytes)?;
             let k = card.k;
             let params = params.entry(k).or_insert_with(|| Arc::new(Params::new(k)));
-            let mut writer = Writer::default();
-            write_program(&mut writer, &card.program);
-            corpus.programs.push(writer.bytes);
+            for program in card.programs() {
+                let mut writer = Writer::default();
+                write_program(&mut writer, program);
+                corpus.programs.push(writer.bytes);
+            }
             corpus.cards.push(bytes);
             let generators = Arc::new(Generators::of(params));
             // As long as the process.
@@ -175,7 +176,6 @@ impl Corpus {
         }
         for expected in [free, full] {
             self.proofs.push(Seed {
-                kind: FileKind::of(&bytes)?,
                 bytes: bytes.clone(),
                 model,
                 expected,
@@ -301,27 +301,21 @@ impl Corpus {
         let other = &self.proofs[below(rng, self.proofs.len())];
         let verifier = self.verifiers[seed.model];
         let bytes = match below(rng, 3) {
-            0 => mutate::proof(rng, seed.kind, &seed.bytes).unwrap_or_else(|| seed.bytes.clone()),
-            _ => file(rng, seed.kind, &seed.bytes, &other.bytes),
+            0 => mutate::proof(rng, &seed.bytes).unwrap_or_else(|| seed.bytes.clone()),
+            _ => file(rng, FileKind::Proof, &seed.bytes, &other.bytes),
         };
         let candidate = match verifier.candidate(&seed.expected, &bytes) {
             Ok(candidate) => candidate,
             Err(e) => return Ok(format!("proof: {}", e.code()).into()),
         };
-        let again = match &candidate {
-            Candidate::One(_, proof) => Proof::to_bytes(proof),
-            Candidate::Runs(_, proof) => MultiProof::to_bytes(proof),
-        };
-        if again != bytes {
+        if candidate.proof.to_bytes() != bytes {
             return Err("a proof that encodes to other bytes".into());
         }
         if below(rng, DEEP) != 0 {
             return Ok("proof: decoded".into());
         }
-        let result = match &candidate {
-            Candidate::One(expected, proof) => verifier.verify(expected, proof).map(drop),
-            Candidate::Runs(expected, proof) => verifier.verify_runs(expected, proof).map(drop),
-        };
+        let result = verifier.verify_runs(&candidate.expected, &candidate.proof);
+        let result = result.map(drop);
         let reference = self.references[seed.model].verify(&candidate).map(drop);
         if reference != result {
             return Err(format!("upstream alone says {reference:?}, not {result:?}"));

@@ -202,8 +202,8 @@ impl Corpus {
         if again != interface {
             return Err("an interface that is read as another one".into());
         }
-        let program = &self.verifier.card().program;
-        if interface.check(program).is_err() {
+        let program = &self.verifier.card().segments[0].program;
+        if interface.check(program, program).is_err() {
             return Ok("interface: does not fit".into());
         }
         let real: Vec<Vec<f32>> = interface
@@ -263,8 +263,11 @@ impl Corpus {
             // The digest is of everything but what a verifier checks by itself: support proof and commitments to fixed columns.
             Ok(card) if card != *self.verifier.card() => {
                 let mut same = card.clone();
-                same.support = self.verifier.card().support.clone();
-                same.fixed = self.verifier.card().fixed.clone();
+                let kept = &self.verifier.card().segments;
+                for (same, kept) in same.segments.iter_mut().zip(kept) {
+                    same.support = kept.support.clone();
+                    same.fixed = kept.fixed.clone();
+                }
                 if same != *self.verifier.card() {
                     return Err("a changed card with the digest of another one".into());
                 }

@@ -4,7 +4,7 @@ use crate::bytes::{Random, below, small_point};
 use ff::{Field, PrimeField};
 use group::GroupEncoding;
 use rand_core::Rng;
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, Proof};
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::program::{Node, Program, Weights};
 use zkinfer_circuits::statement::{Claim, Side};
@@ -95,34 +95,29 @@ fn list<T: Clone>(rng: &mut Random, list: &mut Vec<T>, change: impl Fn(&mut Rand
 }
 
 /// A proof with a part that is another one; the file of it.
-pub fn proof(rng: &mut Random, kind: FileKind, bytes: &[u8]) -> Option<Vec<u8>> {
-    if kind == FileKind::MultiProof {
-        let mut proof = MultiProof::from_bytes(bytes, bytes.len()).ok()?;
-        match below(rng, 8) {
-            0 => list(rng, &mut proof.context, |rng, b| *b = rng.next_u32() as u8),
-            1 => link(rng, &mut proof.link),
-            2 | 3 => {
-                let run = below(rng, proof.runs.len());
-                let (input, output) = proof.runs.get_mut(run)?;
-                let side = match below(rng, 2) {
-                    0 => input,
-                    _ => output,
-                };
-                claim(rng, side);
-            }
-            4 => list(rng, &mut proof.runs, |rng, run| claim(rng, &mut run.0)),
-            _ => halo2(rng, &mut proof.halo2),
-        }
-        return Some(proof.to_bytes());
-    }
+pub fn proof(rng: &mut Random, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut proof = Proof::from_bytes(bytes, bytes.len()).ok()?;
-    match below(rng, 8) {
+    let at = below(rng, proof.segments.len());
+    let segment = proof.segments.get_mut(at)?;
+    match below(rng, 10) {
         0 => list(rng, &mut proof.context, |rng, b| *b = rng.next_u32() as u8),
         1 => proof.card.0[below(rng, 32)] ^= 1,
-        2 => claim(rng, &mut proof.input),
-        3 => claim(rng, &mut proof.output),
-        4 => link(rng, &mut proof.link),
-        _ => halo2(rng, &mut proof.halo2),
+        2 | 3 => {
+            let run = below(rng, proof.runs.len());
+            let (input, output) = proof.runs.get_mut(run)?;
+            let side = match below(rng, 2) {
+                0 => input,
+                _ => output,
+            };
+            claim(rng, side);
+        }
+        4 => list(rng, &mut proof.runs, |rng, run| claim(rng, &mut run.0)),
+        5 => link(rng, &mut segment.link),
+        6 => list(rng, &mut segment.boundary, |rng, lanes| {
+            list(rng, lanes, point)
+        }),
+        7 => list(rng, &mut proof.segments, |rng, s| halo2(rng, &mut s.halo2)),
+        _ => halo2(rng, &mut segment.halo2),
     }
     Some(proof.to_bytes())
 }
@@ -130,20 +125,22 @@ pub fn proof(rng: &mut Random, kind: FileKind, bytes: &[u8]) -> Option<Vec<u8>> 
 /// A card with a part that is another one; the file of it.
 pub fn card(rng: &mut Random, bytes: &[u8]) -> Option<Vec<u8>> {
     let mut card = Card::from_bytes(bytes, bytes.len()).ok()?;
-    match below(rng, 8) {
+    let at = below(rng, card.segments.len());
+    let segment = card.segments.get_mut(at)?;
+    match below(rng, 9) {
         0 => card.k = [0, 5, 6, card.k + 1, 31, 32, 64, u32::MAX][below(rng, 8)],
         1 => list(rng, &mut card.info, |rng, b| *b = rng.next_u32() as u8),
         2 => {
             let points = match below(rng, 2) {
-                0 => &mut card.points,
-                _ => &mut card.fixed,
+                0 => &mut segment.points,
+                _ => &mut segment.fixed,
             };
             list(rng, points, point);
         }
         3 => {
             let pairs = match below(rng, 2) {
-                0 => &mut card.support.halvings,
-                _ => &mut card.support.rounds,
+                0 => &mut segment.support.halvings,
+                _ => &mut segment.support.rounds,
             };
             list(rng, pairs, |rng, pair| {
                 let side = below(rng, 2);
@@ -153,12 +150,15 @@ pub fn card(rng: &mut Random, bytes: &[u8]) -> Option<Vec<u8>> {
         4 => match below(rng, 3) {
             0 => {
                 let side = below(rng, 2);
-                point(rng, &mut card.support.mask[side]);
+                point(rng, &mut segment.support.mask[side]);
             }
-            1 => scalar(rng, &mut card.support.value),
-            _ => scalar(rng, &mut card.support.blind),
+            1 => scalar(rng, &mut segment.support.value),
+            _ => scalar(rng, &mut segment.support.blind),
         },
-        _ => program(rng, &mut card.program),
+        5 => list(rng, &mut card.segments, |rng, s| {
+            program(rng, &mut s.program)
+        }),
+        _ => program(rng, &mut segment.program),
     }
     Some(card.to_bytes())
 }

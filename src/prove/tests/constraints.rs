@@ -65,7 +65,7 @@ impl Table {
         let eta = session.eta(layout, &[]).unwrap();
         let late = session.late(layout, eta, &[]).unwrap();
         let coefficients = Coefficients::new(&plan.program, &plan.expanded, layout, &challenges);
-        let mut phase1 = Phase1::new(plan, &run.trace);
+        let mut phase1 = Phase1::new(plan, &run.traces[0]);
         phase1.count_lookups(plan);
         let mut columns = phase1.columns(plan);
         let phase1_columns = columns.len();
@@ -80,7 +80,7 @@ impl Table {
             blinds: secret.blinds(),
         };
         columns.extend(prover.folded_weights(&coefficients));
-        columns.extend(prover.usable(coefficients.values(&run.trace.slots)));
+        columns.extend(prover.usable(coefficients.values(&run.traces[0].slots)));
         let gathered = gather::looked_up(plan, &phase1, &columns);
         columns.extend(gathered);
         let free = prover.free(&coefficients, &columns, eta);

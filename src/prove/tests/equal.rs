@@ -5,7 +5,7 @@ use super::engine::Engine;
 use super::zoo::{bases, judged_runs, secret};
 use super::*;
 use crate::secret::{ProvenRuns, Run, Secret, Visibility};
-use zkinfer_circuits::card::MultiProof;
+use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::{Expected, Limits, Verifier};
@@ -68,7 +68,7 @@ fn engines_make_the_same_bytes() {
 #[test]
 fn engines_make_the_same_bytes_of_several_runs() {
     let mut secret = secret(K, 1);
-    let mut proofs: Vec<(Engine, MultiProof)> = Vec::new();
+    let mut proofs: Vec<(Engine, Proof)> = Vec::new();
     for engine in Engine::available() {
         secret = secret.with_engine(engine);
         proofs.push((engine, prove_runs(&secret, 3).proof));
@@ -99,7 +99,7 @@ fn several_runs_verify() {
     for count in [1, 2, 5] {
         let proven = prove_runs(&secret, count);
         let bytes = proven.proof.to_bytes();
-        let proof = MultiProof::from_bytes(&bytes, bytes.len()).unwrap();
+        let proof = Proof::from_bytes(&bytes, bytes.len()).unwrap();
         assert_eq!(proof, proven.proof);
         let verdicts = judged_runs(&verifier, &expected(count as usize), &proof).unwrap();
         for (verdict, run) in verdicts.iter().zip(runs(&secret, count)) {
@@ -132,7 +132,7 @@ fn claims_of_several_runs_are_bound() {
     let secret = secret(K, 1);
     let verifier = verifier(&secret);
     let honest = prove_runs(&secret, 3).proof;
-    let verify = |proof: &MultiProof| {
+    let verify = |proof: &Proof| {
         let expected = expected(proof.runs.len());
         judged_runs(&verifier, &expected, proof).map(|_| ())
     };
@@ -172,7 +172,7 @@ fn claims_of_several_runs_are_bound() {
         verifier
             .verify_runs(
                 &[],
-                &MultiProof {
+                &Proof {
                     runs: vec![],
                     ..honest
                 }

@@ -103,7 +103,7 @@ fn products_are_what_they_should_be() {
     for (o, bias) in bias.iter().enumerate() {
         for p in 0..2 {
             let sum: i64 = (0..3).map(|i| x[3 * o + i] * (x[6 + p + 2 * i] - 3)).sum();
-            assert_eq!(run.trace.accumulators[7][2 * o + p], sum + bias);
+            assert_eq!(run.traces[0].accumulators[7][2 * o + p], sum + bias);
         }
     }
 }
@@ -262,7 +262,7 @@ fn step_with_weights_of_its_own() {
 fn shared_weights_are_committed_once() {
     let points = |shared| {
         let secret = secret_of(recurrent(BITS, 2, shared), 7, 3);
-        secret.card().points.len()
+        secret.card().points()
     };
     // Two outputs a step, and two of the last layer in each of the columns that it reads.
     assert_eq!(points(false) - points(true), 4);
@@ -362,7 +362,7 @@ fn cards_with_products_and_shared_weights_survive_encoding() {
         let card = secret_of(model, 7, 3).card().clone();
         let bytes = card.to_bytes();
         let read = crate::Card::from_bytes(&bytes, bytes.len()).unwrap();
-        assert_eq!(read.program, card.program);
+        assert_eq!(read.segments[0].program, card.segments[0].program);
         assert_eq!(read.to_bytes(), bytes);
     }
 }
@@ -375,10 +375,10 @@ fn accumulators_are_read_in_two_parts() {
         let secret = secret_of(model, 6, 3);
         let run = secret.infer_integers(&[vec![13, 9, 63]]).unwrap();
         let y = (5 * 13 + 7 * 9 + 11 * 63) << if deep { BITS } else { 0 };
-        assert_eq!(run.trace.accumulators[1], [y]);
+        assert_eq!(run.traces[0].accumulators[1], [y]);
         // What the two parts together say is what they were made of.
         assert_eq!(
-            run.trace.accumulators[2],
+            run.traces[0].accumulators[2],
             [y >> if deep { BITS } else { 0 }]
         );
         let mut honest = Lie::default();

@@ -120,7 +120,7 @@ struct Mixed<'a> {
 
 impl Deviation for Mixed<'_> {
     fn cells(&mut self, plan: &Plan, phase1: &mut Phase1) {
-        let claimed = Phase1::new(plan, &self.claimed.trace);
+        let claimed = Phase1::new(plan, &self.claimed.traces[0]);
         let layout = &plan.layout;
         let keys = layout.gathered.iter().map(|g| &layout.lanes[g.lane]);
         for lane in layout.input_lanes().chain(keys) {
@@ -161,7 +161,7 @@ fn refused(
     let sides = [(Side::Public(input.clone()), Side::Public(output.clone()))];
     let mut rng = ChaCha20Rng::seed_from_u64(7);
     let runs = std::slice::from_ref(told);
-    let (halo2, link) = secret
+    let segment = secret
         .prove_statement(runs, &sides, b"", &mut lie, &mut rng)
         .unwrap();
     let expected: BTreeSet<String> = gates.iter().map(|g| (*g).to_owned()).collect();
@@ -169,10 +169,8 @@ fn refused(
     let proof = Proof {
         card: secret.card().digest(),
         context: vec![],
-        input: Claim::Values(input),
-        output: Claim::Values(output),
-        halo2,
-        link,
+        runs: vec![(Claim::Values(input), Claim::Values(output))],
+        segments: vec![segment],
     };
     let verdict = judged(&verifier(secret), &Expected::default(), &proof);
     assert_eq!(verdict, Err(Rejection::Circuit));
@@ -180,7 +178,7 @@ fn refused(
 
 /// What honest keys of another run look up.
 fn of_keys(run: &Run) -> impl Fn(&Plan, &Phase1, &mut [Vec<F>]) {
-    let trace = run.trace.clone();
+    let trace = run.traces[0].clone();
     move |plan: &Plan, _: &Phase1, columns: &mut [Vec<F>]| {
         let own = Phase1::new(plan, &trace);
         let values = gather::looked_up(plan, &own, columns);

@@ -6,6 +6,7 @@
 mod bytes;
 pub(super) mod late;
 mod programs;
+mod segments;
 pub(super) mod statements;
 
 pub(super) use late::{Fitted, Known};
@@ -14,7 +15,7 @@ use super::zoo::{bases, dense, params, products, secret_of};
 use super::*;
 use crate::secret::{Run, Secret, Visibility};
 use rand_chacha::ChaCha20Rng;
-use zkinfer_circuits::card::{MultiProof, Proof};
+use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::checks::Check;
 use zkinfer_circuits::layout::Lane;
 use zkinfer_circuits::statement::{Claim, Side};
@@ -32,7 +33,13 @@ pub(super) struct Lie {
 
 /// All lies. A check may have several.
 pub(super) fn all() -> Vec<Lie> {
-    let lists = [programs::LIES, statements::LIES, bytes::LIES, late::LIES];
+    let lists = [
+        programs::LIES,
+        statements::LIES,
+        segments::LIES,
+        bytes::LIES,
+        late::LIES,
+    ];
     let lies = lists.concat().into_iter();
     lies.map(|(name, check, told)| Lie { name, check, told })
         .collect()
@@ -74,7 +81,7 @@ pub(super) fn prove(secret: &Secret, run: &Run, context: &[u8], lie: &mut dyn De
     proven.unwrap().proof
 }
 
-fn prove_runs(secret: &Secret, runs: &[Run], lie: &mut dyn Deviation) -> MultiProof {
+fn prove_runs(secret: &Secret, runs: &[Run], lie: &mut dyn Deviation) -> Proof {
     let visibility = Visibility {
         attach_input: true,
         ..Visibility::default()
@@ -89,16 +96,14 @@ fn claim(secret: &Secret, run: &Run, (input, output): (Vec<u16>, Vec<u16>)) -> P
     let mut rng = ChaCha20Rng::seed_from_u64(7);
     let sides = [(Side::Public(input.clone()), Side::Public(output.clone()))];
     let runs = std::slice::from_ref(run);
-    let (halo2, link) = secret
+    let segment = secret
         .prove_statement(runs, &sides, b"", &mut Honest, &mut rng)
         .unwrap();
     Proof {
         card: secret.card().digest(),
         context: vec![],
-        input: Claim::Values(input),
-        output: Claim::Values(output),
-        halo2,
-        link,
+        runs: vec![(Claim::Values(input), Claim::Values(output))],
+        segments: vec![segment],
     }
 }
 

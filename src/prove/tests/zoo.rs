@@ -8,13 +8,14 @@ use halo2_proofs::poly::commitment::Params;
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::{Arc, Mutex};
-use zkinfer_circuits::card::{Card, MultiProof, Proof};
+use zkinfer_circuits::card::{Card, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::expr::Query;
 use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, Term, Unit, ValueRef, View, Weights,
 };
+use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::support::{self, Slip, Witness};
 use zkinfer_circuits::verify::{
     BatchOptions, Candidate, Expected, Limits, Plan, Reference, Verdict, Verifier, verify_many,
@@ -543,13 +544,8 @@ pub(crate) fn judged(
     proof: &Proof,
 ) -> Result<Verdict, Rejection> {
     let alone = verifier.verify(expected, proof);
-    let copy = || (verifier, Candidate::One(expected.clone(), proof.clone()));
-    let copies = std::iter::repeat_with(copy).take(3);
-    for together in verify_many(copies, BatchOptions::default()) {
-        assert_eq!(together, alone.clone().map(|verdict| vec![verdict]));
-    }
-    let reference = referred(verifier, &copy().1, 1);
-    assert_eq!(reference, alone.clone().map(|verdict| vec![verdict]));
+    let together = judged_runs(verifier, std::slice::from_ref(expected), proof);
+    assert_eq!(together, alone.clone().map(|verdict| vec![verdict]));
     alone
 }
 
@@ -558,15 +554,20 @@ pub(crate) fn judged(
 pub(crate) fn judged_runs(
     verifier: &Verifier,
     expected: &[Expected],
-    proof: &MultiProof,
+    proof: &Proof,
 ) -> Result<Vec<Verdict>, Rejection> {
     let alone = verifier.verify_runs(expected, proof);
-    let copy = || (verifier, Candidate::Runs(expected.to_vec(), proof.clone()));
+    let candidate = Candidate {
+        expected: expected.to_vec(),
+        proof: proof.clone(),
+    };
+    let copy = || (verifier, candidate.clone());
     let copies = std::iter::repeat_with(copy).take(3);
     for together in verify_many(copies, BatchOptions::default()) {
         assert_eq!(together, alone);
     }
-    assert_eq!(referred(verifier, &copy().1, proof.runs.len()), alone);
+    let runs = proof.runs.len();
+    assert_eq!(referred(verifier, &candidate, runs), alone);
     alone
 }
 
@@ -579,8 +580,10 @@ fn referred(
 ) -> Result<Vec<Verdict>, Rejection> {
     let reference = Reference::new(verifier, params(verifier.card().k)).unwrap();
     if (1..=4).contains(&runs) {
-        let garbage = reference.garbage(runs, 1);
-        assert_eq!(reference.agrees(&garbage, runs), Some(true));
+        for index in 0..verifier.segments().len() {
+            let garbage = reference.garbage(index, runs, 1);
+            assert_eq!(reference.agrees(index, &garbage, runs), Some(true));
+        }
     }
     reference.verify(candidate)
 }
@@ -608,6 +611,25 @@ pub(crate) fn secret_of(model: QuantizedModel, k: u32, seed: u64) -> Secret {
     Secret::commit_at(
         model,
         k,
+        vec![],
+        params(k),
+        WeightVisibility::Hidden,
+        &mut rng,
+        &mut zkinfer_model::progress::silent,
+    )
+    .unwrap()
+}
+
+/// A model of several segments, whether they fit or not.
+pub(crate) fn secret_of_segments(models: Vec<QuantizedModel>, k: u32, seed: u64) -> Secret {
+    let limits = Limits::owner();
+    let segments = models.into_iter().map(|model| {
+        let plan = Plan::new(model.program.clone(), k, &limits).unwrap();
+        (model, plan)
+    });
+    let mut rng = ChaCha20Rng::seed_from_u64(seed);
+    Secret::commit_parts(
+        segments.collect(),
         vec![],
         params(k),
         WeightVisibility::Hidden,
@@ -653,14 +675,15 @@ pub(crate) fn supported_with(
         blinds: honest.blinds(),
     };
     // Of the changed program, if it can be laid out at all.
-    if let Ok(plan) = Plan::new(card.program.clone(), card.k, &Limits::default()) {
-        card.fixed = commit_fixed(&plan, folder.generators);
+    let program = card.segments[0].program.clone();
+    if let Ok(plan) = Plan::new(program, card.k, &Limits::default()) {
+        card.segments[0].fixed = commit_fixed(&plan, folder.generators);
     }
     let mut rng = ChaCha20Rng::seed_from_u64(1);
-    let digest = card.digest();
+    let digest = segment_digest(&card.digest(), 0);
     let witness = Admitted(folder, elsewhere);
     let proof = support::prove_with(card.k, &digest, groups, &witness, slip, &mut rng);
-    card.support = proof.unwrap();
+    card.segments[0].support = proof.unwrap();
     card
 }
 

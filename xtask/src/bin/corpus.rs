@@ -100,7 +100,7 @@ fn model(path: &Path) -> Result<(), Failure> {
         verify = verify.min(clock.elapsed().as_secs_f64() * 1e3);
     }
     let verify_cpu = (cpu_ms() - verify_cpu) / 5;
-    let columns = &secret.plan().layout.columns;
+    let columns = &secret.segments()[0].plan().layout.columns;
     println!(
         "{} {k} {} {} {} {:.0} cpu {cpu} {:?} {verify:.1} cpu {verify_cpu} {:.0} {} {card_bytes} {:.0} {:?} {}",
         path.file_name()
@@ -108,7 +108,7 @@ fn model(path: &Path) -> Result<(), Failure> {
             .unwrap_or_default(),
         columns.phase1(),
         columns.advice(),
-        secret.card().points.len(),
+        secret.card().points(),
         prove.as_secs_f64() * 1e3,
         proven.timings,
         card_time.as_secs_f64() * 1e3,

@@ -2,7 +2,7 @@
 //! the verifier reads.
 //!
 //! ```text
-//! cargo xtask fixtures -- folder name path/to/network.onnx path/to/samples.npz [proofs]
+//! cargo xtask fixtures -- folder name path/to/network.onnx path/to/samples.npz [proofs [segments]]
 //! ```
 //!
 //! `name.card`; `name.model`, the owner's secret; `name_0.proof`, … with public sides and the input attached; `name_digest.proof`, which leaves the input to
@@ -19,9 +19,12 @@ type Failure = Box<dyn std::error::Error>;
 fn main() -> Result<(), Failure> {
     let arguments: Vec<String> = std::env::args().skip(1).collect();
     let [folder, name, network, samples, rest @ ..] = arguments.as_slice() else {
-        return Err("arguments: folder, name, network, samples, number of proofs".into());
+        return Err(
+            "arguments: folder, name, network, samples, numbers of proofs and segments".into(),
+        );
     };
     let proofs = rest.first().map_or(Ok(2), |n| n.parse())?;
+    let segments = rest.get(1).map_or(Ok(1), |n| n.parse())?;
     let folder = Path::new(folder);
     std::fs::create_dir_all(folder)?;
 
@@ -30,7 +33,10 @@ fn main() -> Result<(), Failure> {
     let samples = Samples::load(samples, &graph.input_lens())?;
     let options = QuantizeOptions::default();
     let model = graph.quantize(&samples.inputs, &options)?;
-    let secret = Secret::commit_with(model, &CommitOptions::default().with_name(name), &mut rng)?;
+    let commit = CommitOptions::default()
+        .with_name(name)
+        .with_segments(segments);
+    let secret = Secret::commit_with(model, &commit, &mut rng)?;
     let write = |file: String, bytes: Vec<u8>| std::fs::write(folder.join(file), bytes);
     write(format!("{name}.card"), secret.card().to_bytes())?;
     write(format!("{name}.model"), secret.to_bytes()?)?;

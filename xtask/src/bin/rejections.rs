@@ -15,7 +15,7 @@ use serde_json::{Value, json};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use zkinfer_circuits::F;
-use zkinfer_circuits::card::{Card, FileKind, MultiProof, Proof, open, seal};
+use zkinfer_circuits::card::{Card, FileKind, Proof, open, seal};
 use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::receipt::{ExpectedRecord, Outcome, Receipt, Refusal};
 use zkinfer_circuits::statement::{Claim, Side};
@@ -140,10 +140,10 @@ fn main() -> Result<(), Failure> {
     let file = read("digits_0.proof")?;
     let proof = Proof::from_bytes(&file, limit)?;
     let hidden = Proof::from_bytes(&read("digits_hidden.proof")?, limit)?;
-    let runs = MultiProof::from_bytes(&read("digits_3.runs")?, limit)?;
+    let runs = Proof::from_bytes(&read("digits_3.runs")?, limit)?;
     let full = Expected {
-        input: side(&proof.input),
-        output: side(&proof.output),
+        input: side(&proof.runs[0].0),
+        output: side(&proof.runs[0].1),
         ..context("digits")
     };
     let mut vectors = Vectors {
@@ -154,6 +154,7 @@ fn main() -> Result<(), Failure> {
     undecodable(&mut vectors, &file, limit)?;
     mismatched(&mut vectors, &full, &proof, &hidden, &runs)?;
     forged(&mut vectors, &proof)?;
+    segments(&mut vectors)?;
     cards(&mut vectors, &card)?;
 
     let path = folder.join("rejections.json");
@@ -167,6 +168,7 @@ fn main() -> Result<(), Failure> {
 }
 
 const DIGITS: Source = Source::File("digits.card");
+const PARTS: Source = Source::File("parts.card");
 const CNN: Source = Source::File("cnn.card");
 
 fn valid(
@@ -174,7 +176,7 @@ fn valid(
     full: &Expected,
     proof: &Proof,
     hidden: &Proof,
-    runs: &MultiProof,
+    runs: &Proof,
 ) -> Result<(), Failure> {
     let stored = |name| Source::File(name);
     let mut add =
@@ -212,7 +214,7 @@ fn valid(
         DIGITS,
         stored("digits_digest.proof"),
         &[Expected {
-            input: side(&second.input),
+            input: side(&second.runs[0].0),
             ..context("digits")
         }],
     )?;
@@ -224,14 +226,14 @@ fn valid(
         DIGITS,
         stored("digits_hidden.proof"),
         &[Expected {
-            input: side(&hidden.input),
-            output: side(&hidden.output),
+            input: side(&hidden.runs[0].0),
+            output: side(&hidden.runs[0].1),
             ..context("digits")
         }],
     )?;
     let mut short = proof.clone();
-    if let Some(output) = side(&proof.output) {
-        short.output = output.short_claim();
+    if let Some(output) = side(&proof.runs[0].1) {
+        short.runs[0].1 = output.short_claim();
     }
     add(
         (
@@ -331,8 +333,8 @@ fn undecodable(vectors: &mut Vectors, file: &[u8], limit: usize) -> Result<(), F
             "malformed_field",
             "a claim of a kind that does not exist, checksum made anew",
         ),
-        // Behind the digest of the card and the context.
-        sealed(&|b| b[32 + 4 + 6] = 9)?,
+        // Behind the digest of the card, the context and the number of runs.
+        sealed(&|b| b[32 + 4 + 6 + 4] = 9)?,
         "invalid_field",
     )?;
     add(
@@ -356,7 +358,7 @@ fn mismatched(
     full: &Expected,
     proof: &Proof,
     hidden: &Proof,
-    runs: &MultiProof,
+    runs: &Proof,
 ) -> Result<(), Failure> {
     let stored = |name| Source::File(name);
     let digits = |expected: Expected, proof, what, code, vectors: &mut Vectors| {
@@ -410,7 +412,7 @@ fn mismatched(
     )?;
     digits(
         Expected {
-            input: side(&hidden.output),
+            input: side(&hidden.runs[0].1),
             ..context("digits")
         },
         stored("digits_hidden.proof"),
@@ -429,8 +431,8 @@ fn mismatched(
         vectors,
     )?;
     let mut changed = proof.clone();
-    if let Some(output) = side(&proof.output) {
-        changed.output = output.short_claim();
+    if let Some(output) = side(&proof.runs[0].1) {
+        changed.runs[0].1 = output.short_claim();
     }
     digits(
         context("digits"),
@@ -444,7 +446,7 @@ fn mismatched(
     )?;
     let values = |change: &dyn Fn(&mut Vec<u16>)| {
         let mut changed = proof.clone();
-        if let Claim::Values(values) = &mut changed.input {
+        if let Claim::Values(values) = &mut changed.runs[0].0 {
             change(values);
         }
         Source::Bytes(changed.to_bytes())
@@ -500,7 +502,7 @@ fn forged(vectors: &mut Vectors, proof: &Proof) -> Result<(), Failure> {
             "the claimed output is another one, and nothing else is expected",
         ),
         changed(&|p| {
-            if let Claim::Values(values) = &mut p.output {
+            if let Claim::Values(values) = &mut p.runs[0].1 {
                 values[0] ^= 1;
             }
         }),
@@ -508,7 +510,7 @@ fn forged(vectors: &mut Vectors, proof: &Proof) -> Result<(), Failure> {
     )?;
     add(
         ("invalid_link", "a scalar of the link is another one"),
-        changed(&|p| p.link.rows[0] += F::ONE),
+        changed(&|p| p.segments[0].link.rows[0] += F::ONE),
         "invalid_link",
     )?;
     add(
@@ -517,11 +519,11 @@ fn forged(vectors: &mut Vectors, proof: &Proof) -> Result<(), Failure> {
             "the last scalar of the opening argument is another one",
         ),
         changed(&|p| {
-            let end = p.halo2.len();
+            let end = p.segments[0].halo2.len();
             let mut repr = [0; 32];
-            repr.copy_from_slice(&p.halo2[end - 32..]);
+            repr.copy_from_slice(&p.segments[0].halo2[end - 32..]);
             let scalar = Option::<F>::from(F::from_repr(repr)).unwrap_or(F::ZERO) + F::ONE;
-            p.halo2[end - 32..].copy_from_slice(scalar.to_repr().as_ref());
+            p.segments[0].halo2[end - 32..].copy_from_slice(scalar.to_repr().as_ref());
         }),
         "invalid_computation",
     )?;
@@ -530,17 +532,75 @@ fn forged(vectors: &mut Vectors, proof: &Proof) -> Result<(), Failure> {
             "malformed_point",
             "a commitment that is no point of the curve",
         ),
-        changed(&|p| p.halo2[..32].fill(255)),
+        changed(&|p| p.segments[0].halo2[..32].fill(255)),
         "malformed_proof",
     )?;
     add(
         ("malformed_halo2_cut", "the halo2 bytes end early"),
-        changed(&|p| p.halo2.truncate(32 * 20)),
+        changed(&|p| p.segments[0].halo2.truncate(32 * 20)),
         "malformed_proof",
     )?;
     add(
         ("malformed_halo2_trailing", "bytes behind the halo2 proof"),
-        changed(&|p| p.halo2.extend([0; 32])),
+        changed(&|p| p.segments[0].halo2.extend([0; 32])),
+        "malformed_proof",
+    )
+}
+
+/// A model of three segments.
+fn segments(vectors: &mut Vectors) -> Result<(), Failure> {
+    let stored = |name| Source::File(name);
+    let expected = [context("parts")];
+    vectors.add(
+        ("valid_segments", "a model of three segments"),
+        (PARTS, stored("parts_0.proof")),
+        &expected,
+        None,
+    )?;
+    vectors.add(
+        (
+            "valid_segments_of_runs",
+            "one proof of three runs of a model of three segments",
+        ),
+        (PARTS, stored("parts_3.runs")),
+        &expected,
+        None,
+    )?;
+    let proof = Proof::from_bytes(&vectors.bytes(&stored("parts_0.proof"))?, 1 << 20)?;
+    let runs = Proof::from_bytes(&vectors.bytes(&stored("parts_3.runs"))?, 1 << 20)?;
+    let mut add = |what, change: &dyn Fn(&mut Proof), code| {
+        let mut proof = proof.clone();
+        change(&mut proof);
+        let bytes = Source::Bytes(proof.to_bytes());
+        vectors.add(what, (PARTS, bytes), &expected, Some(code))
+    };
+    add(
+        ("segment_left_out", "the last of three segments is missing"),
+        &|p| {
+            p.segments.pop();
+            p.segments[1].boundary.clear();
+        },
+        "malformed_proof",
+    )?;
+    add(
+        (
+            "segment_repeated",
+            "the first segment's part stands in the second one's place",
+        ),
+        &|p| p.segments[1] = p.segments[0].clone(),
+        "malformed_proof",
+    )?;
+    add(
+        (
+            "segment_boundary",
+            "the first boundary is that of another run",
+        ),
+        &|p| p.segments[0].boundary = runs.segments[0].boundary[1..2].to_vec(),
+        "invalid_link",
+    )?;
+    add(
+        ("segment_boundary_cut", "a boundary has no commitments"),
+        &|p| p.segments[1].boundary[0].clear(),
         "malformed_proof",
     )
 }
@@ -580,7 +640,7 @@ fn cards(vectors: &mut Vectors, file: &[u8]) -> Result<(), Failure> {
             "card_support",
             "the value of the card's support proof is another one",
         ),
-        changed(&|c| c.support.value += F::ONE),
+        changed(&|c| c.segments[0].support.value += F::ONE),
         "card_support",
     )?;
     add(
@@ -593,7 +653,9 @@ fn cards(vectors: &mut Vectors, file: &[u8]) -> Result<(), Failure> {
     )?;
     add(
         ("card_points", "a point of the model commitment is missing"),
-        changed(&|c| c.points.truncate(c.points.len() - 1)),
+        changed(&|c| {
+            c.segments[0].points.pop();
+        }),
         "card_points",
     )?;
     add(
@@ -603,7 +665,15 @@ fn cards(vectors: &mut Vectors, file: &[u8]) -> Result<(), Failure> {
     )?;
     add(
         ("card_program", "an output that is no node"),
-        changed(&|c| c.program.outputs[0] = u32::MAX),
+        changed(&|c| c.segments[0].program.outputs[0] = u32::MAX),
         "card_program",
+    )?;
+    add(
+        (
+            "card_boundary",
+            "a second segment that reads something else than the first one puts out",
+        ),
+        changed(&|c| c.segments.push(c.segments[0].clone())),
+        "card_boundary",
     )
 }

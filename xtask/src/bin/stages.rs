@@ -20,7 +20,8 @@ fn main() {
     let args: Vec<String> = std::env::args().collect();
     let bytes = std::fs::read(&args[1]).expect("the first argument is a card file");
     let card = Card::from_bytes(&bytes, usize::MAX).expect("a card");
-    let plan = Plan::new(card.program, card.k, &Limits::default()).expect("a valid program");
+    let plan = Plan::new(card.segments[0].program.clone(), card.k, &Limits::default())
+        .expect("a valid program");
     let number = |i: usize, default| {
         args.get(i)
             .map_or(default, |v| v.parse().expect("a number"))

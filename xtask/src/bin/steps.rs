@@ -66,7 +66,7 @@ fn measure(graph: &Graph, samples: &[Vec<Vec<f32>>]) -> Result<String, Failure> 
     };
     Ok(format!(
         "{error:.3}, {}, {card}, {}, {commit:.0}, {register:.0}, {:.0}, {:.1}, {bytes}",
-        secret.card().points.len(),
+        secret.card().points(),
         secret.card().k,
         median(&mut prove),
         median(&mut verify),

@@ -35,12 +35,12 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     };
     println!(
         "{name}: k {k}, {} columns, {} points, card {load:.1?}, {} proofs",
-        verifier.plan().layout.columns.advice(),
-        verifier.card().points.len(),
+        verifier.columns(),
+        verifier.card().points(),
         proofs.len()
     );
 
-    let one = |proof| Candidate::One(expected.clone(), proof);
+    let one = |proof| Candidate::one(expected.clone(), proof);
     let proofs: Vec<Candidate> = proofs.into_iter().map(one).collect();
     measure(&verifier, &proofs, rounds)?;
     // As many copies of the proof of several runs, if there is one.
@@ -63,10 +63,7 @@ fn measure(
     for round in 0..=rounds {
         let start = Clock::start();
         for proof in proofs {
-            match proof {
-                Candidate::One(expected, proof) => drop(verifier.verify(expected, proof)?),
-                Candidate::Runs(expected, proof) => drop(verifier.verify_runs(expected, proof)?),
-            }
+            drop(verifier.verify_runs(&proof.expected, &proof.proof)?);
         }
         let single = start.stop();
         let items: Vec<_> = proofs.iter().map(|p| (verifier, p.clone())).collect();

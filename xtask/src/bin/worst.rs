@@ -290,7 +290,7 @@ fn cost(way: &Way, parameters: &[u32]) -> Result<Option<Cost>, Failure> {
     let card = Card::from_bytes_within(&bytes, &limits).map_err(|e| e.to_string())?;
     let verifier = Verifier::new(card, generators, &limits)?;
     let load = start.elapsed();
-    let proof = empty::proof(&verifier);
+    let proof = empty::proof(&verifier, 1, &[]);
     let expected = Expected::default();
     let refuse = || {
         let start = Instant::now();
@@ -303,10 +303,10 @@ fn cost(way: &Way, parameters: &[u32]) -> Result<Option<Cost>, Failure> {
     Ok(Some(Cost {
         parameters: parameters.to_vec(),
         bytes: bytes.len(),
-        columns: verifier.plan().layout.columns.advice(),
+        columns: verifier.columns(),
         load,
         proof: first.min(second),
-        memory: verifier.plan().reading_memory(),
+        memory: verifier.reading_memory(),
     }))
 }
 

@@ -49,6 +49,7 @@ const SENTENCES: Record<string, string> = {
   card_limit: "It asks for more work than this verifier is willing to do.",
   card_params: "It needs other parameters than it was given.",
   card_points: "Its model commitment does not have the size that the architecture needs.",
+  card_boundary: "A segment of the model does not read what the one before it puts out.",
   card_support: "Its own proof of consistency is wrong: the commitment does not belong to this architecture, or the card was changed.",
   card_key: "No verifying key can be derived from it.",
   malformed_proof: "The cryptographic part has the wrong length, or holds something that is no point or number.",

@@ -123,6 +123,8 @@ export interface CardInfo {
   /** The model's identity. */
   digest: string;
   k: number;
+  /** How many segments the model consists of, each proven by itself; most models are one. */
+  segments: number;
   /** Integers of statements are below `2 ** rangeBits`. */
   rangeBits: number;
   /** Points of the model commitment. */
@@ -146,8 +148,8 @@ export interface ProofInfo {
   card: string;
   /** In hexadecimal digits. */
   context: string;
-  /** Whether the file is one of several runs (there may still be one only). */
-  several: boolean;
+  /** How many of a model's segments it has parts for. */
+  segments: number;
   runs: { input: Claim; output: Claim }[];
 }
 

@@ -1,13 +1,13 @@
 //! `zkinfer verify` for a proof of several runs.
 
-use super::{Verify, is_judged, list, side, source};
+use super::{Verify, list, side, source};
 use crate::{ui, words};
 use anyhow::{Context as _, Result, bail};
 use serde_json::json;
 use std::process::ExitCode;
 use std::time::Instant;
 use zkinfer::interface::Interface;
-use zkinfer_circuits::card::{Card, MultiProof};
+use zkinfer_circuits::card::{Card, Proof};
 use zkinfer_circuits::error::Rejection;
 use zkinfer_circuits::statement::Side;
 use zkinfer_circuits::verify::Expected;
@@ -17,21 +17,10 @@ pub fn run(
     verify: &Verify,
     as_json: bool,
     card: Card,
-    bytes: &[u8],
+    proof: &Proof,
     start: Instant,
 ) -> Result<ExitCode> {
     let limits = verify.limits();
-    let proof = match MultiProof::from_bytes(bytes, limits.proof_bytes) {
-        Ok(proof) => proof,
-        Err(error) => {
-            let error = error.into();
-            if is_judged(&error) {
-                let reason = format!("malformed proof: {error}");
-                return verify.reject(as_json, &reason, start);
-            }
-            return Err(error).with_context(|| verify.proof.display().to_string());
-        }
-    };
     if verify.output.is_some() {
         bail!(
             "--output states the output of one run, {} is about {}",
@@ -49,7 +38,7 @@ pub fn run(
     let (verifier, t_card) = ui::step("checking the card", || zkinfer::verifier(card, &limits));
     let verifier = verifier.map_err(words::load).with_context(unusable)?;
     let (verdicts, t_proof) = ui::step("checking the proof", || {
-        verifier.verify_runs(&expected, &proof)
+        verifier.verify_runs(&expected, proof)
     });
     let verdicts = match verdicts {
         Ok(verdicts) => verdicts,

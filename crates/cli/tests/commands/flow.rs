@@ -21,6 +21,27 @@ fn compiled() -> Dir {
     dir
 }
 
+/// A model that is cut: the same commands, one card, one proof.
+#[test]
+fn segments() {
+    let dir = Dir::new();
+    let digits = asset("digits.onnx");
+    let compile = ["compile", &digits, "--calibration", "IMAGES", "-o", "cut"];
+    let said = dir.json(0, &[&compile[..], &["--segments", "3"]].concat());
+    assert_eq!(said["plan"]["segments"], 3);
+    let prove = ["prove", "cut.model", "--input", "IMAGES", "-o", "cut.proof"];
+    dir.expect(0, &prove);
+    let verify = ["verify", "cut.card", "cut.proof", "--input", "IMAGES"];
+    assert_eq!(dir.json(0, &verify)["status"], "valid");
+    let card = dir.json(0, &["inspect", "cut.card"]);
+    assert_eq!(card["segments"], 3);
+    let many = [&compile[..], &["--force", "--segments", "1000"]].concat();
+    assert!(
+        dir.unusable(&many)
+            .contains("cannot be cut into 1000 segments")
+    );
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let at = if at < bytes.len() {
@@ -328,7 +349,7 @@ fn tampered_files() {
         status["error"]
             .as_str()
             .unwrap()
-            .contains("format version 9, this build reads version 3"),
+            .contains("format version 9, this build reads version 4"),
         "{status}"
     );
     assert!(

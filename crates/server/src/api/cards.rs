@@ -46,7 +46,7 @@ const BYTES: &str = "application/octet-stream";
         (status = 403, description = "`read_only`: nobody adds cards to this service, or it has no token that would allow it.",
             body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The card cannot be used: `card_program`, `card_layout`, `card_limit`, \
-            `card_points`, `card_support`, `card_key`; or it has another digest: `other_card`.",
+            `card_points`, `card_support`, `card_key`, `card_boundary`; or it has another digest: `other_card`.",
             body = Problem, content_type = "application/problem+json"),
         (status = 507, description = "`store_full`: no room for another card.",
             body = Problem, content_type = "application/problem+json"),
@@ -250,9 +250,11 @@ pub struct CardDescription {
     bytes: usize,
     /// Logarithm of the number of rows.
     k: u32,
+    /// Parts of the model that are proven by themselves.
+    segments: usize,
     /// Integers of a statement have this many bits.
     range_bits: u32,
-    /// Advice columns of the circuit.
+    /// Advice columns of all segments.
     columns: usize,
     /// Points of the model commitment.
     points: usize,
@@ -267,7 +269,7 @@ pub struct CardDescription {
 
 fn describe(status: StatusCode, model: &Model, bytes: usize) -> Result<Response, Problem> {
     let verifier = &model.verifier;
-    let (card, plan) = (verifier.card(), verifier.plan());
+    let card = verifier.card();
     json(
         status,
         &CardDescription {
@@ -275,11 +277,12 @@ fn describe(status: StatusCode, model: &Model, bytes: usize) -> Result<Response,
             format_version: FORMAT_VERSION,
             bytes,
             k: card.k,
-            range_bits: card.program.range_bits,
-            columns: plan.layout.columns.advice(),
-            points: card.points.len(),
-            inputs: card.program.input_len(),
-            outputs: card.program.output_len(),
+            segments: card.segments.len(),
+            range_bits: card.range_bits(),
+            columns: verifier.columns(),
+            points: card.points(),
+            inputs: card.input_len(),
+            outputs: card.output_len(),
             interface: model.interface.as_ref().ok().cloned(),
         },
     )

@@ -45,11 +45,11 @@ fn receipts_take_memory_before_anything_is_checked() {
         ..Expected::default()
     };
     let candidate = model.verifier.candidate(&[expected], &proof).unwrap();
-    let Candidate::Runs(expected, runs) = candidate else {
-        panic!("it has several runs");
-    };
-    let verdict = model.verifier.verify_runs(&expected, &runs);
-    let stated = StatedSide::of(&expected);
+    assert_eq!(candidate.expected.len(), 3);
+    let verdict = model
+        .verifier
+        .verify_runs(&candidate.expected, &candidate.proof);
+    let stated = StatedSide::of(&candidate.expected);
     let receipt = Receipt::new(&card, &proof, &stated, &verdict.map_err(Refusal::from));
     let receipt = with_reals(receipt, model.interface.as_ref().ok());
     let text = serde_json::to_string(&receipt).unwrap();

@@ -4,7 +4,7 @@ use crate::common::*;
 use group::GroupEncoding;
 use redb::{Database, TableDefinition};
 use serde_json::json;
-use zkinfer_circuits::card::Card;
+use zkinfer_circuits::card::{Card, Proof};
 
 const CARDS: TableDefinition<[u8; 32], &[u8]> = TableDefinition::new("cards");
 
@@ -54,6 +54,25 @@ fn put_get_restart() {
     assert_eq!(service.metric("zkinfer_store_card_bytes"), bytes);
 }
 
+/// A model of several segments is a card and a proof like any other.
+#[test]
+fn models_of_segments_are_served() {
+    let service = Service::start(|_| {});
+    let described = service.put("parts");
+    assert_eq!(described.status, 201);
+    assert_eq!(described.json()["segments"], 3);
+    for proof in ["parts_0.proof", "parts_3.runs"] {
+        service
+            .verify(&question("parts", proof))
+            .expect(200, "accepted");
+    }
+    let bytes = fixture("parts_0.proof");
+    let mut proof = Proof::from_bytes(&bytes, bytes.len()).unwrap();
+    proof.segments[1] = proof.segments[0].clone();
+    let lie = asking("parts", &proof.to_bytes());
+    service.verify(&lie).expect(400, "malformed_proof");
+}
+
 #[test]
 fn cards_that_are_refused() {
     let service = Service::start(|_| {});
@@ -74,8 +93,12 @@ fn cards_that_are_refused() {
         p[at] ^= 1
     }))
     .expect(422, "card_support");
-    // T = 15.
-    put(&resealed("digits.card", |p| p[0] = 15)).expect(422, "card_program");
+    // T = 15, behind k, the description and the number of segments.
+    put(&resealed("digits.card", |p| {
+        let info = u32::from_le_bytes([p[4], p[5], p[6], p[7]]) as usize;
+        p[8 + info + 4] = 15
+    }))
+    .expect(422, "card_program");
     put(&fixture("cnn.card")).expect(422, "other_card");
     for digest in [
         "",
@@ -182,7 +205,7 @@ fn cards_are_refused_before_their_points_are_decoded() {
     let service = Service::start(|_| {});
     let put = |change: &dyn Fn(&mut Card)| {
         let mut card = Card::from_bytes(&fixture("digits.card"), 1 << 20).unwrap();
-        let point = zkinfer_circuits::C::to_bytes(&card.points[0]);
+        let point = zkinfer_circuits::C::to_bytes(&card.segments[0].points[0]);
         change(&mut card);
         // No points of the curve.
         let mut bytes = card.to_bytes()[10..].to_vec();
@@ -197,7 +220,10 @@ fn cards_are_refused_before_their_points_are_decoded() {
     put(&|_| {}).expect(400, "invalid_field");
     put(&|card| card.k = 15).expect(422, "card_limit");
     put(&|card| card.info = vec![b' '; (1 << 16) + 1]).expect(422, "card_limit");
-    let points = |card: &mut Card| card.points = vec![card.points[0]; (1 << 16) + 1];
+    let points = |card: &mut Card| {
+        let points = &mut card.segments[0].points;
+        *points = vec![points[0]; (1 << 16) + 1];
+    };
     put(&points).expect(422, "card_limit");
 }
 

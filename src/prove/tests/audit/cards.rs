@@ -15,7 +15,7 @@ fn moved(
     change(
         plan,
         &engine::generators(engine::Engine::Auto, &params(K)).unwrap(),
-        &mut card.points[..points],
+        &mut card.segments[0].points[..points],
     );
     let card = zoo::supported(&honest, card);
     Verifier::new(card, bases(K), &Limits::default()).map(|_| ())
@@ -53,50 +53,62 @@ fn support_proof_of_another_card_or_cut_short() {
     };
     assert_eq!(refused(&|_| {}), Ok(()));
     assert_eq!(
-        refused(&|c| c.support = b.card().support.clone()),
+        refused(&|c| c.segments[0].support = b.card().segments[0].support.clone()),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.fixed = b.card().fixed.clone()),
+        refused(&|c| c.segments[0].fixed = b.card().segments[0].fixed.clone()),
         Ok(()),
         "they are of the architecture"
     );
-    assert_eq!(refused(&|c| c.fixed.swap(3, 4)), Err(CardError::Key));
     assert_eq!(
-        refused(&|c| c.fixed.truncate(c.fixed.len() - 1)),
+        refused(&|c| c.segments[0].fixed.swap(3, 4)),
         Err(CardError::Key)
     );
-    assert_eq!(refused(&|c| c.fixed.push(c.fixed[0])), Err(CardError::Key));
     assert_eq!(
-        refused(&|c| c.fixed[0] = C::identity()),
+        refused(&|c| c.segments[0].fixed.truncate(1)),
+        Err(CardError::Key)
+    );
+    assert_eq!(
+        refused(&|c| c.segments[0].fixed.extend_from_within(..1)),
+        Err(CardError::Key)
+    );
+    assert_eq!(
+        refused(&|c| c.segments[0].fixed[0] = C::identity()),
         Err(CardError::Key)
     );
     assert_eq!(refused(&|c| c.info.push(1)), Err(CardError::Support));
-    assert_eq!(refused(&|c| c.points.swap(0, 1)), Err(CardError::Support));
     assert_eq!(
-        refused(&|c| c.points[0] = C::default()),
+        refused(&|c| c.segments[0].points.swap(0, 1)),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.halvings.truncate(1)),
+        refused(&|c| c.segments[0].points[0] = C::default()),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.rounds.truncate(1)),
+        refused(&|c| c.segments[0].support.halvings.truncate(1)),
         Err(CardError::Support)
     );
-    let long = |c: &mut zkinfer_circuits::card::Card| c.support.rounds.extend([c.support.mask]);
+    assert_eq!(
+        refused(&|c| c.segments[0].support.rounds.truncate(1)),
+        Err(CardError::Support)
+    );
+    let long = |c: &mut zkinfer_circuits::card::Card| {
+        let support = &mut c.segments[0].support;
+        support.rounds.push(support.mask);
+    };
     assert_eq!(refused(&long), Err(CardError::Support));
     assert_eq!(
-        refused(&|c| c.support.mask[0] = C::default()),
+        refused(&|c| c.segments[0].support.mask[0] = C::default()),
         Err(CardError::Support)
     );
     assert_eq!(
-        refused(&|c| c.support.blind += F::ONE),
+        refused(&|c| c.segments[0].support.blind += F::ONE),
         Err(CardError::Support)
     );
     assert!(matches!(
-        refused(&|c| c.points.truncate(1)),
+        refused(&|c| c.segments[0].points.truncate(1)),
         Err(CardError::Points { .. })
     ));
     assert!(matches!(

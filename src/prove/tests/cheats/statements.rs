@@ -115,13 +115,8 @@ fn other_weights(node: u32) {
     let mut model = zoo(6);
     let tensor = model.weights.iter_mut().find(|w| w.node == node).unwrap();
     tensor.data[0] += 1;
-    let cheat = Secret::from_parts(
-        model,
-        honest.blinds().to_vec(),
-        honest.card().clone(),
-        params(K),
-    )
-    .unwrap();
+    let parts = vec![(model, honest.blinds().to_vec())];
+    let cheat = Secret::from_parts(parts, honest.card().clone(), params(K)).unwrap();
     let mut lie = Lie::default();
     let proven = prove(&cheat, &mut lie);
     assert_eq!(lie.violated, BTreeSet::new());
@@ -188,7 +183,7 @@ fn commitment_to_another_input() {
         Err(Rejection::Statement { which: "input" })
     );
     let mut swapped = proven.proof.clone();
-    swapped.input = again.proof.input.clone();
+    swapped.runs[0].0 = again.proof.runs[0].0.clone();
     assert_eq!(verifier.verify(&other, &swapped), Err(Rejection::Link));
     // An opening of something else is refused by the prover.
     let wrong = Opening {
@@ -236,8 +231,9 @@ fn weights_outside_the_architecture() {
         .find(|r| !honest.plan().groups[group].rows.contains(r))
         .unwrap();
     let first: usize = honest.plan().groups[..group].iter().map(|g| g.points).sum();
-    card.points[first] =
-        (card.points[first] + engine::lagrange(&generators, outside as usize)).to_affine();
+    card.segments[0].points[first] = (card.segments[0].points[first]
+        + engine::lagrange(&generators, outside as usize))
+    .to_affine();
     let card = supported(&honest, card);
     assert_eq!(
         Verifier::new(card, bases(K), &Limits::default()).unwrap_err(),
@@ -281,12 +277,12 @@ fn other_card_context_or_claims() {
     };
     assert_eq!(a.verify(&other, &replayed), Err(Rejection::Link));
 
-    let Claim::Values(mut values) = proof.output.clone() else {
+    let Claim::Values(mut values) = proof.runs[0].1.clone() else {
         panic!("outputs travel as values")
     };
     values[0] ^= 1;
     let forged = Proof {
-        output: Claim::Values(values.clone()),
+        runs: vec![(proof.runs[0].0.clone(), Claim::Values(values.clone()))],
         ..proof.clone()
     };
     assert_eq!(a.verify(&expected(), &forged), Err(Rejection::Link));
@@ -300,7 +296,7 @@ fn other_card_context_or_claims() {
     );
     values.push(0);
     let longer = Proof {
-        output: Claim::Values(values.clone()),
+        runs: vec![(proof.runs[0].0.clone(), Claim::Values(values.clone()))],
         ..proof.clone()
     };
     assert!(matches!(
@@ -310,7 +306,7 @@ fn other_card_context_or_claims() {
     values.pop();
     values[0] = 64;
     let wide = Proof {
-        output: Claim::Values(values),
+        runs: vec![(proof.runs[0].0.clone(), Claim::Values(values))],
         ..proof.clone()
     };
     assert!(matches!(
@@ -355,14 +351,14 @@ fn every_byte_matters() {
     let bytes = proof.to_bytes();
     assert_eq!(Proof::from_bytes(&bytes, bytes.len()).unwrap(), proof);
     // Inside upstream's part and the link; the file's checksum is not the point here.
-    for i in 0..proof.halo2.len() {
+    for i in 0..proof.segments[0].halo2.len() {
         let mut forged = proof.clone();
-        forged.halo2[i] ^= 1 << (i % 8);
+        forged.segments[0].halo2[i] ^= 1 << (i % 8);
         assert!(verifier.verify(&expected(), &forged).is_err(), "byte {i}");
     }
     for extra in [&[0u8][..], &[0; 32], &[1; 64]] {
         let mut forged = proof.clone();
-        forged.halo2.extend_from_slice(extra);
+        forged.segments[0].halo2.extend_from_slice(extra);
         assert_eq!(
             verifier.verify(&expected(), &forged),
             Err(Rejection::Malformed {
@@ -370,19 +366,17 @@ fn every_byte_matters() {
             })
         );
     }
-    for len in (0..proof.halo2.len()).step_by(31) {
-        let forged = Proof {
-            halo2: proof.halo2[..len].to_vec(),
-            ..proof.clone()
-        };
+    for len in (0..proof.segments[0].halo2.len()).step_by(31) {
+        let mut forged = proof.clone();
+        forged.segments[0].halo2.truncate(len);
         assert!(verifier.verify(&expected(), &forged).is_err());
     }
     let mut link = proof.clone();
-    link.link.blind += F::ONE;
+    link.segments[0].link.blind += F::ONE;
     assert_eq!(verifier.verify(&expected(), &link), Err(Rejection::Link));
     for i in 0..BLINDING_ROWS {
         let mut link = proof.clone();
-        link.link.rows[i] += F::ONE;
+        link.segments[0].link.rows[i] += F::ONE;
         assert_eq!(verifier.verify(&expected(), &link), Err(Rejection::Link));
     }
     // As a file: any flipped bit, any truncation.

@@ -5,7 +5,7 @@ use super::super::zoo::{bases, params, supported_with};
 use super::*;
 use group::Curve;
 use std::cell::RefCell;
-use zkinfer_circuits::card::MultiProof;
+use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::error::CardError;
 use zkinfer_circuits::fold::{GatherChallenges, Source};
 use zkinfer_circuits::program::Term;
@@ -352,7 +352,7 @@ fn another_model(runs: usize, own: bool) -> Result<(), Rejection> {
         let proof = prove(&secret, &all[0], b"", &mut lie);
         return judged(&verifier(&secret), &Expected::default(), &proof).map(|_| ());
     }
-    let proof: MultiProof = secret
+    let proof: Proof = secret
         .prove_runs_with(&all, &with_input(), b"", &mut lie, &mut rng)
         .unwrap()
         .proof;
@@ -451,8 +451,9 @@ fn entries_of_a_table_elsewhere_in_its_column() {
         assert!(!plan.groups[first].rows.contains(&row));
         for slip in [Slip::Nowhere, Slip::Halvings, Slip::Mask, Slip::Rounds] {
             let mut card = honest.card().clone();
-            card.points[at] =
-                (card.points[at] + engine::lagrange(&generators, row as usize)).to_affine();
+            card.segments[0].points[at] = (card.segments[0].points[at]
+                + engine::lagrange(&generators, row as usize))
+            .to_affine();
             let card = supported_with(&honest, card, &[(first, row, F::ONE)], slip);
             let refused = Verifier::new(card, bases(7), &Limits::default()).map(|_| ());
             assert_eq!(refused, Err(CardError::Support), "{row} {slip:?}");
@@ -589,7 +590,7 @@ fn weights_of_another_run() {
             if phase == 2 {
                 self.0 += 1;
                 let other = if self.0 == 1 { self.2 } else { self.1 };
-                let own = Phase1::new(plan, &other.trace);
+                let own = Phase1::new(plan, &other.traces[0]);
                 let values = gather::looked_up(plan, &own, columns);
                 let first = plan.layout.gathered_column(0);
                 columns[first..first + values.len()].clone_from_slice(&values);

@@ -4,19 +4,19 @@ use super::*;
 use blake2b_simd::Params as Blake2b;
 use ff::{FromUniformBytes, PrimeField};
 use group::GroupEncoding;
-use zkinfer_circuits::statement::statement_digest;
+use zkinfer_circuits::statement::{segment_digest, statement_digest};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, verify_many};
 
 pub(super) const LIES: &[Told] = &[
     ("bytes_behind_a_proof", Check::ProofLength, || {
         let (verifier, mut proof) = honest();
-        proof.halo2.extend([0; 32]);
+        proof.segments[0].halo2.extend([0; 32]);
         accepted(&verifier, &proof)
     }),
     ("errors_of_both_sums_that_cancel", Check::Weight, || {
         let (verifier, mut proof) = honest();
         wrong_opening(&mut proof, F::from(5));
-        proof.link.blind += F::from(5);
+        proof.segments[0].link.blind += F::from(5);
         accepted(&verifier, &proof)
     }),
     (
@@ -26,7 +26,7 @@ pub(super) const LIES: &[Told] = &[
             let (verifier, mut proof) = honest();
             wrong_opening(&mut proof, F::from(5));
             let weight = weight_of(&verifier, &proof, (false, true));
-            proof.link.blind += F::from(5) * weight.invert().unwrap();
+            proof.segments[0].link.blind += F::from(5) * weight.invert().unwrap();
             accepted(&verifier, &proof)
         },
     ),
@@ -35,7 +35,7 @@ pub(super) const LIES: &[Told] = &[
         Check::WeightProof,
         || {
             let (verifier, mut proof) = honest();
-            proof.link.blind += F::from(5);
+            proof.segments[0].link.blind += F::from(5);
             let weight = weight_of(&verifier, &proof, (true, false));
             wrong_opening(&mut proof, F::from(5) * weight);
             accepted(&verifier, &proof)
@@ -56,7 +56,7 @@ pub(super) const LIES: &[Told] = &[
         || {
             let (verifier, mut proof) = honest();
             wrong_opening(&mut proof, F::from(5));
-            proof.link.blind += F::from(5);
+            proof.segments[0].link.blind += F::from(5);
             let (_, other) = honest();
             accepted_together(&verifier, &[proof, other])
         },
@@ -75,17 +75,17 @@ fn accepted(verifier: &Verifier, proof: &Proof) -> bool {
 
 fn accepted_together(verifier: &Verifier, proofs: &[Proof]) -> bool {
     let candidates = proofs.iter().cloned();
-    let candidates = candidates.map(|p| (verifier, Candidate::One(expected(b""), p)));
+    let candidates = candidates.map(|p| (verifier, Candidate::one(expected(b""), p)));
     verify_many(candidates, BatchOptions::default()).all(|r| r.is_ok())
 }
 
 /// Upstream's sum becomes `−by·W`: the last scalar of a proof is the blind of its opening.
 fn wrong_opening(proof: &mut Proof, by: F) {
-    let at = proof.halo2.len() - 32;
+    let at = proof.segments[0].halo2.len() - 32;
     let mut repr = [0; 32];
-    repr.copy_from_slice(&proof.halo2[at..]);
+    repr.copy_from_slice(&proof.segments[0].halo2[at..]);
     let blind = Option::<F>::from(F::from_repr(repr)).unwrap() + by;
-    proof.halo2[at..].copy_from_slice(blind.to_repr().as_ref());
+    proof.segments[0].halo2[at..].copy_from_slice(blind.to_repr().as_ref());
 }
 
 /// The weight that the link's sum has, of a hash without the link's or upstream's bytes.
@@ -94,18 +94,28 @@ fn weight_of(verifier: &Verifier, proof: &Proof, (link, halo2): (bool, bool)) ->
         Claim::Values(values) => Side::Public(values.clone()),
         other => panic!("{other:?}"),
     };
-    let sides = [(side(&proof.input), side(&proof.output))];
-    let mut bytes = statement_digest(&verifier.digest(), &sides, b"").0.to_vec();
+    let [(input, output)] = proof.runs.as_slice() else {
+        panic!("it is of one run")
+    };
+    let sides = [(side(input), side(output))];
+    let segment = segment_digest(&verifier.digest(), 0);
+    let mut bytes = statement_digest(&segment, &sides, b"").0.to_vec();
     if link {
-        bytes.extend_from_slice(proof.link.commitment.to_bytes().as_ref());
-        for scalar in proof.link.rows.iter().chain([&proof.link.blind]) {
+        bytes.extend_from_slice(proof.segments[0].link.commitment.to_bytes().as_ref());
+        for scalar in proof.segments[0]
+            .link
+            .rows
+            .iter()
+            .chain([&proof.segments[0].link.blind])
+        {
             bytes.extend_from_slice(scalar.to_repr().as_ref());
         }
     }
     if halo2 {
-        bytes.extend_from_slice(&proof.halo2);
+        bytes.extend_from_slice(&proof.segments[0].halo2);
     }
-    weight(&Digest::of("zkinfer-proof", &bytes), 0)
+    let part = Digest::of("zkinfer-part", &bytes);
+    weight(&Digest::of("zkinfer-proof", &part.0), 0)
 }
 
 /// A weight as the verifier derives it.

@@ -10,6 +10,7 @@ use zkinfer_circuits::generators::Generators;
 use zkinfer_circuits::program::{
     Axis, Neurons, Node, Program, ProgramLimits, Term, Unit, ValueRef, View, Weights,
 };
+use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::support::Slip;
 use zkinfer_circuits::transcript::Transcript;
 
@@ -149,16 +150,20 @@ pub(super) const LIES: &[Told] = &[
         || admits(&[(0, 1, F::ONE)], Slip::Rounds),
     ),
     ("table_with_another_entry", Check::Key, || {
-        keyed(|card, entry| card.fixed[3] = (card.fixed[3] + entry).to_affine())
+        keyed(|card, entry| {
+            card.segments[0].fixed[3] = (card.segments[0].fixed[3] + entry).to_affine()
+        })
     }),
     // What is left out counts as a table of zeros.
     ("table_without_a_commitment", Check::KeyLength, || {
-        keyed(|card, _| card.fixed.truncate(card.fixed.len() - 1))
+        keyed(|card, _| {
+            card.segments[0].fixed.pop();
+        })
     }),
     ("tables_whose_differences_cancel", Check::KeyPowers, || {
         keyed(|card, entry| {
-            card.fixed[3] = (card.fixed[3] + entry).to_affine();
-            card.fixed[4] = (card.fixed[4] - entry).to_affine();
+            card.segments[0].fixed[3] = (card.segments[0].fixed[3] + entry).to_affine();
+            card.segments[0].fixed[4] = (card.segments[0].fixed[4] - entry).to_affine();
         })
     }),
     (
@@ -167,11 +172,12 @@ pub(super) const LIES: &[Told] = &[
         || {
             keyed(|card, entry| {
                 let mut transcript = Transcript::new("zkinfer key v1");
-                transcript.bytes(&card.digest().0);
+                transcript.bytes(&segment_digest(&card.digest(), 0).0);
                 transcript.bytes(&[]);
                 let inverse = transcript.challenge().invert().unwrap();
-                card.fixed[3] = (card.fixed[3] + entry).to_affine();
-                card.fixed[4] = (card.fixed[4] - entry * inverse).to_affine();
+                card.segments[0].fixed[3] = (card.segments[0].fixed[3] + entry).to_affine();
+                card.segments[0].fixed[4] =
+                    (card.segments[0].fixed[4] - entry * inverse).to_affine();
             })
         },
     ),
@@ -272,7 +278,7 @@ fn accepts(change: impl FnOnce(&Plan, &zkinfer_engine::AnyGenerators, &mut [C]))
     let honest = secret_of(zoo(BITS), 7, 1);
     let mut card = honest.card().clone();
     let generators = engine::generators(engine::Engine::Auto, &params(7)).unwrap();
-    change(honest.plan(), &generators, &mut card.points);
+    change(honest.plan(), &generators, &mut card.segments[0].points);
     let card = supported(&honest, card);
     Verifier::new(card, bases(7), &Limits::default()).is_ok()
 }
@@ -308,7 +314,7 @@ fn admits(entries: &[(usize, usize, F)], slip: Slip) -> bool {
         assert!(!plan.groups[group].rows.contains(&(row as u32)));
         let first: usize = plan.groups[..group].iter().map(|g| g.points).sum();
         let outside = engine::lagrange(&generators, row) * value;
-        card.points[first] = (card.points[first] + outside).to_affine();
+        card.segments[0].points[first] = (card.segments[0].points[first] + outside).to_affine();
         elsewhere.push((group, row as u32, value));
     }
     let card = supported_with(&honest, card, &elsewhere, slip);

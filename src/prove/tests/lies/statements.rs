@@ -103,7 +103,7 @@ pub(super) const LIES: &[Told] = &[
     }),
 ];
 
-fn two_runs() -> (Verifier, MultiProof) {
+fn two_runs() -> (Verifier, Proof) {
     let secret = small();
     let runs = vec![small_run(&secret); 2];
     let proof = prove_runs(&secret, &runs, &mut Honest);

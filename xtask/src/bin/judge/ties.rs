@@ -40,7 +40,7 @@ impl Ties {
         let samples = tests.samples(&graph.input_forms(), &graph.output_forms())?;
         let bytes = std::fs::read(compiled)?;
         let secret = Secret::from_bytes(&bytes, bytes.len())?;
-        let model = secret.model().clone();
+        let model = secret.segments()[0].model().clone();
         Ok(Ties {
             tied: tied(&graph, &model, &samples.inputs),
             graph,

@@ -334,7 +334,7 @@ fn prove(model: QuantizedModel, name: &str, sample: &[Vec<f32>]) -> Result<Cost,
     laps.sort_by(|a, b| a.0.total_cmp(&b.0));
     let (prove_ms, prove_cpu_ms, proof) = laps.swap_remove(laps.len() / 2);
     let card = secret.card().to_bytes();
-    let columns = secret.plan().layout.columns.advice();
+    let columns = secret.segments()[0].plan().layout.columns.advice();
     drop(secret);
 
     let limits = Limits::default();
