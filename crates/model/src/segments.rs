@@ -100,10 +100,10 @@ impl Cuts {
             let mut next = vec![(u64::MAX, u64::MAX); count];
             let mut from = vec![usize::MAX; count];
             for i in 0..count {
-                for j in 0..i {
+                for (j, &(dearest, boundaries)) in best[..i].iter().enumerate() {
                     let own = before(i) - before(j) + copies(i) + copies(j);
-                    let cost = (best[j].0.max(own), best[j].1.saturating_add(copies(i)));
-                    if best[j].0 < u64::MAX && cost < next[i] {
+                    let cost = (dearest.max(own), boundaries.saturating_add(copies(i)));
+                    if dearest < u64::MAX && cost < next[i] {
                         (next[i], from[i]) = (cost, j);
                     }
                 }
