@@ -3,17 +3,15 @@
 mod commit;
 mod many;
 mod prove;
+mod segment;
 
 use crate::error::{CommitError, ProveError};
 use crate::prove::Timings;
-use crate::prove::engine::{Engine, Keys, generators};
-use crate::prove::fold::Matrix;
+use crate::prove::engine::{Engine, generators};
 use halo2_proofs::poly::commitment::Params;
 use ndarray::{Array1, ArrayD, ArrayViewD};
 use std::sync::{Arc, OnceLock};
 use zkinfer_circuits::card::{self, Card, Proof};
-use zkinfer_circuits::program::Node;
-use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan};
 use zkinfer_circuits::{C, F};
@@ -24,6 +22,7 @@ use zkinfer_model::run::Trace;
 
 pub use commit::{CommitOptions, WeightVisibility};
 pub use many::prove_many;
+pub use segment::Segment;
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
 pub struct Secret {
@@ -32,67 +31,6 @@ pub struct Secret {
     card: Card,
     digest: Digest,
     engine: Engine,
-}
-
-/// A part of a committed model that is proven by itself; most models are one.
-pub struct Segment {
-    model: QuantizedModel,
-    plan: Plan,
-    matrices: Vec<Matrix>,
-    blinds: Vec<Vec<F>>,
-    digest: Digest,
-    keys: OnceLock<Keys>,
-}
-
-impl Segment {
-    /// A segment of the card with this digest, without its blinds yet.
-    fn new(
-        model: QuantizedModel,
-        plan: Plan,
-        card: &Digest,
-        index: usize,
-    ) -> Result<Segment, CommitError> {
-        Ok(Segment {
-            matrices: commit::collect_matrices(&plan, &model)?,
-            blinds: Vec::new(),
-            model,
-            plan,
-            digest: segment_digest(card, index),
-            keys: OnceLock::new(),
-        })
-    }
-
-    /// Its part of the quantized model.
-    pub fn model(&self) -> &QuantizedModel {
-        &self.model
-    }
-
-    /// Layout and columns.
-    pub fn plan(&self) -> &Plan {
-        &self.plan
-    }
-
-    /// Blinds of its commitment.
-    pub(crate) fn blinds(&self) -> &[Vec<F>] {
-        &self.blinds
-    }
-
-    fn keys(&self, engine: Engine, params: &Arc<Params<C>>) -> Result<&Keys, ProveError> {
-        if let Some(keys) = self.keys.get() {
-            return Ok(keys);
-        }
-        let keys = Keys::new(engine, &self.plan, params)?;
-        Ok(self.keys.get_or_init(|| keys))
-    }
-}
-
-/// Says which segment it is, never what is in it.
-impl std::fmt::Debug for Segment {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Segment")
-            .field("digest", &self.digest)
-            .finish_non_exhaustive()
-    }
 }
 
 /// Says which model it is, never what is in it.
@@ -363,7 +301,7 @@ impl Secret {
     }
 
     #[cfg(test)]
-    pub(crate) fn matrices(&self) -> &[Matrix] {
+    pub(crate) fn matrices(&self) -> &[crate::prove::fold::Matrix] {
         &self.segments[0].matrices
     }
 
@@ -456,47 +394,5 @@ impl Secret {
             shapes: self.outputs().iter().map(|o| o.shape.clone()).collect(),
             saturated,
         })
-    }
-}
-
-impl Segment {
-    /// The integer run of this segment, with what goes in and what comes out.
-    fn run(&self, inputs: &[Vec<u32>]) -> Result<(Trace, Vec<u16>, Vec<u16>), InferError> {
-        let expanded = &self.plan.expanded;
-        let trace = self.model.run(expanded, inputs);
-        let trace = trace.map_err(|error| InferError::new(&self.model, error))?;
-        let read = |nodes: &mut dyn Iterator<Item = usize>| -> Vec<u16> {
-            nodes
-                .flat_map(|node| {
-                    let placement = self.plan.layout.placements[node].as_ref();
-                    let len = placement.map_or(0, |p| p.cells.len());
-                    let first = expanded.first_slot[node] as usize;
-                    trace.slots[first..first + len].iter().map(|&v| v as u16)
-                })
-                .collect()
-        };
-        let program = &self.plan.program;
-        let mut inputs =
-            (0..program.nodes.len()).filter(|&i| matches!(program.nodes[i], Node::Input { .. }));
-        let input = read(&mut inputs);
-        let output = read(&mut program.outputs.iter().map(|&o| o as usize));
-        Ok((trace, input, output))
-    }
-
-    /// What flows in from the segment before, input by input.
-    fn split(&self, flow: &[u16]) -> Vec<Vec<u32>> {
-        let mut rest = flow.iter().map(|&v| u32::from(v));
-        let inputs = self
-            .plan
-            .program
-            .nodes
-            .iter()
-            .filter_map(|node| match node {
-                Node::Input { len } => Some(*len as usize),
-                _ => None,
-            });
-        inputs
-            .map(|len| rest.by_ref().take(len).collect())
-            .collect()
     }
 }

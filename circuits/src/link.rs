@@ -168,6 +168,18 @@ pub fn equation(
     Ok(equation)
 }
 
+impl Equation {
+    /// Multiplies it.
+    pub(crate) fn scale(&mut self, by: F) {
+        if by != F::ONE {
+            multiples::scale(&mut self.rows, by);
+            multiples::scale(&mut self.card, by);
+            self.points.iter_mut().for_each(|(s, _)| *s *= by);
+            self.w *= by;
+        }
+    }
+}
+
 impl LinkProof {
     /// Length in a file.
     pub(crate) const BYTES: usize = 32 * (BLINDING_ROWS + 2);

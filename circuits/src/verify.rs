@@ -43,9 +43,10 @@ use crate::link;
 use crate::statement::{Claim, MAX_CONTEXT, Side, segment_digest};
 use crate::support;
 use crate::transcript::Digest;
-use equations::{Equations, Sum};
+use equations::{Equations, Sum, weight};
 use key::Key;
 use multiexp::Known;
+use std::ops::Range;
 use std::sync::Arc;
 
 /// What the verifier's caller expects. `None`: whatever the proof claims (and carries); the verdict reports it.
@@ -184,10 +185,47 @@ impl Verifier {
             limits: *limits,
             known: Known::default(),
         };
-        for index in 0..verifier.segments.len() {
-            verifier.check_segment(index)?;
-        }
+        verifier.check_card()?;
         Ok(verifier)
+    }
+
+    /// Checks the support proofs and the commitments to fixed columns of all segments: all at once, with weights from a hash of
+    /// the whole card, and if there is something wrong halves of them until what is wrong is found.
+    fn check_card(&self) -> Result<(), CardError> {
+        let (mut first, mut last) = (0, self.segments.len());
+        if last > 1 {
+            let seed = Digest::of("zkinfer-segments", &self.card.to_bytes());
+            if self.hold_together(first..last, &seed) {
+                return Ok(());
+            }
+            while last - first > 1 {
+                let middle = first + (last - first) / 2;
+                match self.hold_together(first..middle, &seed) {
+                    true => first = middle,
+                    false => last = middle,
+                }
+            }
+        }
+        self.check_segment(first)
+    }
+
+    /// Whether all sums of some segments are zero. Error `1/|F|` for each question to the hash.
+    fn hold_together(&self, range: Range<usize>, seed: &Digest) -> bool {
+        let mut sum = Sum::new(self);
+        for index in range {
+            let (segment, card) = (&self.segments[index], &self.card.segments[index]);
+            let groups = &segment.plan.groups;
+            let support = support::equation(self.card.k, &segment.digest, groups, &card.support);
+            let key = Key::equation(&segment.plan, &segment.digest, card);
+            let (Some(support), Ok(key)) = (support, key) else {
+                return false;
+            };
+            for (number, mut equation) in [support, key].into_iter().enumerate() {
+                equation.scale(weight(seed, 2 * index + number));
+                sum.add_equation(self, segment, &equation);
+            }
+        }
+        sum.vanishes()
     }
 
     /// Checks the support proof and the commitments to fixed columns of a segment, both at once.

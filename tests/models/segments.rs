@@ -352,6 +352,27 @@ fn parts_of_other_proofs_are_refused() {
     );
 }
 
+/// What is wrong with one segment is found among the others, which are checked in one sum.
+#[test]
+fn a_wrong_segment_of_a_card_is_named() {
+    let (model, _) = digits();
+    let secret = cut(model, 3);
+    for index in 0..3 {
+        let refused = |change: &dyn Fn(&mut zkinfer_circuits::card::Segment)| {
+            let mut card = secret.card().clone();
+            change(&mut card.segments[index]);
+            verifier(card, &Limits::default()).unwrap_err().to_string()
+        };
+        let support = "its support proof is invalid";
+        let mask = refused(&|s| s.support.mask.swap(0, 1));
+        assert!(mask.contains(support), "{index}: {mask}");
+        let short = refused(&|s| s.support.rounds.truncate(1));
+        assert!(short.contains(support), "{index}: {short}");
+        let tables = refused(&|s| s.fixed.swap(3, 4));
+        assert!(tables.contains("tables and selectors"), "{index}: {tables}");
+    }
+}
+
 /// A card whose segments are those of two models: the second one reads its input elsewhere than the first one puts it out.
 #[test]
 fn segments_that_do_not_fit_are_refused() {

@@ -16,7 +16,6 @@ use crate::fold::Coefficients;
 use crate::generators::Generators;
 use crate::layout::Cell;
 use crate::link::{self, Target};
-use crate::multiples;
 use crate::statement::{Side, statement_digest};
 use crate::transcript::Digest;
 use crate::{C, F};
@@ -326,13 +325,7 @@ impl Part<'_> {
         if let Ok(opening) = &mut self.circuit {
             opening.scale(circuit);
         }
-        let equation = &mut self.link;
-        if link != F::ONE {
-            multiples::scale(&mut equation.rows, link);
-            multiples::scale(&mut equation.card, link);
-            equation.points.iter_mut().for_each(|(s, _)| *s *= link);
-            equation.w *= link;
-        }
+        self.link.scale(link);
     }
 }
 
