@@ -5,23 +5,16 @@ mod health;
 mod proofs;
 pub mod schema;
 
-use crate::body::Memory;
 use crate::cache::Cache;
 use crate::config::Config;
-use crate::download::Downloads;
-use crate::guard::{self, Clients};
-use crate::lane::{Asking, Lane};
 use crate::metrics::Metrics;
 use crate::page;
-use crate::problem::{PROBLEM_JSON, Problem};
 use crate::store::{Keeper, Store};
 use axum::Router;
 use axum::extract::State;
 use axum::http::{HeaderValue, Method, header};
 use axum::middleware::from_fn_with_state;
-use axum::response::{IntoResponse, Response};
 use axum::routing::get;
-use std::any::Any;
 use std::net::IpAddr;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -34,6 +27,11 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use zkinfer_http::body::Memory;
+use zkinfer_http::download::Downloads;
+use zkinfer_http::guard::{self, Guard};
+use zkinfer_http::lane::{Asking, Lane};
+use zkinfer_http::problem::{PROBLEM_JSON, Problem, method_not_allowed, panicked};
 
 /// What all requests share.
 #[derive(Debug)]
@@ -53,7 +51,7 @@ pub struct App {
     pub loads: Lane,
     pub memory: Memory,
     pub downloads: Arc<Downloads>,
-    pub clients: Clients,
+    pub guard: Arc<Guard>,
     pub metrics: Metrics,
     pub draining: AtomicBool,
 }
@@ -93,20 +91,13 @@ pub fn router(app: &Arc<App>) -> Router {
     let mut router = router
         .route("/openapi.json", get(move || async move { (json, text) }))
         .fallback(page::fallback)
-        .method_not_allowed_fallback(page::method_not_allowed)
+        .method_not_allowed_fallback(method_not_allowed)
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), guard::watch));
+        .layer(from_fn_with_state(app.guard.clone(), guard::watch));
     if !app.config.origins.is_empty() {
         router = router.layer(cors(&app.config.origins));
     }
     router.with_state(app.clone())
-}
-
-fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
-    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
-    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
-    tracing::error!(panic = text.unwrap_or_default(), "a request panicked");
-    Problem::internal().into_response()
 }
 
 fn cors(origins: &[String]) -> CorsLayer {
@@ -243,6 +234,6 @@ pub fn operations(app: &Arc<App>) -> Router {
         .route("/health/ready", get(health::ready))
         .route("/metrics", get(health::metrics))
         .layer(CatchPanicLayer::custom(panicked))
-        .layer(from_fn_with_state(app.clone(), guard::watch))
+        .layer(from_fn_with_state(app.guard.clone(), guard::watch))
         .with_state(app.clone())
 }

@@ -2,7 +2,6 @@
 
 use crate::api::schema;
 use crate::cache::Model;
-use crate::problem::Problem;
 use crate::store::{ContextKey, Keeper};
 use base64::Engine;
 use base64::engine::general_purpose::STANDARD;
@@ -15,6 +14,7 @@ use zkinfer_circuits::C;
 use zkinfer_circuits::statement::{MAX_CONTEXT, Side};
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Expected, Verifier};
+use zkinfer_http::problem::Problem;
 
 /// Is this proof right, for this model, with what I know?
 #[derive(Debug, Deserialize, ToSchema)]

@@ -2,9 +2,7 @@
 
 use crate::api::App;
 use crate::cost::Cost;
-use crate::problem::Problem;
 use crate::store::{Keeper, now};
-use crate::turns::Turns;
 use lru::LruCache;
 use std::net::IpAddr;
 use std::num::NonZeroUsize;
@@ -17,6 +15,8 @@ use zkinfer_circuits::program::{Node, Weights};
 use zkinfer_circuits::receipt::Refusal;
 use zkinfer_circuits::transcript::Digest;
 use zkinfer_circuits::verify::{Limits, Plan, Verifier};
+use zkinfer_http::problem::Problem;
+use zkinfer_http::turns::Turns;
 use zkinfer_interface::Interface;
 use zkinfer_verifier::LoadError;
 use zkinfer_verifier::params::ParamsError;
@@ -184,7 +184,7 @@ pub async fn model(app: &Arc<App>, client: IpAddr, digest: &Digest) -> Result<Ar
         return Ok(model);
     }
     let (store, wanted) = (app.store.clone(), *digest);
-    let keeper = crate::lane::aside(move || store.keeper(&wanted)).await?;
+    let keeper = zkinfer_http::lane::aside(move || store.keeper(&wanted)).await?;
     let Some(keeper) = keeper.map_err(|e| failed(&e))? else {
         return Err(unknown(digest));
     };

@@ -1,21 +1,19 @@
 //! Static files, and the headers that keep a page from doing more than it should.
 
 use crate::api::App;
-use crate::problem::Problem;
 use axum::body::Body;
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
+use axum::http::{HeaderValue, Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use std::sync::Arc;
 use tower::ServiceExt;
 use tower_http::services::ServeDir;
+use zkinfer_http::problem::{Problem, method_not_allowed};
 
 /// A page runs its own scripts and WebAssembly, and talks to this service; nothing from elsewhere, nothing inline.
 const PAGE_POLICY: &str = "default-src 'none'; script-src 'self' 'wasm-unsafe-eval'; \
     style-src 'self'; img-src 'self' data: blob:; font-src 'self'; connect-src 'self'; worker-src 'self'; \
     manifest-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
-/// An answer of the service is no page.
-const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
 
 /// What no route answers: a file of the page, or 404.
 pub async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response {
@@ -49,32 +47,4 @@ pub async fn fallback(State(app): State<Arc<App>>, request: Request) -> Response
 
 fn missing(detail: &str) -> Response {
     Problem::new(StatusCode::NOT_FOUND, "not_found", detail).into_response()
-}
-
-/// The answer to a method that a path does not know.
-pub async fn method_not_allowed() -> Response {
-    Problem::new(
-        StatusCode::METHOD_NOT_ALLOWED,
-        "method_not_allowed",
-        "this path does not know this method",
-    )
-    .into_response()
-}
-
-/// Headers of every answer.
-pub fn protect(headers: &mut HeaderMap) {
-    headers
-        .entry(header::CONTENT_SECURITY_POLICY)
-        .or_insert(HeaderValue::from_static(API_POLICY));
-    headers
-        .entry(header::CACHE_CONTROL)
-        .or_insert(HeaderValue::from_static("no-store"));
-    headers.insert(
-        header::X_CONTENT_TYPE_OPTIONS,
-        HeaderValue::from_static("nosniff"),
-    );
-    headers.insert(
-        header::REFERRER_POLICY,
-        HeaderValue::from_static("no-referrer"),
-    );
 }

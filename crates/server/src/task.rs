@@ -2,11 +2,8 @@
 
 use crate::api::App;
 use crate::ask::{Task, VerifyRequest};
-use crate::body::Share;
 use crate::cache::{Model, failed, model};
-use crate::lane::Stop;
 use crate::metrics::VerdictLabels;
-use crate::problem::{Problem, status};
 use crate::store::{ContextKey, Store, now};
 use axum::http::StatusCode;
 use base64::Engine;
@@ -19,6 +16,9 @@ use std::time::{Duration, Instant};
 use zkinfer_circuits::card::Proof;
 use zkinfer_circuits::receipt::{Class, Outcome, Receipt, Refusal, StatedSide};
 use zkinfer_circuits::verify::{BatchOptions, Candidate, Expected, verify_many};
+use zkinfer_http::body::Share;
+use zkinfer_http::lane::Stop;
+use zkinfer_http::problem::{Problem, status};
 use zkinfer_interface::{RealReceipt, with_reals};
 
 /// A receipt, or why there is none.

@@ -2,12 +2,7 @@
 
 use super::proofs::json;
 use super::{App, Shared, schema};
-use crate::body::{declared, read, unsupported};
 use crate::cache::{LOAD, Model, check, failed, model, unknown};
-use crate::download::{self, Downloads, File, hold};
-use crate::guard::client_of as client;
-use crate::lane::aside;
-use crate::problem::Problem;
 use crate::store::{Inserted, Keeper, now};
 use axum::extract::rejection::PathRejection;
 use axum::extract::{Path, Request, State};
@@ -19,6 +14,11 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 use zkinfer_circuits::card::FORMAT_VERSION;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_http::body::{declared, read, unsupported};
+use zkinfer_http::download::{self, Downloads, File, hold};
+use zkinfer_http::guard::client_of as client;
+use zkinfer_http::lane::aside;
+use zkinfer_http::problem::Problem;
 use zkinfer_interface::Interface;
 
 const BYTES: &str = "application/octet-stream";

@@ -2,14 +2,14 @@
 
 use super::Shared;
 use super::proofs::json;
-use crate::lane::aside;
-use crate::problem::Problem;
 use axum::extract::State;
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
 use std::sync::atomic::Ordering;
 use utoipa::ToSchema;
+use zkinfer_http::lane::aside;
+use zkinfer_http::problem::Problem;
 
 /// How the service is.
 #[derive(Debug, Serialize, ToSchema)]

@@ -2,12 +2,7 @@
 
 use super::{App, Shared, schema};
 use crate::ask::{BatchRequest, VerifyRequest};
-use crate::body::{Received, Share, declared, read, unsupported};
 use crate::config::Config;
-use crate::download::hold;
-use crate::guard::client_of as client;
-use crate::lane::Stop;
-use crate::problem::{Code, Problem};
 use crate::task::{self, receipt_status};
 use crate::weigh;
 use axum::body::HttpBody;
@@ -19,6 +14,11 @@ use serde::de::DeserializeOwned;
 use std::time::Duration;
 use utoipa::ToSchema;
 use zkinfer_circuits::receipt::Outcome;
+use zkinfer_http::body::{Received, Share, declared, read, unsupported};
+use zkinfer_http::download::hold;
+use zkinfer_http::guard::client_of as client;
+use zkinfer_http::lane::Stop;
+use zkinfer_http::problem::{Code, Problem};
 use zkinfer_interface::RealReceipt;
 
 /// Bodies that are longer are decoded off the threads that do the networking.

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "only described, never made")]
 
 use utoipa::ToSchema;
+use zkinfer_http::problem::ClassSchema;
 
 /// 64 lower-case hexadecimal digits.
 #[derive(ToSchema)]
@@ -50,31 +51,13 @@ pub enum Outcome {
     /// Nothing was shown.
     Rejected {
         /// Kind of reason.
-        class: Class,
+        class: ClassSchema,
         /// Stable code of the reason.
         #[schema(pattern = "^[a-z][a-z0-9_]*$")]
         code: String,
         /// For people; may change.
         message: String,
     },
-}
-
-/// Kinds of reasons to refuse.
-#[derive(ToSchema)]
-#[serde(rename_all = "snake_case")]
-pub enum Class {
-    /// The bytes are not what they should be, or more than the limits allow.
-    Malformed,
-    /// Written in another version of the format.
-    WrongVersion,
-    /// The card cannot be used.
-    InvalidCard,
-    /// The proof is about a model that was not asked about.
-    UnknownModel,
-    /// The proof is about another input, output, context or number of runs than the expected one.
-    StatementMismatch,
-    /// The proof does not show what it claims.
-    InvalidProof,
 }
 
 /// One run of a statement.

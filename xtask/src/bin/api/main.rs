@@ -17,7 +17,7 @@ use std::process::ExitCode;
 type Failure = Box<dyn std::error::Error>;
 
 /// Crates with a public interface, and where they are.
-const CRATES: [(&str, &str); 9] = [
+const CRATES: [(&str, &str); 10] = [
     ("zkinfer", "."),
     ("zkinfer-circuits", "circuits"),
     ("zkinfer-kernels", "crates/kernels"),
@@ -26,6 +26,7 @@ const CRATES: [(&str, &str); 9] = [
     ("zkinfer-model", "crates/model"),
     ("zkinfer-verifier", "crates/verifier"),
     ("zkinfer-bench", "crates/bench"),
+    ("zkinfer-http", "crates/http"),
     ("zkinfer-server", "crates/server"),
 ];
 

@@ -38,6 +38,7 @@ struct Unsent {
 }
 
 impl Answers {
+    /// Of a connection; an answer may take so long besides its bytes.
     pub fn new(time: Duration) -> Answers {
         Answers {
             unsent: Arc::default(),
@@ -128,6 +129,7 @@ pub struct Wire<S> {
 }
 
 impl<S: Unpin> Wire<S> {
+    /// A stream that answers are written to.
     pub fn new(stream: S, answers: Answers) -> Wire<S> {
         Wire {
             stream,

@@ -166,7 +166,9 @@ impl Progress {
 /// A body, and its share of the memory.
 #[derive(Debug)]
 pub struct Received {
+    /// The body.
     pub bytes: Vec<u8>,
+    /// What it takes.
     pub share: Share,
 }
 

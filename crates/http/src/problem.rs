@@ -1,9 +1,9 @@
 //! Answers that are not results: problem details (RFC 9457) with a stable code.
 
-use crate::api::schema;
 use axum::http::{HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde::Serialize;
+use std::any::Any;
 use std::borrow::Cow;
 use std::fmt::{self, Display, Write};
 use utoipa::ToSchema;
@@ -13,6 +13,26 @@ use zkinfer_circuits::receipt::{Class, Refusal};
 pub const PROBLEM_JSON: &str = "application/problem+json";
 /// Longest detail in bytes: what it quotes may be as long as a body.
 const DETAIL: usize = 1000;
+
+/// Kinds of reasons to refuse, described: the type itself is defined elsewhere.
+#[allow(dead_code, reason = "only described, never made")]
+#[derive(ToSchema)]
+#[schema(as = Class)]
+#[serde(rename_all = "snake_case")]
+pub enum ClassSchema {
+    /// The bytes are not what they should be, or more than the limits allow.
+    Malformed,
+    /// Written in another version of the format.
+    WrongVersion,
+    /// The card cannot be used.
+    InvalidCard,
+    /// The proof is about a model that was not asked about.
+    UnknownModel,
+    /// The proof is about another input, output, context or number of runs than the expected one.
+    StatementMismatch,
+    /// The proof does not show what it claims.
+    InvalidProof,
+}
 
 /// Why there is no result.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
@@ -28,13 +48,14 @@ pub struct Problem {
     pub code: &'static str,
     /// Kind of reason, where a file was refused.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schema(value_type = Option<schema::Class>, nullable = false)]
+    #[schema(value_type = Option<ClassSchema>, nullable = false)]
     pub class: Option<Class>,
     /// For people; may change.
     pub detail: String,
 }
 
 impl Problem {
+    /// A problem with a detail for people, which is cut where it is long.
     pub fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Problem {
         let mut detail = detail.into();
         detail.truncate(detail.floor_char_boundary(DETAIL));
@@ -55,14 +76,17 @@ impl Problem {
         Problem::malformed(brief.0)
     }
 
+    /// A body that is not what it should be.
     pub fn malformed(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "malformed_request", detail)
     }
 
+    /// A statement that nothing can be compared with.
     pub fn statement(detail: impl Into<String>) -> Problem {
         Problem::new(StatusCode::BAD_REQUEST, "unusable_statement", detail)
     }
 
+    /// What is longer than its limit.
     pub fn too_large(what: &str, limit: usize) -> Problem {
         Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
@@ -71,10 +95,12 @@ impl Problem {
         )
     }
 
+    /// Too much to do.
     pub fn overloaded(detail: &'static str) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "overloaded", detail)
     }
 
+    /// Not done in time.
     pub fn timeout(detail: &'static str) -> Problem {
         Problem::new(StatusCode::SERVICE_UNAVAILABLE, "timeout", detail)
     }
@@ -97,6 +123,7 @@ impl Problem {
         }
     }
 
+    /// The HTTP status.
     pub fn status(&self) -> StatusCode {
         StatusCode::from_u16(self.status).unwrap_or(StatusCode::INTERNAL_SERVER_ERROR)
     }
@@ -145,9 +172,27 @@ impl IntoResponse for Problem {
     }
 }
 
+/// The answer to a method that a path does not know.
+pub async fn method_not_allowed() -> Response {
+    Problem::new(
+        StatusCode::METHOD_NOT_ALLOWED,
+        "method_not_allowed",
+        "this path does not know this method",
+    )
+    .into_response()
+}
+
 /// What the log calls an answer.
 #[derive(Clone, Copy, Debug)]
 pub struct Code(pub &'static str);
+
+/// The answer to a request that panicked; the log says more.
+pub fn panicked(panic: Box<dyn Any + Send + 'static>) -> Response {
+    let text = panic.downcast_ref::<&str>().map(|s| (*s).to_owned());
+    let text = text.or_else(|| panic.downcast_ref::<String>().cloned());
+    tracing::error!(panic = text.unwrap_or_default(), "a request panicked");
+    Problem::internal().into_response()
+}
 
 #[cfg(test)]
 mod tests {

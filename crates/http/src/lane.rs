@@ -39,7 +39,9 @@ type Waits = Shares<oneshot::Sender<Turn>>;
 /// Who asks for processor time, and how much is expected to be needed.
 #[derive(Clone, Copy, Debug)]
 pub struct Asking {
+    /// Who asks.
     pub client: IpAddr,
+    /// How much is expected to be needed.
     pub cost: Duration,
     /// A job that has begun looks for the end of its time between its parts.
     pub limit: Duration,
@@ -62,7 +64,6 @@ impl Stop {
     }
 
     /// Says that nobody waits for the job any more.
-    #[cfg(test)]
     pub fn leave(&self) {
         self.left.store(true, Ordering::Relaxed);
     }

@@ -1,10 +1,8 @@
 //! Around every request: who asks, how long it may take, what is written down.
 
-use crate::api::App;
 use crate::body::Progress;
 use crate::download::hold;
-use crate::metrics::{RequestLabels, RouteLabels, method};
-use crate::page::protect;
+use crate::metrics::{HttpMetrics, RequestLabels, RouteLabels, method};
 use crate::problem::{Code, Problem};
 use axum::extract::{MatchedPath, Request, State};
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
@@ -14,11 +12,29 @@ use std::collections::HashMap;
 use std::net::{IpAddr, Ipv6Addr, SocketAddr};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 const REQUEST_ID: &str = "x-request-id";
 /// What the log says of a client that did not wait for its answer.
 const CLIENT_LEFT: u16 = 499;
+
+/// An answer of a service is no page.
+const API_POLICY: &str = "default-src 'none'; frame-ancestors 'none'";
+
+/// What [`watch`] needs to know.
+#[derive(Debug)]
+pub struct Guard {
+    /// What is counted.
+    pub metrics: Arc<HttpMetrics>,
+    /// Who asks for how much.
+    pub clients: Clients,
+    /// Whether a proxy's word is taken for who asks.
+    pub forwarded: bool,
+    /// How long an answer may take.
+    pub request_timeout: Duration,
+    /// Routes that count for the limit of a client: beginnings.
+    pub limited: &'static [&'static str],
+}
 
 /// The address at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
@@ -40,6 +56,7 @@ pub struct Clients {
 struct Visit(Clients, IpAddr);
 
 impl Clients {
+    /// At most `most` of one client; 0: no limit.
     pub fn new(most: usize) -> Clients {
         Clients {
             requests: Arc::default(),
@@ -131,7 +148,7 @@ fn request_id(headers: &HeaderMap) -> String {
 
 /// Written down when dropped, so that a client that leaves is, too.
 struct Record {
-    app: Arc<App>,
+    guard: Arc<Guard>,
     start: Instant,
     id: String,
     method: &'static str,
@@ -143,7 +160,7 @@ struct Record {
 
 impl Drop for Record {
     fn drop(&mut self) {
-        let metrics = &self.app.metrics;
+        let metrics = &self.guard.metrics;
         metrics.in_flight.dec();
         let route = self.route.clone();
         let seconds = self.start.elapsed().as_secs_f64();
@@ -171,13 +188,13 @@ impl Drop for Record {
 }
 
 /// Around everything: request id, limit for each client, time-out, log line, metrics, headers.
-pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next) -> Response {
+pub async fn watch(State(guard): State<Arc<Guard>>, mut request: Request, next: Next) -> Response {
     let progress = Progress::watch(&mut request);
     let route = request.extensions().get::<MatchedPath>();
     let route = route.map_or("other", MatchedPath::as_str).to_owned();
-    let client = client(&request, app.config.forwarded);
+    let client = client(&request, guard.forwarded);
     request.extensions_mut().insert(Client(client));
-    app.metrics.in_flight.inc();
+    guard.metrics.in_flight.inc();
     let mut record = Record {
         start: Instant::now(),
         id: request_id(request.headers()),
@@ -186,19 +203,19 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
         client,
         status: CLIENT_LEFT,
         code: "client_left",
-        app: app.clone(),
+        guard: guard.clone(),
     };
     // Whoever watches the service is not turned away.
-    let limited = record.route.starts_with("/v1/");
+    let limited = guard.limited.iter().any(|l| record.route.starts_with(l));
     let visit = if limited {
-        app.clients.enter(client).map(Some)
+        guard.clients.enter(client).map(Some)
     } else {
         Some(None)
     };
     let mut response = match visit {
-        None => refuse(&app),
+        None => refuse(&guard),
         Some(visit) => {
-            let answer = tokio::time::timeout(app.config.request_timeout, next.run(request));
+            let answer = tokio::time::timeout(guard.request_timeout, next.run(request));
             let late = || Problem::timeout("there was no result in time; try again");
             let response = answer.await.unwrap_or_else(|_| late().into_response());
             // The request is over when its answer is sent, not when there is one.
@@ -219,8 +236,8 @@ pub async fn watch(State(app): State<Arc<App>>, mut request: Request, next: Next
 }
 
 /// The answer to a client with too many requests.
-fn refuse(app: &App) -> Response {
-    let most = app.config.client_requests;
+fn refuse(guard: &Guard) -> Response {
+    let most = guard.clients.most;
     Problem::new(
         StatusCode::TOO_MANY_REQUESTS,
         "too_many_requests",
@@ -228,6 +245,24 @@ fn refuse(app: &App) -> Response {
     )
     .into_response()
 }
+/// Headers of every answer.
+pub fn protect(headers: &mut HeaderMap) {
+    headers
+        .entry(header::CONTENT_SECURITY_POLICY)
+        .or_insert(HeaderValue::from_static(API_POLICY));
+    headers
+        .entry(header::CACHE_CONTROL)
+        .or_insert(HeaderValue::from_static("no-store"));
+    headers.insert(
+        header::X_CONTENT_TYPE_OPTIONS,
+        HeaderValue::from_static("nosniff"),
+    );
+    headers.insert(
+        header::REFERRER_POLICY,
+        HeaderValue::from_static("no-referrer"),
+    );
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
