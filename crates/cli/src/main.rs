@@ -6,6 +6,7 @@ mod bench;
 mod compile;
 mod demo;
 mod files;
+mod host;
 mod infer;
 mod inspect;
 mod prove;
@@ -35,6 +36,7 @@ const UNUSABLE: u8 = 2;
   zkinfer prove digits.model --input samples.npz --sample 3 -o run.proof
   zkinfer verify digits.card run.proof --input samples.npz --sample 3
   zkinfer serve --card digits.card
+  zkinfer host digits.model
   zkinfer bench digits.onnx --calibration samples.npz
 
 Exit codes: 0 done or valid, 1 rejected, 2 unusable input.
@@ -63,6 +65,8 @@ enum Command {
     Inspect(inspect::Inspect),
     /// Check other people's proofs over HTTP
     Serve(Box<serve::Serve>),
+    /// Answer with compiled models over HTTP, and prove answers when asked to
+    Host(Box<host::Host>),
     /// Measure what proofs of a model cost, and how that grows
     Bench(Box<bench::Bench>),
     /// See a digits network proven, checked, and lied about
@@ -95,10 +99,11 @@ impl Context {
 fn start_log(command: &Command) {
     let format = match command {
         Command::Serve(serve) => Some(serve.log()),
+        Command::Host(host) => Some(host.log()),
         _ => None,
     };
     let default = if format.is_some() {
-        "warn,zkinfer=info,zkinfer_server=info"
+        "warn,zkinfer=info,zkinfer_server=info,zkinfer_host=info,zkinfer_http=info"
     } else {
         "error,zkinfer=warn"
     };
@@ -123,6 +128,7 @@ fn main() -> ExitCode {
         Command::Verify(c) => c.run(cli.json),
         Command::Inspect(c) => c.run(cli.json),
         Command::Serve(c) => c.run(cli.json),
+        Command::Host(c) => c.run(cli.json),
         Command::Bench(c) => c.run(cli.json),
         Command::Demo(c) => c.run(cli.json),
     };

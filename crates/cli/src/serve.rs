@@ -74,10 +74,19 @@ pub enum LogFormat {
     Text,
 }
 
+/// What was chosen, or what suits where the log goes.
+pub fn log_format(chosen: Option<LogFormat>) -> LogFormat {
+    chosen.unwrap_or(if std::io::stderr().is_terminal() {
+        LogFormat::Text
+    } else {
+        LogFormat::Json
+    })
+}
+
 macro_rules! bounds {
     ($($heading:literal { $($(#[doc = $help:literal])* $name:ident: $type:ty = $default:expr, $unit:literal;)* })*) => {
         /// Every bound of the service.
-        #[derive(Args)]
+        #[derive(clap::Args)]
         struct Bounds {
             $($(
                 $(#[doc = $help])*
@@ -87,6 +96,8 @@ macro_rules! bounds {
         }
     };
 }
+
+pub(crate) use bounds;
 
 fn config() -> Config {
     Config::default()
@@ -197,11 +208,7 @@ const TOKEN_BYTES: usize = 1 << 12;
 impl Serve {
     /// How the log looks.
     pub fn log(&self) -> LogFormat {
-        self.log.unwrap_or(if std::io::stderr().is_terminal() {
-            LogFormat::Text
-        } else {
-            LogFormat::Json
-        })
+        log_format(self.log)
     }
 
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {

@@ -237,7 +237,7 @@ impl Lane {
 }
 
 /// Lets threads of others go first where the system knows of such a thing for one thread alone.
-fn stand_back() {
+pub fn stand_back() {
     #[cfg(target_os = "linux")]
     {
         use thread_priority::{ThreadPriority, ThreadPriorityValue, set_current_thread_priority};

@@ -34,7 +34,7 @@ pub enum ClassSchema {
     InvalidProof,
 }
 
-/// Why there is no result.
+/// Why there is no result. A response that is made of it has it among its extensions.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, ToSchema)]
 pub struct Problem {
     /// The HTTP status.
@@ -168,6 +168,8 @@ impl IntoResponse for Problem {
             headers.insert(header::WWW_AUTHENTICATE, HeaderValue::from_static("Bearer"));
         }
         response.extensions_mut().insert(Code(self.code));
+        // For whoever says it in other words.
+        response.extensions_mut().insert(self);
         response
     }
 }

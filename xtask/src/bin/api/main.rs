@@ -17,7 +17,7 @@ use std::process::ExitCode;
 type Failure = Box<dyn std::error::Error>;
 
 /// Crates with a public interface, and where they are.
-const CRATES: [(&str, &str); 10] = [
+const CRATES: [(&str, &str); 12] = [
     ("zkinfer", "."),
     ("zkinfer-circuits", "circuits"),
     ("zkinfer-kernels", "crates/kernels"),
@@ -27,6 +27,8 @@ const CRATES: [(&str, &str); 10] = [
     ("zkinfer-verifier", "crates/verifier"),
     ("zkinfer-bench", "crates/bench"),
     ("zkinfer-http", "crates/http"),
+    ("zkinfer-slip", "crates/slip"),
+    ("zkinfer-host", "crates/host"),
     ("zkinfer-server", "crates/server"),
 ];
 

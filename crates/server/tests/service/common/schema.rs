@@ -140,7 +140,9 @@ fn is(kind: &str, value: &Value) -> bool {
 fn matches(pattern: &str, text: &str) -> bool {
     let lower = |b: u8| b.is_ascii_digit() || (b'a'..=b'f').contains(&b);
     match pattern {
+        "^[0-9a-f]{32}$" => text.len() == 32 && text.bytes().all(lower),
         "^[0-9a-f]{64}$" => text.len() == 64 && text.bytes().all(lower),
+        "^[0-9a-f]{128}$" => text.len() == 128 && text.bytes().all(lower),
         "^([0-9a-f]{2})*$" => text.len().is_multiple_of(2) && text.bytes().all(lower),
         "^([0-9a-fA-F]{2})*$" => {
             text.len().is_multiple_of(2) && text.bytes().all(|b| b.is_ascii_hexdigit())

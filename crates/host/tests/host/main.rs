@@ -1,0 +1,10 @@
+//! The host over its socket.
+
+mod common;
+
+mod bounds;
+mod protocol;
+mod runs;
+
+#[path = "../../../server/tests/service/common/schema.rs"]
+mod schema;
