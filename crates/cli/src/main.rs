@@ -1,7 +1,9 @@
 //! The command line of zkinfer.
 //!
-//! Exit codes: 0 done (`verify`: valid), 1 rejected (`verify` only), 2 unusable input.
+//! Exit codes: 0 done (`verify`: valid), 1 rejected (`verify`, `ask`, `audit`, `evidence`), 2 unusable input.
 
+mod ask;
+mod audit;
 mod bench;
 mod compile;
 mod demo;
@@ -9,6 +11,7 @@ mod files;
 mod host;
 mod infer;
 mod inspect;
+mod pin;
 mod prove;
 mod serve;
 mod ui;
@@ -37,6 +40,7 @@ const UNUSABLE: u8 = 2;
   zkinfer verify digits.card run.proof --input samples.npz --sample 3
   zkinfer serve --card digits.card
   zkinfer host digits.model
+  zkinfer ask http://127.0.0.1:8081 --card digits.card --host-key HEX --input samples.npz --rate 1
   zkinfer bench digits.onnx --calibration samples.npz
 
 Exit codes: 0 done or valid, 1 rejected, 2 unusable input.
@@ -67,6 +71,12 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Answer with compiled models over HTTP, and prove answers when asked to
     Host(Box<host::Host>),
+    /// Ask a host, and audit it
+    Ask(Box<ask::Ask>),
+    /// Say what an audit log shows of a host
+    Audit(audit::Audit),
+    /// Judge evidence against a host, offline
+    Evidence(audit::Evidence),
     /// Measure what proofs of a model cost, and how that grows
     Bench(Box<bench::Bench>),
     /// See a digits network proven, checked, and lied about
@@ -129,6 +139,9 @@ fn main() -> ExitCode {
         Command::Inspect(c) => c.run(cli.json),
         Command::Serve(c) => c.run(cli.json),
         Command::Host(c) => c.run(cli.json),
+        Command::Ask(c) => c.run(cli.json),
+        Command::Audit(c) => c.run(cli.json),
+        Command::Evidence(c) => c.run(cli.json),
         Command::Bench(c) => c.run(cli.json),
         Command::Demo(c) => c.run(cli.json),
     };

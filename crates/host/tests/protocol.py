@@ -8,6 +8,7 @@ import json
 import os
 import pathlib
 import subprocess
+import time
 
 import numpy as np
 import pytest
@@ -141,3 +142,61 @@ def test_a_stopped_host_goes_on(folder, samples):
     # The earlier promise was due first.
     assert second.client._get(f"v1/runs/{slip['run']}/proof", None, None).status_code == 200
     second.stop()
+
+
+def run(*arguments):
+    return subprocess.run([ZKINFER, *map(str, arguments)], capture_output=True, text=True)
+
+
+def test_a_buyer_audits(host, folder):
+    pin = ["--card", folder / "digits.card", "--host-key", host.key]
+    log = folder / "audit.jsonl"
+    ask = [f"http://{host.address}", *pin, "--input", DATA / "digits.npz", "--all", "--log", log]
+    lines = zkinfer("ask", *ask, "--gain", "1", "--stake", "3")
+    # (1 / (1 + 3)) twice: half of 30 answers, none or all of them once in 2^30 times.
+    assert lines[-1]["answers"] == 30 and 0 < lines[-1]["proven"] < 30
+    assert lines[-1]["pending"] == lines[-1]["bad"] == 0
+    assert sum(line["asked"] for line in lines[:-1]) == lines[-1]["proven"]
+    summary = zkinfer("audit", log, *pin)[0]
+    assert summary["answers"] == 30 and summary["proven"] == lines[-1]["proven"]
+    # Somebody changes what the host said.
+    text = log.read_text()
+    (folder / "changed.jsonl").write_text(text.replace('"sequence":', '"sequence":1', 1))
+    changed = run("audit", folder / "changed.jsonl", *pin)
+    assert changed.returncode == 2 and "line 1" in changed.stderr and "signature" in changed.stderr
+    other = run("audit", log, "--card", folder / "digits.card", "--host-key", "02" + "00" * 30 + "00")
+    assert other.returncode == 2 and "Ed25519" in other.stderr
+    hopeless = run("ask", *ask, "--gain", "1", "--stake", "0", "--run-cost", "1")
+    assert hopeless.returncode == 2 and "at stake" in hopeless.stderr
+
+
+def test_a_host_that_breaks_its_word(folder):
+    arguments = ["--store", "late.redb", "--key-file", "late.key"]
+    late = Host(folder, *arguments, "--provers", "0", "--prove-within", "1")
+    pin = ["--card", folder / "digits.card", "--host-key", late.key]
+    log = folder / "late.jsonl"
+    asked = run("ask", f"http://{late.address}", *pin, "--input", DATA / "digits.npz", "--rate", "1", "--log", log)
+    assert asked.returncode == 1 and "1 not proven" in asked.stdout, asked
+    late.stop()
+    audited = run("audit", log, *pin, "--evidence", folder / "evidence")
+    assert audited.returncode == 1 and "1 overdue" in audited.stdout, audited
+    [evidence] = (folder / "evidence").iterdir()
+    confirmed = run("evidence", evidence, *pin)
+    assert confirmed.returncode == 0 and "confirmed: the host promised a proof" in confirmed.stdout
+    # Nobody else signed that, and of another model it says nothing.
+    for wrong in (["--card", folder / "digits.card", "--host-key", "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"],):
+        refused = run("evidence", evidence, *wrong)
+        assert refused.returncode == 1 and "not of host" in refused.stdout
+    # The host shows the proof, which it made after all.
+    again = Host(folder, *arguments)
+    claim = json.loads(evidence.read_text())["claim"]
+    path = f"v1/runs/{claim['slip']['run']}"
+    for _ in range(600):
+        proof = again.client._get(f"{path}/proof", None, None)
+        if proof.status_code == 200:
+            break
+        time.sleep(0.1)
+    (folder / "shown.proof").write_bytes(proof.read())
+    again.stop()
+    settled = run("evidence", evidence, *pin, "--shown", folder / "shown.proof")
+    assert settled.returncode == 1 and "kept its word" in settled.stdout

@@ -17,7 +17,7 @@ use std::process::ExitCode;
 type Failure = Box<dyn std::error::Error>;
 
 /// Crates with a public interface, and where they are.
-const CRATES: [(&str, &str); 12] = [
+const CRATES: [(&str, &str); 13] = [
     ("zkinfer", "."),
     ("zkinfer-circuits", "circuits"),
     ("zkinfer-kernels", "crates/kernels"),
@@ -29,6 +29,7 @@ const CRATES: [(&str, &str); 12] = [
     ("zkinfer-http", "crates/http"),
     ("zkinfer-slip", "crates/slip"),
     ("zkinfer-host", "crates/host"),
+    ("zkinfer-client", "crates/client"),
     ("zkinfer-server", "crates/server"),
 ];
 

@@ -1,0 +1,40 @@
+//! What a buyer, or whoever judges, knows beforehand.
+
+use crate::files;
+use anyhow::{Context, Result};
+use clap::Args;
+use std::path::PathBuf;
+use zkinfer::Limits;
+use zkinfer_circuits::card::FileKind;
+use zkinfer_circuits::layout::{MAX_K, MIN_K};
+use zkinfer_client::{HostKey, Pinned};
+
+/// A card, and a host's key.
+#[derive(Args)]
+pub struct Pin {
+    /// The model's card
+    #[arg(long, value_name = "NAME.card")]
+    card: PathBuf,
+    /// The host's key, 64 hexadecimal digits, as `zkinfer host` prints it; have it from somebody whom you believe
+    #[arg(long, value_name = "HEX")]
+    host_key: HostKey,
+    /// Largest card that you are ready to check, as the logarithm of its number of rows
+    #[arg(long, value_name = "K", default_value_t = Limits::default().k, value_parser = clap::value_parser!(u32).range(i64::from(MIN_K)..=i64::from(MAX_K)))]
+    max_k: u32,
+    /// Most elements of the model's inputs and outputs that you are ready to hash and to weigh
+    #[arg(long, value_name = "N", default_value_t = Limits::default().program.values)]
+    max_values: usize,
+}
+
+impl Pin {
+    pub fn load(&self) -> Result<Pinned> {
+        let mut limits = Limits::default();
+        limits.k = self.max_k;
+        limits.program.values = self.max_values;
+        let bytes = files::read(&self.card, limits.card_bytes)?;
+        let card = files::card(&bytes, &limits)
+            .map_err(|e| files::explain(&self.card, &bytes, FileKind::Card, e))?;
+        Pinned::new(&card.to_bytes(), self.host_key, &limits)
+            .with_context(|| self.card.display().to_string())
+    }
+}

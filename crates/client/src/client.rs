@@ -1,0 +1,440 @@
+//! Asking, checking what is signed, asking for proofs at random, verifying them.
+
+mod answer;
+
+use crate::log::{Event, Log, LogError};
+use crate::wire::{ANSWER, Wire, WireError};
+use rand_core::{CryptoRng, Rng};
+use std::collections::HashMap;
+use std::time::Duration;
+use thiserror::Error;
+use zkinfer_circuits::card::Card;
+use zkinfer_circuits::error::DecodeError;
+use zkinfer_circuits::statement::Side;
+use zkinfer_circuits::verify::{Limits, Verifier};
+use zkinfer_interface::{CardInfoError, Interface, InterfaceError};
+use zkinfer_slip::evidence::{Claim, Evidence, EvidenceError, ProofBytes, proven};
+use zkinfer_slip::{Context, HostKey, Promise, RunId, Series, Slip, now};
+use zkinfer_verifier::LoadError;
+
+/// Bytes of a context: nobody has chosen it before.
+const CONTEXT: usize = 16;
+/// Longest promise.
+const PROMISE: u64 = 1 << 14;
+
+/// Why a card cannot be pinned.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum PinnedError {
+    /// The bytes are no card.
+    #[error(transparent)]
+    Decode(#[from] DecodeError),
+    /// The card cannot be used.
+    #[error(transparent)]
+    Load(#[from] LoadError),
+    /// It does not say what inputs and outputs are.
+    #[error(transparent)]
+    Interface(#[from] CardInfoError),
+}
+
+/// What a buyer knows beforehand, not from the host: the card of the model, and the host's key.
+#[derive(Debug)]
+pub struct Pinned {
+    pub(crate) verifier: Verifier,
+    pub(crate) interface: Interface,
+    pub(crate) host: HostKey,
+}
+
+impl Pinned {
+    /// Checks a card, and pins it with a host's key.
+    ///
+    /// # Errors
+    /// A card that cannot be used, or is beyond the limits.
+    pub fn new(card: &[u8], host: HostKey, limits: &Limits) -> Result<Pinned, PinnedError> {
+        let card = Card::from_bytes(card, limits.card_bytes)?;
+        let interface = Interface::from_card(&card)?;
+        let verifier = zkinfer_verifier::verifier(card, limits)?;
+        Ok(Pinned {
+            verifier,
+            interface,
+            host,
+        })
+    }
+
+    /// What checks proofs of the card.
+    pub fn verifier(&self) -> &Verifier {
+        &self.verifier
+    }
+
+    /// What inputs and outputs are, as the card says it.
+    pub fn interface(&self) -> &Interface {
+        &self.interface
+    }
+
+    /// The host's key.
+    pub fn host(&self) -> HostKey {
+        self.host
+    }
+}
+
+/// The share of answers whose proof is asked for.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Rate(f64);
+
+/// No share.
+#[derive(Clone, Copy, Debug, PartialEq, Error)]
+#[error("the rate of audits is {0}, and has to be from 0 to 1")]
+pub struct RateError(pub f64);
+
+impl Rate {
+    /// From 0, never, to 1, always. `zkinfer_bench::economics::break_even_rate` says above which one lying does not pay.
+    ///
+    /// # Errors
+    /// Anything else.
+    pub fn new(share: f64) -> Result<Rate, RateError> {
+        (0.0..=1.0)
+            .contains(&share)
+            .then_some(Rate(share))
+            .ok_or(RateError(share))
+    }
+
+    /// Whether this one is asked about.
+    pub fn draw(self, rng: &mut impl Rng) -> bool {
+        // 53 bits, as a double has: below 1, so that 1 is always and 0 never.
+        let uniform = (rng.next_u64() >> 11) as f64 / (1u64 << 53) as f64;
+        uniform < self.0
+    }
+}
+
+/// How a client behaves.
+#[derive(Clone, Debug)]
+#[non_exhaustive]
+pub struct Options {
+    /// The share of answers whose proof is asked for.
+    pub rate: Rate,
+    /// How far the host's clock may be off.
+    pub clock_skew: Duration,
+    /// How long after an answer its proof must be there to be asked for, at least.
+    pub ask_for: Duration,
+    /// How long a proof may take, at most.
+    pub prove_within: Duration,
+    /// How long an answer may take.
+    pub timeout: Duration,
+}
+
+impl Options {
+    /// Half a minute for the clock, five minutes to ask in, an hour for a proof, two minutes for an answer.
+    pub fn new(rate: Rate) -> Options {
+        Options {
+            rate,
+            clock_skew: Duration::from_secs(30),
+            ask_for: Duration::from_secs(300),
+            prove_within: Duration::from_secs(3600),
+            timeout: Duration::from_secs(120),
+        }
+    }
+}
+
+/// Why there is no answer, or none that is accepted.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ClientError {
+    /// The input does not fit the card.
+    #[error(transparent)]
+    Input(#[from] InterfaceError),
+    /// The host cannot be reached, or has no answer.
+    #[error(transparent)]
+    Wire(#[from] WireError),
+    /// The answer does not bind the host to what it says.
+    #[error("the answer is not accepted: {reason}")]
+    Unbound {
+        /// Why.
+        reason: String,
+        /// What shows it to others, if something does.
+        evidence: Option<Box<Evidence>>,
+    },
+    /// The audit log.
+    #[error(transparent)]
+    Log(#[from] LogError),
+}
+
+/// An answer that binds the host.
+#[derive(Clone, Debug)]
+pub struct Answer {
+    /// The outputs, one list per tensor.
+    pub outputs: Vec<Vec<f32>>,
+    /// What the host signed.
+    pub slip: Slip,
+    /// What has come of asking for its proof; `None` if it was not drawn.
+    pub audit: Option<Outcome>,
+}
+
+/// What has come of asking for a proof.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub enum Outcome {
+    /// It is promised.
+    Pending {
+        /// Until when.
+        due: u64,
+    },
+    /// It is there, and valid.
+    Proven,
+    /// It shows that the answer is false.
+    False(Box<Evidence>),
+    /// It is not there in time, or what is there is no proof.
+    Overdue(Box<Evidence>),
+    /// It was not promised.
+    Refused(Box<Evidence>),
+}
+
+/// A proof that was promised.
+#[derive(Debug)]
+struct Pending {
+    slip: Slip,
+    promise: Promise,
+    input: Vec<u16>,
+    /// Something that was handed out and is no proof of this.
+    instead: Option<Vec<u8>>,
+}
+
+/// A client of one model of one host.
+#[derive(Debug)]
+pub struct Client<R> {
+    wire: Wire,
+    model: String,
+    pinned: Pinned,
+    options: Options,
+    log: Log,
+    rng: R,
+    pending: Vec<Pending>,
+    /// The last slip of each of the host's numberings.
+    last: HashMap<Series, Slip>,
+}
+
+impl<R: CryptoRng> Client<R> {
+    /// A client that knows what it pinned, and nothing of the host's past.
+    pub fn new(
+        url: &str,
+        model: &str,
+        pinned: Pinned,
+        options: Options,
+        log: Log,
+        rng: R,
+    ) -> Client<R> {
+        Client {
+            wire: Wire::new(url, options.timeout),
+            model: model.to_owned(),
+            pinned,
+            options,
+            log,
+            rng,
+            pending: Vec::new(),
+            last: HashMap::new(),
+        }
+    }
+
+    /// Asks the pinned version of the model. Whether a proof of the answer is asked for is drawn when it is there, and
+    /// checked.
+    ///
+    /// # Errors
+    /// An input that the card cannot express, a host without an answer, an answer that does not bind the host. What it
+    /// signed and what shows that it lied is in the log, and in the error.
+    pub fn infer(&mut self, inputs: &[Vec<f32>]) -> Result<Answer, ClientError> {
+        let card = self.pinned.verifier.card();
+        let bits = card.program.range_bits;
+        let input = self.pinned.interface.quantize_inputs(inputs, bits)?;
+        let mut context = vec![0; CONTEXT];
+        self.rng.fill_bytes(&mut context);
+        let context = Context(context);
+        let question = answer::question(&self.pinned.interface, inputs, &context);
+        let version = self.pinned.verifier.digest();
+        let model = answer::escape(&self.model);
+        let path = format!("/v2/models/{model}/versions/{version}/infer");
+        let sent = now();
+        let bytes = self.wire.post(&path, &question, ANSWER)?;
+        let asked = answer::Asked {
+            input: Side::Public(input.clone()).digest(),
+            context,
+            sent,
+            received: now(),
+        };
+        let checked = answer::check(&self.pinned, &self.options, &asked, &bytes)
+            .and_then(|(outputs, slip)| self.remember(&slip).map(|()| (outputs, slip)));
+        let (outputs, slip) = match checked {
+            Ok(checked) => checked,
+            Err((reason, evidence)) => {
+                self.log.write(&Event::Unbound {
+                    reason: reason.clone(),
+                    evidence: evidence.as_deref().cloned(),
+                })?;
+                return Err(ClientError::Unbound { reason, evidence });
+            }
+        };
+        self.log.write(&Event::Answered { slip: slip.clone() })?;
+        let audit = match self.options.rate.draw(&mut self.rng) {
+            true => Some(self.ask(&slip, input)?),
+            false => None,
+        };
+        Ok(Answer {
+            outputs,
+            slip,
+            audit,
+        })
+    }
+
+    /// Compares a slip with the last one of its numbering.
+    fn remember(&mut self, slip: &Slip) -> Result<(), answer::Unbound> {
+        if let Some(last) = self.last.get(&slip.terms.series) {
+            if slip.contradicts(last) {
+                let claim = Claim::Contradiction {
+                    slip: last.clone(),
+                    other: slip.clone(),
+                };
+                let reason =
+                    "the slip contradicts an earlier one: its number or its time goes back";
+                return Err((reason.to_owned(), Some(Box::new(claim.into()))));
+            }
+            if slip.terms.sequence <= last.terms.sequence {
+                return Err(("the slip is an earlier one again".to_owned(), None));
+            }
+        }
+        self.last.insert(slip.terms.series, slip.clone());
+        Ok(())
+    }
+
+    /// Asks for the proof of an answer.
+    fn ask(&mut self, slip: &Slip, input: Vec<u16>) -> Result<Outcome, ClientError> {
+        let path = format!("/v1/runs/{}/prove", slip.terms.run);
+        let mut said = String::new();
+        // Whoever has too much to do may ask for patience, once.
+        for attempt in 0..2 {
+            match self.wire.post(&path, b"", PROMISE) {
+                Ok(bytes) => match self.promised(slip, &bytes) {
+                    Ok(promise) => {
+                        let due = promise.terms.due;
+                        self.log.write(&Event::Asked {
+                            promise: promise.clone(),
+                            input: input.clone(),
+                        })?;
+                        self.pending.push(Pending {
+                            slip: slip.clone(),
+                            promise,
+                            input,
+                            instead: None,
+                        });
+                        return Ok(Outcome::Pending { due });
+                    }
+                    Err(reason) => said = reason,
+                },
+                Err(error) => {
+                    said = error.to_string();
+                    if error.may_pass() && attempt == 0 {
+                        std::thread::sleep(Duration::from_secs(1));
+                        continue;
+                    }
+                }
+            }
+            break;
+        }
+        let slip = slip.clone();
+        let run = slip.terms.run;
+        let evidence = Evidence::from(Claim::Unanswered { slip, said });
+        self.log.write(&Event::Refused {
+            run,
+            evidence: evidence.clone(),
+        })?;
+        Ok(Outcome::Refused(Box::new(evidence)))
+    }
+
+    /// A promise out of an answer, if it promises what the slip does.
+    fn promised(&self, slip: &Slip, bytes: &[u8]) -> Result<Promise, String> {
+        let promise: Promise =
+            serde_json::from_slice(bytes).map_err(|e| format!("no promise: {e}"))?;
+        promise
+            .check(&self.pinned.host)
+            .map_err(|e| e.to_string())?;
+        if !promise.is_of(slip) {
+            return Err("the promise is of another run".to_owned());
+        }
+        let latest = now().saturating_add(answer::millis(self.options.clock_skew));
+        if promise.terms.due > latest.saturating_add(slip.terms.prove_within) {
+            return Err("the promise is due later than the slip allows".to_owned());
+        }
+        Ok(promise)
+    }
+
+    /// Fetches promised proofs and verifies them; what has come of each, those that are still pending aside.
+    ///
+    /// # Errors
+    /// If the log cannot be written. A host that cannot be reached has until its proofs are due.
+    pub fn settle(&mut self) -> Result<Vec<(RunId, Outcome)>, ClientError> {
+        let mut outcomes = Vec::new();
+        for mut pending in std::mem::take(&mut self.pending) {
+            let run = pending.slip.terms.run;
+            match self.look(&mut pending) {
+                None => self.pending.push(pending),
+                Some((event, outcome)) => {
+                    self.log.write(&event)?;
+                    outcomes.push((run, outcome));
+                }
+            }
+        }
+        Ok(outcomes)
+    }
+
+    /// Promised proofs that have not been settled.
+    pub fn pending(&self) -> usize {
+        self.pending.len()
+    }
+
+    /// Looks for one proof; `None` while there is none, and time is left.
+    fn look(&self, pending: &mut Pending) -> Option<(Event, Outcome)> {
+        let Pending {
+            slip,
+            promise,
+            input,
+            instead,
+        } = pending;
+        let run = slip.terms.run;
+        let limit = self.pinned.verifier.limits().proof_bytes as u64;
+        if let Ok(bytes) = self.wire.get(&format!("/v1/runs/{run}/proof"), limit) {
+            let verifier = &self.pinned.verifier;
+            let same_context = Some(slip.terms.context.0.as_slice());
+            match proven(slip, input, &bytes, verifier, same_context) {
+                Ok(output) if output == slip.terms.output => {
+                    let proof = ProofBytes(bytes);
+                    return Some((Event::Proven { run, proof }, Outcome::Proven));
+                }
+                Ok(_) => {
+                    let evidence = Evidence::from(Claim::FalseOutput {
+                        slip: slip.clone(),
+                        input: input.clone(),
+                        proof: ProofBytes(bytes),
+                    });
+                    let event = Event::False {
+                        run,
+                        evidence: evidence.clone(),
+                    };
+                    return Some((event, Outcome::False(Box::new(evidence))));
+                }
+                Err(EvidenceError::Proof(_) | EvidenceError::Hidden) => *instead = Some(bytes),
+                Err(_) => {}
+            }
+        }
+        if now() <= promise.terms.due {
+            return None;
+        }
+        let evidence = Evidence::from(Claim::Overdue {
+            slip: slip.clone(),
+            promise: promise.clone(),
+            input: input.clone(),
+            instead: instead.take().map(ProofBytes),
+        });
+        let event = Event::Overdue {
+            run,
+            evidence: evidence.clone(),
+        };
+        Some((event, Outcome::Overdue(Box::new(evidence))))
+    }
+}

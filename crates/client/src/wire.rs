@@ -1,0 +1,103 @@
+//! HTTP, and no more of an answer than there may be.
+
+use std::time::Duration;
+use thiserror::Error;
+use ureq::Agent;
+
+/// Longest answer to a question.
+pub const ANSWER: u64 = 1 << 26;
+/// What is shown of an answer that is no result.
+const SHOWN: usize = 300;
+
+/// Why there is no answer.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum WireError {
+    /// The host cannot be reached, or breaks off.
+    #[error("{url}: {error}")]
+    Transport {
+        /// What was asked.
+        url: String,
+        /// What went wrong.
+        error: Box<ureq::Error>,
+    },
+    /// It answers something else than a result.
+    #[error("{url}: status {status}: {text}")]
+    Status {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+        /// The beginning of the answer.
+        text: String,
+    },
+}
+
+impl WireError {
+    /// Whether asking again later may help.
+    pub fn may_pass(&self) -> bool {
+        match self {
+            WireError::Transport { .. } => true,
+            WireError::Status { status, .. } => [408, 429, 502, 503, 504].contains(status),
+        }
+    }
+}
+
+/// Where a host is.
+#[derive(Debug)]
+pub struct Wire {
+    agent: Agent,
+    url: String,
+}
+
+impl Wire {
+    pub fn new(url: &str, timeout: Duration) -> Wire {
+        let config = Agent::config_builder()
+            .timeout_global(Some(timeout))
+            .http_status_as_error(false)
+            .max_redirects(0)
+            .user_agent(concat!("zkinfer-client/", env!("CARGO_PKG_VERSION")))
+            .build();
+        Wire {
+            agent: config.into(),
+            url: url.trim_end_matches('/').to_owned(),
+        }
+    }
+
+    /// Asks for something that is not longer than `limit`.
+    pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, WireError> {
+        let url = format!("{}{path}", self.url);
+        let result = self.agent.get(&url).call();
+        read(url, result, limit)
+    }
+
+    /// Sends JSON.
+    pub fn post(&self, path: &str, body: &[u8], limit: u64) -> Result<Vec<u8>, WireError> {
+        let url = format!("{}{path}", self.url);
+        let request = self.agent.post(&url).content_type("application/json");
+        read(url, request.send(body), limit)
+    }
+}
+
+fn read(
+    url: String,
+    result: Result<ureq::http::Response<ureq::Body>, ureq::Error>,
+    limit: u64,
+) -> Result<Vec<u8>, WireError> {
+    let transport = |error: ureq::Error| WireError::Transport {
+        url: url.clone(),
+        error: Box::new(error),
+    };
+    let mut response = result.map_err(transport)?;
+    let status = response.status().as_u16();
+    let body = response.body_mut().with_config().limit(limit);
+    let bytes = body.read_to_vec().map_err(transport)?;
+    if (200..300).contains(&status) {
+        return Ok(bytes);
+    }
+    let text: String = String::from_utf8_lossy(&bytes)
+        .chars()
+        .take(SHOWN)
+        .collect();
+    Err(WireError::Status { url, status, text })
+}
