@@ -116,11 +116,7 @@ impl Service {
         bytes.extend_from_slice(body);
         // A host that refuses a body may close before all of it is sent.
         let _ = stream.write_all(&bytes);
-        let mut bytes = Vec::new();
-        stream.read_to_end(&mut bytes).unwrap();
-        let answer = Answer::parse(&bytes);
-        answer.check(method, path);
-        answer
+        Answer::read(&mut stream).seen(method, path)
     }
 
     /// Waits until something holds.
@@ -149,6 +145,21 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Reads an answer until the connection is closed.
+    #[track_caller]
+    pub fn read(stream: &mut TcpStream) -> Answer {
+        let mut bytes = Vec::new();
+        stream.read_to_end(&mut bytes).unwrap();
+        Answer::parse(&bytes)
+    }
+
+    /// The same answer, which fits the description.
+    #[track_caller]
+    pub fn seen(self, method: &str, path: &str) -> Answer {
+        self.check(method, path);
+        self
+    }
+
     #[track_caller]
     fn parse(bytes: &[u8]) -> Answer {
         let end = bytes.windows(4).position(|w| w == b"\r\n\r\n").unwrap();

@@ -3,6 +3,7 @@
 mod common;
 
 mod bounds;
+mod openapi;
 mod protocol;
 mod runs;
 
