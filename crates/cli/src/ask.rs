@@ -13,8 +13,8 @@ use zkinfer_client::{Client, Log, Options, Outcome, Rate};
 
 /// Ask a host, and audit it.
 ///
-/// The slip of every answer is checked against the card and the host's key. Of a random share of the answers the proof is
-/// asked for after they were signed, and verified against your input and the answer that you got.
+/// The slip of every answer is checked against the card and the host's key. Of a random share of the answers the proof
+/// is asked for after they were signed, and verified against your input and the answer that you got.
 #[derive(Args)]
 #[command(after_help = "Examples:
   zkinfer ask http://127.0.0.1:8081 --card digits.card --host-key HEX --input samples.npz --sample 3 --rate 1

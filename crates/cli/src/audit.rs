@@ -15,8 +15,8 @@ use zkinfer_slip::evidence::MAX_EVIDENCE;
 
 /// Say what an audit log shows of a host.
 ///
-/// Nothing in it is believed: every slip, promise, proof and piece of evidence is checked again, against the card and the
-/// host's key. A log shows what is in it; what its author left out, nobody sees.
+/// Nothing in it is believed: every slip, promise, proof and piece of evidence is checked again, against the card and
+/// the host's key. A log shows what is in it; what its author left out, nobody sees.
 #[derive(Args)]
 #[command(after_help = "Examples:
   zkinfer audit audit.jsonl --card digits.card --host-key HEX
@@ -71,7 +71,8 @@ impl Audit {
 
 /// Judge evidence against a host, offline.
 ///
-/// Neither the client nor the host is believed: what is confirmed follows from the host's own signatures and from proofs.
+/// Neither the client nor the host is believed: what is confirmed follows from the host's own signatures and from
+/// proofs.
 #[derive(Args)]
 #[command(after_help = "Examples:
   zkinfer evidence evidence/line-7.json --card digits.card --host-key HEX

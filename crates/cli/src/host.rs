@@ -10,18 +10,21 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
-use zkinfer_host::{Config, Embedded, Host as Service, ProofMode, SecretKey, Series, stop_signal};
+use zkinfer_host::{
+    Config, Embedded, Host as Service, Postgres, ProofMode, SecretKey, Series, Store, stop_signal,
+};
 
 /// Answer with compiled models over HTTP, and prove answers when asked to.
 ///
-/// Speaks the Open Inference Protocol v2, as KServe and Triton do, so that their clients work unchanged. Every answer is
-/// signed; answers and promised proofs are kept in a file, so that a restart loses nothing. SIGTERM or Ctrl-C finishes what
-/// has begun and stops; a second one stops at once. HTTP/1.1 without encryption: put a proxy in front where strangers can
-/// reach it.
+/// Speaks the Open Inference Protocol v2, as KServe and Triton do, so that their clients work unchanged. Every answer
+/// is signed; answers and promised proofs are kept in a file, so that a restart loses nothing. SIGTERM or Ctrl-C
+/// finishes what has begun and stops; a second one stops at once. HTTP/1.1 without encryption: put a proxy in front
+/// where strangers can reach it.
 #[derive(Args)]
 #[command(after_help = "Examples:
   zkinfer host digits.model
   zkinfer host digits=new.model --listen 0.0.0.0:8081 --key-file /run/secrets/host.key --store /var/lib/zkinfer/runs.redb
+  zkinfer host digits.model --database /run/secrets/database --key-file /run/secrets/host.key
   zkinfer host digits.model --proof later --prove-within 60
 
   curl -d '{\"inputs\": [{\"name\": \"input\", \"datatype\": \"FP32\", \"shape\": [1, 64], \"data\": [...]}]}' \\
@@ -29,7 +32,8 @@ use zkinfer_host::{Config, Embedded, Host as Service, ProofMode, SecretKey, Seri
 
 /openapi.json describes the endpoints, docs/host.md everything else.")]
 pub struct Host {
-    /// Compiled models, each by the name in it or by another one. Of several with one name, the last is the default version
+    /// Compiled models, each by the name in it or by another one. Of several with one name, the last is the default
+    /// version
     #[arg(value_name = "[NAME=]FILE.model", required = true)]
     models: Vec<String>,
     /// Where to listen; port 0 takes any
@@ -44,6 +48,10 @@ pub struct Host {
     /// File for runs, promised proofs and proofs. Made if there is none
     #[arg(long, value_name = "FILE", default_value = "zkinfer-host.redb")]
     store: PathBuf,
+    /// File with a connection string of a PostgreSQL that several hosts share, for runs, promised proofs and proofs,
+    /// instead of --store
+    #[arg(long, value_name = "FILE", conflicts_with = "store")]
+    database: Option<PathBuf>,
     /// When answers are proven whose request does not say: none (when somebody asks), later, or now
     #[arg(long, value_name = "WHEN", default_value = "none")]
     proof: ProofMode,
@@ -83,6 +91,9 @@ crate::serve::bounds! {
         provers: usize = config().provers, "N";
         /// Threads for each of them, which stand back for runs (on Linux); 0: half of the processors
         proof_threads: usize = config().proof_threads, "N";
+        /// How long whoever works on a proof has it for itself after it last said so; then another host takes it
+        /// (--database)
+        lease: u64 = config().lease.as_secs(), "SECONDS";
         /// How often a proof is tried that fails
         attempts: u32 = config().attempts, "N";
         /// Most connections; idle ones make room
@@ -138,8 +149,8 @@ impl Host {
         let watched = config.operations.filter(|o| !o.ip().is_loopback());
         let key = key(&self.key_file)?;
         let series = Series::random(&mut zkinfer::rng());
-        let store = Embedded::open(&self.store, series, config.runs, config.run_bytes)?;
-        let mut host = Service::bind(config, key, Arc::new(store)).await?;
+        let store = tokio::task::block_in_place(|| self.open(series, &config))?;
+        let mut host = Service::bind(config, key, store).await?;
         for argument in &self.models {
             let (name, path) = named(argument);
             let secret = ui::step("loading", || files::secret(path)).0?;
@@ -161,12 +172,12 @@ impl Host {
         let key = host.key();
         if as_json {
             ui::json(
-                &json!({ "status": "listening", "url": url, "key": key.to_string(), "store": self.store }),
+                &json!({ "status": "listening", "url": url, "key": key.to_string(), "store": self.place() }),
             )?;
         } else {
             ui::line(&format!(
                 "listening on {url}, runs in {}, host key {key}",
-                self.store.display()
+                self.place().display()
             ))?;
         }
         let stop = async {
@@ -178,6 +189,23 @@ impl Host {
         };
         host.run(stop).await?;
         Ok(())
+    }
+
+    /// Where runs are kept.
+    fn place(&self) -> &Path {
+        self.database.as_ref().unwrap_or(&self.store)
+    }
+
+    fn open(&self, series: Series, config: &Config) -> Result<Arc<dyn Store>> {
+        let (runs, bytes) = (config.runs, config.run_bytes);
+        let Some(path) = &self.database else {
+            let store = Embedded::open(&self.store, series, runs, bytes)?;
+            return Ok(Arc::new(store));
+        };
+        let text = String::from_utf8(files::read(path, KEY_BYTES)?);
+        let text = text.with_context(|| format!("{} is not text", path.display()))?;
+        let store = Postgres::open(text.trim(), series, runs, bytes);
+        Ok(Arc::new(store.with_context(|| path.display().to_string())?))
     }
 
     fn config(&self) -> Config {
@@ -200,6 +228,7 @@ impl Host {
         config.queue = b.queue;
         config.provers = b.provers;
         config.proof_threads = b.proof_threads;
+        config.lease = Duration::from_secs(b.lease);
         config.attempts = b.attempts;
         config.connections = b.connections;
         config.client_connections = b.client_connections;

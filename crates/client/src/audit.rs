@@ -1,7 +1,7 @@
 //! What a log shows, believing none of it: every slip, promise, proof and piece of evidence in it is checked again.
 //!
-//! A log cannot say of a host what the host did not sign. It can leave out what its author does not want to be seen: it shows
-//! what is in it.
+//! A log cannot say of a host what the host did not sign. It can leave out what its author does not want to be seen: it
+//! shows what is in it.
 
 use crate::client::Pinned;
 use crate::log::{Event, Record};

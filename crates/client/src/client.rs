@@ -87,7 +87,8 @@ pub struct Rate(f64);
 pub struct RateError(pub f64);
 
 impl Rate {
-    /// From 0, never, to 1, always. `zkinfer_bench::economics::break_even_rate` says above which one lying does not pay.
+    /// From 0, never, to 1, always. `zkinfer_bench::economics::break_even_rate` says above which one lying does not
+    /// pay.
     ///
     /// # Errors
     /// Anything else.

@@ -7,7 +7,8 @@
 //! | [`audit`] | what a log shows, believing none of it |
 //! | `wire` | HTTP |
 //!
-//! Whether a proof is asked for is drawn after the slip has arrived: a host that signs cannot know it. Proofs are verified by
+//! Whether a proof is asked for is drawn after the slip has arrived: a host that signs cannot know it. Proofs are
+//! verified by
 //! `zkinfer-circuits`, like all others.
 
 pub mod audit;

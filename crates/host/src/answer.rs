@@ -13,7 +13,7 @@ use rand_core::Rng;
 use serde::Serialize;
 use std::net::IpAddr;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 use zkinfer::Run;
 use zkinfer::interface::Interface;
 use zkinfer_http::body::Received;
@@ -26,6 +26,9 @@ use zkinfer_slip::{Context, Promise, RunId, Slip};
 pub const HEADER_LENGTH: &str = "inference-header-content-length";
 /// Bytes of a context that the host chooses.
 const CONTEXT: usize = 16;
+
+/// How often whoever waits for a proof looks whether it is there.
+const LOOK: Duration = Duration::from_millis(250);
 
 /// A run, and what was asked of it.
 struct Ran {
@@ -169,7 +172,9 @@ async fn wait(
             if let Some(proof) = look().await? {
                 return Ok(Some(proof));
             }
-            if finished.changed().await.is_err() {
+            // Another host that shares the store may have made it.
+            let changed = tokio::time::timeout(LOOK, finished.changed()).await;
+            if let Ok(Err(_)) = changed {
                 return Ok(None);
             }
         }

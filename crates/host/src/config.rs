@@ -47,7 +47,8 @@ pub struct Config {
 
     /// How long after an answer a proof may be asked for.
     pub ask_for: Duration,
-    /// How long after that it is there, at most. Where the queue takes half of that, nobody is answered until it is shorter.
+    /// How long after that it is there, at most. Where the queue takes half of that, nobody is answered until it is
+    /// shorter.
     pub prove_within: Duration,
     /// How long proofs are kept after they are due.
     pub keep_proofs: Duration,
@@ -58,8 +59,8 @@ pub struct Config {
 
     /// Longest body of a request in bytes.
     pub request_bytes: usize,
-    /// Most bytes of bodies in memory, and of what they are decoded into, of all requests together. One client has a quarter
-    /// of it, or what the longest request needs.
+    /// Most bytes of bodies in memory, and of what they are decoded into, of all requests together. One client has a
+    /// quarter of it, or what the longest request needs.
     pub body_bytes: usize,
     /// Threads that run models; 0: one for each processor.
     pub threads: usize,
@@ -69,6 +70,9 @@ pub struct Config {
     pub provers: usize,
     /// Threads that each of them has; 0: half of the processors.
     pub proof_threads: usize,
+    /// How long whoever works on a proof has it for itself after it has last said so: of hosts that share a store,
+    /// another one takes it over then.
+    pub lease: Duration,
     /// How often a proof is tried that fails for a reason of the machine's.
     pub attempts: u32,
     /// Most connections; one on which nothing is asked makes room for another one.
@@ -108,6 +112,7 @@ impl Default for Config {
             queue: 256,
             provers: 1,
             proof_threads: 0,
+            lease: Duration::from_secs(120),
             attempts: 5,
             connections: 1024,
             client_connections: 128,

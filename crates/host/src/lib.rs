@@ -1,5 +1,5 @@
-//! HTTP host of committed models: it answers in the Open Inference Protocol v2, every answer is the integer run that would
-//! be proven, and carries a signed slip that binds the host to it.
+//! HTTP host of committed models: it answers in the Open Inference Protocol v2, every answer is the integer run that
+//! would be proven, and carries a signed slip that binds the host to it.
 //!
 //! | module | what |
 //! |---|---|
@@ -14,8 +14,8 @@
 //! | `api` | the endpoints and their description |
 //! | `metrics` | Prometheus |
 //!
-//! Connections, bodies, limits of clients, processor time and problems are `zkinfer-http`'s, as the verification service has
-//! them. The user's guide is `docs/host.md`.
+//! Connections, bodies, limits of clients, processor time and problems are `zkinfer-http`'s, as the verification
+//! service has them. The user's guide is `docs/host.md`.
 
 mod answer;
 mod api;
@@ -32,6 +32,8 @@ pub use api::openapi;
 pub use config::{Config, ProofMode};
 pub use models::ModelError;
 pub use serve::{Host, StartError, stop_signal};
+#[cfg(feature = "postgres")]
+pub use store::Postgres;
 pub use store::{Embedded, Store, StoreError};
 pub use zkinfer_slip::{HostKey, SecretKey, Series};
 

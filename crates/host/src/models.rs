@@ -72,8 +72,8 @@ pub struct Models {
 }
 
 impl Models {
-    /// Serves a model by its own name or another one. Of several with one name, the last is the one that is meant where no
-    /// version is said.
+    /// Serves a model by its own name or another one. Of several with one name, the last is the one that is meant where
+    /// no version is said.
     pub fn add(&mut self, name: Option<&str>, secret: Secret) -> Result<Arc<Model>, ModelError> {
         let interface = Interface::from_card(secret.card())?;
         let name = name.unwrap_or(&interface.name).to_owned();

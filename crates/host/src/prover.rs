@@ -1,9 +1,10 @@
 //! The threads that work the queue of proofs off.
 //!
-//! A proof that was begun when the process ended is begun again: it is in the queue until it is in the store, and in the
-//! store once.
+//! A proof that was begun when the process ended is begun again: it is in the queue until it is in the store, and in
+//! the store once.
 
 use crate::api::App;
+use crate::config::millis;
 use crate::store::{Job, StoreError};
 use rayon::ThreadPool;
 use std::ops::ControlFlow;
@@ -14,8 +15,6 @@ use tokio::sync::watch;
 use zkinfer::{ProveError, Visibility};
 use zkinfer_slip::{RunId, now};
 
-/// How long a prover has a proof for itself after it has last said that it works on it.
-const LEASE: u64 = 120_000;
 /// How long provers sleep if nobody wakes them: what was put back may be due by then.
 const SLEEP: Duration = Duration::from_secs(1);
 /// How long a failed proof waits for its next attempt.
@@ -72,7 +71,7 @@ impl Bell {
 pub fn work(app: &Arc<App>, pool: &ThreadPool) {
     while !app.draining.load(Ordering::Relaxed) {
         let now = now();
-        let outcome = match app.store.take(now, now + LEASE) {
+        let outcome = match app.store.take(now, now + lease(app)) {
             Ok(Some(job)) => prove(app, pool, &job),
             Ok(None) => {
                 app.bell.sleep();
@@ -85,6 +84,10 @@ pub fn work(app: &Arc<App>, pool: &ThreadPool) {
             app.bell.sleep();
         }
     }
+}
+
+fn lease(app: &App) -> u64 {
+    millis(app.config.lease)
 }
 
 fn prove(app: &App, pool: &ThreadPool, job: &Job) -> Result<(), StoreError> {
@@ -100,7 +103,7 @@ fn prove(app: &App, pool: &ThreadPool, job: &Job) -> Result<(), StoreError> {
             return ControlFlow::Break(());
         }
         // If it cannot be said now, perhaps at the next step.
-        let _ = app.store.renew(&run, now() + LEASE);
+        let _ = app.store.renew(&run, now() + lease(app));
         ControlFlow::Continue(())
     };
     let made = pool.install(|| {

@@ -101,8 +101,8 @@ impl Host {
         self.key.public()
     }
 
-    /// Serves a model by its own name or another one, and makes its keys. Of several with one name, the last is the one that
-    /// is meant where no version is said.
+    /// Serves a model by its own name or another one, and makes its keys. Of several with one name, the last is the one
+    /// that is meant where no version is said.
     ///
     /// # Errors
     /// A model whose card does not describe it, a name that nobody can ask for, the same model twice.
@@ -126,8 +126,11 @@ impl Host {
             limited: &["/v1/", "/v2/models", "/v2/repository"],
         });
         let longest = config.request_bytes.saturating_mul(api::DECODED + 1);
+        let store = self.store.clone();
+        let last = tokio::task::spawn_blocking(move || store.last());
+        let last = last.await.map_err(std::io::Error::other)??;
         let app = Arc::new(App {
-            ledger: Ledger::new(self.key, &self.store.last()?, config),
+            ledger: Ledger::new(self.key, &last, config),
             store: self.store,
             models: self.models,
             lane: Lane::new("runs", threads, config.queue)?,

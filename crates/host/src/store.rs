@@ -1,11 +1,16 @@
 //! Runs until their deadline, the queue of proofs, and proofs: what has to outlive the process.
 //!
 //! A run is in the store before its slip is handed out, a promise before it is given, a proof before anybody is told of
-//! it. One [`Store`] for one process is here, [`Embedded`].
+//! it. There is a [`Store`] for one process, [`Embedded`], and with the feature `postgres` one that
+//! several share, `Postgres`.
 
 mod embedded;
+#[cfg(feature = "postgres")]
+mod postgres;
 
 pub use embedded::Embedded;
+#[cfg(feature = "postgres")]
+pub use postgres::Postgres;
 
 use thiserror::Error;
 use zkinfer_slip::{Promise, RunId, Series, Slip};
@@ -52,6 +57,9 @@ pub enum StoreError {
     /// Reading or writing failed.
     #[error("the store failed: {0}")]
     Database(#[from] redb::Error),
+    /// The database that several hosts share failed, or cannot be reached.
+    #[error("the database failed: {0}")]
+    Shared(String),
 }
 
 /// A run that was answered.
@@ -74,6 +82,16 @@ pub enum State {
     Proven(Promise),
     /// It could not be made, for this reason.
     Failed(Promise, String),
+}
+
+/// What has come of a run, of its promise, which may have failed, and of its proof.
+fn state(promised: Option<(Promise, Option<String>)>, proven: bool) -> State {
+    match promised {
+        None => State::Answered,
+        Some((promise, _)) if proven => State::Proven(promise),
+        Some((promise, Some(reason))) => State::Failed(promise, reason),
+        Some((promise, None)) => State::Promised(promise),
+    }
 }
 
 /// A proof to be made.

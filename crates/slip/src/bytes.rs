@@ -125,7 +125,8 @@ impl<'de> Deserialize<'de> for Context {
     }
 }
 
-/// Reads terms and their signature out of one JSON object, in which there is nothing else: nothing looks signed that is not.
+/// Reads terms and their signature out of one JSON object, in which there is nothing else: nothing looks signed that is
+/// not.
 macro_rules! read_flat {
     ($signed:ident: $terms:ident { $($field:ident: $type:ty),* $(,)? }) => {
         impl<'de> serde::Deserialize<'de> for $signed {

@@ -198,8 +198,8 @@ impl From<Claim> for Evidence {
 }
 
 impl Evidence {
-    /// Judges what is claimed of `host` about the model of `verifier`'s card, at a time. `shown` is what the host brings
-    /// against a claim that its proof is overdue.
+    /// Judges what is claimed of `host` about the model of `verifier`'s card, at a time. `shown` is what the host
+    /// brings against a claim that its proof is overdue.
     ///
     /// # Errors
     /// Why nothing is confirmed.

@@ -7,8 +7,8 @@
 //! | [`promise`] | for every proof that was asked for: until when it is there |
 //! | [`evidence`] | what shows a third party that a host lied or broke its word |
 //!
-//! A slip is what makes an answer binding that nobody proves: at most one output of a model and an input is provable, so a
-//! host that signed another one cannot keep its word when it is asked for the proof.
+//! A slip is what makes an answer binding that nobody proves: at most one output of a model and an input is provable,
+//! so a host that signed another one cannot keep its word when it is asked for the proof.
 
 mod bytes;
 pub mod evidence;

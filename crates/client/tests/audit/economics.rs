@@ -1,13 +1,13 @@
-//! The economics closed: hosts that cheat at a rate against clients that ask at another, and what comes of it against the
-//! formulas of `zkinfer-bench`.
+//! The economics closed: hosts that cheat at a rate against clients that ask at another, and what comes of it against
+//! the formulas of `zkinfer-bench`.
 
 use rand_chacha::ChaCha20Rng;
 use rand_chacha::rand_core::{Rng, SeedableRng};
 use zkinfer_bench::economics::{Inputs, break_even_rate, detection};
 use zkinfer_client::Rate;
 
-/// What a host earns in an answer on average that cheats in a share of them, is asked about a share, and loses reward and
-/// stake when it is asked about a lie.
+/// What a host earns in an answer on average that cheats in a share of them, is asked about a share, and loses reward
+/// and stake when it is asked about a lie.
 fn profit(
     inputs: &Inputs,
     run: f64,

@@ -1,5 +1,5 @@
-//! Each lie is caught, with evidence that a third party confirms from the card and the host's key alone, or with an answer
-//! that is not accepted.
+//! Each lie is caught, with evidence that a third party confirms from the card and the host's key alone, or with an
+//! answer that is not accepted.
 
 use crate::common::*;
 use crate::double::*;

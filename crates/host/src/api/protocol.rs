@@ -215,7 +215,8 @@ pub async fn version_ready(State(app): Shared, path: NameAndVersion) -> Result<R
 
 /// Run a model
 ///
-/// One request is one run. The answer is the run that would be proven, and carries a signed slip that binds the host to it.
+/// One request is one run. The answer is the run that would be proven, and carries a signed slip that binds the host to
+/// it.
 /// Numbers travel in JSON, or as bytes behind it: then `Inference-Header-Content-Length` says how long the JSON is.
 #[utoipa::path(
     post,

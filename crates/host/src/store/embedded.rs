@@ -1,51 +1,27 @@
-//! The store of one process: a [redb](https://github.com/cberner/redb) file. Runs that are answered at the same time share
-//! a transaction, so that each waits for the disk once and not for all others.
+//! The store of one process: a [redb](https://github.com/cberner/redb) file. Runs that are answered at the same time
+//! share a transaction, so that each waits for the disk once and not for all others.
 
-use super::{Job, Last, Record, State, Store, StoreError, Totals};
-use redb::{
-    Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata,
-    TableDefinition, WriteTransaction,
-};
-use serde::{Deserialize, Serialize};
+mod tables;
+
+use super::{Job, Last, Record, State, Store, StoreError, Totals, state};
+use redb::{Database, DatabaseError, ReadableDatabase, ReadableTable, ReadableTableMetadata};
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{Receiver, Sender, SyncSender, channel, sync_channel};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
-use zkinfer_slip::{Promise, RunId, Series, Slip};
+use tables::*;
+use zkinfer_slip::{Promise, RunId, Series};
 
-/// Layout of the tables below.
-const VERSION: u64 = 1;
-const META: TableDefinition<&str, u64> = TableDefinition::new("meta");
-const SERIES: TableDefinition<(), [u8; 16]> = TableDefinition::new("series");
-/// Run → length of the slip, slip as JSON, input.
-const RUNS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("runs");
-/// When a run is forgotten.
-const EXPIRIES: TableDefinition<(u64, [u8; 16]), ()> = TableDefinition::new("expiries");
-/// Run → [`Promised`] as JSON.
-const PROMISES: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("promises");
-/// Runs to be proven, by when that is due.
-const QUEUE: TableDefinition<(u64, [u8; 16]), ()> = TableDefinition::new("queue");
-const PROOFS: TableDefinition<[u8; 16], &[u8]> = TableDefinition::new("proofs");
 /// Memory for pages of the file.
 const CACHE: usize = 1 << 24;
 /// Most runs in one transaction.
 const GROUP: usize = 256;
 
-/// What is known of a proof that was promised.
-#[derive(Clone, Debug, Serialize, Deserialize)]
-struct Promised {
-    promise: Promise,
-    attempts: u32,
-    /// Somebody works on it, or nobody should, until then.
-    busy_until: u64,
-    #[serde(default)]
-    failed: Option<String>,
-}
-
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub struct Embedded {
     file: Arc<File>,
+    series: Series,
     writer: Mutex<Option<SyncSender<Write>>>,
     thread: Option<JoinHandle<()>>,
 }
@@ -64,12 +40,9 @@ struct Write {
     done: Sender<Result<(), StoreError>>,
 }
 
-fn failed<E: Into<redb::Error>>(error: E) -> StoreError {
-    StoreError::Database(error.into())
-}
-
 impl Embedded {
-    /// Opens or makes a file. What somebody was working on when it was closed goes back into the queue.
+    /// Opens or makes a file. `series` names the numbering of slips: a new one for every start, so that no number is there
+    /// twice, even if somebody goes back to an older copy of the file. What somebody was working on when it was closed goes back into the queue.
     ///
     /// # Errors
     /// If it is damaged, something else, in use, or of another version.
@@ -95,13 +68,14 @@ impl Embedded {
             database,
             bounds: (runs, bytes),
         });
-        file.begin(series)?;
+        file.begin()?;
         let (writer, writes) = sync_channel(GROUP);
         let own = file.clone();
         let thread = std::thread::Builder::new().name("runs".to_owned());
         let thread = thread.spawn(move || own.write(&writes));
         Ok(Embedded {
             file,
+            series,
             writer: Mutex::new(Some(writer)),
             thread: Some(thread.map_err(|e| open(e.to_string()))?),
         })
@@ -121,7 +95,7 @@ impl Drop for Embedded {
 }
 
 impl File {
-    fn begin(&self, series: Series) -> Result<(), StoreError> {
+    fn begin(&self) -> Result<(), StoreError> {
         let write = self.database.begin_write().map_err(failed)?;
         {
             let mut meta = write.open_table(META).map_err(failed)?;
@@ -136,8 +110,6 @@ impl File {
                 }
                 None => {
                     meta.insert("version", VERSION).map_err(failed)?;
-                    let mut own = write.open_table(SERIES).map_err(failed)?;
-                    own.insert((), series.0).map_err(failed)?;
                 }
             }
             for table in [RUNS, PROMISES, PROOFS] {
@@ -254,114 +226,12 @@ impl From<Refused> for StoreError {
     }
 }
 
-type Table<'a, K, V> = redb::Table<'a, K, V>;
-
-fn number(meta: &impl ReadableTable<&'static str, u64>, name: &str) -> Result<u64, StoreError> {
-    Ok(meta.get(name).map_err(failed)?.map_or(0, |v| v.value()))
-}
-
-fn change(
-    promises: &mut Table<'_, [u8; 16], &'static [u8]>,
-    id: &[u8; 16],
-    by: impl FnOnce(&mut Promised),
-) -> Result<(), StoreError> {
-    let found = promises
-        .get(id)
-        .map_err(failed)?
-        .map(|v| v.value().to_vec());
-    let Some(bytes) = found else {
-        return Ok(());
-    };
-    let mut promised = read_promise(&bytes)?;
-    by(&mut promised);
-    let bytes = json(&promised)?;
-    promises.insert(id, bytes.as_slice()).map_err(failed)?;
-    Ok(())
-}
-
-/// Queues a proof, whose run is then forgotten when the proof is.
-fn queue(
-    write: &WriteTransaction,
-    promise: &Promise,
-    expiries: &mut Table<'_, (u64, [u8; 16]), ()>,
-) -> Result<(), StoreError> {
-    let terms = &promise.terms;
-    let mut promises = write.open_table(PROMISES).map_err(failed)?;
-    let promised = Promised {
-        promise: promise.clone(),
-        attempts: 0,
-        busy_until: 0,
-        failed: None,
-    };
-    let bytes = json(&promised)?;
-    promises
-        .insert(terms.run.0, bytes.as_slice())
-        .map_err(failed)?;
-    let mut waiting = write.open_table(QUEUE).map_err(failed)?;
-    waiting
-        .insert((terms.due, terms.run.0), ())
-        .map_err(failed)?;
-    expiries
-        .insert((terms.kept_until, terms.run.0), ())
-        .map_err(failed)?;
-    Ok(())
-}
-
-fn json(value: &impl Serialize) -> Result<Vec<u8>, StoreError> {
-    serde_json::to_vec(value).map_err(|_| StoreError::Damaged { what: "JSON" })
-}
-
-fn read_promise(bytes: &[u8]) -> Result<Promised, StoreError> {
-    serde_json::from_slice(bytes).map_err(|_| StoreError::Damaged { what: "promise" })
-}
-
-fn encode(record: &Record) -> Result<Vec<u8>, StoreError> {
-    let slip = json(&record.slip)?;
-    let mut bytes = (slip.len() as u32).to_le_bytes().to_vec();
-    bytes.extend(slip);
-    bytes.extend(record.input.iter().flat_map(|v| v.to_le_bytes()));
-    Ok(bytes)
-}
-
-fn decode(bytes: &[u8]) -> Result<Record, StoreError> {
-    let damaged = StoreError::Damaged { what: "run" };
-    let read = || {
-        let (length, rest) = bytes.split_first_chunk()?;
-        let (slip, input) = rest.split_at_checked(u32::from_le_bytes(*length) as usize)?;
-        let slip: Slip = serde_json::from_slice(slip).ok()?;
-        let values = input
-            .chunks(2)
-            .map(|v| Some(u16::from_le_bytes(v.try_into().ok()?)));
-        Some(Record {
-            slip,
-            input: values.collect::<Option<_>>()?,
-        })
-    };
-    read().ok_or(damaged)
-}
-
-/// What has come of a run, of its promise and its proof.
-fn state(promised: Option<Promised>, proven: bool) -> State {
-    match promised {
-        None => State::Answered,
-        Some(p) if proven => State::Proven(p.promise),
-        Some(Promised {
-            promise,
-            failed: Some(reason),
-            ..
-        }) => State::Failed(promise, reason),
-        Some(p) => State::Promised(p.promise),
-    }
-}
-
 impl Store for Embedded {
     fn last(&self) -> Result<Last, StoreError> {
         let read = self.file.database.begin_read().map_err(failed)?;
         let meta = read.open_table(META).map_err(failed)?;
-        let series = read.open_table(SERIES).map_err(failed)?;
-        let series = series.get(()).map_err(failed)?.map(|v| Series(v.value()));
         Ok(Last {
-            series: series.ok_or(StoreError::Damaged { what: "series" })?,
+            series: self.series,
             sequence: number(&meta, "sequence")?,
             time: number(&meta, "time")?,
         })
@@ -396,6 +266,7 @@ impl Store for Embedded {
         let promised = promised.map(|v| read_promise(v.value())).transpose()?;
         let proofs = read.open_table(PROOFS).map_err(failed)?;
         let proven = proofs.get(run.0).map_err(failed)?.is_some();
+        let promised = promised.map(|p| (p.promise, p.failed));
         Ok(Some((record, state(promised, proven))))
     }
 
@@ -558,18 +429,4 @@ impl Store for Embedded {
                 .map_err(failed)?,
         })
     }
-}
-
-/// Takes a run out of the queue.
-fn unqueue(write: &WriteTransaction, run: &RunId) -> Result<(), StoreError> {
-    let promises = write.open_table(PROMISES).map_err(failed)?;
-    let promised = promises.get(run.0).map_err(failed)?;
-    let promised = promised.map(|v| read_promise(v.value())).transpose()?;
-    if let Some(promised) = promised {
-        let mut waiting = write.open_table(QUEUE).map_err(failed)?;
-        waiting
-            .remove((promised.promise.terms.due, run.0))
-            .map_err(failed)?;
-    }
-    Ok(())
 }
