@@ -17,7 +17,7 @@ const CACHE: usize = 1 << 24;
 /// Most runs in one transaction.
 const GROUP: usize = 256;
 
-/// See the [module documentation](self).
+/// The store of one process, a file. Runs that are answered at the same time share a transaction.
 #[derive(Debug)]
 pub struct Embedded {
     file: Arc<File>,

@@ -38,7 +38,7 @@ const TABLES: &str = "
     CREATE INDEX IF NOT EXISTS zkinfer_host_queue ON zkinfer_host_promises (due)
         WHERE proof IS NULL AND failed IS NULL;";
 
-/// See the [module documentation](self).
+/// The store that several hosts share, on a PostgreSQL: what one of them leaves behind, another one proves.
 pub struct Postgres {
     config: Config,
     pool: Mutex<Pool>,
