@@ -4,7 +4,7 @@
 //! |---|---|
 //! | [`client`] | asking, checking what is signed, asking for proofs at random, verifying them |
 //! | [`log`] | what was seen, one JSON object on a line |
-//! | [`audit`] | what a log shows, believing none of it |
+//! | [`audit`](mod@audit) | what a log shows, believing none of it |
 //! | `wire` | HTTP |
 //!
 //! Whether a proof is asked for is drawn after the slip has arrived: a host that signs cannot know it. Proofs are

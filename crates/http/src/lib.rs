@@ -10,7 +10,7 @@
 //! | [`download`] | files on their way out, in memory once |
 //! | [`wire`] | answers on their way out, each open until it is sent |
 //! | [`turns`] | what several want, made once |
-//! | [`lane`], [`shares`] | processor time, bounded and shared out, off the threads that do the networking |
+//! | [`lane`], `shares` | processor time, bounded and shared out, off the threads that do the networking |
 //! | [`problem`] | every answer that is not a result |
 //! | [`metrics`] | Prometheus |
 
@@ -22,6 +22,6 @@ pub mod guard;
 pub mod lane;
 pub mod metrics;
 pub mod problem;
-pub mod shares;
+mod shares;
 pub mod turns;
 pub mod wire;
