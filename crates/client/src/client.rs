@@ -243,7 +243,7 @@ impl<R: CryptoRng> Client<R> {
     /// signed and what shows that it lied is in the log, and in the error.
     pub fn infer(&mut self, inputs: &[Vec<f32>]) -> Result<Answer, ClientError> {
         let card = self.pinned.verifier.card();
-        let bits = card.program.range_bits;
+        let bits = card.range_bits();
         let input = self.pinned.interface.quantize_inputs(inputs, bits)?;
         let mut context = vec![0; CONTEXT];
         self.rng.fill_bytes(&mut context);
