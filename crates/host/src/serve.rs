@@ -27,6 +27,9 @@ pub use zkinfer_http::door::stop_signal;
 /// How often runs are forgotten that nobody may ask about any more.
 const PURGE_EVERY: Duration = Duration::from_secs(60);
 
+/// How many milliseconds longer they are kept, so that whoever asks a little late is told that it is late.
+const GRACE: u64 = 60_000;
+
 /// Why the host does not start.
 #[derive(Debug, Error)]
 #[non_exhaustive]
@@ -209,7 +212,7 @@ async fn purge(app: Arc<App>) {
     loop {
         clock.tick().await;
         let shared = app.clone();
-        match aside(move || shared.store.purge(now())).await {
+        match aside(move || shared.store.purge(now().saturating_sub(GRACE))).await {
             Ok(Ok(0)) | Err(_) => {}
             Ok(Ok(runs)) => tracing::info!(runs, "forgotten"),
             Ok(Err(error)) => tracing::error!(%error, "the store failed"),
