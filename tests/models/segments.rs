@@ -378,7 +378,6 @@ fn a_wrong_segment_of_a_card_is_named() {
 fn segments_that_do_not_fit_are_refused() {
     let (model, _) = digits();
     let one = cut(model, 2);
-    let k = one.card().k;
     let mut card = one.card().clone();
     card.segments.swap(0, 1);
     assert!(verifier(card, &Limits::default()).is_err());
@@ -394,7 +393,7 @@ fn segments_that_do_not_fit_are_refused() {
         ),
         "{text}"
     );
-    // Neither is a card of more segments, or of more rows together, than the limits.
+    // Neither is a card of more segments than the limits.
     let mut limits = Limits::default();
     limits.segments = 1;
     let refused = |limits: &Limits| {
@@ -403,7 +402,4 @@ fn segments_that_do_not_fit_are_refused() {
             .to_string()
     };
     assert!(refused(&limits).contains("segments = 2, the limit is 1"));
-    limits.segments = 2;
-    limits.rows = (2 << k) - 1;
-    assert!(refused(&limits).contains("rows of all segments"));
 }

@@ -13,10 +13,8 @@ pub struct Limits {
     pub program: ProgramLimits,
     /// Largest `k`.
     pub k: u32,
-    /// Most segments of a card.
+    /// Most segments of a card. All of them together have no more rows than four of the largest `k`.
     pub segments: usize,
-    /// Most rows of all segments of a card together: segments times `2^k`.
-    pub rows: usize,
     /// Most points in a model commitment, with the commitments to fixed columns.
     pub points: usize,
     /// Most advice columns of all segments together.
@@ -42,7 +40,6 @@ impl Default for Limits {
             program: ProgramLimits::default(),
             k: 16,
             segments: 64,
-            rows: 1 << 20,
             points: 1 << 19,
             columns: 2048,
             card_bytes: 1 << 28,
@@ -63,7 +60,6 @@ impl Limits {
         Limits {
             program: ProgramLimits::owner(),
             k: MAX_K,
-            rows: 64 << MAX_K,
             run_rows: 256 << MAX_K,
             memory: 1 << 31,
             ..Limits::default()
@@ -104,7 +100,8 @@ impl Limits {
     /// More than the limit, or more rows of all of them together.
     pub fn allow_segments(&self, segments: usize, k: u32) -> Result<(), CardError> {
         allow("segments", segments, self.segments)?;
-        allow("rows of all segments", rows(segments, k), self.rows)
+        let most = rows(SEGMENTS, self.k);
+        allow("rows of all segments", rows(segments, k), most)
     }
 
     /// Whether a proof of a card with so many segments at this `k` may be of so many runs: to be asked before anything is
@@ -127,6 +124,9 @@ impl Limits {
         allow("k", k as usize, self.k as usize)
     }
 }
+
+/// So many segments of the largest `k` are let through: each of them costs something for every row when a card is loaded.
+const SEGMENTS: usize = 4;
 
 fn rows(columns: usize, k: u32) -> usize {
     columns.saturating_mul(1 << k.min(31))

@@ -265,6 +265,14 @@ fn limits_bind() {
     let found = Verifier::new(with_table, generators(card.k), &limits).err();
     assert!(matches!(found, Some(CardError::Program(_))), "{found:?}");
 
+    let default = Limits::default();
+    assert_eq!(default.allow_segments(4, 16), Ok(()));
+    assert_eq!(default.allow_segments(64, 12), Ok(()));
+    for (segments, k) in [(5, 16), (65, 6), (64, 13)] {
+        let refused = default.allow_segments(segments, k);
+        assert!(matches!(refused, Err(CardError::Limit { .. })));
+    }
+
     let proof = proof("digits", "0");
     let mut limits = Limits::default();
     limits.proof_bytes = proof.segments[0].halo2.len() - 1;

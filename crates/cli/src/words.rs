@@ -62,6 +62,11 @@ fn accepting(error: &CardError) -> Option<String> {
         CardError::Limit {
             what: "k", value, ..
         } => Some(format!("--max-k {value} accepts it")),
+        CardError::Limit {
+            what: "rows of all segments",
+            value,
+            ..
+        } => Some(format!("--max-k {} accepts it", k_for_rows(*value))),
         CardError::Program(ProgramError::Values { count, .. }) => {
             Some(format!("--max-values {count} accepts it"))
         }
@@ -69,13 +74,19 @@ fn accepting(error: &CardError) -> Option<String> {
     }
 }
 
+/// The limit on k at which a card may have so many rows in all its segments: four times `2^k`.
+fn k_for_rows(rows: usize) -> u32 {
+    rows.div_ceil(4).next_power_of_two().ilog2()
+}
+
 /// What verifiers have to be told to accept a card, where their defaults refuse it.
 pub fn asks_for(card: &Card) -> Option<String> {
     let limits = Limits::default();
     let values = card.input_len() + card.output_len();
     let mut options = Vec::new();
-    if card.k > limits.k {
-        options.push(format!("--max-k {}", card.k));
+    let k = card.k.max(k_for_rows(card.segments.len() << card.k));
+    if k > limits.k {
+        options.push(format!("--max-k {k}"));
     }
     if values > limits.program.values {
         options.push(format!("--max-values {values}"));

@@ -44,7 +44,8 @@ fn every_vector_comes_out_as_it_says() {
             );
             continue;
         }
-        assert_eq!(put.status, 200, "{name}");
+        // Some cards are there, others are new.
+        assert!([200, 201].contains(&put.status), "{name}");
         let request = json!({
             "card": digest,
             "proof": base64(&bytes(&vector["proof"])),
