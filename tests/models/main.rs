@@ -10,6 +10,7 @@ mod gathers;
 mod import;
 mod import_rules;
 mod import_units;
+mod levels;
 mod masks;
 mod operators;
 mod precision;

@@ -14,6 +14,7 @@ use crate::model::{InterfaceError, QuantizedModel, TensorInterface};
 mod activation;
 mod add;
 mod argmax;
+mod ends;
 mod floor;
 mod gather;
 mod input;

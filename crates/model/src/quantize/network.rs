@@ -83,6 +83,8 @@ const APART: f64 = 1.0 / (1u64 << 36) as f64;
 const NOISE: f64 = 16.0;
 /// How often a deep unit reads the largest integer of a cell: its bias may be so many times as large.
 const FULLS: usize = 4;
+/// By how much coarser steps may become so that weights of twice the bits have room.
+const COARSER: f64 = 4.0;
 
 impl Network {
     /// Nothing yet.
@@ -375,7 +377,7 @@ impl Network {
         zero: &[f64],
         origin: Origin<'_>,
     ) -> Result<u32, QuantizeError> {
-        let deep = self.fits_deep(acc, &unit, scales, origin);
+        let deep = self.fits_deep(acc, unit.window, scales, origin);
         let unit = Unit { deep, ..unit };
         let range = self.range().powi(unit.depth() as i32);
         let half = range / 2.0;
@@ -487,18 +489,42 @@ impl Network {
         Ok(node)
     }
 
+    /// Makes steps of an operation that is to be computed by weights of twice the bits as coarse as these need, if that costs less
+    /// than what it gains: rounding `n` weights of `T` bits moves a sum by about `√n/2` roundings of its own.
+    pub fn deepen(&self, acc: &Acc, scales: &mut [f64], origin: Origin<'_>) {
+        if acc.window > 1 || !self.levels.contains_key(&origin.node) {
+            return;
+        }
+        let inputs: usize = acc.sums().map(|t| t.inputs).sum();
+        let most = ((inputs as f64).sqrt() / 2.0).min(COARSER);
+        let least = |c: usize| self.least_deep(acc, c) * (1.0 + 1e-9);
+        if scales.iter().enumerate().any(|(c, s)| least(c) > most * s) {
+            return;
+        }
+        if scales.iter().all(|s| *s == scales[0]) {
+            let coarsest = (0..scales.len()).map(least).fold(scales[0], f64::max);
+            scales.fill(coarsest);
+        } else {
+            let channels = scales.iter_mut().enumerate();
+            channels.for_each(|(c, s)| *s = s.max(least(c)));
+        }
+    }
+
     /// Whether neurons are computed by weights of twice the bits: if that is wanted, and possible.
-    fn fits_deep(&self, acc: &Acc, unit: &Unit, scales: &[f64], origin: Origin<'_>) -> bool {
-        if unit.window > 1 || !self.levels.contains_key(&origin.node) {
+    pub fn fits_deep(&self, acc: &Acc, window: u32, scales: &[f64], origin: Origin<'_>) -> bool {
+        if window > 1 || !self.levels.contains_key(&origin.node) {
             return false;
         }
-        let range = self.range().powi(2);
-        scales.iter().enumerate().all(|(c, s)| {
-            let weights = acc.terms.iter().flat_map(|t| t.row(c));
-            let largest = weights.fold(0.0f64, |m, w| m.max(w.abs()));
-            let bias = acc.bias[c].abs() / self.top() / FULLS as f64;
-            largest.max(bias) * range / s < f64::from(i32::MAX) / 2.0
-        })
+        let mut steps = scales.iter().enumerate();
+        steps.all(|(c, s)| self.least_deep(acc, c) < *s)
+    }
+
+    /// The finest step of a channel for which weights of twice the bits have room.
+    fn least_deep(&self, acc: &Acc, channel: usize) -> f64 {
+        let weights = acc.terms.iter().flat_map(|t| t.row(channel));
+        let largest = weights.fold(0.0f64, |m, w| m.max(w.abs()));
+        let bias = acc.bias[channel].abs() / self.top() / FULLS as f64;
+        largest.max(bias) * self.range().powi(2) / (f64::from(i32::MAX) / 2.0)
     }
 
     /// `count` times [`FULLS`] times the largest integer of a cell.
@@ -672,6 +698,19 @@ impl Network {
 
     /// Remembers for reports what the neurons of the newest layer stand for.
     pub fn decode(&mut self, act: &Act) {
+        self.decode_at(self.layers.len().saturating_sub(1), act);
+    }
+
+    /// The same where the newest layer is a helper: it is the last of those that together stand for a tensor.
+    pub fn decode_as(&mut self, node: usize, act: &Act) {
+        if let Some(layer) = self.layers.last_mut() {
+            layer.graph_node = Some(node);
+        }
+        self.decode(act);
+    }
+
+    /// Remembers what the neurons of a layer, by its place, stand for.
+    pub fn decode_at(&mut self, layer: usize, act: &Act) {
         let plane = |p: &Plane| {
             (
                 p.value,
@@ -687,8 +726,7 @@ impl Network {
             planes: act.planes.iter().map(plane).collect(),
             offset: shorten(act.offset.clone()),
         };
-        self.decodings
-            .push((self.layers.len().saturating_sub(1), decoding));
+        self.decodings.push((layer, decoding));
     }
 
     /// Adds up tensors flat, one behind the other.

@@ -254,7 +254,12 @@ impl Lowering<'_> {
             });
         }
         let (range, top, bits) = (self.network.range(), self.network.top(), self.network.bits);
-        let step = public_step(scale * range, range);
+        // Logits on the levels of an int8 model use few of a cell's integers, and those to the last one.
+        let span = match self.largest(logits) {
+            largest if largest < top => scale * largest + (len as f64).ln(),
+            _ => scale * range,
+        };
+        let step = public_step(span, range);
         let factor = (scale / step * range).round().max(1.0);
         let mut f: Vec<u16> = (0..=top as u32)
             .map(|d| (top * (-f64::from(d) * step).exp()).round() as u16)
@@ -345,6 +350,7 @@ impl Lowering<'_> {
         });
         self.network
             .record(node, &[step], self.stats.tensor(input), self.origin(id));
+        let layer = self.network.layers.len() - 1;
         // Σ f(d_i) − S >= 0 and S − 1 − Σ f(d_i + 1) >= 0; the range check of the quotients is all that matters.
         let mut probabilities = Vec::with_capacity(rows.len());
         let mut first = 0;
@@ -383,7 +389,7 @@ impl Lowering<'_> {
             }],
             offset: vec![0.0; len],
         };
-        self.network.decode(&act);
+        self.network.decode_at(layer, &act);
         Ok(act)
     }
 

@@ -4,7 +4,7 @@ use zkinfer_circuits::program::{Unit, ValueRef};
 
 use super::knee::Precision;
 use super::staircase::{self, Jumps};
-use super::{Acc, AccTerm, Act, Lowering, Value, common, knee, wide};
+use super::{Acc, AccTerm, Act, Lowering, Value, common, ends, knee, wide};
 use crate::disclosure;
 use crate::graph::{Activation, GraphNode, NodeId, Op, ScalarFn};
 use crate::quantize::QuantizeError;
@@ -388,7 +388,9 @@ impl Lowering<'_> {
             }
             _ => domain,
         };
+        let jumps = Jumps::of(f);
         if !many
+            && jumps.is_none()
             && self.network.tables.len() < TABLES
             && NOISE * self.noise(&acc) < (domain.1 - domain.0) / top / 2.0
             && f.points().is_empty()
@@ -399,11 +401,42 @@ impl Lowering<'_> {
         {
             return Ok(Value::Act(act));
         }
+        let inside = match jumps {
+            None if self.network.levels.contains_key(&id) => {
+                let tolerance = (results.1 - results.0) / top / 4.0;
+                let steep = ends::steep(&eval, domain, tolerance);
+                self.inside(id, &acc, domain, steep)?
+            }
+            _ => None,
+        };
+        let (acc, domain, whole) = match inside {
+            Some(inside) => (inside.acc, inside.domain, Some(inside.coarse)),
+            None => (acc, domain, None),
+        };
         let mut scale = vec![(domain.1 - domain.0) / top; acc.channels()];
         self.network.settle(&acc, &mut scale, true);
+        if jumps.is_none() && whole.is_none() {
+            self.network.deepen(&acc, &mut scale, self.origin(id));
+        }
+        if let Some(coarse) = whole {
+            // What was cut off is a whole number of steps.
+            let parts = (coarse / scale[0]).floor().max(1.0);
+            scale.fill(coarse / parts);
+        }
         let mut step = scale[0];
-        let mut start = (domain.0 + domain.1) / 2.0 - step * top / 2.0;
-        let jumps = Jumps::of(f).and_then(|jumps| jumps.align(start, step));
+        let middle = (domain.0 + domain.1) / 2.0;
+        let mut start = middle - step * top / 2.0;
+        let jumps = jumps.and_then(|jumps| {
+            let aligned = |step: f64| jumps.align(middle - step * top / 2.0, step);
+            let finest = aligned(step)?;
+            // Weights of twice the bits have room beside coarse arguments only, and these are exact beside jumps, too.
+            let coarser = std::iter::successors(Some(finest), |a| aligned(2.0 * a.1));
+            let deep = |a: &(f64, f64)| {
+                let scale = vec![a.1; acc.channels()];
+                self.network.fits_deep(&acc, 1, &scale, self.origin(id))
+            };
+            Some(coarser.into_iter().find(deep).unwrap_or(finest))
+        });
         if let Some(aligned) = jumps {
             (start, step) = aligned;
             scale.fill(step);

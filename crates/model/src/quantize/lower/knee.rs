@@ -323,6 +323,7 @@ impl Lowering<'_> {
         }
         let mut coarse = vec![(knee.domain.1 - knee.at) / top; count];
         self.network.settle(&acc, &mut coarse, true);
+        self.network.deepen(&acc, &mut coarse, self.helper(id));
         let step = coarse[0];
         let at_knee = g(knee.at);
         let range = bounds.1 - bounds.0;
@@ -401,6 +402,7 @@ impl Lowering<'_> {
         }
         let mut fine = vec![(reach.1 - reach.0) / top; count];
         self.network.settle(&short, &mut fine, true);
+        self.network.deepen(&short, &mut fine, self.origin(id));
         let below = match precision.relative {
             None => entries(&g, reach.0, fine[0], top, bounds),
             Some(_) => from_zero(&below_knee, reach.0, fine[0], top, bounds.1),

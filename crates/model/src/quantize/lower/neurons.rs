@@ -145,6 +145,7 @@ impl Lowering<'_> {
             .map(|(a, b)| (b - a) * (1.0 + net.headroom) / net.top())
             .collect();
         net.settle(acc, &mut scales, tied);
+        net.deepen(acc, &mut scales, origin);
         // The calibrated range sits in the middle.
         let zero: Vec<f64> = ranges
             .iter()
@@ -182,6 +183,7 @@ impl Lowering<'_> {
             scales.push(high.max(below).max(0.0) * (1.0 + net.headroom) / net.top());
         }
         net.settle(acc, &mut scales, tied);
+        net.deepen(acc, &mut scales, origin);
         let clamps = net.saturate && acc.window == 1;
         let unit = Unit {
             window: acc.window as u32,

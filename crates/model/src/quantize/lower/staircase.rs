@@ -18,7 +18,8 @@ pub(super) struct Jumps {
 }
 
 impl Jumps {
-    /// Where `f` jumps, if all its jumps come from one rounding.
+    /// Where `f` jumps, if all its jumps come from one rounding: the innermost, as what is between two of its jumps is one number
+    /// to whatever is done with it, rounding it again included.
     pub fn of(f: &ScalarFn) -> Option<Jumps> {
         let jumps = |g: &ScalarFn, first: f64| {
             let (scale, shift) = slope(g).filter(|s| s.0 != 0.0 && s.0.is_finite())?;
@@ -28,8 +29,10 @@ impl Jumps {
             })
         };
         match f {
-            ScalarFn::Apply(ScalarOp::Round, g) => jumps(g, 0.5),
-            ScalarFn::Apply(ScalarOp::Floor | ScalarOp::Ceil, g) => jumps(g, 0.0),
+            ScalarFn::Apply(ScalarOp::Round, g) => jumps(g, 0.5).or_else(|| Jumps::of(g)),
+            ScalarFn::Apply(ScalarOp::Floor | ScalarOp::Ceil, g) => {
+                jumps(g, 0.0).or_else(|| Jumps::of(g))
+            }
             ScalarFn::Apply(_, g) => Jumps::of(g),
             ScalarFn::Combine(_, g, h) => match (g.constant(), h.constant()) {
                 (Some(_), None) => Jumps::of(h),
@@ -129,6 +132,27 @@ mod tests {
         }
         assert_eq!(jumps.align(0.0, 0.3), None);
         assert_eq!(Jumps::of(&ScalarFn::X.apply(ScalarOp::Tanh)), None);
+    }
+
+    #[test]
+    fn roundings_of_levels_jump_where_the_first_does() {
+        let c = ScalarFn::Const;
+        let twice = |inner: f64, outer: f64| {
+            rounded(inner, 100.0)
+                .combine(BinaryOp::Div, c(outer))
+                .apply(ScalarOp::Round)
+                .combine(BinaryOp::Mul, c(outer))
+        };
+        for outer in [0.25, 0.4] {
+            let f = twice(0.25, outer);
+            let jumps = Jumps::of(&f).unwrap();
+            assert_eq!((jumps.first, jumps.spacing), (0.125, 0.25));
+            // Between two of them it is constant.
+            for n in 0..100 {
+                let at = |part: f64| f.eval(0.125 + (f64::from(n) + part) * 0.25);
+                assert_eq!(at(0.01), at(0.99), "{n}");
+            }
+        }
     }
 
     #[test]
