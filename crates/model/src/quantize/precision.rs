@@ -5,11 +5,9 @@
 
 use zkinfer_circuits::program::MAX_RANGE_BITS;
 
-use super::correction::correct;
 use super::floats::FloatRuns;
-use super::lower::lower;
 use super::network::Levels;
-use super::refine::refine;
+use super::refine::{Candidate, refine};
 use super::report::{OutputReport, compare};
 use super::stats::Stats;
 use super::{QuantizeError, QuantizeOptions};
@@ -27,6 +25,8 @@ const GOAL: f64 = 0.002;
 const GAIN: f64 = 0.8;
 /// Calibration samples that are run in integers.
 const SAMPLES: usize = 16;
+/// Elements of the tensors of more samples that a model which meets the bound is judged by.
+const ELEMENTS: usize = 1 << 21;
 
 /// The model at the least `T` for which its outputs on calibration samples are close to the float model's, or at the best.
 pub(super) fn automatic(
@@ -37,27 +37,26 @@ pub(super) fn automatic(
 ) -> Result<QuantizedModel, QuantizeError> {
     let samples = some_of(calibration);
     let runs = FloatRuns::new(graph, &samples);
-    let mut best: Option<(f64, QuantizedModel)> = None;
-    let mut last: Option<(f64, QuantizedModel)> = None;
+    let mut best: Option<Candidate> = None;
+    let mut last: Option<Candidate> = None;
     let mut failure = None;
     for bits in DEFAULT_BITS..=MAX_RANGE_BITS {
-        let mut model = match lower(graph, stats, options, bits, &Levels::new()) {
-            Ok(model) => model,
+        let candidate = match Candidate::new(&runs, stats, options, bits, Levels::new()) {
+            Ok(candidate) => candidate,
             // Some operators need room for counts: more bits may do. If none do, what most of them fail by is the reason.
             Err(e) => {
                 failure = Some(e);
                 continue;
             }
         };
-        correct(&runs, &mut model);
-        let error = error(&runs, stats, &model);
+        let error = candidate.error;
         tracing::debug!(bits, error, "quantized");
-        last = Some((error, model));
-        if best.as_ref().is_none_or(|b| error < b.0 * GAIN) {
+        last = Some(candidate);
+        if best.as_ref().is_none_or(|b| error < b.error * GAIN) {
             best = last.take();
         }
         let target = options.max_error.map_or(TARGET, |e| (e / 2.0).min(TARGET));
-        if best.as_ref().is_some_and(|b| b.0 <= target) {
+        if best.as_ref().is_some_and(|b| b.error <= target) {
             break;
         }
     }
@@ -66,12 +65,13 @@ pub(super) fn automatic(
         (Some(best), _) => {
             let least = refine(&runs, stats, options, best, goal);
             // What few bits cannot do, many that were no better at first may.
-            let most = last.filter(|_| least.0 > goal);
+            let most = last.filter(|_| least.error > goal);
             let most = most.map(|m| refine(&runs, stats, options, m, goal));
-            Ok(match most {
-                Some(most) if most.0 < least.0 * GAIN => most.1,
-                _ => least.1,
-            })
+            let found = match most {
+                Some(most) if most.error < least.error * GAIN => most,
+                _ => least,
+            };
+            Ok(confirmed(found, graph, stats, calibration, options, goal).model)
         }
         (None, Some(e)) => Err(e),
         (None, None) => Err(QuantizeError::NoCalibration),
@@ -88,14 +88,36 @@ pub(super) fn fixed(
 ) -> Result<QuantizedModel, QuantizeError> {
     let samples = some_of(calibration);
     let runs = FloatRuns::new(graph, &samples);
-    let mut model = lower(graph, stats, options, bits, &Levels::new())?;
-    correct(&runs, &mut model);
+    let first = Candidate::new(&runs, stats, options, bits, Levels::new())?;
     let Some(goal) = options.max_error else {
-        return Ok(model);
+        return Ok(first.model);
     };
-    let first = error(&runs, stats, &model);
-    let refined = refine(&runs, stats, options, (first, model), goal);
-    Ok(refined.1)
+    let refined = refine(&runs, stats, options, first, goal);
+    Ok(confirmed(refined, graph, stats, calibration, options, goal).model)
+}
+
+/// A model that meets the bound on some samples, judged by more where those are cheap to run, and refined by them where they say
+/// something else.
+fn confirmed(
+    found: Candidate,
+    graph: &Graph,
+    stats: &Stats,
+    calibration: &[Vec<Vec<f32>>],
+    options: &QuantizeOptions,
+    goal: f64,
+) -> Candidate {
+    let elements: usize = graph.nodes.iter().map(|n| n.len()).sum();
+    let count = (ELEMENTS / elements.max(1)).min(calibration.len());
+    if found.error > goal || count <= SAMPLES || calibration.len() <= SAMPLES {
+        return found;
+    }
+    let step = calibration.len().div_ceil(count);
+    let samples: Vec<_> = calibration.iter().step_by(step).cloned().collect();
+    let runs = FloatRuns::new(graph, &samples);
+    let error = error(&runs, stats, &found.model);
+    tracing::debug!(samples = samples.len(), error, "confirmed");
+    let found = Candidate { error, ..found };
+    refine(&runs, stats, options, found, goal)
 }
 
 /// Samples from all over the calibration, no more than are run in integers.
@@ -121,10 +143,7 @@ pub(super) fn error(runs: &FloatRuns<'_>, stats: &Stats, model: &QuantizedModel)
         e => e,
     };
     let relative = |(o, &id): (&OutputReport, &usize)| {
-        let (low, high) = stats.tensor(id);
-        // An output that hardly varies is no scale.
-        let spread = (high - low).max(0.1 * o.range);
-        let all = ratio(o.mean_error, spread.min(o.range));
+        let all = ratio(o.mean_error, scale(stats.tensor(id), o.range));
         let column = o
             .column
             .as_ref()
@@ -137,4 +156,9 @@ pub(super) fn error(runs: &FloatRuns<'_>, stats: &Stats, model: &QuantizedModel)
         .zip(&runs.graph().outputs)
         .map(relative);
     missing + errors.fold(0.0, f64::max)
+}
+
+/// What the error of an output of this size is judged by, if its elements are in a range: an output that hardly varies is no scale.
+pub(super) fn scale((low, high): (f64, f64), size: f64) -> f64 {
+    (high - low).max(0.1 * size).min(size)
 }

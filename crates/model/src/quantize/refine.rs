@@ -9,13 +9,14 @@ use rayon::prelude::*;
 use std::borrow::Cow;
 use std::collections::HashMap;
 
-use super::QuantizeOptions;
 use super::correction::correct;
 use super::floats::FloatRuns;
 use super::lower::lower;
 use super::network::{Level, Levels};
-use super::precision::error;
+use super::precision::{error, scale};
+use super::report::size;
 use super::stats::Stats;
+use super::{QuantizeError, QuantizeOptions};
 use crate::graph::{Graph, NodeId, Op, Tie};
 use crate::model::{Decoding, QuantizedModel};
 use zkinfer_circuits::program::{Expanded, ProgramLimits};
@@ -26,8 +27,12 @@ const ROUNDS: usize = 6;
 const SAMPLES: usize = 4;
 /// Most operations whose effect on the outputs is measured, those with the largest errors of their own.
 const MEASURED: usize = 384;
+/// A round that leaves so many times the error is taken back.
+const WORSE: f64 = 1.5;
 /// Part of the bound that predictions aim at.
 const AIM: f64 = 0.6;
+/// How often that is halved where predictions are met and the bound is not.
+const AIMS: usize = 4;
 
 /// What is refined together: steps of a loop are alike.
 #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
@@ -36,77 +41,150 @@ enum Group {
     Node(NodeId),
 }
 
-/// The first model, or a better one where its error is more than `goal` and something can be done about it; with its error.
+/// A model, and how it came to be.
+#[derive(Clone)]
+pub(super) struct Candidate {
+    /// Its error on the samples that it was judged by.
+    pub error: f64,
+    pub model: QuantizedModel,
+    /// Operations that are computed more exactly than others.
+    pub levels: Levels,
+}
+
+impl Candidate {
+    /// Of a graph in `2^bits` integers a cell.
+    pub fn new(
+        runs: &FloatRuns<'_>,
+        stats: &Stats,
+        options: &QuantizeOptions,
+        bits: u32,
+        levels: Levels,
+    ) -> Result<Candidate, QuantizeError> {
+        let mut model = lower(runs.graph(), stats, options, bits, &levels)?;
+        correct(runs, &mut model);
+        Ok(Candidate {
+            error: error(runs, stats, &model),
+            model,
+            levels,
+        })
+    }
+}
+
+/// The first model, or a better one where its error is more than `goal` and something can be done about it.
 pub(super) fn refine(
     runs: &FloatRuns<'_>,
     stats: &Stats,
     options: &QuantizeOptions,
-    first: (f64, QuantizedModel),
+    first: Candidate,
     goal: f64,
-) -> (f64, QuantizedModel) {
+) -> Candidate {
     let graph = runs.graph();
-    let bits = first.1.program.range_bits;
-    let (mut least, mut best) = first;
-    let mut levels = Levels::new();
-    let (mut last, mut last_error) = (best.clone(), least);
+    let bits = first.model.program.range_bits;
+    let Some(scales) = scales(runs, stats).filter(|_| first.error > goal) else {
+        return first;
+    };
+    let mut best = first.clone();
+    let mut last = first;
+    let mut aim = goal * AIM;
+    // What more bits make no better, and what they would make worse.
+    let mut stuck: HashMap<Group, Level> = HashMap::new();
+    let mut known = None;
     for _ in 0..ROUNDS {
-        if least <= goal {
+        if best.error <= goal {
             break;
         }
-        let Some(effects) = effects(runs, stats, &last) else {
+        if known.is_none() {
+            known = effects(runs, &scales, &last.model);
+        }
+        let Some(effects) = &known else {
             break;
         };
-        if !raise(graph, &effects, goal * AIM, &mut levels) {
+        let mut raised = Vec::new();
+        // Errors are not quite independent, so that they come to more than is predicted.
+        for _ in 0..AIMS {
+            raised = raise(graph, effects, aim, (&last.levels, &stuck));
+            if !raised.is_empty() {
+                break;
+            }
+            aim /= 2.0;
+        }
+        if raised.is_empty() {
             break;
         }
-        let Ok(mut model) = lower(graph, stats, options, bits, &levels) else {
-            break;
+        let mut levels = last.levels.clone();
+        for (group, level) in &raised {
+            levels.extend(members(graph, *group).map(|id| (id, *level)));
+        }
+        let Ok(next) = Candidate::new(runs, stats, options, bits, levels) else {
+            stuck.extend(raised);
+            continue;
         };
-        correct(runs, &mut model);
-        let found = error(runs, stats, &model);
-        tracing::debug!(operations = levels.len(), error = found, "refined");
-        if found < least {
-            (least, best) = (found, model.clone());
+        tracing::debug!(
+            operations = next.levels.len(),
+            error = next.error,
+            "refined"
+        );
+        if next.error > WORSE * last.error {
+            // Samples that leave their range, say: not this way.
+            stuck.extend(raised);
+            continue;
         }
-        // What was asked for cannot be done where it is, and will be asked for again.
-        if found == last_error {
-            break;
+        // More there are not.
+        let done = raised.into_iter().filter(|(_, l)| *l == Level::Wide);
+        stuck.extend(done);
+        if next.error < best.error {
+            best = next.clone();
         }
-        (last, last_error) = (model, found);
+        (last, known) = (next, None);
     }
-    (least, best)
+    best
 }
 
-/// Gives more bits to the groups with the largest effects, until the others' is within `goal`. Whether any got some.
-fn raise(graph: &Graph, effects: &HashMap<Group, f64>, goal: f64, levels: &mut Levels) -> bool {
-    let mut sorted: Vec<(Group, f64)> = effects.iter().map(|(g, e)| (*g, *e)).collect();
+/// The operations of a group.
+fn members(graph: &Graph, group: Group) -> impl Iterator<Item = NodeId> + '_ {
+    let (first, tie) = match group {
+        Group::Node(id) => (Some(id), None),
+        Group::Tie(tie) => (None, Some(tie)),
+    };
+    let nodes = graph.nodes.iter().enumerate();
+    let tied = nodes.filter(move |(_, n)| tie.is_some() && n.tie == tie);
+    first.into_iter().chain(tied.map(|(id, _)| id))
+}
+
+/// The groups with the largest effects, and the next level of each, such that the others' is within `goal`: of those that are not
+/// stuck.
+fn raise(
+    graph: &Graph,
+    effects: &HashMap<Group, f64>,
+    goal: f64,
+    (levels, stuck): (&Levels, &HashMap<Group, Level>),
+) -> Vec<(Group, Level)> {
+    let next = |group: Group| {
+        let mut members = members(graph, group);
+        let id = members.next()?;
+        // Inputs have no weights.
+        let has_weights = !matches!(graph.nodes[id].op, Op::Input);
+        let level = match levels.get(&id) {
+            None if has_weights => Level::Deep,
+            _ => Level::Wide,
+        };
+        (stuck.get(&group).is_none_or(|s| level < *s)).then_some(level)
+    };
+    let mut sorted: Vec<(Group, f64, Level)> = effects
+        .iter()
+        .filter_map(|(g, e)| Some((*g, *e, next(*g)?)))
+        .collect();
     sorted.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-    let mut left: f64 = sorted.iter().map(|(_, e)| e * e).sum();
-    let mut raised = false;
-    for (group, effect) in sorted {
+    let mut left: f64 = sorted.iter().map(|(_, e, _)| e * e).sum();
+    let mut raised = Vec::new();
+    for (group, effect, level) in sorted {
         if left <= goal * goal {
             break;
         }
         left -= effect * effect;
-        let members: Vec<NodeId> = match group {
-            Group::Node(id) => vec![id],
-            Group::Tie(tie) => {
-                let nodes = graph.nodes.iter().enumerate();
-                nodes
-                    .filter(|(_, n)| n.tie == Some(tie))
-                    .map(|(id, _)| id)
-                    .collect()
-            }
-        };
-        for id in members {
-            let next = match (levels.get(&id), &graph.nodes[id].op) {
-                // Inputs have no weights.
-                (Some(_), _) | (None, Op::Input) => Level::Wide,
-                (None, _) => Level::Deep,
-            };
-            tracing::debug!(operation = %graph.nodes[id].name, effect, level = ?next, "raised");
-            raised |= levels.insert(id, next) != Some(next);
-        }
+        let name = members(graph, group).next().map(|id| &graph.nodes[id].name);
+        tracing::debug!(operation = ?name, effect, ?level, "raised");
+        raised.push((group, level));
     }
     raised
 }
@@ -114,21 +192,12 @@ fn raise(graph: &Graph, effects: &HashMap<Group, f64>, goal: f64, levels: &mut L
 /// The part of its scale that every operation's own error moves the outputs by, the largest of all outputs.
 fn effects(
     runs: &FloatRuns<'_>,
-    stats: &Stats,
+    scales: &[f64],
     model: &QuantizedModel,
 ) -> Option<HashMap<Group, f64>> {
     let (graph, samples) = (runs.graph(), runs.samples());
     let expanded = model.program.expand(&ProgramLimits::owner()).ok()?;
     let decodings = of_nodes(model);
-    let scales: Vec<f64> = graph
-        .outputs
-        .iter()
-        .map(|&id| {
-            let (low, high) = stats.tensor(id);
-            let magnitude = low.abs().max(high.abs());
-            (high - low).max(0.1 * magnitude).min(magnitude).max(1e-30)
-        })
-        .collect();
     let step = samples.len().div_ceil(SAMPLES).max(1);
     let mut sums: HashMap<Group, f64> = HashMap::new();
     let mut ran = 0usize;
@@ -139,7 +208,7 @@ fn effects(
         let values = runs.values(number).ok()?;
         ran += 1;
         let of = |(id, error): &(NodeId, Vec<f32>)| {
-            let effect = effect(graph, &values, *id, error, sample, &scales)?;
+            let effect = effect(graph, &values, *id, error, sample, scales)?;
             let group = match graph.nodes[*id].tie {
                 Some(tie) => Group::Tie(tie),
                 None => Group::Node(*id),
@@ -153,6 +222,23 @@ fn effects(
     }
     let mean = |sum: f64| (sum / ran.max(1) as f64).sqrt();
     Some(sums.into_iter().map(|(g, sum)| (g, mean(sum))).collect())
+}
+
+/// What errors of the outputs are judged by.
+fn scales(runs: &FloatRuns<'_>, stats: &Stats) -> Option<Vec<f64>> {
+    let graph = runs.graph();
+    let mut magnitudes = vec![Vec::new(); graph.outputs.len()];
+    for sample in 0..runs.samples().len() {
+        let values = runs.values(sample).ok()?;
+        for (magnitudes, output) in magnitudes.iter_mut().zip(graph.outputs_of(&values)) {
+            magnitudes.extend(output.iter().map(|v| v.abs()));
+        }
+    }
+    let outputs = graph.outputs.iter().zip(&mut magnitudes);
+    let of = |(&id, magnitudes): (&NodeId, &mut Vec<f32>)| {
+        scale(stats.tensor(id), size(magnitudes)).max(1e-30)
+    };
+    Some(outputs.map(of).collect())
 }
 
 /// What stands for every node that integers stand for.

@@ -12,6 +12,7 @@ use crate::graph::{Graph, GraphError};
 use crate::model::{Decoding, InterfaceError, QuantizedModel};
 use crate::progress::{self, Progress, Stage, Stopped, tell};
 use crate::run::{RunError, Trace};
+pub(super) use tally::size;
 use tally::{Sums, Tally};
 
 /// Why a sample could not be evaluated.
@@ -86,7 +87,7 @@ pub struct OutputReport {
     pub mean_error: f64,
     /// Largest absolute error of all samples.
     pub max_error: f64,
-    /// 99th percentile of the float output's magnitude, of the same samples as the mean error.
+    /// 99th percentile of the float output's magnitude, or its mean where that is more, of the same samples as the mean error.
     pub range: f64,
     /// `mean_error / range`.
     pub relative_error: f64,

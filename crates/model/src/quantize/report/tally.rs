@@ -243,12 +243,9 @@ impl Tally {
         sizes.get(sizes.len() / 2).copied().unwrap_or(0.0)
     }
 
-    /// 99th percentile of the magnitude.
+    /// The [size](size) of the output.
     pub fn range(&mut self) -> f64 {
-        self.magnitudes.sort_by(f32::total_cmp);
-        let at = (self.magnitudes.len() as f64 * 0.99) as usize;
-        let at = at.min(self.magnitudes.len().saturating_sub(1));
-        self.magnitudes.get(at).map_or(0.0, |&v| f64::from(v))
+        size(&mut self.magnitudes)
     }
 
     /// What an error is measured by: the [range](Self::range), or the spread if it is less. A few elements that are far
@@ -281,6 +278,17 @@ impl Tally {
             .map(|(at, c)| (*at, c.mean(), c.magnitude))
             .max_by(|a, b| (a.1 / a.2).total_cmp(&(b.1 / b.2)))
     }
+}
+
+/// The 99th percentile of magnitudes, or their mean where that is more: of a distribution over thousands of classes more than 99 %
+/// are next to nothing, which is no scale.
+pub(in crate::quantize) fn size(magnitudes: &mut [f32]) -> f64 {
+    magnitudes.sort_by(f32::total_cmp);
+    let at = (magnitudes.len() as f64 * 0.99) as usize;
+    let at = at.min(magnitudes.len().saturating_sub(1));
+    let percentile = magnitudes.get(at).map_or(0.0, |&v| f64::from(v));
+    let sum: f64 = magnitudes.iter().map(|&v| f64::from(v)).sum();
+    percentile.max(sum / magnitudes.len().max(1) as f64)
 }
 
 /// The least difference between neighbours among the `count + 1` largest.
@@ -324,3 +332,6 @@ fn named(graph: &Graph, mut id: NodeId) -> Option<Named> {
         }
     }
 }
+
+#[cfg(test)]
+mod tests;
