@@ -112,7 +112,12 @@ fn confirmed(
         return found;
     }
     let step = calibration.len().div_ceil(count);
-    let samples: Vec<_> = calibration.iter().step_by(step).cloned().collect();
+    // Those that the model was not judged by first: they are what is measured if it has to be refined.
+    let known = step_of(calibration);
+    let chosen = (0..calibration.len()).step_by(step);
+    let (known, new): (Vec<usize>, Vec<usize>) = chosen.partition(|i| i.is_multiple_of(known));
+    let order = new.into_iter().chain(known);
+    let samples: Vec<_> = order.map(|i| calibration[i].clone()).collect();
     let runs = FloatRuns::new(graph, &samples);
     let error = error(&runs, stats, &found.model);
     tracing::debug!(samples = samples.len(), error, "confirmed");
@@ -122,8 +127,16 @@ fn confirmed(
 
 /// Samples from all over the calibration, no more than are run in integers.
 pub(super) fn some_of(calibration: &[Vec<Vec<f32>>]) -> Vec<Vec<Vec<f32>>> {
-    let step = calibration.len().div_ceil(SAMPLES).max(1);
-    calibration.iter().step_by(step).cloned().collect()
+    calibration
+        .iter()
+        .step_by(step_of(calibration))
+        .cloned()
+        .collect()
+}
+
+/// Every which sample of a calibration is among [`some_of`] it.
+fn step_of(calibration: &[Vec<Vec<f32>>]) -> usize {
+    calibration.len().div_ceil(SAMPLES).max(1)
 }
 
 /// Largest mean error of an output, over its magnitude or its spread, whichever is less: prices around a thousand that differ by
