@@ -701,14 +701,6 @@ impl Network {
         self.decode_at(self.layers.len().saturating_sub(1), act);
     }
 
-    /// The same where the newest layer is a helper: it is the last of those that together stand for a tensor.
-    pub fn decode_as(&mut self, node: usize, act: &Act) {
-        if let Some(layer) = self.layers.last_mut() {
-            layer.graph_node = Some(node);
-        }
-        self.decode(act);
-    }
-
     /// Remembers what the neurons of a layer, by its place, stand for.
     pub fn decode_at(&mut self, layer: usize, act: &Act) {
         let plane = |p: &Plane| {

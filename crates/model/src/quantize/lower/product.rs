@@ -132,7 +132,7 @@ impl Lowering<'_> {
             }
             act = self.sum_act(&act, group);
         }
-        self.network.decode_as(id, &act);
+        self.network.decode(&act);
         Ok(act)
     }
 
