@@ -12,7 +12,6 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use zkinfer::interface::{Interface, with_reals};
 use zkinfer::{BatchOptions, Candidate, Expected, Refusal, Side};
-use zkinfer_circuits::card::FileKind;
 use zkinfer_circuits::receipt::StatedSide;
 
 /// What a verifier is willing to spend on somebody else's card or proof.
