@@ -96,8 +96,11 @@ impl<'v> Reference<'v> {
                 return Err(Rejection::Link);
             }
         }
-        for (index, ((segment, given), _)) in parts().enumerate() {
+        // What cannot be read is named before what does not hold.
+        for ((segment, given), _) in parts() {
             readable(&segment.key, &given.halo2, runs.len())?;
+        }
+        for (index, ((_, given), _)) in parts().enumerate() {
             self.circuit_holds(index, &given.halo2, runs.len())?;
         }
         let verdicts = runs.into_iter();
