@@ -90,7 +90,7 @@ print(verdict)
 
 # %%
 fields = json.loads(proof.to_json())
-fields["output"]["values"][0] += 1
+fields["runs"][0]["output"]["values"][0] += 1
 forged = zkinfer.Proof.from_json(json.dumps(fields))
 
 lies = {

@@ -76,7 +76,7 @@ def test_a_forged_claim_is_an_invalid_proof(x, secret, proof, run):
     import json as parser
 
     fields = parser.loads(json)
-    values = fields["output"]["values"]
+    values = fields["runs"][0]["output"]["values"]
     assert np.array(values, dtype="<u2").tobytes() == claim
     values[0], values[1] = values[1], values[0]
     forged = zkinfer.Proof.from_json(parser.dumps(fields))
