@@ -152,6 +152,13 @@ impl Verifier {
         limits.allow_k(card.k)?;
         limits.allow_info(card.info.len())?;
         limits.allow_segments(card.segments.len(), card.k)?;
+        if card.segments.is_empty() {
+            // No file is read with none, but a card may be made by hand.
+            return Err(CardError::Points {
+                found: 0,
+                expected: 1,
+            });
+        }
         let fixed = card.segments.iter().map(|s| s.fixed.len());
         limits.allow_points(card.points() + fixed.sum::<usize>())?;
         if generators.k() != card.k {

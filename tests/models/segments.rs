@@ -381,6 +381,9 @@ fn segments_that_do_not_fit_are_refused() {
     let mut card = one.card().clone();
     card.segments.swap(0, 1);
     assert!(verifier(card, &Limits::default()).is_err());
+    let mut card = one.card().clone();
+    card.segments.clear();
+    assert!(verifier(card, &Limits::default()).is_err());
     // The scores are not the image.
     let mut card = one.card().clone();
     card.segments.push(card.segments[0].clone());
