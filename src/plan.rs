@@ -278,10 +278,11 @@ pub fn choose_segments(
         });
     }
     let cuts = Cuts::of(&model);
-    let places = cuts.balanced(segments).ok_or(CommitError::Segments {
-        segments,
-        most: cuts.most(),
-    })?;
+    // Nobody would verify a card of more.
+    let most = cuts.most().min(Limits::default().segments);
+    let allowed = Some(segments).filter(|&s| s <= most);
+    let places = allowed.and_then(|s| cuts.balanced(s));
+    let places = places.ok_or(CommitError::Segments { segments, most })?;
     let range = match options.k {
         Some(k) => k..=k,
         None => options.min_k..=options.max_k,
@@ -294,7 +295,7 @@ pub fn choose_segments(
             break;
         }
         // Rows that a lane holds values in.
-        let lane = (1usize << k).saturating_sub(BLINDING_ROWS + 2);
+        let lane = (1usize << k.min(MAX_K)).saturating_sub(BLINDING_ROWS + 2);
         let parts = segments::parts(&model, &places, lane);
         let fixed = PlanOptions {
             k: Some(k),
