@@ -71,13 +71,10 @@ fn everything_that_is_described_happens() {
     // A service that has no room, and lets nobody in.
     let service = Service::again(folder, |c| {
         c.anybody_cards = 2;
-        c.contexts = 1;
-        c.limits.k = 9;
+        c.anybody_contexts = 1;
     });
-    service.verify(&with(
-        question("cnn", "cnn_0.proof"),
-        json!({ "once": true }),
-    ));
+    let another = with(question("cnn", "cnn_0.proof"), json!({ "once": true }));
+    service.verify(&another).expect(507, "store_full");
     let full = Service::start(|c| c.anybody_cards = 0);
     full.put("digits");
     let token = Service::start(|c| {
@@ -87,7 +84,10 @@ fn everything_that_is_described_happens() {
     token.put("digits");
     Service::start(|c| c.read_only = true).put("digits");
 
-    // One with narrower limits.
+    // With narrower limits.
+    let folder = service.stop();
+    let service = Service::again(folder, |c| c.limits.card_bytes = 2500);
+    service.send("GET", &digits, &json_please, b"");
     let folder = service.stop();
     let service = Service::again(folder, |c| c.limits.k = 8);
     service.verify(&good);

@@ -29,7 +29,8 @@ fn one_client_does_not_take_all_memory() {
     });
     let head = "POST /v1/verify/batch HTTP/1.1\r\nhost: test\r\nx-forwarded-for: 10.0.0.1\r\n\
         content-type: application/json\r\ncontent-length: 100000\r\n\r\n";
-    // Bodies of which the end does not come: three are as much as one client may have.
+    // Bodies of which the end does not come: three are as much as one client may have. (Fewer stay where several
+    // ask for the last bytes at once.)
     let mut open: Vec<_> = (0..12).map(|_| service.connect()).collect();
     for stream in &mut open {
         stream.write_all(head.as_bytes()).unwrap();
@@ -37,7 +38,7 @@ fn one_client_does_not_take_all_memory() {
     }
     let refused =
         "zkinfer_http_requests_total{method=\"POST\",route=\"/v1/verify/batch\",status=\"429\"}";
-    service.wait("it has its part", |s| s.metric(refused) == 9.0);
+    service.wait("it has its part", |s| s.metric(refused) >= 9.0);
     let question = question("digits", "digits_0.proof");
     ask(&service, "10.0.0.2", &question).expect(200, "accepted");
     drop(open);
