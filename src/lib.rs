@@ -38,6 +38,7 @@
 //! | reference run | [`run`] | the exact integer semantics |
 //! | planning | [`plan`] | program → `k` |
 //! | commitment, proof | [`secret`] | [`Secret`] → [`Card`], [`Proof`] |
+//! | many proofs, elsewhere | [`jobs`] | requests → proofs, by an [`Executor`](jobs::Executor) |
 //! | progress, stopping | [`progress`] | |
 //! | verification | [`verifier()`], `zkinfer-circuits` | card, proof, expectations → verdict |
 //! | files | [`files`], [`generators`], [`params`], [`data`], [`interface`] | models, cards, proofs, generators of commitments, samples |
@@ -45,6 +46,7 @@
 mod engine;
 pub mod error;
 pub mod files;
+pub mod jobs;
 pub mod plan;
 pub(crate) mod prove;
 pub mod secret;
@@ -54,7 +56,7 @@ pub use error::{CommitError, ProveError};
 pub use prove::Timings;
 pub use secret::{
     CommitOptions, MAX_RUNS, Opening, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility,
-    Visibility, WeightVisibility, prove_many,
+    Visibility, WeightVisibility,
 };
 pub use zkinfer_circuits::card::{Card, Proof};
 pub use zkinfer_circuits::error::{CardError, DecodeError, Rejection};

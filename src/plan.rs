@@ -4,8 +4,13 @@
 //! inner-product opening and in verification, wide ones for their columns; the planner lays the program out at every
 //! `k`, predicts both costs and takes the cheapest.
 
+mod memory;
+#[cfg(test)]
+mod tests;
+
 use crate::error::CommitError;
 use std::fmt;
+use std::time::Duration;
 use zkinfer_circuits::error::{CardError, LayoutError};
 use zkinfer_circuits::gates::{Description, describe};
 use zkinfer_circuits::layout::{BLINDING_ROWS, Columns, Layout, MAX_K};
@@ -107,6 +112,27 @@ pub struct PlanChoice {
     pub plan: Plan,
     /// Every `k` that the program fits, ascending.
     pub candidates: Vec<Candidate>,
+}
+
+/// What a piece of work is going to take, for whoever places it: on one core of the machine that the model was calibrated on
+/// (AVX-512 IFMA; without it about 3.5 times the time, and the same memory).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Cost {
+    /// CPU time.
+    pub cpu: Duration,
+    /// Memory at the peak, in bytes.
+    pub memory: u64,
+}
+
+impl Cost {
+    /// Proving so many runs by a plan, one proof for all, in a process that has nothing else to do and no key yet.
+    pub fn of_proof(plan: &Plan, runs: usize) -> Cost {
+        let candidate = Candidate::of(plan);
+        Cost {
+            cpu: Duration::from_micros((candidate.prove_ms * 1e3) as u64) * runs as u32,
+            memory: memory::of_proof(plan, runs),
+        }
+    }
 }
 
 /// Microseconds of CPU time of the engine with AVX-512 IFMA; fitted to `zkinfer-engine`'s `stages` example over
@@ -381,6 +407,3 @@ fn table(f: &mut fmt::Formatter<'_>, candidates: &[Candidate], k: u32) -> fmt::R
     }
     Ok(())
 }
-
-#[cfg(test)]
-mod tests;

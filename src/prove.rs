@@ -55,7 +55,34 @@ pub struct Timings {
 impl Timings {
     /// All parts together.
     pub fn total(&self) -> Duration {
-        self.witness + self.phase1 + self.fold + self.phase2 + self.phase3 + self.halo2 + self.link
+        self.parts().iter().sum()
+    }
+
+    /// In the order of the fields.
+    pub(crate) fn parts(&self) -> [Duration; 7] {
+        [
+            self.witness,
+            self.phase1,
+            self.fold,
+            self.phase2,
+            self.phase3,
+            self.halo2,
+            self.link,
+        ]
+    }
+
+    /// The other way round.
+    pub(crate) fn of_parts(parts: [Duration; 7]) -> Timings {
+        let [witness, phase1, fold, phase2, phase3, halo2, link] = parts;
+        Timings {
+            witness,
+            phase1,
+            fold,
+            phase2,
+            phase3,
+            halo2,
+            link,
+        }
     }
 }
 

@@ -1,19 +1,20 @@
 //! The owner's side: committing to a model, running it, proving.
 
 mod commit;
-mod many;
-mod prove;
-mod segment;
+pub(crate) mod prove;
+pub(crate) mod segment;
 
 use crate::error::{CommitError, ProveError};
 use crate::prove::Timings;
 use crate::prove::engine::{Engine, generators};
 use halo2_proofs::poly::commitment::Params;
 use ndarray::{Array1, ArrayD, ArrayViewD};
-use std::sync::{Arc, OnceLock};
+use std::sync::Arc;
 use zkinfer_circuits::card::{self, Card, Proof};
+use zkinfer_circuits::statement::segment_digest;
 use zkinfer_circuits::transcript::Digest;
-use zkinfer_circuits::verify::{Limits, Plan};
+#[cfg(test)]
+use zkinfer_circuits::verify::Plan;
 use zkinfer_circuits::{C, F};
 use zkinfer_interface::TensorInterface;
 use zkinfer_model::error::InferError;
@@ -21,7 +22,6 @@ use zkinfer_model::model::QuantizedModel;
 use zkinfer_model::run::Trace;
 
 pub use commit::{CommitOptions, WeightVisibility};
-pub use many::prove_many;
 pub use segment::Segment;
 
 /// A committed model: weights, blinds, keys. Whoever has it can prove; it stays with the owner.
@@ -45,7 +45,7 @@ impl std::fmt::Debug for Secret {
 /// An exact run of the quantized model on one input.
 #[derive(Clone)]
 pub struct Run {
-    /// Of every segment.
+    /// Of every segment, unless they were dropped.
     pub(crate) traces: Vec<Trace>,
     /// What flows between segments.
     boundaries: Vec<Vec<u16>>,
@@ -72,8 +72,16 @@ impl Run {
         &self.input
     }
 
+    /// Without intermediate values, which proving computes again: a small part of the memory, for a small part of a proof's
+    /// time.
+    #[must_use]
+    pub fn compact(mut self) -> Run {
+        self.traces = Vec::new();
+        self
+    }
+
     /// What flows into a segment, or out of the last one.
-    fn flow(&self, index: usize) -> &[u16] {
+    pub(crate) fn flow(&self, index: usize) -> &[u16] {
         match index {
             0 => &self.input,
             _ => self.boundaries.get(index - 1).unwrap_or(&self.output),
@@ -209,22 +217,13 @@ impl Secret {
         let mut segments: Vec<Segment> = Vec::with_capacity(parts.len());
         for (index, ((model, blinds), of_card)) in parts.into_iter().zip(&card.segments).enumerate()
         {
-            let plan = Plan::new(model.program.clone(), card.k, &Limits::owner())?;
-            let fits = blinds.len() == plan.groups.len()
-                && blinds
-                    .iter()
-                    .zip(&plan.groups)
-                    .all(|(b, g)| b.len() == g.points);
-            let follows = segments.last().is_none_or(|s| s.plan.feeds(&plan));
-            if !fits
-                || !follows
-                || of_card.program != model.program
-                || of_card.points.len() != plan.points()
-            {
+            let same = of_card.program == model.program;
+            let digest = segment_digest(&digest, index);
+            let segment = Segment::from_parts(model, blinds, digest, params.clone())?;
+            let follows = segments.last().is_none_or(|s| s.plan.feeds(&segment.plan));
+            if !same || !follows || of_card.points.len() != segment.plan.points() {
                 return Err(CommitError::Mismatch);
             }
-            let mut segment = Segment::new(model, plan, &digest, index)?;
-            segment.blinds = blinds;
             segments.push(segment);
         }
         Ok(Secret {
@@ -311,7 +310,7 @@ impl Secret {
     /// Only if the parameters do not fit the plan.
     pub fn prepare(&self) -> Result<(), ProveError> {
         let mut segments = self.segments.iter();
-        segments.try_for_each(|s| s.keys(self.engine, &self.params).map(|_| ()))
+        segments.try_for_each(|s| s.keys().map(|_| ()))
     }
 
     /// Chooses the prover; [`Engine::Auto`] is the default. All engines make the same proofs.
@@ -319,7 +318,7 @@ impl Secret {
     pub fn with_engine(mut self, engine: Engine) -> Secret {
         self.engine = engine;
         let segments = self.segments.iter_mut();
-        segments.for_each(|s| s.keys = OnceLock::new());
+        segments.for_each(|s| s.set_engine(engine));
         self
     }
 

@@ -15,7 +15,7 @@ use crate::verify::Limits;
 pub const FORMAT_VERSION: u16 = 4;
 /// Version of the format of models.
 const MODEL_VERSION: u16 = 2;
-/// Version of the formats of what is kept besides: parameters and generators.
+/// Version of the formats of what is kept besides, and of what goes to workers and comes back.
 const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";
 
@@ -33,6 +33,12 @@ pub enum FileKind {
     Params,
     /// Generators, for verifiers.
     Generators = 5,
+    /// A segment of a model with its weights and blinds, for a worker: secret.
+    Segment,
+    /// What a worker is asked to do: secret.
+    Job,
+    /// What came of a job: secret until it is part of a proof.
+    Outcome,
 }
 
 impl FileKind {
@@ -44,6 +50,9 @@ impl FileKind {
             FileKind::Proof => "proof",
             FileKind::Params => "params",
             FileKind::Generators => "generators",
+            FileKind::Segment => "segment",
+            FileKind::Job => "job",
+            FileKind::Outcome => "outcome",
         }
     }
 
@@ -53,6 +62,7 @@ impl FileKind {
             FileKind::Card | FileKind::Proof => FORMAT_VERSION,
             FileKind::Model => MODEL_VERSION,
             FileKind::Params | FileKind::Generators => KEPT_VERSION,
+            FileKind::Segment | FileKind::Job | FileKind::Outcome => KEPT_VERSION,
         }
     }
 
@@ -63,6 +73,9 @@ impl FileKind {
             FileKind::Proof,
             FileKind::Params,
             FileKind::Generators,
+            FileKind::Segment,
+            FileKind::Job,
+            FileKind::Outcome,
         ]
         .into_iter()
         .find(|k| *k as u8 == byte)

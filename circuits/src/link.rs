@@ -184,13 +184,18 @@ impl LinkProof {
     /// Length in a file.
     pub(crate) const BYTES: usize = 32 * (BLINDING_ROWS + 2);
 
-    pub(crate) fn write(&self, w: &mut Writer) {
+    /// Writes it: a point, scalars.
+    pub fn write(&self, w: &mut Writer) {
         w.point(&self.commitment);
         self.rows.iter().for_each(|s| w.scalar(s));
         w.scalar(&self.blind);
     }
 
-    pub(crate) fn read(r: &mut Reader<'_>) -> Result<LinkProof, DecodeError> {
+    /// Reads it.
+    ///
+    /// # Errors
+    /// Too few bytes, a point or a scalar that is none.
+    pub fn read(r: &mut Reader<'_>) -> Result<LinkProof, DecodeError> {
         let commitment = r.point()?;
         let mut rows = [F::ZERO; BLINDING_ROWS];
         for row in &mut rows {

@@ -120,7 +120,10 @@ impl Claim {
 }
 
 /// Commitments to the lanes of a side.
-pub(crate) fn read_lanes(r: &mut Reader<'_>) -> Result<Vec<C>, DecodeError> {
+///
+/// # Errors
+/// More than any side has, or bytes that are no point.
+pub fn read_lanes(r: &mut Reader<'_>) -> Result<Vec<C>, DecodeError> {
     let len = r.len(32)?;
     // A point takes a square root to decode, and no side has more lanes.
     if len > MAX_LANES {
@@ -131,7 +134,11 @@ pub(crate) fn read_lanes(r: &mut Reader<'_>) -> Result<Vec<C>, DecodeError> {
     r.list(len, Reader::point)
 }
 
-pub(crate) fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
+/// A digest.
+///
+/// # Errors
+/// Too few bytes.
+pub fn read_digest(r: &mut Reader<'_>) -> Result<Digest, DecodeError> {
     let mut digest = [0; 32];
     digest.copy_from_slice(r.take(32)?);
     Ok(Digest(digest))

@@ -9,18 +9,27 @@
 //! ```
 //!
 //! The programs are the card's.
+//!
+//! The file of one segment, for workers:
+//!
+//! ```text
+//! digest    of the segment
+//! k, program
+//! notes, blinds, weights as above
+//! ```
 
 use serde::{Deserialize, Serialize};
 use zkinfer_circuits::F;
 use zkinfer_circuits::card::{Card, FileKind, open, seal};
-use zkinfer_circuits::codec::{Reader, Writer};
-use zkinfer_circuits::error::{CardError, DecodeError};
+use zkinfer_circuits::codec::{Reader, Writer, read_program, write_program};
+use zkinfer_circuits::error::DecodeError;
 use zkinfer_circuits::program::{Program, ValueRef};
+use zkinfer_circuits::statement::read_digest;
 use zkinfer_circuits::verify::Limits;
 
 use super::ModelFileError;
 use crate::error::CommitError;
-use crate::secret::Secret;
+use crate::secret::{Secret, Segment};
 use zkinfer_interface::Interface;
 use zkinfer_model::model::{Decoding, Layer, QuantizedModel, TensorInterface, WeightTensor};
 use zkinfer_model::run::HintSolver;
@@ -190,6 +199,65 @@ fn read_weights(r: &mut Reader<'_>) -> Result<Vec<WeightTensor>, DecodeError> {
     })
 }
 
+/// What a file has of a segment besides its program.
+fn write_part(w: &mut Writer, segment: &Segment) -> Result<(), ModelFileError> {
+    w.blob(&serde_json::to_vec(&Notes::of(segment.model()))?);
+    w.len(segment.blinds().len());
+    for blinds in segment.blinds() {
+        w.len(blinds.len());
+        blinds.iter().for_each(|b| w.scalar(b));
+    }
+    write_weights(w, &segment.model().weights);
+    Ok(())
+}
+
+/// A quantized model and the blinds of its commitment.
+type Committed = (QuantizedModel, Vec<Vec<F>>);
+
+fn read_part(r: &mut Reader<'_>, program: &Program) -> Result<Committed, ModelFileError> {
+    let notes: Notes = serde_json::from_slice(r.blob()?)?;
+    let groups = r.len(4)?;
+    let blinds: Vec<Vec<F>> = r.list(groups, |r| {
+        let points = r.len(32)?;
+        r.list(points, Reader::scalar)
+    })?;
+    let weights = read_weights(r)?;
+    Ok((notes.into_model(program, weights), blinds))
+}
+
+impl Segment {
+    /// A file of this segment alone, for a worker that proves it and knows nothing of the others. It holds its weights and
+    /// what opens the commitment to them: as secret as the model's.
+    ///
+    /// # Errors
+    /// As [`Secret::to_bytes`].
+    pub fn to_bytes(&self) -> Result<Vec<u8>, ModelFileError> {
+        let mut w = Writer::default();
+        w.bytes.extend_from_slice(&self.digest().0);
+        w.u32(self.plan().layout.k);
+        write_program(&mut w, &self.model().program);
+        write_part(&mut w, self)?;
+        Ok(seal(FileKind::Segment, &w.bytes))
+    }
+
+    /// Reads the file of a segment, of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// As [`Secret::from_bytes`]. That the weights are those of the digest's card is not checked: a file that was edited
+    /// proves nothing.
+    pub fn from_bytes(bytes: &[u8], limit: usize) -> Result<Segment, ModelFileError> {
+        let mut r = Reader::new(open(FileKind::Segment, bytes, limit)?);
+        let (digest, k) = (read_digest(&mut r)?, r.u32()?);
+        let program = read_program(&mut r)?;
+        let (model, blinds) = read_part(&mut r, &program)?;
+        r.finish()?;
+        // Before parameters of that size are made.
+        Limits::owner().allow_k(k).map_err(CommitError::Plan)?;
+        let params = params::load(k)?;
+        Ok(Segment::from_parts(model, blinds, digest, params)?)
+    }
+}
+
 impl Secret {
     /// The owner's file. It holds the weights and what opens the commitment to them: keep it.
     ///
@@ -199,13 +267,7 @@ impl Secret {
         let mut w = Writer::default();
         w.blob(&self.card().to_bytes());
         for segment in self.segments() {
-            w.blob(&serde_json::to_vec(&Notes::of(segment.model()))?);
-            w.len(segment.blinds().len());
-            for blinds in segment.blinds() {
-                w.len(blinds.len());
-                blinds.iter().for_each(|b| w.scalar(b));
-            }
-            write_weights(&mut w, &segment.model().weights);
+            write_part(&mut w, segment)?;
         }
         Ok(seal(FileKind::Model, &w.bytes))
     }
@@ -220,27 +282,12 @@ impl Secret {
         let card = Card::from_bytes(r.blob()?, limit)?;
         let mut parts = Vec::with_capacity(card.segments.len());
         for program in card.programs() {
-            let notes: Notes = serde_json::from_slice(r.blob()?)?;
-            let groups = r.len(4)?;
-            let blinds: Vec<Vec<F>> = r.list(groups, |r| {
-                let points = r.len(32)?;
-                r.list(points, Reader::scalar)
-            })?;
-            let weights = read_weights(&mut r)?;
-            parts.push((notes.into_model(program, weights), blinds));
+            parts.push(read_part(&mut r, program)?);
         }
         r.finish()?;
 
         // Before parameters of that size are made.
-        let limit = Limits::owner().k;
-        if card.k > limit {
-            let error = CardError::Limit {
-                what: "k",
-                value: card.k as usize,
-                limit: limit as usize,
-            };
-            return Err(CommitError::Plan(error).into());
-        }
+        Limits::owner().allow_k(card.k).map_err(CommitError::Plan)?;
         let interface = Interface::from_card(&card)?;
         let inputs = parts
             .first()

@@ -28,4 +28,6 @@ mod mutations;
 mod random;
 pub(crate) mod zoo;
 
+pub(crate) use lies::statements::copies;
+
 use super::*;

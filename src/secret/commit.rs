@@ -175,7 +175,9 @@ impl Secret {
     ) -> Result<Secret, CommitError> {
         // The digest is not known before everything was committed to.
         let segments = segments.into_iter();
-        let segments = segments.map(|(model, plan)| Segment::new(model, plan, &Digest([0; 32]), 0));
+        let unknown = Digest([0; 32]);
+        let segments =
+            segments.map(|(model, plan)| Segment::new(model, plan, unknown, params.clone()));
         let mut segments = segments.collect::<Result<Vec<Segment>, CommitError>>()?;
         let generators = generators(Engine::Auto, &params).map_err(|_| CommitError::Params)?;
         let total: usize = segments.iter().map(|s| s.plan.points()).sum();

@@ -1,22 +1,17 @@
 //! Proving runs of a committed model.
 
-use super::{
-    MAX_RUNS, Opening, Proven, ProvenRuns, Run, Secret, Segment, SideVisibility, Visibility,
-};
+use super::segment::{Sides, Stated};
+use super::{MAX_RUNS, Openings, Proven, ProvenRuns, Run, Secret, SideVisibility, Visibility};
 use crate::error::ProveError;
-use crate::prove::engine::generators;
-use crate::prove::{Deviation, Honest, Hooks, Prover, SideBlinds, Task, Timings};
-use ff::Field;
+use crate::prove::{Deviation, Honest, Hooks, Timings};
 use rand_core::CryptoRng;
+use std::borrow::Cow;
 use std::ops::ControlFlow;
-use zkinfer_circuits::F;
 use zkinfer_circuits::card::{Proof, SegmentProof};
-use zkinfer_circuits::program::Node;
-use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side, statement_digest};
+use zkinfer_circuits::link::LinkProof;
+use zkinfer_circuits::statement::{Claim, MAX_CONTEXT, Side};
 use zkinfer_model::progress::{self, Progress, Stage};
-
-/// Input and output of every run, as a statement has them, with what opens them where they are committed.
-type Sides = Vec<((Side, Option<Opening>), (Side, Option<Opening>))>;
+use zkinfer_model::run::Trace;
 
 impl Visibility {
     fn claim_input(&self, input: &Side) -> Claim {
@@ -132,12 +127,16 @@ impl Secret {
             .iter()
             .map(|(input, output)| ((input.clone(), None), (output.clone(), None)))
             .collect();
-        let runs: Vec<&Run> = runs.iter().collect();
         let mut silent = progress::silent;
         let hooks = Hooks::new(deviation, &mut silent);
-        let only = (0, &self.segments[0]);
-        let (proof, _) = self.prove_segment(only, &runs, &sides, context, hooks, rng)?;
-        Ok(proof)
+        let traces: Vec<&Trace> = runs.iter().map(|run| &run.traces[0]).collect();
+        let (halo2, link, _) = self.segments[0].prove(&traces, &sides, context, hooks, rng)?;
+        let boundary = Vec::new();
+        Ok(SegmentProof {
+            boundary,
+            halo2,
+            link,
+        })
     }
 
     fn prove_all(
@@ -148,23 +147,15 @@ impl Secret {
         (deviation, progress): (&mut dyn Deviation, &mut Progress<'_>),
         rng: &mut dyn CryptoRng,
     ) -> Result<ProvenRuns, ProveError> {
-        if context.len() > MAX_CONTEXT {
-            return Err(ProveError::Context {
-                bytes: context.len(),
-                limit: MAX_CONTEXT,
-            });
-        }
-        if runs.is_empty() || runs.len() > MAX_RUNS {
-            return Err(ProveError::Runs {
-                runs: runs.len(),
-                limit: MAX_RUNS,
-            });
-        }
+        allow(runs.len(), context)?;
+        let runs = runs.iter().map(|run| self.traced(run));
+        let runs = runs.collect::<Result<Vec<Cow<'_, Run>>, ProveError>>()?;
+        let runs: Vec<&Run> = runs.iter().map(|run| &**run).collect();
         if !runs.iter().all(|run| self.has_the_form_of(run)) {
             return Err(ProveError::Run);
         }
-        let sides = self.sides(runs, visibility, rng)?;
-        let mut segments = Vec::with_capacity(sides.len());
+        let sides = self.sides(&runs, visibility, rng)?;
+        let mut parts = Vec::with_capacity(sides.len());
         let mut timings = Timings::default();
         let count = self.segments.len();
         for (index, (segment, sides)) in self.segments.iter().zip(&sides).enumerate() {
@@ -174,101 +165,56 @@ impl Secret {
                 _ => progress(stage, (index as f64 + fraction) / count as f64),
             };
             let hooks = Hooks::new(&mut *deviation, &mut of_all);
-            let of_segment = (index, segment);
-            let (proof, took) =
-                self.prove_segment(of_segment, runs, sides, context, hooks, &mut *rng)?;
-            segments.push(proof);
+            let traces: Vec<&Trace> = runs.iter().map(|run| &run.traces[index]).collect();
+            let (halo2, link, took) = segment.prove(&traces, sides, context, hooks, &mut *rng)?;
+            parts.push((halo2, link));
             timings += took;
         }
-        let ends = sides.first().zip(sides.last()).ok_or(ProveError::Run)?;
-        let ends = || ends.0.iter().zip(ends.1);
-        let claim = |(first, last): (&(_, _), &(_, _))| {
-            let (input, output): (&(Side, _), &(Side, _)) = (&first.0, &last.1);
-            (visibility.claim_input(&input.0), output.0.full_claim())
-        };
+        let proof = self.proof(visibility, context, &sides, parts);
+        let (proof, openings) = proof.ok_or(ProveError::Run)?;
         Ok(ProvenRuns {
-            openings: ends()
-                .map(|(i, o)| (i.0.1.clone(), o.1.1.clone()))
-                .collect(),
-            proof: Proof {
-                card: self.digest,
-                context: context.to_vec(),
-                runs: ends().map(claim).collect(),
-                segments,
-            },
+            proof,
+            openings,
             timings,
         })
     }
 
-    /// Proves one segment of runs.
-    fn prove_segment(
-        &self,
-        (index, segment): (usize, &Segment),
-        runs: &[&Run],
-        sides: &Sides,
-        context: &[u8],
-        mut hooks: Hooks<'_>,
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(SegmentProof, Timings), ProveError> {
-        let layout = &segment.plan.layout;
-        let blinds = |opening: &Option<Opening>, lanes: usize| match opening {
-            Some(opening) => opening.blinds.clone(),
-            None => vec![F::ZERO; lanes],
-        };
-        let tasks = runs.iter().zip(sides).map(|(run, (input, output))| Task {
-            trace: &run.traces[index],
-            sides: SideBlinds {
-                input: blinds(&input.1, layout.input_lanes().count()),
-                output: blinds(&output.1, layout.output_lanes().count()),
-            },
-        });
-        let tasks: Vec<Task<'_>> = tasks.collect();
-        let stated = sides.iter().map(|(i, o)| (i.0.clone(), o.0.clone()));
-        let stated: Vec<(Side, Side)> = stated.collect();
-        let statement = statement_digest(&segment.digest, &stated, context);
-        hooks.tell(Stage::Key)?;
-        let prover = Prover {
-            plan: &segment.plan,
-            params: &self.params,
-            keys: segment.keys(self.engine, &self.params)?,
-            generators: &generators(self.engine, &self.params)?,
-            matrices: &segment.matrices,
-            blinds: &segment.blinds,
-        };
-        let (halo2, link, timings) = prover.prove(&tasks, &statement, hooks, rng)?;
-        let is_last = index + 1 == self.segments.len();
-        let boundary = stated.into_iter().filter_map(|(_, output)| match output {
-            Side::Committed(points) if !is_last => Some(points),
-            _ => None,
-        });
-        let boundary = boundary.collect();
-        Ok((
-            SegmentProof {
-                boundary,
-                halo2,
-                link,
-            },
-            timings,
-        ))
+    /// What proving reads of a run: what flows through its segments, and its intermediate values, which are computed
+    /// again where it was [made compact](Run::compact).
+    fn traced<'a>(&self, run: &'a Run) -> Result<Cow<'a, Run>, ProveError> {
+        if !self.flows_through(run) {
+            return Err(ProveError::Run);
+        }
+        if !run.traces.is_empty() {
+            return Ok(Cow::Borrowed(run));
+        }
+        let mut run = run.clone();
+        for (index, segment) in self.segments.iter().enumerate() {
+            let (trace, ..) = segment
+                .run(&segment.split(run.flow(index)))
+                .map_err(|_| ProveError::Run)?;
+            run.traces.push(trace);
+        }
+        Ok(Cow::Owned(run))
+    }
+
+    /// Whether what flows in a run has the lengths that this model's segments read and put out.
+    pub(crate) fn flows_through(&self, run: &Run) -> bool {
+        run.boundaries.len() + 1 == self.segments.len()
+            && self.segments.iter().enumerate().all(|(index, segment)| {
+                let program = &segment.plan.program;
+                run.flow(index).len() == program.input_len()
+                    && run.flow(index + 1).len() == program.output_len()
+            })
     }
 
     /// Whether a run can be filled into the columns. (One of another model of the same form yields a proof that no
     /// verifier accepts.)
     fn has_the_form_of(&self, run: &Run) -> bool {
         run.traces.len() == self.segments.len()
-            && run.boundaries.len() + 1 == self.segments.len()
             && self.segments.iter().enumerate().all(|(index, segment)| {
-                let program = &segment.plan.program;
-                let trace = &run.traces[index];
-                let fits = |(node, y): (&Node, &Vec<i64>)| match node {
-                    Node::Neurons(n) => y.len() == n.len() * n.unit.window as usize,
-                    _ => true,
-                };
-                trace.slots.len() == segment.plan.expanded.slots as usize
-                    && trace.accumulators.len() == program.nodes.len()
-                    && program.nodes.iter().zip(&trace.accumulators).all(fits)
-                    && run.flow(index).len() == program.input_len()
-                    && run.flow(index + 1).len() == program.output_len()
+                let (input, output) = (run.flow(index), run.flow(index + 1));
+                segment.has_the_form_of(&run.traces[index], input, output)
             })
     }
 
@@ -286,14 +232,14 @@ impl Secret {
             for (number, run) in runs.iter().enumerate() {
                 let input = match all.last() {
                     Some(before) => before[number].1.clone(),
-                    None => self.side(segment, true, &visibility.input, run.flow(0), rng)?,
+                    None => segment.side(true, &visibility.input, run.flow(0), rng)?,
                 };
                 let seen = if is_last {
                     &visibility.output
                 } else {
                     &SideVisibility::Committed
                 };
-                let output = self.side(segment, false, seen, run.flow(index + 1), rng)?;
+                let output = segment.side(false, seen, run.flow(index + 1), rng)?;
                 of_segment.push((input, output));
             }
             all.push(of_segment);
@@ -301,40 +247,57 @@ impl Secret {
         Ok(all)
     }
 
-    /// A segment's input or output.
-    fn side(
+    /// The proof that the parts of its segments make.
+    pub(crate) fn proof(
         &self,
-        segment: &Segment,
-        is_input: bool,
-        visibility: &SideVisibility,
-        values: &[u16],
-        rng: &mut dyn CryptoRng,
-    ) -> Result<(Side, Option<Opening>), ProveError> {
-        let (layout, program) = (&segment.plan.layout, &segment.plan.program);
-        let lanes: Vec<usize> = if is_input {
-            layout.input_lanes().map(|l| l.x).collect()
-        } else {
-            layout.output_lanes().map(|l| l.x).collect()
+        visibility: &Visibility,
+        context: &[u8],
+        sides: &[Sides],
+        parts: Vec<(Vec<u8>, LinkProof)>,
+    ) -> Option<(Proof, Vec<Openings>)> {
+        let ends = || Some(sides.first()?.iter().zip(sides.last()?));
+        let claim = |(first, last): (&(Stated, Stated), &(Stated, Stated))| {
+            (visibility.claim_input(&first.0.0), last.1.0.full_claim())
         };
-        let blinds = match visibility {
-            SideVisibility::Public => return Ok((Side::Public(values.to_vec()), None)),
-            SideVisibility::Committed => lanes.iter().map(|_| F::random(&mut *rng)).collect(),
-            SideVisibility::Opened(opening) => opening.blinds.clone(),
+        let count = self.segments.len();
+        let parts = parts.into_iter().zip(sides).enumerate();
+        let segments = parts.map(|(index, ((halo2, link), sides))| {
+            let boundary = sides.iter().filter_map(|(_, output)| match &output.0 {
+                Side::Committed(points) if index + 1 < count => Some(points.clone()),
+                _ => None,
+            });
+            SegmentProof {
+                boundary: boundary.collect(),
+                halo2,
+                link,
+            }
+        });
+        let proof = Proof {
+            card: self.digest,
+            context: context.to_vec(),
+            runs: ends()?.map(claim).collect(),
+            segments: segments.collect(),
         };
-        let cells = if is_input {
-            layout.input_cells(program).collect()
-        } else {
-            layout.output_cells(program).collect()
-        };
-        let points = segment
-            .plan
-            .commit_side(&self.params, cells, &lanes, values, &blinds);
-        let opening = Opening { points, blinds };
-        match visibility {
-            SideVisibility::Opened(given) if *given != opening => Err(ProveError::Opening),
-            _ => Ok((Side::Committed(opening.points.clone()), Some(opening))),
-        }
+        let openings = ends()?.map(|(first, last)| (first.0.1.clone(), last.1.1.clone()));
+        Some((proof, openings.collect()))
     }
+}
+
+/// Whether one proof may cover so many runs, with such a context.
+pub(crate) fn allow(runs: usize, context: &[u8]) -> Result<(), ProveError> {
+    if context.len() > MAX_CONTEXT {
+        return Err(ProveError::Context {
+            bytes: context.len(),
+            limit: MAX_CONTEXT,
+        });
+    }
+    if runs == 0 || runs > MAX_RUNS {
+        return Err(ProveError::Runs {
+            runs,
+            limit: MAX_RUNS,
+        });
+    }
+    Ok(())
 }
 
 /// The proof of one run.

@@ -7,7 +7,7 @@ mod bytes;
 pub(super) mod late;
 mod programs;
 mod segments;
-pub(super) mod statements;
+pub(crate) mod statements;
 
 pub(super) use late::{Fitted, Known};
 
