@@ -9,6 +9,7 @@ mod memory;
 mod tests;
 
 use crate::error::CommitError;
+use crate::secret::Secret;
 use std::fmt;
 use std::time::Duration;
 use zkinfer_circuits::error::{CardError, LayoutError};
@@ -131,6 +132,14 @@ impl Cost {
         Cost {
             cpu: Duration::from_micros((candidate.prove_ms * 1e3) as u64) * runs as u32,
             memory: memory::of_proof(plan, runs),
+        }
+    }
+
+    /// Proving one run of a committed model, segment by segment.
+    pub fn of_model(secret: &Secret) -> Cost {
+        Cost {
+            cpu: Duration::ZERO,
+            memory: 0,
         }
     }
 }

@@ -142,6 +142,11 @@ pub fn infer(py: Python<'_>, error: &InferError) -> PyErr {
     })
 }
 
+/// A job that an executor did not do.
+pub fn job(py: Python<'_>, message: impl Display) -> PyErr {
+    plain(py, "JobError", message)
+}
+
 /// A run that cannot be proven.
 pub fn prove(py: Python<'_>, error: &ProveError) -> PyErr {
     plain(py, "ProveError", error)

@@ -7,6 +7,7 @@
 //! | [`files`] | paths and bytes, bounded |
 //! | [`work`] | long work without the interpreter's lock; progress; panics |
 //! | [`owner`] | `compile`, `Model`, `Secret`, `Run` |
+//! | [`jobs`] | proofs made by executors; what their workers call |
 //! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
 //! | [`verifier`] | `Limits`, `Verifier`, `Check`, `Verdict`, `Receipt`, `verify`, `verify_many` |
 
@@ -15,6 +16,7 @@
 mod arrays;
 mod errors;
 mod files;
+mod jobs;
 mod owner;
 mod published;
 mod receipts;
@@ -26,6 +28,8 @@ use pyo3::prelude::*;
 /// Native part of `zkinfer`; import that instead.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::jobs::{Segments, keep_segment, run_job};
     #[pymodule_export]
     use crate::owner::{Model, Run, Secret, compile};
     #[pymodule_export]

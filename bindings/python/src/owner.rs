@@ -3,12 +3,13 @@
 use crate::arrays::{self, Form, Which};
 use crate::errors;
 use crate::files::{self, SECRET_BYTES, Source};
+use crate::jobs;
 use crate::published::{Card, Opening, Proof, Tensor};
 use crate::work::{Teller, long};
 use numpy::{PyArray1, PyArrayDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PySequence, PyType};
+use pyo3::types::{PyBytes, PyList, PySequence, PyType};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
@@ -397,6 +398,10 @@ impl Secret {
         }
     }
 
+    pub(crate) fn shared(&self) -> Arc<zkinfer::Secret> {
+        self.secret.clone()
+    }
+
     fn decode(py: Python<'_>, bytes: &[u8]) -> PyResult<Secret> {
         let secret = long(py, || zkinfer::Secret::from_bytes(bytes, SECRET_BYTES))?;
         Ok(Secret::new(secret.map_err(|e| errors::model_file(py, &e))?))
@@ -457,11 +462,14 @@ impl Secret {
     ///     attach_input: Whether public inputs travel with the proof; otherwise the verifier has to bring them.
     ///         Outputs always travel.
     ///     context: At most 4096 bytes that the proof is bound to: a nonce, a request's id.
+    ///     executor: Where the proof is made, as for :meth:`prove_many`: the segments of a model that has several, side by
+    ///         side. By default in this process, one after the other.
     ///     progress: As for :func:`compile`.
     ///
     /// Raises:
     ///     ProveError: The run is another model's, an opening does not fit, the context is too long.
-    #[pyo3(signature = (run, *, input=None, output=None, attach_input=false, context=None, progress=None))]
+    ///     JobError: The executor did not do what it was asked for.
+    #[pyo3(signature = (run, *, input=None, output=None, attach_input=false, context=None, executor=None, progress=None))]
     #[allow(clippy::too_many_arguments)]
     fn prove(
         &self,
@@ -471,6 +479,7 @@ impl Secret {
         output: Option<&Bound<'_, PyAny>>,
         attach_input: bool,
         context: Option<&Bound<'_, PyAny>>,
+        executor: Option<Py<PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Proof> {
         let visibility = Visibility {
@@ -479,6 +488,14 @@ impl Secret {
             attach_input,
         };
         let context = context.map_or(Ok(Vec::new()), files::content)?;
+        if let Some(executor) = executor {
+            let runs = match run.cast::<Run>() {
+                Ok(run) => vec![run.get().run.clone()],
+                Err(_) => several(run)?,
+            };
+            let asked = (visibility, context);
+            return jobs::prove_together(py, self, &runs, asked, executor, progress);
+        }
         let secret = &self.secret;
         let mut teller = Teller::new(progress);
         if let Ok(run) = run.cast::<Run>() {
@@ -507,6 +524,52 @@ impl Secret {
             content: proven.proof,
             openings: Some(proven.openings),
         })
+    }
+
+    /// Proves many runs, each by itself, wherever the executor has them done.
+    ///
+    /// Args:
+    ///     x: Samples as :meth:`infer_many` takes them, or a list of what :meth:`infer` returned.
+    ///     input: As for :meth:`prove`; or a list of such, one for each run.
+    ///     output: The same for the output.
+    ///     attach_input: As for :meth:`prove`.
+    ///     context: As for :meth:`prove`; or a list of such, one for each run.
+    ///     executor: Any ``concurrent.futures.Executor``; a ``RayExecutor`` or ``DaskExecutor`` of :mod:`zkinfer.executors`; or a
+    ///         client of Dask. Every segment of every run is a job of its own. Workers get the model's weights and the
+    ///         inputs, once and with each job (``docs/cluster.md``). By default this process.
+    ///     return_exceptions: Put what a run raises into the list, in the place of its proof, instead of raising the first such
+    ///         error and giving up the others.
+    ///     progress: Called with ``"prove"`` and the fraction of the runs that are done.
+    ///
+    /// Returns:
+    ///     A proof for every run, in their order.
+    ///
+    /// Raises:
+    ///     InputError: The arrays do not fit the model's inputs.
+    ///     InferError: A sample leads outside the range that the model was calibrated for.
+    ///     ProveError: A run is another model's, an opening does not fit, a context is too long.
+    ///     JobError: The executor did not do what it was asked for.
+    #[pyo3(signature = (x, *, input=None, output=None, attach_input=false, context=None, executor=None, return_exceptions=false, progress=None))]
+    #[allow(clippy::too_many_arguments)]
+    fn prove_many<'py>(
+        &self,
+        py: Python<'py>,
+        x: &Bound<'py, PyAny>,
+        input: Option<&Bound<'py, PyAny>>,
+        output: Option<&Bound<'py, PyAny>>,
+        attach_input: bool,
+        context: Option<&Bound<'py, PyAny>>,
+        executor: Option<Py<PyAny>>,
+        return_exceptions: bool,
+        progress: Option<Py<PyAny>>,
+    ) -> PyResult<Bound<'py, PyList>> {
+        let asked = jobs::Asked {
+            input,
+            output,
+            attach_input,
+            context,
+        };
+        jobs::prove_each(py, self, x, &asked, executor, return_exceptions, progress)
     }
 
     /// Derives the proving key now instead of in the first proof.
@@ -565,7 +628,7 @@ fn several(runs: &Bound<'_, PyAny>) -> PyResult<Vec<zkinfer::Run>> {
     Ok(all)
 }
 
-fn visibility(side: Option<&Bound<'_, PyAny>>, which: &str) -> PyResult<SideVisibility> {
+pub(crate) fn visibility(side: Option<&Bound<'_, PyAny>>, which: &str) -> PyResult<SideVisibility> {
     let Some(side) = side else {
         return Ok(SideVisibility::Public);
     };
@@ -589,7 +652,7 @@ fn visibility(side: Option<&Bound<'_, PyAny>>, which: &str) -> PyResult<SideVisi
 /// An exact run of a committed model on one input. Made by :meth:`Secret.infer`.
 #[pyclass(module = "zkinfer", frozen)]
 pub struct Run {
-    run: zkinfer::Run,
+    pub(crate) run: zkinfer::Run,
     forms: Vec<Form>,
 }
 

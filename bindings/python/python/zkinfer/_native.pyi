@@ -1,10 +1,13 @@
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
 from os import PathLike
-from typing import Any, Literal, Protocol, SupportsFloat, final, type_check_only
+from typing import Any, Literal, Protocol, SupportsFloat, final, overload, type_check_only
 
 import numpy as np
 from numpy.typing import NDArray
 from typing_extensions import TypeAlias
+
+from .executors import DaskExecutor, RayExecutor
 
 __all__ = [
     "Card",
@@ -19,12 +22,15 @@ __all__ = [
     "Receipts",
     "Run",
     "Secret",
+    "Segments",
     "Tensor",
     "Verdict",
     "VerifiedRun",
     "Verifier",
     "__version__",
     "compile",
+    "keep_segment",
+    "run_job",
     "verify",
     "verify_many",
 ]
@@ -41,6 +47,13 @@ class _ModelProto(Protocol):
 
     def SerializeToString(self) -> bytes: ...
 
+@type_check_only
+class _Submits(Protocol):
+    """A ``distributed.Client``, or another that has what executors have."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Any: ...
+
+_Executor: TypeAlias = Executor | RayExecutor | DaskExecutor | _Submits
 _Path: TypeAlias = str | PathLike[str]
 _Buffer: TypeAlias = bytes | bytearray | memoryview
 _Numbers: TypeAlias = SupportsFloat | Sequence[_Numbers]
@@ -136,8 +149,35 @@ class Secret:
         output: _Visibility | None = None,
         attach_input: bool = False,
         context: _Buffer | None = None,
+        executor: _Executor | None = None,
         progress: _Progress | None = None,
     ) -> Proof: ...
+    @overload
+    def prove_many(
+        self,
+        x: _Tensors | list[Run],
+        *,
+        input: _Visibility | list[_Visibility] | None = None,
+        output: _Visibility | list[_Visibility] | None = None,
+        attach_input: bool = False,
+        context: _Buffer | list[_Buffer] | None = None,
+        executor: _Executor | None = None,
+        return_exceptions: Literal[False] = False,
+        progress: _Progress | None = None,
+    ) -> list[Proof]: ...
+    @overload
+    def prove_many(
+        self,
+        x: _Tensors | list[Run],
+        *,
+        input: _Visibility | list[_Visibility] | None = None,
+        output: _Visibility | list[_Visibility] | None = None,
+        attach_input: bool = False,
+        context: _Buffer | list[_Buffer] | None = None,
+        executor: _Executor | None = None,
+        return_exceptions: bool,
+        progress: _Progress | None = None,
+    ) -> list[Proof | Exception]: ...
     def prepare(self) -> None: ...
     def to_bytes(self) -> bytes: ...
     @classmethod
@@ -262,6 +302,12 @@ class Limits:
     def card_bytes(self) -> int: ...
     @property
     def proof_bytes(self) -> int: ...
+
+def keep_segment(file: _Buffer) -> None: ...
+def run_job(job: bytes, threads: int = 1, *, progress: _Progress | None = None) -> bytes | None: ...
+@final
+class Segments:
+    def __getitem__(self, digest: str, /) -> bytes: ...
 
 @final
 class Verifier:

@@ -9,6 +9,7 @@
     ├── CommitError           a model that cannot be committed to
     ├── InferError            an input that leads outside the calibrated range
     ├── ProveError            a run that cannot be proven
+    ├── JobError              a proof that an executor did not make
     ├── Refusal               bytes of somebody else that are not accepted
     │   ├── DecodeError       not a card, proof or secret of this version
     │   ├── CardError         a card that cannot be used
@@ -32,6 +33,7 @@ __all__ = [
     "InferError",
     "InputError",
     "InternalError",
+    "JobError",
     "ModelImportError",
     "ProveError",
     "QuantizeError",
@@ -116,6 +118,11 @@ class InferError(ZkinferError):
 
 class ProveError(ZkinferError):
     """A run that cannot be proven: of another model, with a context that is too long, …"""
+
+
+class JobError(ZkinferError):
+    """A proof that an executor did not make: its workers died, it lost the job, or none of them has the memory. What it says of
+    that itself is the cause."""
 
 
 class Refusal(ZkinferError):
