@@ -25,6 +25,17 @@ pub enum CommitError {
         /// Possible.
         most: usize,
     },
+    /// Proving it takes more memory than allowed.
+    #[error(
+        "proofs of the model take {} MB of memory at least, {} MB are allowed; weights that stay loaded are part of it",
+        .least.div_ceil(1_000_000), .limit / 1_000_000
+    )]
+    Memory {
+        /// The least that was predicted for any number of segments that was tried, in bytes.
+        least: u64,
+        /// Allowed, in bytes.
+        limit: u64,
+    },
     /// Parts that do not belong together.
     #[error("model, blinds, card and parameters do not belong together")]
     Mismatch,

@@ -9,7 +9,8 @@ mod memory;
 mod tests;
 
 use crate::error::CommitError;
-use crate::secret::Secret;
+use crate::secret::{Secret, Segment};
+use memory::Size;
 use std::fmt;
 use std::time::Duration;
 use zkinfer_circuits::error::{CardError, LayoutError};
@@ -50,6 +51,8 @@ pub struct PlanOptions {
     pub verify_weight: f64,
     /// How many milliseconds of proving one kilobyte of proof is worth.
     pub size_weight: f64,
+    /// Most memory that a proof may take, in bytes: what is predicted to take more is not chosen.
+    pub memory: Option<u64>,
 }
 
 impl Default for PlanOptions {
@@ -60,6 +63,7 @@ impl Default for PlanOptions {
             max_k: MAX_K,
             verify_weight: 1.0,
             size_weight: 20.0,
+            memory: None,
         }
     }
 }
@@ -104,6 +108,8 @@ pub struct Candidate {
     pub verify_ms: f64,
     /// Predicted proof size in bytes, claims not counted.
     pub proof_bytes: usize,
+    /// Predicted memory of the process that proves, at its peak, in bytes.
+    pub memory: u64,
 }
 
 /// The planner's choice and what it was compared with.
@@ -131,15 +137,16 @@ impl Cost {
         let candidate = Candidate::of(plan);
         Cost {
             cpu: Duration::from_micros((candidate.prove_ms * 1e3) as u64) * runs as u32,
-            memory: memory::of_proof(plan, runs),
+            memory: memory::of_proof(&[Size::of(plan)], runs),
         }
     }
 
     /// Proving one run of a committed model, segment by segment.
     pub fn of_model(secret: &Secret) -> Cost {
+        let candidate = Candidate::of_all(secret.segments().iter().map(Segment::plan));
         Cost {
-            cpu: Duration::ZERO,
-            memory: 0,
+            cpu: Duration::from_micros((candidate.prove_ms * 1e3) as u64),
+            memory: candidate.memory,
         }
     }
 }
@@ -169,11 +176,17 @@ mod cost {
 impl Candidate {
     /// What a plan that was made costs.
     pub fn of(plan: &Plan) -> Candidate {
-        Candidate::new(&plan.program, &plan.layout, &plan.description)
+        Candidate::new(
+            &plan.program,
+            &plan.layout,
+            &plan.description,
+            Size::of(plan),
+        )
     }
 
     /// What the plans of a model's segments cost together. All are of one `k`.
-    pub fn of_all(plans: &[Plan]) -> Candidate {
+    pub fn of_all<'a>(plans: impl IntoIterator<Item = &'a Plan>) -> Candidate {
+        let mut sizes = Vec::new();
         let mut all = Candidate {
             k: 0,
             columns: Columns::default(),
@@ -181,8 +194,10 @@ impl Candidate {
             prove_ms: 0.0,
             verify_ms: 0.0,
             proof_bytes: 0,
+            memory: 0,
         };
-        for (index, plan) in plans.iter().enumerate() {
+        for (index, plan) in plans.into_iter().enumerate() {
+            sizes.push(Size::of(plan));
             let one = Candidate::of(plan);
             all.k = one.k;
             all.columns += &one.columns;
@@ -193,10 +208,11 @@ impl Candidate {
             all.verify_ms += one.verify_ms - plan.layout.rows() as f64 * once / 1e3;
             all.proof_bytes += one.proof_bytes;
         }
+        all.memory = memory::of_proof(&sizes, 1);
         all
     }
 
-    fn new(program: &Program, layout: &Layout, description: &Description) -> Candidate {
+    fn new(program: &Program, layout: &Layout, description: &Description, size: Size) -> Candidate {
         let columns = layout.columns.clone();
         let n = layout.rows() as f64;
         let small = columns.phase1() as f64;
@@ -216,6 +232,7 @@ impl Candidate {
             prove_ms: micros / 1e3,
             verify_ms: verify / 1e3,
             proof_bytes,
+            memory: memory::of_proof(&[size], 1),
         }
     }
 }
@@ -239,6 +256,23 @@ impl PlanOptions {
             + self.verify_weight * c.verify_ms
             + self.size_weight * c.proof_bytes as f64 / 1e3
     }
+
+    /// Whether a candidate takes no more memory than allowed; of those that do, `least` is the least.
+    fn fits(&self, c: &Candidate, least: &mut Option<u64>) -> bool {
+        let fits = self.memory.is_none_or(|limit| c.memory <= limit);
+        if !fits {
+            *least = Some(least.map_or(c.memory, |least| least.min(c.memory)));
+        }
+        fits
+    }
+
+    /// Why nothing was chosen: what did not fit for its memory alone, before other reasons.
+    fn refused(&self, least: Option<u64>, other: CommitError) -> CommitError {
+        match (least, self.memory) {
+            (Some(least), Some(limit)) => CommitError::Memory { least, limit },
+            _ => other,
+        }
+    }
 }
 
 /// Chooses `k` for a program. The program is checked once and laid out once for every `k` that is tried.
@@ -254,6 +288,7 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
     };
     let mut candidates = Vec::new();
     let mut best: Option<(f64, Layout)> = None;
+    let mut least = None;
     let mut problem = CardError::from(LayoutError::K {
         k: 0,
         min: options.min_k,
@@ -272,17 +307,20 @@ pub fn choose(program: &Program, options: &PlanOptions) -> Result<PlanChoice, Co
                 };
             }
             Ok(layout) => {
-                let candidate = Candidate::new(program, &layout, &describe(&layout));
+                let description = describe(&layout);
+                let size = Size::new(program, &expanded, &layout, &description);
+                let candidate = Candidate::new(program, &layout, &description, size);
                 let cost = options.weigh(&candidate);
+                let fits = options.fits(&candidate, &mut least);
                 candidates.push(candidate);
-                if best.as_ref().is_none_or(|(least, _)| cost < *least) {
+                if fits && best.as_ref().is_none_or(|(least, _)| cost < *least) {
                     best = Some((cost, layout));
                 }
             }
             Err(error) => problem = error.into(),
         }
     }
-    let (_, layout) = best.ok_or(CommitError::Plan(problem))?;
+    let (_, layout) = best.ok_or_else(|| options.refused(least, CommitError::Plan(problem)))?;
     let plan = Plan::of_layout(program.clone(), expanded, layout, &limits)?;
     Ok(PlanChoice { plan, candidates })
 }
@@ -296,7 +334,11 @@ pub struct SegmentsChoice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Cuts a model into so many segments of about equal cost and chooses `k`, the same for all; 0 and 1 leave it whole.
+/// Numbers of segments that are tried where the memory decides.
+const TRIED: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64];
+
+/// Cuts a model into so many segments of about equal cost and chooses `k`, the same for all. 0: as few as the
+/// [memory](PlanOptions::memory) that is allowed needs, one if it is not limited.
 ///
 /// # Errors
 /// If the model cannot be cut so often, or its segments fit no `k` that is allowed.
@@ -305,14 +347,69 @@ pub fn choose_segments(
     segments: usize,
     options: &PlanOptions,
 ) -> Result<SegmentsChoice, CommitError> {
+    if segments > 0 {
+        return cut_into(&model, segments, options)?.apply(model);
+    }
+    let mut tried = None;
+    for segments in TRIED {
+        match (cut_into(&model, segments, options), &mut tried) {
+            (Ok(chosen), _) => return chosen.apply(model),
+            (Err(CommitError::Memory { least, limit }), tried) => {
+                let before: Option<u64> = tried.replace(least);
+                if before.is_some_and(|before| before < least) {
+                    let least = before.unwrap_or(least);
+                    return Err(CommitError::Memory { least, limit });
+                }
+            }
+            (Err(CommitError::Segments { .. }), Some(least)) => {
+                let (least, limit) = (*least, options.memory.unwrap_or_default());
+                return Err(CommitError::Memory { least, limit });
+            }
+            (Err(error), _) => return Err(error),
+        }
+    }
+    let (least, limit) = (
+        tried.unwrap_or_default(),
+        options.memory.unwrap_or_default(),
+    );
+    Err(CommitError::Memory { least, limit })
+}
+
+/// Where a model is to be cut, and how its parts are laid out.
+struct Chosen {
+    /// None if it stays whole.
+    parts: Option<Vec<Part>>,
+    plans: Vec<Plan>,
+    candidates: Vec<Candidate>,
+}
+
+impl Chosen {
+    fn apply(self, model: QuantizedModel) -> Result<SegmentsChoice, CommitError> {
+        let models = match self.parts {
+            Some(parts) => segments::split(model, parts),
+            None => vec![model],
+        };
+        Ok(SegmentsChoice {
+            segments: models.into_iter().zip(self.plans).collect(),
+            candidates: self.candidates,
+        })
+    }
+}
+
+fn cut_into(
+    model: &QuantizedModel,
+    segments: usize,
+    options: &PlanOptions,
+) -> Result<Chosen, CommitError> {
     if segments < 2 {
         let choice = choose(&model.program, options)?;
-        return Ok(SegmentsChoice {
-            segments: vec![(model, choice.plan)],
+        return Ok(Chosen {
+            parts: None,
+            plans: vec![choice.plan],
             candidates: choice.candidates,
         });
     }
-    let cuts = Cuts::of(&model);
+    let cuts = Cuts::of(model);
     // Nobody would verify a card of more.
     let most = cuts.most().min(Limits::default().segments);
     let allowed = Some(segments).filter(|&s| s <= most);
@@ -325,15 +422,18 @@ pub fn choose_segments(
     let mut candidates: Vec<Candidate> = Vec::new();
     let mut best: Option<(f64, Vec<Part>, Vec<Plan>)> = None;
     let mut problem = None;
+    let mut least_memory = None;
     for k in range {
         if k > Limits::default().k && best.is_some() {
             break;
         }
         // Rows that a lane holds values in.
         let lane = (1usize << k.min(MAX_K)).saturating_sub(BLINDING_ROWS + 2);
-        let parts = segments::parts(&model, &places, lane);
+        let parts = segments::parts(model, &places, lane);
         let fixed = PlanOptions {
             k: Some(k),
+            // Of all of them together.
+            memory: None,
             ..*options
         };
         let plans = parts.iter().map(|part| choose(&part.program, &fixed));
@@ -342,8 +442,9 @@ pub fn choose_segments(
                 let plans: Vec<Plan> = choices.into_iter().map(|c| c.plan).collect();
                 let together = Candidate::of_all(&plans);
                 let cost = options.weigh(&together);
+                let fits = options.fits(&together, &mut least_memory);
                 candidates.push(together);
-                if best.as_ref().is_none_or(|(least, ..)| cost < *least) {
+                if fits && best.as_ref().is_none_or(|(least, ..)| cost < *least) {
                     best = Some((cost, parts, plans));
                 }
             }
@@ -355,11 +456,11 @@ pub fn choose_segments(
             let (k, min, max) = (0, options.min_k, options.max_k);
             CommitError::Plan(LayoutError::K { k, min, max }.into())
         };
-        return Err(problem.unwrap_or_else(none));
+        return Err(options.refused(least_memory, problem.unwrap_or_else(none)));
     };
-    let models = segments::split(model, parts);
-    Ok(SegmentsChoice {
-        segments: models.into_iter().zip(plans).collect(),
+    Ok(Chosen {
+        parts: Some(parts),
+        plans,
         candidates,
     })
 }
@@ -394,13 +495,13 @@ impl fmt::Display for SegmentsChoice {
 fn table(f: &mut fmt::Formatter<'_>, candidates: &[Candidate], k: u32) -> fmt::Result {
     writeln!(
         f,
-        "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)"
+        "   k    rows  cells  mult  S+T+E  sums  points  prove(ms)  verify(ms)  proof(B)  memory(MB)"
     )?;
     for c in candidates {
         let col = &c.columns;
         writeln!(
             f,
-            "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9}",
+            "{} {:>2} {:>7} {:>6} {:>5} {:>6} {:>5} {:>7} {:>10.0} {:>11.1} {:>9} {:>11}",
             if c.k == k { ">" } else { " " },
             c.k,
             1u64 << c.k,
@@ -411,7 +512,8 @@ fn table(f: &mut fmt::Formatter<'_>, candidates: &[Candidate], k: u32) -> fmt::R
             c.points,
             c.prove_ms,
             c.verify_ms,
-            c.proof_bytes
+            c.proof_bytes,
+            c.memory / 1_000_000
         )?;
     }
     Ok(())

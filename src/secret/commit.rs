@@ -42,7 +42,8 @@ pub struct CommitOptions {
     pub weights: WeightVisibility,
     /// Choice of `k`.
     pub plan: PlanOptions,
-    /// How many segments the model is cut into, each proven by itself; 0 and 1 leave it whole.
+    /// How many segments the model is cut into, each proven by itself; 0 for as few as the [memory](PlanOptions::memory) that is
+    /// allowed needs, one if it is not limited.
     pub segments: usize,
 }
 
@@ -72,6 +73,13 @@ impl CommitOptions {
     #[must_use]
     pub fn with_segments(mut self, segments: usize) -> Self {
         self.segments = segments;
+        self
+    }
+
+    /// Bounds the [memory](PlanOptions::memory) of a proof, in bytes, as it is predicted.
+    #[must_use]
+    pub fn with_memory(mut self, memory: u64) -> Self {
+        self.plan.memory = Some(memory);
         self
     }
 

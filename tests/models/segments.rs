@@ -2,11 +2,12 @@
 
 use std::path::Path;
 
+use zkinfer::plan::{Candidate, PlanOptions, SegmentsChoice, choose_segments};
 use zkinfer::{
     CardError, CommitOptions, Expected, Graph, Limits, Proof, QuantizeOptions, Rejection, Samples,
     Secret, Side, SideVisibility, Verifier, Visibility, public_input, verifier,
 };
-use zkinfer::{QuantizedModel, segments};
+use zkinfer::{CommitError, QuantizedModel, segments};
 use zkinfer_circuits::hints;
 use zkinfer_circuits::program::{Node, ProgramLimits, ValueRef};
 
@@ -405,4 +406,45 @@ fn segments_that_do_not_fit_are_refused() {
             .to_string()
     };
     assert!(refused(&limits).contains("segments = 2, the limit is 1"));
+}
+
+/// A bound on the memory is kept, by another k or by more segments, or it is said what the least would be.
+#[test]
+fn memory_is_bounded() {
+    let (mut kept, mut refused) = (0, 0);
+    for (name, model, _) in models() {
+        let options = PlanOptions::default();
+        let Ok(whole) = choose_segments(model.clone(), 0, &options) else {
+            continue;
+        };
+        assert_eq!(whole.segments.len(), 1, "{name}");
+        let memory = |choice: &SegmentsChoice| {
+            let plans = choice.segments.iter().map(|(_, plan)| plan);
+            Candidate::of_all(plans).memory
+        };
+        let most = memory(&whole);
+        let mut bounded = options;
+        for limit in [most, most - 1, most / 2] {
+            bounded.memory = Some(limit);
+            match choose_segments(model.clone(), 0, &bounded) {
+                Ok(choice) => {
+                    assert!(memory(&choice) <= limit, "{name}");
+                    kept += usize::from(limit < most);
+                }
+                Err(CommitError::Memory { least, limit: said }) => {
+                    assert!(least > limit && said == limit && limit < most, "{name}");
+                    refused += 1;
+                }
+                Err(other) => panic!("{name}: {other}"),
+            }
+        }
+        bounded.memory = Some(1);
+        let two = choose_segments(model, 1, &bounded);
+        let least = match two {
+            Err(CommitError::Memory { least, .. }) => least,
+            other => panic!("{name}: {:?}", other.map(|choice| choice.k())),
+        };
+        assert!(least <= most, "{name}");
+    }
+    assert!(kept > 50 && refused > 50, "{kept}, {refused}");
 }

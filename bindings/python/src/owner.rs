@@ -16,7 +16,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use zkinfer::data::{Arrays, DataError};
 use zkinfer::interface::Interface;
-use zkinfer::plan::Preference;
+use zkinfer::plan::{Cost, Preference};
 use zkinfer::quantize::evaluate_with_progress;
 use zkinfer::secret::CommitOptions;
 use zkinfer::{
@@ -312,13 +312,14 @@ impl Model {
     ///     k: Logarithm of the number of rows, instead of what the planner finds best. Two models that are chained by a
     ///         committed output need the same.
     ///     segments: How many segments the model is cut into, each proven by itself in a part of the memory. One card and one
-    ///         proof hold for all of them; what flows between them is hidden.
+    ///         proof hold for all of them; what flows between them is hidden. By default one, or as few as ``memory`` needs.
+    ///     memory: Most memory that a proof may take, as it is predicted, in bytes.
     ///     progress: As for :func:`compile`.
     ///
     /// Raises:
-    ///     CommitError: The model fits no plan, or cannot be cut so often.
+    ///     CommitError: The model fits no plan, cannot be cut so often, or takes more memory.
     ///     ValueError: ``prefer`` is something else.
-    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, segments=1, progress=None))]
+    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, segments=None, memory=None, progress=None))]
     #[allow(clippy::too_many_arguments)]
     fn commit(
         &self,
@@ -327,7 +328,8 @@ impl Model {
         public_weights: bool,
         prefer: &str,
         k: Option<u32>,
-        segments: usize,
+        segments: Option<usize>,
+        memory: Option<u64>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Secret> {
         let preference = match prefer {
@@ -350,7 +352,8 @@ impl Model {
             .with_weights(weights)
             .with_preference(preference);
         options.plan.k = k;
-        options.segments = segments;
+        options.plan.memory = memory;
+        options.segments = segments.unwrap_or_default();
         let mut teller = Teller::new(progress);
         let secret = long(py, || {
             let mut progress = teller.part(0.0, 1.0);
@@ -431,6 +434,18 @@ impl Secret {
     #[getter]
     fn card(&self) -> Card {
         Card(Arc::new(self.secret.card().clone()))
+    }
+
+    /// CPU time of a proof, in seconds of one core: what the plan predicts for one with AVX-512 IFMA.
+    #[getter]
+    fn cpu_seconds(&self) -> f64 {
+        Cost::of_model(&self.secret).cpu.as_secs_f64()
+    }
+
+    /// Memory of a process that proves, at its peak, in bytes: what the plan predicts.
+    #[getter]
+    fn memory_bytes(&self) -> u64 {
+        Cost::of_model(&self.secret).memory
     }
 
     /// Runs the model on one input: the outputs, exactly as they can be proven.

@@ -23,9 +23,8 @@ from zkinfer.executors import DaskExecutor, RayExecutor
 RUNS = 64
 
 
-@pytest.fixture(scope="session")
-def network(x: NDArray[np.float32]) -> tuple[zkinfer.Secret, NDArray[np.float32]]:
-    """A network of four segments."""
+def layers(rows: int) -> tuple[zkinfer.Model, NDArray[np.float32]]:
+    """Five dense layers on so many rows, with samples."""
     onnx = pytest.importorskip("onnx")
     rng = np.random.default_rng(5)
     nodes, weights, last = [], [], "x"
@@ -37,13 +36,32 @@ def network(x: NDArray[np.float32]) -> tuple[zkinfer.Secret, NDArray[np.float32]
         nodes.append(onnx.helper.make_node("Relu", [f"y{layer}"], [f"z{layer}"]))
         last = f"z{layer}"
     info = onnx.helper.make_tensor_value_info
-    ends = [info("x", 1, [1, 16])], [info(last, 1, [1, 16])]
+    ends = [info("x", 1, [rows, 16])], [info(last, 1, [rows, 16])]
     graph = onnx.helper.make_graph(nodes, "layers", *ends, weights)
     network = onnx.helper.make_model(graph, opset_imports=[onnx.helper.make_opsetid("", 17)], ir_version=8)
-    samples = rng.normal(size=(RUNS, 16)).astype(np.float32)
-    secret = zkinfer.compile(network, samples, headroom=1.0).commit(segments=4)
+    samples = rng.normal(size=(RUNS, rows, 16)).astype(np.float32)
+    return zkinfer.compile(network, samples, headroom=1.0), samples
+
+
+@pytest.fixture(scope="session")
+def network() -> tuple[zkinfer.Secret, NDArray[np.float32]]:
+    """A network of four segments."""
+    model, samples = layers(1)
+    secret = model.commit(segments=4)
     assert secret.card.segments == 4
     return secret, samples
+
+
+def test_memory_is_bounded() -> None:
+    model, x = layers(256)
+    whole = model.commit()
+    assert whole.card.segments == 1 and whole.cpu_seconds > 0
+    bound = int(0.8 * whole.memory_bytes)
+    parts = model.commit(memory=bound)
+    assert parts.card.segments > 1 and parts.memory_bytes <= bound
+    check(parts, x, [parts.prove(parts.infer(x[0]))], [b""])
+    with pytest.raises(zkinfer.CommitError, match="MB of memory at least, 1 MB are allowed"):
+        model.commit(memory=1_000_000)
 
 
 class Cluster:

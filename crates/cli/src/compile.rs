@@ -91,9 +91,12 @@ pub struct Compile {
     #[arg(long, value_name = "K", conflicts_with = "prefer")]
     k: Option<u32>,
     /// Cut the model into so many segments, each proven by itself in a part of the memory; one card and one
-    /// proof hold for all of them. What flows between segments is hidden
-    #[arg(long, value_name = "N", default_value_t = 1, value_parser = length)]
-    segments: usize,
+    /// proof hold for all of them. What flows between segments is hidden [default: 1, or as few as --memory needs]
+    #[arg(long, value_name = "N", value_parser = length)]
+    segments: Option<usize>,
+    /// Most memory that a proof may take, as it is predicted: 4GB, 500MB
+    #[arg(long, value_name = "BYTES")]
+    memory: Option<bytesize::ByteSize>,
     /// Commit without blinds: whoever has the weights can recompute the card
     #[arg(long)]
     public_weights: bool,
@@ -247,11 +250,14 @@ impl Compile {
             .with_weights(weights)
             .with_preference(self.prefer.preference());
         commit.plan.k = self.k;
+        commit.plan.memory = self.memory.map(|memory| memory.as_u64());
         let weights = model.program.committed_weights();
         let bits = model.program.range_bits;
-        let choice = plan::choose_segments(model, self.segments, &commit.plan)?;
+        let wanted = self.segments.unwrap_or_default();
+        let choice = plan::choose_segments(model, wanted, &commit.plan).map_err(words::plan)?;
         let (k, plan_table) = (choice.k(), choice.to_string());
         let (segments, candidates) = (choice.segments, choice.candidates);
+        let count = segments.len();
         let what = format!("committing to {} weights", ui::count(weights));
         let (secret, t_commit) = ui::watched(what, |progress| {
             Secret::commit_planned(segments, &commit, &mut zkinfer::rng(), progress)
@@ -266,7 +272,7 @@ impl Compile {
         if as_json {
             let candidates: Vec<_> = candidates
                 .iter()
-                .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms, "proof_bytes": c.proof_bytes }))
+                .map(|c| json!({ "k": c.k, "columns": c.columns.advice(), "points": c.points, "prove_ms": c.prove_ms, "verify_ms": c.verify_ms, "proof_bytes": c.proof_bytes, "memory_bytes": c.memory }))
                 .collect();
             ui::json(&json!({
                 "status": "done",
@@ -279,7 +285,7 @@ impl Compile {
                 "report": report,
                 "left_out": left_out,
                 "warnings": warnings,
-                "plan": { "k": k, "segments": self.segments, "candidates": candidates },
+                "plan": { "k": k, "segments": count, "candidates": candidates },
                 "seconds": {
                     "import": t_import.as_secs_f64(),
                     "quantize": t_quantize.as_secs_f64(),
@@ -299,6 +305,9 @@ impl Compile {
             paint.bold(self.prefer.title()),
             plan_table.trim_end()
         ))?;
+        if count > 1 {
+            ui::line(&format!("  {count} segments, together"))?;
+        }
         ui::line(&format!("\n{}", paint.bold("Written")))?;
         let hidden = if self.public_weights {
             "open to guessing"

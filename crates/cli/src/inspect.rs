@@ -11,6 +11,7 @@ use zkinfer::generators::Generators;
 use zkinfer::interface::Interface;
 use zkinfer::model::TensorInterface;
 use zkinfer::params;
+use zkinfer::plan::Cost;
 use zkinfer::secret::Secret;
 use zkinfer_circuits::card::{Card, FileKind, Proof};
 use zkinfer_circuits::error::CardError;
@@ -239,9 +240,18 @@ fn describe_model(secret: &Secret) -> Result<Description> {
         )
     });
     description.lines.extend(lines);
+    let cost = Cost::of_model(secret);
+    let takes = format!(
+        "about {} of CPU time and {} of memory to prove",
+        ui::time(cost.cpu),
+        ui::size(cost.memory as usize)
+    );
+    description.lines.push(("takes", takes));
     description
         .lines
         .push(("secret", "weights and blinds: not shown".to_owned()));
+    description.json["predicted"] =
+        json!({ "cpu_seconds": cost.cpu.as_secs_f64(), "memory_bytes": cost.memory });
     description.json["kind"] = json!("model");
     description.json["calibration"] = serde_json::to_value(layers().collect::<Vec<_>>())?;
     description.form = None;

@@ -11,7 +11,7 @@ use std::time::Duration;
 use zkinfer::files::proof_to_json;
 use zkinfer::interface::Interface;
 use zkinfer::plan::Candidate;
-use zkinfer::secret::{SideVisibility, Visibility};
+use zkinfer::secret::{Segment, SideVisibility, Visibility};
 use zkinfer_circuits::statement::MAX_CONTEXT;
 
 /// Prove a run.
@@ -143,19 +143,20 @@ impl Prove {
             part("link", timings.link),
         ];
         ui::line(&ui::stdout().dim(&parts.join(", ")))?;
-        let segments = secret.segments().iter();
-        let plans: Vec<Candidate> = segments.map(|s| Candidate::of(s.plan())).collect();
+        let segments = secret.segments();
+        let plan = Candidate::of_all(segments.iter().map(Segment::plan));
         let predicted = format!(
-            "k = {}: {}{} rows, {} columns; the plan predicted {:.0} ms of CPU time and {} bytes, claims aside",
-            secret.card().k,
-            match plans.len() {
+            "k = {}: {}{} rows, {} columns; the plan predicted {:.0} ms of CPU time, {} of memory and {} bytes, claims aside",
+            plan.k,
+            match segments.len() {
                 1 => String::new(),
                 count => format!("{count} segments of "),
             },
-            1u64 << secret.card().k,
-            plans.iter().map(|c| c.columns.advice()).sum::<usize>(),
-            plans.iter().map(|c| c.prove_ms).sum::<f64>(),
-            plans.iter().map(|c| c.proof_bytes).sum::<usize>()
+            1u64 << plan.k,
+            plan.columns.advice(),
+            plan.prove_ms,
+            ui::size(plan.memory as usize),
+            plan.proof_bytes
         );
         ui::line(&ui::stdout().dim(&predicted))?;
         Ok(ExitCode::SUCCESS)

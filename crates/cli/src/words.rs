@@ -94,6 +94,14 @@ pub fn asks_for(card: &Card) -> Option<String> {
     (!options.is_empty()).then(|| options.join(" "))
 }
 
+/// Adds what to do to the reason why a model cannot be laid out.
+pub fn plan(error: zkinfer::CommitError) -> anyhow::Error {
+    match error {
+        zkinfer::CommitError::Memory { .. } => anyhow::anyhow!("{error}: allow more with --memory"),
+        other => other.into(),
+    }
+}
+
 /// Adds what to do to the reason why a model cannot be compiled.
 pub fn compile(error: CompileError) -> anyhow::Error {
     if let CompileError::Quantize(QuantizeError::Program(ProgramError::Node { reason, .. })) =

@@ -131,7 +131,8 @@ class Model:
         public_weights: bool = False,
         prefer: Literal["balanced", "prove", "verify", "size"] = "balanced",
         k: int | None = None,
-        segments: int = 1,
+        segments: int | None = None,
+        memory: int | None = None,
         progress: _Progress | None = None,
     ) -> Secret: ...
 
@@ -139,6 +140,10 @@ class Model:
 class Secret:
     @property
     def card(self) -> Card: ...
+    @property
+    def cpu_seconds(self) -> float: ...
+    @property
+    def memory_bytes(self) -> int: ...
     def infer(self, x: _Tensors) -> Run: ...
     def infer_many(self, x: _Tensors) -> list[Run]: ...
     def prove(
