@@ -3,6 +3,8 @@
 //! | file | binary | JSON | secret |
 //! |---|---|---|---|
 //! | model | [`Secret::to_bytes`], [`Secret::from_bytes`] | | yes |
+//! | quantized model | [`quantized_to_bytes`], [`quantized_from_bytes`] | | yes |
+//! | segment | [`Segment::to_bytes`], [`Segment::from_bytes`] | | yes |
 //! | card | [`Card::to_bytes`], [`Card::from_bytes`] | [`card_to_json`], [`card_from_json`] | |
 //! | proof | [`Proof::to_bytes`], [`Proof::from_bytes`] | [`proof_to_json`], [`proof_from_json`] | claims travel with it |
 //! | parameters | [`zkinfer_verifier::params`] | | |
@@ -15,6 +17,8 @@
 //! [`Card::from_bytes`]: zkinfer_circuits::card::Card::from_bytes
 //! [`Proof::to_bytes`]: zkinfer_circuits::card::Proof::to_bytes
 //! [`Proof::from_bytes`]: zkinfer_circuits::card::Proof::from_bytes
+//! [`Segment::to_bytes`]: crate::secret::Segment::to_bytes
+//! [`Segment::from_bytes`]: crate::secret::Segment::from_bytes
 //! [`Secret::to_bytes`]: crate::secret::Secret::to_bytes
 //! [`Secret::from_bytes`]: crate::secret::Secret::from_bytes
 
@@ -27,6 +31,7 @@ use crate::error::CommitError;
 use zkinfer_interface::CardInfoError;
 use zkinfer_verifier::params::ParamsError;
 
+pub use model::{quantized_from_bytes, quantized_to_bytes};
 pub use zkinfer_verifier::json::{
     FileError, card_from_json, card_to_json, proof_from_json, proof_to_json,
 };

@@ -39,6 +39,8 @@ pub enum FileKind {
     Job,
     /// What came of a job: secret until it is part of a proof.
     Outcome,
+    /// Quantized model that nobody is committed to yet: secret.
+    Quantized,
 }
 
 impl FileKind {
@@ -53,6 +55,7 @@ impl FileKind {
             FileKind::Segment => "segment",
             FileKind::Job => "job",
             FileKind::Outcome => "outcome",
+            FileKind::Quantized => "quantized",
         }
     }
 
@@ -62,7 +65,9 @@ impl FileKind {
             FileKind::Card | FileKind::Proof => FORMAT_VERSION,
             FileKind::Model => MODEL_VERSION,
             FileKind::Params | FileKind::Generators => KEPT_VERSION,
-            FileKind::Segment | FileKind::Job | FileKind::Outcome => KEPT_VERSION,
+            FileKind::Segment | FileKind::Job | FileKind::Outcome | FileKind::Quantized => {
+                KEPT_VERSION
+            }
         }
     }
 
@@ -76,6 +81,7 @@ impl FileKind {
             FileKind::Segment,
             FileKind::Job,
             FileKind::Outcome,
+            FileKind::Quantized,
         ]
         .into_iter()
         .find(|k| *k as u8 == byte)

@@ -17,6 +17,8 @@
 //! k, program
 //! notes, blinds, weights as above
 //! ```
+//!
+//! The file of a quantized model: program, notes, no blinds, weights.
 
 use serde::{Deserialize, Serialize};
 use zkinfer_circuits::F;
@@ -199,16 +201,46 @@ fn read_weights(r: &mut Reader<'_>) -> Result<Vec<WeightTensor>, DecodeError> {
     })
 }
 
-/// What a file has of a segment besides its program.
-fn write_part(w: &mut Writer, segment: &Segment) -> Result<(), ModelFileError> {
-    w.blob(&serde_json::to_vec(&Notes::of(segment.model()))?);
-    w.len(segment.blinds().len());
-    for blinds in segment.blinds() {
+/// What a file has of a segment besides its program. Without blinds, of a model that nobody is committed to.
+fn write_part(
+    w: &mut Writer,
+    model: &QuantizedModel,
+    blinds: &[Vec<F>],
+) -> Result<(), ModelFileError> {
+    w.blob(&serde_json::to_vec(&Notes::of(model))?);
+    w.len(blinds.len());
+    for blinds in blinds {
         w.len(blinds.len());
         blinds.iter().for_each(|b| w.scalar(b));
     }
-    write_weights(w, &segment.model().weights);
+    write_weights(w, &model.weights);
     Ok(())
+}
+
+/// A file of a quantized model that nobody is committed to yet, for whoever commits to it. It holds the weights: keep it.
+///
+/// # Errors
+/// If a scale or range of the model is not a number, which none that was quantized has.
+pub fn quantized_to_bytes(model: &QuantizedModel) -> Result<Vec<u8>, ModelFileError> {
+    let mut w = Writer::default();
+    write_program(&mut w, &model.program);
+    write_part(&mut w, model, &[])?;
+    Ok(seal(FileKind::Quantized, &w.bytes))
+}
+
+/// Reads a file of a quantized model, of at most `limit` bytes. Its program is checked where it is committed to.
+///
+/// # Errors
+/// A file that is damaged, or of another kind or version; never panics.
+pub fn quantized_from_bytes(bytes: &[u8], limit: usize) -> Result<QuantizedModel, ModelFileError> {
+    let mut r = Reader::new(open(FileKind::Quantized, bytes, limit)?);
+    let program = read_program(&mut r)?;
+    let (model, blinds) = read_part(&mut r, &program)?;
+    r.finish()?;
+    if !blinds.is_empty() {
+        return Err(CommitError::Mismatch.into());
+    }
+    Ok(model)
 }
 
 /// A quantized model and the blinds of its commitment.
@@ -236,7 +268,7 @@ impl Segment {
         w.bytes.extend_from_slice(&self.digest().0);
         w.u32(self.plan().layout.k);
         write_program(&mut w, &self.model().program);
-        write_part(&mut w, self)?;
+        write_part(&mut w, self.model(), self.blinds())?;
         Ok(seal(FileKind::Segment, &w.bytes))
     }
 
@@ -267,7 +299,7 @@ impl Secret {
         let mut w = Writer::default();
         w.blob(&self.card().to_bytes());
         for segment in self.segments() {
-            write_part(&mut w, segment)?;
+            write_part(&mut w, segment.model(), segment.blinds())?;
         }
         Ok(seal(FileKind::Model, &w.bytes))
     }

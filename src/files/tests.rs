@@ -217,6 +217,49 @@ fn hostile_models() {
 }
 
 #[test]
+fn segments_and_quantized_models_survive() {
+    let segment = &SECRET.segments()[0];
+    let bytes = segment.to_bytes().unwrap();
+    let read = Segment::from_bytes(&bytes, LIMIT).unwrap();
+    assert_eq!(read.digest(), segment.digest());
+    assert_eq!(read.to_bytes().unwrap(), bytes);
+    let model = model();
+    let bytes = quantized_to_bytes(&model).unwrap();
+    let read = quantized_from_bytes(&bytes, LIMIT).unwrap();
+    assert_eq!(quantized_to_bytes(&read).unwrap(), bytes);
+    assert_eq!(
+        (&read.program, &read.weights, &read.hints),
+        (&model.program, &model.weights, &model.hints)
+    );
+}
+
+#[test]
+fn hostile_segments() {
+    torture(
+        FileKind::Segment,
+        &SECRET.segments()[0].to_bytes().unwrap(),
+        |b| {
+            let segment = Segment::from_bytes(b, LIMIT);
+            segment.map(|_| ()).map_err(|e| e.to_string())
+        },
+    );
+}
+
+#[test]
+fn hostile_quantized_models() {
+    torture(
+        FileKind::Quantized,
+        &quantized_to_bytes(&model()).unwrap(),
+        |b| {
+            let model = quantized_from_bytes(b, LIMIT).map_err(|e| e.to_string())?;
+            let mut rng = ChaCha20Rng::seed_from_u64(1);
+            Secret::commit(model, &mut rng).ok();
+            Ok(())
+        },
+    );
+}
+
+#[test]
 fn hostile_cards() {
     torture(FileKind::Card, &SECRET.card().to_bytes(), |b| {
         let card = Card::from_bytes(b, LIMIT).map_err(|e| e.to_string())?;

@@ -31,13 +31,15 @@ mod _native {
     #[pymodule_export]
     use crate::jobs::{Segments, keep_segment, run_job};
     #[pymodule_export]
-    use crate::owner::{Model, Run, Secret, compile};
+    use crate::owner::{Model, Run, Secret, commit_quantized, compile};
     #[pymodule_export]
     use crate::published::{Card, Commitment, Integers, Opening, Proof, Tensor};
     #[pymodule_export]
     use crate::receipts::{Receipt, Verdict, VerifiedRun};
     #[pymodule_export]
     use crate::verifier::{Check, Limits, Receipts, Verifier, verify, verify_many};
+    #[pymodule_export]
+    use crate::work::limit_threads;
 
     use pyo3::prelude::*;
 

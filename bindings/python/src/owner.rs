@@ -9,12 +9,13 @@ use crate::work::{Teller, long};
 use numpy::{PyArray1, PyArrayDyn};
 use pyo3::exceptions::{PyTypeError, PyValueError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PySequence, PyType};
+use pyo3::types::{PyBytes, PyDict, PyList, PySequence, PyType};
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
 use std::path::PathBuf;
 use std::sync::Arc;
 use zkinfer::data::{Arrays, DataError};
+use zkinfer::files::{quantized_from_bytes, quantized_to_bytes};
 use zkinfer::interface::Interface;
 use zkinfer::plan::{Cost, Preference};
 use zkinfer::quantize::evaluate_with_progress;
@@ -46,6 +47,8 @@ const IMPORT: f64 = 0.1;
 ///     saturate: Clamp intermediate values that are beyond their range, as int8 runtimes do, instead of refusing the input;
 ///         ``run.saturated`` counts them.
 ///     inputs_from: Card of the model whose committed output is going to be this model's input.
+///     executor: Where that is done, as for :meth:`Secret.prove_many`, which gets the model and the samples; this process still
+///         imports the model once more. By default here.
 ///     progress: Called with the name of a stage and the fraction of the work that is done. What it raises stops the
 ///         work and is raised here.
 ///
@@ -56,7 +59,7 @@ const IMPORT: f64 = 0.1;
 ///     InputError: Samples or options do not fit.
 ///     OSError: A file cannot be read.
 #[pyfunction]
-#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, max_error=None, allow_error=false, saturate=false, inputs_from=None, progress=None))]
+#[pyo3(signature = (model, calibration, *, bits=None, headroom=0.3, per_channel=true, batch=None, symbols=None, outputs=None, given=None, max_error=None, allow_error=false, saturate=false, inputs_from=None, executor=None, progress=None))]
 #[allow(clippy::too_many_arguments)]
 pub fn compile(
     py: Python<'_>,
@@ -73,6 +76,7 @@ pub fn compile(
     allow_error: bool,
     saturate: bool,
     inputs_from: Option<&Card>,
+    executor: Option<&Bound<'_, PyAny>>,
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Model> {
     let import = ImportOptions {
@@ -93,8 +97,87 @@ pub fn compile(
         options.inputs = card.interface(py)?.outputs;
     }
     let mut teller = Teller::new(progress);
-    let compiled = compile_with(py, model, calibration, &import, &options, &mut teller);
+    let compiled = match executor {
+        None => compile_with(py, model, calibration, &import, &options, &mut teller),
+        Some(executor) => {
+            let keywords = PyDict::new(py);
+            keywords.set_item("bits", bits)?;
+            keywords.set_item("headroom", headroom)?;
+            keywords.set_item("per_channel", per_channel)?;
+            keywords.set_item("batch", import.batch)?;
+            keywords.set_item("symbols", import.symbols.clone())?;
+            keywords.set_item("outputs", import.outputs.clone())?;
+            keywords.set_item("given", import.given.clone())?;
+            keywords.set_item("max_error", max_error)?;
+            keywords.set_item("allow_error", allow_error)?;
+            keywords.set_item("saturate", saturate)?;
+            let card = inputs_from.map(|card| PyBytes::new(py, &card.0.to_bytes()));
+            let there = (executor, calibration, card, keywords);
+            compile_there(py, model, &import, there, &mut teller)
+        }
+    };
     teller.outcome(compiled)
+}
+
+/// What an executor compiles: where, the samples, the card that inputs are from, options.
+type There<'a, 'py> = (
+    &'a Bound<'py, PyAny>,
+    &'a Bound<'py, PyAny>,
+    Option<Bound<'py, PyBytes>>,
+    Bound<'py, PyDict>,
+);
+
+/// Has a model compiled by an executor. The float original, which does not travel, is imported here.
+fn compile_there<'py>(
+    py: Python<'py>,
+    model: &Bound<'py, PyAny>,
+    import: &ImportOptions,
+    (executor, calibration, card, keywords): There<'_, 'py>,
+    teller: &mut Teller,
+) -> PyResult<Model> {
+    let source = onnx(model)?;
+    let stopped = |told| match told {
+        ControlFlow::Break(()) => Err(errors::internal(py, "stopped")),
+        ControlFlow::Continue(()) => Ok(()),
+    };
+    stopped(teller.tell("import", 0.0))?;
+    let given = Given::of(calibration)?;
+    let mut import = import.clone();
+    import.samples = match &given {
+        Given::File(_, arrays) => arrays.shapes(),
+        Given::Arrays => arrays::shapes(calibration)?,
+    };
+    let (bytes, name) = match source {
+        Source::Bytes(bytes) => (bytes, String::new()),
+        Source::Path(path) => {
+            let name = path.file_stem().unwrap_or_default().to_string_lossy();
+            (files::read(py, &path, SECRET_BYTES)?, name.into_owned())
+        }
+    };
+    let imported = long(py, || Graph::import(&bytes, &import))?;
+    let imported = imported.map_err(|e| errors::import(py, &e))?;
+    // Samples that do not fit are refused here, by their names.
+    given.samples(calibration, &imported.graph)?;
+    stopped(teller.tell("compile", IMPORT))?;
+    let module = PyModule::import(py, "zkinfer.executors")?;
+    let arguments = (
+        executor,
+        PyBytes::new(py, &bytes),
+        calibration,
+        card,
+        keywords,
+    );
+    let compiled = module.call_method1("compile_there", arguments)?;
+    let (quantized, warnings): (Vec<u8>, Vec<String>) = compiled.extract()?;
+    let model = long(py, || quantized_from_bytes(&quantized, quantized.len()))?;
+    stopped(teller.tell("done", 1.0))?;
+    Ok(Model {
+        model: model.map_err(|e| errors::model_file(py, &e))?,
+        graph: imported.graph,
+        name: import.described(&name),
+        left_out: imported.left_out,
+        warnings,
+    })
 }
 
 fn compile_with(
@@ -314,12 +397,13 @@ impl Model {
     ///     segments: How many segments the model is cut into, each proven by itself in a part of the memory. One card and one
     ///         proof hold for all of them; what flows between them is hidden. By default one, or as few as ``memory`` needs.
     ///     memory: Most memory that a proof may take, as it is predicted, in bytes.
+    ///     executor: Where that is done, as for :meth:`Secret.prove_many`, which gets the weights. By default here.
     ///     progress: As for :func:`compile`.
     ///
     /// Raises:
     ///     CommitError: The model fits no plan, cannot be cut so often, or takes more memory.
     ///     ValueError: ``prefer`` is something else.
-    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, segments=None, memory=None, progress=None))]
+    #[pyo3(signature = (name=None, *, public_weights=false, prefer="balanced", k=None, segments=None, memory=None, executor=None, progress=None))]
     #[allow(clippy::too_many_arguments)]
     fn commit(
         &self,
@@ -330,43 +414,35 @@ impl Model {
         k: Option<u32>,
         segments: Option<usize>,
         memory: Option<u64>,
+        executor: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Secret> {
-        let preference = match prefer {
-            "balanced" => Preference::Balanced,
-            "prove" => Preference::Prove,
-            "verify" => Preference::Verify,
-            "size" => Preference::Size,
-            other => {
-                let text = format!("prefer is {other:?}; it is balanced, prove, verify or size");
-                return Err(PyValueError::new_err(text));
-            }
+        let name = name.unwrap_or_else(|| self.name.clone());
+        let options = commit_options(name, public_weights, prefer, k, segments, memory)?;
+        let Some(executor) = executor else {
+            return commit(py, self.model.clone(), &options, progress);
         };
-        let weights = if public_weights {
-            WeightVisibility::Public
-        } else {
-            WeightVisibility::Hidden
-        };
-        let mut options = CommitOptions::default()
-            .with_name(name.unwrap_or_else(|| self.name.clone()))
-            .with_weights(weights)
-            .with_preference(preference);
-        options.plan.k = k;
-        options.plan.memory = memory;
-        options.segments = segments.unwrap_or_default();
+        let keywords = PyDict::new(py);
+        keywords.set_item("public_weights", public_weights)?;
+        keywords.set_item("prefer", prefer)?;
+        keywords.set_item("k", k)?;
+        keywords.set_item("segments", segments)?;
+        keywords.set_item("memory", memory)?;
+        let quantized = PyBytes::new(py, &self.quantized(py)?);
+        let module = PyModule::import(py, "zkinfer.executors")?;
+        let arguments = (executor, quantized, options.name, keywords);
+        let secret = module.call_method1("commit_there", arguments)?;
+        let secret = Secret::decode(py, &files::content(&secret)?)?;
         let mut teller = Teller::new(progress);
-        let secret = long(py, || {
-            let mut progress = teller.part(0.0, 1.0);
-            let model = self.model.clone();
-            zkinfer::Secret::commit_with_progress(
-                model,
-                &options,
-                &mut zkinfer::rng(),
-                &mut progress,
-            )
-        });
-        let secret = secret.and_then(|s| s.map_err(|e| errors::commit(py, &e)));
-        Ok(Secret::new(teller.outcome(secret)?))
+        let _ = teller.tell("done", 1.0);
+        teller.outcome(Ok(secret))
+    }
+
+    /// What it computes, as bytes that hold the weights. Called by executors on their workers.
+    #[pyo3(name = "_quantized")]
+    fn quantized(&self, py: Python<'_>) -> PyResult<Vec<u8>> {
+        let bytes = long(py, || quantized_to_bytes(&self.model))?;
+        bytes.map_err(|e| errors::model_file(py, &e))
     }
 
     fn __repr__(&self) -> String {
@@ -377,6 +453,77 @@ impl Model {
             self.bits()
         )
     }
+}
+
+/// Options of a commitment by their names.
+fn commit_options(
+    name: String,
+    public_weights: bool,
+    prefer: &str,
+    k: Option<u32>,
+    segments: Option<usize>,
+    memory: Option<u64>,
+) -> PyResult<CommitOptions> {
+    let preference = match prefer {
+        "balanced" => Preference::Balanced,
+        "prove" => Preference::Prove,
+        "verify" => Preference::Verify,
+        "size" => Preference::Size,
+        other => {
+            let text = format!("prefer is {other:?}; it is balanced, prove, verify or size");
+            return Err(PyValueError::new_err(text));
+        }
+    };
+    let weights = if public_weights {
+        WeightVisibility::Public
+    } else {
+        WeightVisibility::Hidden
+    };
+    let mut options = CommitOptions::default()
+        .with_name(name)
+        .with_weights(weights)
+        .with_preference(preference);
+    options.plan.k = k;
+    options.plan.memory = memory;
+    options.segments = segments.unwrap_or_default();
+    Ok(options)
+}
+
+fn commit(
+    py: Python<'_>,
+    model: QuantizedModel,
+    options: &CommitOptions,
+    progress: Option<Py<PyAny>>,
+) -> PyResult<Secret> {
+    let mut teller = Teller::new(progress);
+    let secret = long(py, || {
+        let mut progress = teller.part(0.0, 1.0);
+        let rng = &mut zkinfer::rng();
+        zkinfer::Secret::commit_with_progress(model, options, rng, &mut progress)
+    });
+    let secret = secret.and_then(|s| s.map_err(|e| errors::commit(py, &e)));
+    Ok(Secret::new(teller.outcome(secret)?))
+}
+
+/// Commits to what :meth:`Model.commit` sent. Called by executors on their workers.
+#[pyfunction]
+#[pyo3(signature = (quantized, name, *, public_weights, prefer, k, segments, memory))]
+#[allow(clippy::too_many_arguments)]
+pub fn commit_quantized(
+    py: Python<'_>,
+    quantized: &Bound<'_, PyBytes>,
+    name: String,
+    public_weights: bool,
+    prefer: &str,
+    k: Option<u32>,
+    segments: Option<usize>,
+    memory: Option<u64>,
+) -> PyResult<Secret> {
+    let bytes = quantized.as_bytes();
+    let model = long(py, || quantized_from_bytes(bytes, bytes.len()))?;
+    let model = model.map_err(|e| errors::model_file(py, &e))?;
+    let options = commit_options(name, public_weights, prefer, k, segments, memory)?;
+    commit(py, model, &options, None)
 }
 
 /// A value that is like JSON as Python objects.

@@ -4,14 +4,31 @@ use crate::errors;
 use pyo3::prelude::*;
 use rayon::{ThreadPool, ThreadPoolBuilder};
 use std::any::Any;
+use std::cell::Cell;
 use std::ops::ControlFlow;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 use zkinfer::Stage;
 
+thread_local! {
+    /// Threads that long work of this one is done on; 0 for all.
+    static THREADS: Cell<usize> = const { Cell::new(0) };
+}
+
+/// Long work of the calling thread is done on so many threads from now on; 0 for as many as there are. Called by executors on
+/// their workers.
+#[pyfunction]
+pub fn limit_threads(threads: usize) {
+    THREADS.set(threads);
+}
+
 /// Does something long: other Python threads go on meanwhile, and a panic becomes an exception.
 pub fn long<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    match THREADS.get() {
+        0 => {}
+        threads => return long_on(py, threads, work),
+    }
     let caught = py.detach(|| match own_threads()? {
         None => catch_unwind(AssertUnwindSafe(work)).map_err(describe),
         Some(pool) => catch_unwind(AssertUnwindSafe(|| pool.install(work))).map_err(describe),

@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zkinfer
-from conftest import FIXTURES
+from conftest import FIXTURES, ONNX
 from numpy.typing import NDArray
 from zkinfer import executors
 from zkinfer.executors import DaskExecutor, RayExecutor
@@ -168,6 +168,39 @@ def check(secret: zkinfer.Secret, x: NDArray[np.float32], proofs: list[zkinfer.P
 
 def contexts_of(count: int) -> list[bytes]:
     return [f"run {index}".encode() for index in range(count)]
+
+
+def compiles(executor: Any, x: NDArray[np.float32], tmp_path: Path) -> None:
+    """Compiling and committing elsewhere is as here: the same integers, the same errors."""
+    here = zkinfer.compile(ONNX, x)
+    there = zkinfer.compile(ONNX, x, executor=executor)
+    assert (there.bits, there.weights, there.disclosures) == (here.bits, here.weights, here.disclosures)
+    np.testing.assert_array_equal(there.run_float(x[0])[0], here.run_float(x[0])[0])
+    secret = there.commit(executor=executor)
+    assert secret.card.name == "digits" and secret.card.digest != here.commit().card.digest
+    public = there.commit("named", public_weights=True, k=9, executor=executor)
+    assert public.card.digest == here.commit("named", public_weights=True, k=9).card.digest
+    check(secret, x, [secret.prove(secret.infer(x[0]))], [b""])
+    np.savez(tmp_path / "samples.npz", x0=x)
+    file = zkinfer.compile(ONNX.read_bytes(), tmp_path / "samples.npz", bits=10, executor=executor)
+    assert file.bits == 10
+    with pytest.raises(zkinfer.QuantizeError, match="allow_error=True"):
+        zkinfer.compile(ONNX, x, bits=4, executor=executor)
+    with pytest.raises(zkinfer.CommitError, match="segments"):
+        there.commit(segments=60, executor=executor)
+    with pytest.raises(TypeError, match="expected a concurrent.futures.Executor, .* found int"):
+        there.commit(executor=1)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize("pool", ["threads", "processes"])
+def test_pools_compile(pool: str, x: NDArray[np.float32], tmp_path: Path) -> None:
+    made = {"threads": concurrent.futures.ThreadPoolExecutor, "processes": concurrent.futures.ProcessPoolExecutor}
+    with made[pool](1) as executor:
+        compiles(executor, x, tmp_path)
+
+
+def test_a_cluster_compiles(cluster: Cluster, x: NDArray[np.float32], tmp_path: Path) -> None:
+    compiles(cluster.executor, x, tmp_path)
 
 
 @pytest.mark.parametrize("pool", ["here", "threads", "processes", "another"])

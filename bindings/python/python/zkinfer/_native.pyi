@@ -28,8 +28,10 @@ __all__ = [
     "VerifiedRun",
     "Verifier",
     "__version__",
+    "commit_quantized",
     "compile",
     "keep_segment",
+    "limit_threads",
     "run_job",
     "verify",
     "verify_many",
@@ -78,6 +80,7 @@ def compile(
     allow_error: bool = False,
     saturate: bool = False,
     inputs_from: Card | None = None,
+    executor: _Executor | None = None,
     progress: _Progress | None = None,
 ) -> Model: ...
 def verify(
@@ -133,8 +136,10 @@ class Model:
         k: int | None = None,
         segments: int | None = None,
         memory: int | None = None,
+        executor: _Executor | None = None,
         progress: _Progress | None = None,
     ) -> Secret: ...
+    def _quantized(self) -> bytes: ...
 
 @final
 class Secret:
@@ -308,6 +313,17 @@ class Limits:
     @property
     def proof_bytes(self) -> int: ...
 
+def commit_quantized(
+    quantized: bytes,
+    name: str,
+    *,
+    public_weights: bool,
+    prefer: str,
+    k: int | None,
+    segments: int | None,
+    memory: int | None,
+) -> Secret: ...
+def limit_threads(threads: int) -> None: ...
 def keep_segment(file: _Buffer) -> None: ...
 def run_job(job: bytes, threads: int = 1, *, progress: _Progress | None = None) -> bytes | None: ...
 @final

@@ -98,6 +98,41 @@ def work(
     return outcome
 
 
+@contextlib.contextmanager
+def _threads(threads: int) -> Iterator[None]:
+    _native.limit_threads(threads)
+    try:
+        yield
+    finally:
+        _native.limit_threads(0)
+
+
+def _compile(
+    threads: int, model: bytes, samples: Any, card: bytes | None, keywords: dict[str, Any]
+) -> tuple[bytes, list[str]]:
+    """Compiles a model; samples are arrays, or the name and the content of a file."""
+    inputs_from = None if card is None else _native.Card.from_bytes(card)
+    with _threads(threads), contextlib.ExitStack() as stack:
+        if isinstance(samples, _File):
+            folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="zkinfer-"))
+            path = os.path.join(folder, samples.name)
+            with open(path, "wb") as file:
+                file.write(samples.content)
+            samples = path
+        made = _native.compile(model, samples, inputs_from=inputs_from, **keywords)
+        return made._quantized(), made.warnings
+
+
+def _commit(threads: int, quantized: bytes, name: str, keywords: dict[str, Any]) -> bytes:
+    with _threads(threads):
+        return _native.commit_quantized(quantized, name, **keywords).to_bytes()
+
+
+class _File(NamedTuple):
+    name: str
+    content: bytes
+
+
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
@@ -139,6 +174,47 @@ def outcomes(executor: Any, tasks: Iterable[tuple[int, str, bytes, float, int]],
             session.stop(list(pending))
 
 
+def compile_there(
+    executor: Any, model: bytes, samples: Any, card: bytes | None, keywords: dict[str, Any]
+) -> tuple[bytes, list[str]]:
+    """Has a model compiled: the quantized model, and what speaks against it."""
+    if isinstance(samples, (str, os.PathLike)):
+        samples = _File(os.path.basename(samples), _read(os.fspath(samples)))
+    compiled: tuple[bytes, list[str]] = _call(executor, _compile, model, samples, card, keywords)
+    return compiled
+
+
+def commit_there(executor: Any, quantized: bytes, name: str, keywords: dict[str, Any]) -> bytes:
+    """Has a model committed to: the owner's file."""
+    secret: bytes = _call(executor, _commit, quantized, name, keywords)
+    return secret
+
+
+def _call(executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
+    """Has a function called by an executor, with the number of threads before its arguments."""
+    if isinstance(executor, (RayExecutor, DaskExecutor)):
+        return executor._call(function, *arguments)
+    if type(executor).__module__.startswith("distributed"):
+        return DaskExecutor(_client(executor))._call(function, *arguments)
+    if not hasattr(executor, "submit"):
+        raise _no_executor(executor)
+    try:
+        return executor.submit(function, 1, *arguments).result()
+    except concurrent.futures.BrokenExecutor as error:
+        raise _job_error("a worker of the pool died, and the pool with it", error) from error
+
+
+def _client(executor: Any) -> Any:
+    return executor if hasattr(executor, "scatter") else executor._client
+
+
+def _no_executor(found: Any) -> TypeError:
+    return TypeError(
+        f"executor: expected a concurrent.futures.Executor, a RayExecutor, a DaskExecutor or a distributed.Client, "
+        f"found {type(found).__name__}"
+    )
+
+
 def _session(executor: Any, files: Files) -> contextlib.AbstractContextManager[_Session]:
     if isinstance(executor, (RayExecutor, DaskExecutor)):
         return executor._session(files)
@@ -151,13 +227,9 @@ def _session(executor: Any, files: Files) -> contextlib.AbstractContextManager[_
         )
     module = type(executor).__module__
     if module.startswith("distributed"):
-        client = executor if hasattr(executor, "scatter") else executor._client
-        return DaskExecutor(client)._session(files)
+        return DaskExecutor(_client(executor))._session(files)
     if not hasattr(executor, "submit"):
-        raise TypeError(
-            f"executor: expected a concurrent.futures.Executor, a RayExecutor, a DaskExecutor or a distributed.Client, "
-            f"found {type(executor).__name__}"
-        )
+        raise _no_executor(executor)
     return contextlib.nullcontext(
         _Futures(executor, lambda segment: functools.partial(_same, files[segment]), None, lambda: None)
     )
@@ -252,6 +324,32 @@ class RayExecutor:
     def _session(self, files: Files) -> contextlib.AbstractContextManager[_Session]:
         return contextlib.nullcontext(_Ray(self.threads, self._options, self._memory, files))
 
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        ray = _connected()
+        task = ray.remote(function).options(**self._options).remote(self.threads, *arguments)
+        outcome = _ray_outcome(ray, task)
+        if isinstance(outcome, BaseException):
+            raise outcome
+        return outcome
+
+
+def _connected() -> Any:
+    import ray
+
+    if not ray.is_initialized():
+        raise JobError("Ray is not connected to a cluster: call ray.init(), with the cluster's address if there is one")
+    return ray
+
+
+def _ray_outcome(ray: Any, task: Any) -> Any:
+    """What came of a task, or why there is nothing."""
+    try:
+        return ray.get(task)
+    except ray.exceptions.RayTaskError as error:
+        return error.cause if isinstance(error.cause, Exception) else _job_error("a task failed", error)
+    except ray.exceptions.RayError as error:
+        return _job_error("Ray lost the job", error)
+
 
 def _ray_work(job: bytes, file: list[Any], threads: int) -> bytes:
     import ray
@@ -261,11 +359,7 @@ def _ray_work(job: bytes, file: list[Any], threads: int) -> bytes:
 
 class _Ray:
     def __init__(self, threads: int, options: dict[str, Any], memory: bool, files: Files) -> None:
-        import ray
-
-        if not ray.is_initialized():
-            raise JobError("Ray is not connected to a cluster: call ray.init(), with the cluster's address if there is one")
-        self._ray: Any = ray
+        self._ray = ray = _connected()
         self._threads = threads
         self._options = options
         self._remote = ray.remote(_ray_work)
@@ -294,13 +388,8 @@ class _Ray:
             yield from done
 
     def outcome(self, done: Any) -> bytes | BaseException:
-        try:
-            result: bytes = self._ray.get(done)
-        except self._ray.exceptions.RayTaskError as error:
-            return error.cause if isinstance(error.cause, Exception) else _job_error("a task failed", error)
-        except self._ray.exceptions.RayError as error:
-            return _job_error("Ray lost the job", error)
-        return result
+        outcome: bytes | BaseException = _ray_outcome(self._ray, done)
+        return outcome
 
     def stop(self, pending: list[Any]) -> None:
         if not pending:
@@ -339,6 +428,19 @@ class DaskExecutor:
             yield session
         finally:
             session.close()
+
+    def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
+        import distributed
+
+        # Large arguments are better scattered than sent within the task.
+        scattered = self.client.scatter(list(arguments), hash=False)
+        future = self.client.submit(function, self.threads, *scattered, pure=False)
+        try:
+            return future.result()
+        except distributed.KilledWorker as error:
+            raise _job_error("the workers that had the job died", error) from error
+        finally:
+            self.client.cancel([future], force=True)
 
 
 # Jobs that this process is doing, by the call that they belong to.
