@@ -255,7 +255,7 @@ fn split<'py>(
 /// Anything that numpy makes an array of numbers from.
 fn read(object: &Bound<'_, PyAny>, form: &Form, which: Which) -> PyResult<Array> {
     static ASARRAY: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
-    static CONTIGUOUS: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
+    static REQUIRE: PyOnceLock<Py<PyAny>> = PyOnceLock::new();
     let py = object.py();
     let wrong = |reason: String| {
         let message = format!("{} {:?}: {reason}", which.name(), form.name);
@@ -277,11 +277,13 @@ fn read(object: &Bound<'_, PyAny>, form: &Form, which: Which) -> PyResult<Array>
         )));
     }
     let shape: Vec<usize> = array.getattr("shape")?.extract()?;
-    let contiguous = CONTIGUOUS.import(py, "numpy", "ascontiguousarray")?;
+    // What comes out of a buffer of bytes may be anywhere in memory.
+    let require = REQUIRE.import(py, "numpy", "require")?;
     let as_type = |name: &str| {
         let arguments = PyDict::new(py);
         arguments.set_item("dtype", name)?;
-        contiguous.call((&array,), Some(&arguments))
+        arguments.set_item("requirements", ["C", "A"])?;
+        require.call((&array,), Some(&arguments))
     };
     let single: String = dtype.getattr("name")?.extract()?;
     let values = if single == "float32" {

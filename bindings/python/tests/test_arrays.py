@@ -27,7 +27,11 @@ def test_layouts_and_lists(x, secret, run):
     strided = np.zeros((64, 2), dtype=np.float32)
     strided[:, 0] = x[0]
     backwards = x[0][::-1].copy()[::-1]
-    for same in (strided[:, 0], backwards, list(map(float, x[0])), x[0][None], x[0][None, None], np.asfortranarray(x[:1])):
+    # Anywhere in memory, as what comes off a network is.
+    buffer = bytearray(1) + bytearray(x[0].astype(np.float32).tobytes())
+    shifted = np.frombuffer(buffer, dtype=np.float32, offset=1)
+    assert not shifted.flags.aligned
+    for same in (strided[:, 0], backwards, shifted, list(map(float, x[0])), x[0][None], x[0][None, None], np.asfortranarray(x[:1])):
         np.testing.assert_array_equal(secret.infer(same).output_integers, run.output_integers)
 
 
