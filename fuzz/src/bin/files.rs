@@ -6,7 +6,7 @@
 //! cargo run --release -p zkinfer-fuzz --bin fuzz_files -- seed:number [folder]            # one execution again
 //! ```
 //!
-//! What is changed: `.npy`, `.npz` and JSON samples, the owner's model file, parameters, cards and proofs in JSON, interfaces
+//! What is changed: `.npy`, `.npz` and JSON samples, the owner's model file, a segment's, a job, parameters, cards and proofs in JSON, interfaces
 //! in JSON, and bodies of requests to the service. Seeds are the files in `tests/fixtures` and its folder `inputs`, and
 //! what follows from them. Cards, proofs and programs are the business of the example `fuzz` of `zkinfer-circuits`.
 
@@ -19,7 +19,9 @@ use base64::Engine;
 use bytes::{Random, below, change, change_text};
 use drive::{Failure, Outcome, Target};
 use rand_core::Rng;
+use std::cell::RefCell;
 use std::io::Write;
+use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
 use zip::CompressionMethod;
 use zip::write::{SimpleFileOptions, ZipWriter};
@@ -27,7 +29,11 @@ use zkinfer::data::Array;
 use zkinfer::files::{card_from_json, card_to_json, proof_from_json, proof_to_json};
 use zkinfer::generators::{self, Generators};
 use zkinfer::interface::Interface;
-use zkinfer::{Card, Expected, Limits, Proof, Samples, Secret, Verifier, params};
+use zkinfer::jobs::{Done, Executor, Job, JobError, Request, Worker, prove_many};
+use zkinfer::secret::Segment;
+use zkinfer::{
+    Card, Expected, Limits, Proof, Samples, Secret, SideVisibility, Verifier, Visibility, params,
+};
 use zkinfer_circuits::card::{FileKind, open, seal};
 use zkinfer_circuits::receipt::ExpectedRecord;
 use zkinfer_server::RequestReader;
@@ -48,6 +54,9 @@ struct Corpus {
     cards: Vec<Vec<u8>>,
     proofs: Vec<Vec<u8>>,
     models: Vec<Vec<u8>>,
+    segment: Vec<u8>,
+    job: Vec<u8>,
+    worker: Worker,
     params: Vec<Vec<u8>>,
     generators: Vec<Vec<u8>>,
 }
@@ -62,7 +71,9 @@ impl Target for Corpus {
     fn execute(&self, rng: &mut Random, (): &mut ()) -> Result<Outcome, String> {
         // Points of cards and models take milliseconds, most else microseconds.
         match below(rng, 1000) {
-            0..=1 => self.model(rng),
+            0 => self.model(rng),
+            1 if below(rng, 2) == 0 => self.segment(rng),
+            1 => self.job(rng),
             2..=3 => self.card(rng),
             4..=6 => self.params(rng),
             7..=9 => self.generators(rng),
@@ -92,7 +103,15 @@ impl Corpus {
         let verifier = Verifier::new(card.clone(), generators::load(card.k)?, &limits)?;
         let input_lens = Interface::from_card(&card)?.input_lens();
 
+        let model = read("inputs/digits.model")?;
+        let secret = Secret::from_bytes(&model, LIMIT)?;
+        let segment = secret.segments()[0].to_bytes()?;
+        let worker = Worker::new(LIMIT);
+        worker.keep(&segment)?;
         let mut corpus = Corpus {
+            job: job_of(&secret, &input_lens)?,
+            segment,
+            worker,
             reader: RequestReader::new(Verifier::new(
                 card.clone(),
                 generators::load(card.k)?,
@@ -107,7 +126,7 @@ impl Corpus {
             requests: Vec::new(),
             cards: vec![card_to_json(&card)?.into_bytes()],
             proofs: Vec::new(),
-            models: vec![read("inputs/digits.model")?],
+            models: vec![model],
             params: vec![params::to_bytes(&*params::load(6)?)?],
             generators: vec![generators::load(6)?.to_bytes()],
         };
@@ -323,6 +342,64 @@ impl Corpus {
             Err(_) => Ok("model: does not run".into()),
         }
     }
+
+    fn segment(&self, rng: &mut Random) -> Result<Outcome, String> {
+        let bytes = sealed(rng, FileKind::Segment, &self.segment);
+        let Ok(segment) = Segment::from_bytes(&bytes, LIMIT) else {
+            return Ok("segment: refused".into());
+        };
+        let again = segment.to_bytes().map_err(|e| e.to_string())?;
+        let same = Segment::from_bytes(&again, LIMIT).and_then(|s| s.to_bytes());
+        match same.map_err(|e| e.to_string())? == again {
+            true => Ok("segment: read".into()),
+            false => Err("a segment that is read as another one".into()),
+        }
+    }
+
+    /// A changed job is refused, or proven as what it says.
+    fn job(&self, rng: &mut Random) -> Result<Outcome, String> {
+        let bytes = sealed(rng, FileKind::Job, &self.job);
+        match self.worker.run(&bytes, &mut zkinfer::progress::silent) {
+            Ok(_) => Ok("job: done".into()),
+            Err(JobError::Segment(_)) => Ok("job: of another segment".into()),
+            Err(JobError::Decode(_)) => Ok("job: refused".into()),
+            Err(_) => Ok("job: cannot be proven".into()),
+        }
+    }
+}
+
+/// Keeps a job instead of doing it.
+struct Listening(RefCell<Vec<u8>>);
+
+impl Executor for Listening {
+    fn execute(&self, jobs: &[Job<'_>], _: &mut Done<'_>) -> Result<(), JobError> {
+        self.0.borrow_mut().clone_from(&jobs[0].bytes);
+        Ok(())
+    }
+}
+
+fn job_of(secret: &Secret, input_lens: &[usize]) -> Result<Vec<u8>, Failure> {
+    let inputs: Vec<Vec<u32>> = input_lens.iter().map(|&len| vec![0; len]).collect();
+    let run = secret.infer_integers(&inputs)?;
+    let listening = Listening(RefCell::default());
+    let visibility = Visibility {
+        input: SideVisibility::Committed,
+        ..Visibility::default()
+    };
+    let request = Request {
+        visibility,
+        context: b"context".to_vec(),
+        ..Request::of(&run)
+    };
+    let mut done = |_, _| ControlFlow::Continue(());
+    prove_many(
+        secret,
+        &[request],
+        &listening,
+        &mut zkinfer::rng(),
+        &mut done,
+    )?;
+    Ok(listening.0.into_inner())
 }
 
 fn read_info(card: &[u8]) -> Result<Vec<u8>, Failure> {
