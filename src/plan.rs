@@ -132,12 +132,16 @@ pub struct Cost {
 }
 
 impl Cost {
-    /// Proving so many runs by a plan, one proof for all, in a process that has nothing else to do and no key yet.
-    pub fn of_proof(plan: &Plan, runs: usize) -> Cost {
-        let candidate = Candidate::of(plan);
+    /// Proving so many runs of one segment, one proof for all, by a worker that has the model's other segments, too.
+    pub(crate) fn of_job(secret: &Secret, segment: usize, runs: usize) -> Cost {
+        let plans = || secret.segments().iter().map(Segment::plan);
+        let micros = plans()
+            .nth(segment)
+            .map_or(0.0, |p| Candidate::of(p).prove_ms * 1e3);
+        let sizes: Vec<Size> = plans().map(Size::of).collect();
         Cost {
-            cpu: Duration::from_micros((candidate.prove_ms * 1e3) as u64) * runs as u32,
-            memory: memory::of_proof(&[Size::of(plan)], runs),
+            cpu: Duration::from_micros((micros * runs as f64) as u64),
+            memory: memory::of_job(&sizes, segment, runs),
         }
     }
 
@@ -334,8 +338,10 @@ pub struct SegmentsChoice {
     pub candidates: Vec<Candidate>,
 }
 
-/// Numbers of segments that are tried where the memory decides.
-const TRIED: [usize; 11] = [1, 2, 3, 4, 6, 8, 12, 16, 24, 32, 64];
+/// Numbers of segments that are tried where the memory decides: all that are few.
+const TRIED: [usize; 20] = [
+    1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 14, 16, 20, 24, 32, 40, 48, 64,
+];
 
 /// Cuts a model into so many segments of about equal cost and chooses `k`, the same for all. 0: as few as the
 /// [memory](PlanOptions::memory) that is allowed needs, one if it is not limited.
@@ -350,29 +356,24 @@ pub fn choose_segments(
     if segments > 0 {
         return cut_into(&model, segments, options)?.apply(model);
     }
-    let mut tried = None;
+    let (mut smallest, mut problem) = (None, None);
     for segments in TRIED {
-        match (cut_into(&model, segments, options), &mut tried) {
-            (Ok(chosen), _) => return chosen.apply(model),
-            (Err(CommitError::Memory { least, limit }), tried) => {
-                let before: Option<u64> = tried.replace(least);
-                if before.is_some_and(|before| before < least) {
-                    let least = before.unwrap_or(least);
-                    return Err(CommitError::Memory { least, limit });
-                }
+        match cut_into(&model, segments, options) {
+            Ok(chosen) => return chosen.apply(model),
+            Err(CommitError::Memory { least, .. }) => {
+                smallest = Some(smallest.map_or(least, |smallest: u64| smallest.min(least)));
             }
-            (Err(CommitError::Segments { .. }), Some(least)) => {
-                let (least, limit) = (*least, options.memory.unwrap_or_default());
-                return Err(CommitError::Memory { least, limit });
+            Err(CommitError::Segments { .. }) => break,
+            Err(error) => {
+                problem.get_or_insert(error);
             }
-            (Err(error), _) => return Err(error),
+        }
+        if options.memory.is_none() {
+            break;
         }
     }
-    let (least, limit) = (
-        tried.unwrap_or_default(),
-        options.memory.unwrap_or_default(),
-    );
-    Err(CommitError::Memory { least, limit })
+    let none = problem.unwrap_or(CommitError::Mismatch);
+    Err(options.refused(smallest, none))
 }
 
 /// Where a model is to be cut, and how its parts are laid out.

@@ -58,7 +58,8 @@ class Counted:
             self.jobs.append(len(job))
             self.files[segment] = len(files[segment])
         for number, outcome in self.inner(executor, tasks, files):
-            self.outcomes.append(len(outcome))
+            if isinstance(outcome, bytes):
+                self.outcomes.append(len(outcome))
             yield number, outcome
 
 

@@ -11,11 +11,11 @@ use crate::support::SupportProof;
 use crate::transcript::Digest;
 use crate::verify::Limits;
 
-/// Version of the formats of what is published: cards and proofs.
+/// Version of the formats of what is published, cards and proofs, and of what workers make them of.
 pub const FORMAT_VERSION: u16 = 4;
 /// Version of the format of models.
 const MODEL_VERSION: u16 = 2;
-/// Version of the formats of what is kept besides, and of what goes to workers and comes back.
+/// Version of the formats of what is kept besides.
 const KEPT_VERSION: u16 = 1;
 const MAGIC: &[u8; 7] = b"zkinfer";
 
@@ -63,11 +63,11 @@ impl FileKind {
     pub fn version(self) -> u16 {
         match self {
             FileKind::Card | FileKind::Proof => FORMAT_VERSION,
+            // A worker of another circuit would prove what no verifier accepts.
+            FileKind::Segment | FileKind::Job | FileKind::Outcome => FORMAT_VERSION,
             FileKind::Model => MODEL_VERSION,
             FileKind::Params | FileKind::Generators => KEPT_VERSION,
-            FileKind::Segment | FileKind::Job | FileKind::Outcome | FileKind::Quantized => {
-                KEPT_VERSION
-            }
+            FileKind::Quantized => KEPT_VERSION,
         }
     }
 

@@ -228,7 +228,7 @@ pub fn quantized_to_bytes(model: &QuantizedModel) -> Result<Vec<u8>, ModelFileEr
     Ok(seal(FileKind::Quantized, &w.bytes))
 }
 
-/// Reads a file of a quantized model, of at most `limit` bytes. Its program is checked where it is committed to.
+/// Reads a file of a quantized model, of at most `limit` bytes.
 ///
 /// # Errors
 /// A file that is damaged, or of another kind or version; never panics.
@@ -237,6 +237,8 @@ pub fn quantized_from_bytes(bytes: &[u8], limit: usize) -> Result<QuantizedModel
     let program = read_program(&mut r)?;
     let (model, blinds) = read_part(&mut r, &program)?;
     r.finish()?;
+    let expanded = program.expand(&Limits::owner().program);
+    expanded.map_err(|e| CommitError::Plan(e.into()))?;
     if !blinds.is_empty() {
         return Err(CommitError::Mismatch.into());
     }

@@ -1,6 +1,6 @@
 use super::*;
 use crate::prove::tests::zoo::zoo;
-use crate::secret::{Secret, SideVisibility, Visibility, WeightVisibility};
+use crate::secret::{Secret, Segment, SideVisibility, Visibility, WeightVisibility};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::sync::LazyLock;

@@ -1,18 +1,17 @@
 //! Many proofs.
 
-use super::prove::{Cover, Outcome, ProveJob, SegmentRun};
+use super::prove::{Cover, Outcome, ProveJob, SegmentRun, job_digest};
 use super::{Executor, Job, JobError};
 use crate::error::ProveError;
 use crate::plan::Cost;
 use crate::prove::Timings;
 use crate::secret::prove::allow;
-use crate::secret::segment::{Sides, Stated};
-use crate::secret::{Opening, ProvenRuns, Run, Secret, Segment, SideVisibility, Visibility};
+use crate::secret::segment::Sides;
+use crate::secret::{ProvenRuns, Run, Secret, SideVisibility, Visibility};
 use rand_core::CryptoRng;
 use std::ops::ControlFlow;
-use zkinfer_circuits::C;
 use zkinfer_circuits::link::LinkProof;
-use zkinfer_circuits::statement::Side;
+use zkinfer_circuits::transcript::Digest;
 
 /// A proof that is wanted.
 #[derive(Clone, Debug)]
@@ -63,8 +62,8 @@ pub fn prove_many<R: CryptoRng>(
     done: &mut dyn FnMut(usize, Result<ProvenRuns, JobError>) -> ControlFlow<()>,
 ) -> Result<(), JobError> {
     let mut jobs: Vec<Job<'_>> = Vec::new();
-    // Of every job, which request and which segment of it.
-    let mut places: Vec<(usize, usize)> = Vec::new();
+    // Of every job, which request and which segment of it, and what its outcome has to say that it is of.
+    let mut places: Vec<(usize, usize, Digest)> = Vec::new();
     let mut pending: Vec<Pending> = Vec::with_capacity(requests.len());
     let count = secret.segments().len();
     for (number, request) in requests.iter().enumerate() {
@@ -72,10 +71,10 @@ pub fn prove_many<R: CryptoRng>(
             Ok(covers) => (covers, None),
             Err(error) => (Vec::new(), Some(error)),
         };
-        let segments = secret.segments().iter().zip(&covers).enumerate();
-        for (index, (segment, of_segment)) in segments {
-            jobs.push(request.job(segment, index, of_segment, rng));
-            places.push((number, index));
+        for (index, of_segment) in covers.iter().enumerate() {
+            let job = request.job(secret, index, of_segment, rng);
+            places.push((number, index, job_digest(&job.bytes)));
+            jobs.push(job);
         }
         pending.push(Pending {
             covers,
@@ -90,10 +89,14 @@ pub fn prove_many<R: CryptoRng>(
     }
     let mut stopped = false;
     executor.execute(&jobs, &mut |job, result| {
-        let Some(&(number, index)) = places.get(job) else {
+        let Some(&(number, index, ref digest)) = places.get(job) else {
             return ControlFlow::Continue(());
         };
-        let proven = pending[number].arrived(secret, &requests[number], index, result);
+        let outcome = result.and_then(|bytes| match Outcome::from_bytes(&bytes)? {
+            outcome if outcome.job == *digest => Ok(outcome),
+            _ => Err(JobError::Other),
+        });
+        let proven = pending[number].arrived(secret, &requests[number], index, outcome);
         let flow = proven.map_or(ControlFlow::Continue(()), |proven| done(number, proven));
         stopped |= flow.is_break();
         flow
@@ -114,13 +117,12 @@ impl Pending {
         secret: &Secret,
         request: &Request<'_>,
         index: usize,
-        result: Result<Vec<u8>, JobError>,
+        outcome: Result<Outcome, JobError>,
     ) -> Option<Result<ProvenRuns, JobError>> {
         // Of a retry there may be two results; they are the same.
         if self.told || self.outcomes[index].is_some() {
             return None;
         }
-        let outcome = result.and_then(|bytes| Ok(Outcome::from_bytes(&bytes)?));
         let proven = match outcome {
             Ok(outcome) => {
                 self.outcomes[index] = Some(outcome);
@@ -172,16 +174,18 @@ impl Request<'_> {
 
     fn job<'s>(
         &self,
-        segment: &'s Segment,
+        secret: &'s Secret,
         index: usize,
         covers: &Covers,
         rng: &mut dyn CryptoRng,
     ) -> Job<'s> {
+        let segment = &secret.segments()[index];
         let mut seed = [0; 32];
         rng.fill_bytes(&mut seed);
         let runs = self.runs.iter().zip(covers);
         let runs = runs.map(|(run, (input, output))| SegmentRun {
             flow: run.flow(index).to_vec(),
+            result: run.flow(index + 1).to_vec(),
             input: input.clone(),
             output: output.clone(),
         });
@@ -194,12 +198,12 @@ impl Request<'_> {
         Job {
             segment,
             bytes: job.to_bytes(),
-            cost: Cost::of_proof(segment.plan(), self.runs.len()),
+            cost: Cost::of_job(secret, index, self.runs.len()),
         }
     }
 
     /// The proof from what workers made, if they proved what they were asked to: every statement is made again, from the
-    /// integers that are known here and the points that came back, which are the same on both sides of a boundary.
+    /// integers and the blinds that are known here.
     fn assemble(
         &self,
         secret: &Secret,
@@ -210,23 +214,20 @@ impl Request<'_> {
         let mut sides: Vec<Sides> = Vec::with_capacity(outcomes.len());
         let mut parts: Vec<(Vec<u8>, LinkProof)> = Vec::with_capacity(outcomes.len());
         for (index, (outcome, covers)) in outcomes.into_iter().zip(covers).enumerate() {
-            if outcome.points.len() != self.runs.len() {
-                return Err(JobError::Other);
-            }
-            let points = self.runs.iter().zip(outcome.points).zip(covers);
-            let stated = points.map(|((run, points), covers)| {
-                let input = state(&covers.0, run.flow(index), points.0)?;
-                Ok((input, state(&covers.1, run.flow(index + 1), points.1)?))
+            let segment = &secret.segments()[index];
+            let stated = self.runs.iter().zip(covers).enumerate();
+            let stated = stated.map(|(number, (run, (input, output)))| {
+                let output = output.clone();
+                let output = output.state(segment, false, run.flow(index + 1))?;
+                let input = match sides.last() {
+                    // What flows between segments is the same on both sides.
+                    Some(before) => before[number].1.clone(),
+                    None => input.clone().state(segment, true, run.flow(index))?,
+                };
+                Ok((input, output))
             });
             let stated = stated.collect::<Result<Sides, JobError>>()?;
-            let meets = |before: &Sides| {
-                let mut pairs = before.iter().zip(&stated);
-                pairs.all(|(before, behind)| before.1.0 == behind.0.0)
-            };
-            let segment = &secret.segments()[index];
-            if !sides.last().is_none_or(meets)
-                || segment.statement(&stated, &self.context) != outcome.statement
-            {
+            if segment.statement(&stated, &self.context) != outcome.statement {
                 return Err(JobError::Other);
             }
             sides.push(stated);
@@ -241,21 +242,4 @@ impl Request<'_> {
             timings,
         })
     }
-}
-
-/// Input or output of a run as it was asked for, with the points that a worker computed.
-fn state(cover: &Cover, values: &[u16], points: Option<Vec<C>>) -> Result<Stated, JobError> {
-    let (blinds, points) = match (cover, points) {
-        (Cover::Public, None) => return Ok((Side::Public(values.to_vec()), None)),
-        (Cover::Blinds(blinds), Some(points)) if points.len() == blinds.len() => (blinds, points),
-        (Cover::Opened(opening), Some(points)) if points == opening.points => {
-            (&opening.blinds, points)
-        }
-        _ => return Err(JobError::Other),
-    };
-    let opening = Opening {
-        points: points.clone(),
-        blinds: blinds.clone(),
-    };
-    Ok((Side::Committed(points), Some(opening)))
 }

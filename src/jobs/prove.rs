@@ -2,9 +2,8 @@
 //!
 //! ```text
 //! job       digest of the segment, seed, context
-//!           runs: input integers, then input and output: 0 public | 1 blinds | 2 points and blinds
-//! outcome   digest of the statement
-//!           runs: points of input and output where they are committed
+//!           runs: integers that flow in and out, then input and output: 0 public | 1 blinds | 2 points and blinds
+//! outcome   digest of the job, digest of the statement
 //!           halo2 part, link, seven times in nanoseconds
 //! ```
 
@@ -17,13 +16,13 @@ use crate::secret::{Opening, Segment};
 use rand_chacha::ChaCha20Rng;
 use rand_core::SeedableRng;
 use std::time::Duration;
+use zkinfer_circuits::F;
 use zkinfer_circuits::card::{FileKind, open, seal};
 use zkinfer_circuits::codec::{Reader, Writer};
 use zkinfer_circuits::error::DecodeError;
 use zkinfer_circuits::link::LinkProof;
 use zkinfer_circuits::statement::{Side, read_digest, read_lanes};
 use zkinfer_circuits::transcript::Digest;
-use zkinfer_circuits::{C, F};
 use zkinfer_model::progress::Progress;
 use zkinfer_model::run::Trace;
 
@@ -40,6 +39,8 @@ pub(super) enum Cover {
 /// One run of a segment.
 pub(super) struct SegmentRun {
     pub flow: Vec<u16>,
+    /// What comes out, as the side that asks knows it.
+    pub result: Vec<u16>,
     pub input: Cover,
     pub output: Cover,
 }
@@ -54,21 +55,22 @@ pub(super) struct ProveJob {
     pub runs: Vec<SegmentRun>,
 }
 
-/// Points of input and output of a run, where they are committed.
-pub(super) type Points = (Option<Vec<C>>, Option<Vec<C>>);
+/// Longest outcome: several times what a proof of the most columns has.
+const OUTCOME_BYTES: usize = 1 << 22;
 
 /// What came of it.
 pub(super) struct Outcome {
+    /// Which job it is of.
+    pub job: Digest,
     pub statement: Digest,
-    pub points: Vec<Points>,
     pub halo2: Vec<u8>,
     pub link: LinkProof,
     pub timings: Timings,
 }
 
-fn write_points(w: &mut Writer, points: &[C]) {
-    w.len(points.len());
-    points.iter().for_each(|p| w.point(p));
+/// What an outcome says which job it is of.
+pub(super) fn job_digest(bytes: &[u8]) -> Digest {
+    Digest::of("zkinfer-did", bytes)
 }
 
 impl Cover {
@@ -80,7 +82,8 @@ impl Cover {
         };
         w.u8(kind);
         if let Cover::Opened(opening) = self {
-            write_points(w, &opening.points);
+            w.len(opening.points.len());
+            opening.points.iter().for_each(|p| w.point(p));
         }
         w.len(blinds.len());
         blinds.iter().for_each(|b| w.scalar(b));
@@ -104,7 +107,7 @@ impl Cover {
     }
 
     /// Input or output as the statement has it.
-    fn state(
+    pub fn state(
         self,
         segment: &Segment,
         is_input: bool,
@@ -131,8 +134,10 @@ impl ProveJob {
         w.blob(&self.context);
         w.len(self.runs.len());
         for run in &self.runs {
-            w.len(run.flow.len());
-            run.flow.iter().for_each(|&v| w.u16(v));
+            for values in [&run.flow, &run.result] {
+                w.len(values.len());
+                values.iter().for_each(|&v| w.u16(v));
+            }
             run.input.write(&mut w);
             run.output.write(&mut w);
         }
@@ -144,11 +149,15 @@ impl ProveJob {
         let mut r = Reader::new(open(FileKind::Job, bytes, usize::MAX)?);
         let (segment, seed) = (read_digest(&mut r)?, read_digest(&mut r)?.0);
         let context = r.blob()?.to_vec();
-        let runs = r.len(6)?;
-        let runs = r.list(runs, |r| {
+        let runs = r.len(10)?;
+        let integers = |r: &mut Reader<'_>| {
             let len = r.len(2)?;
+            r.list(len, Reader::u16)
+        };
+        let runs = r.list(runs, |r| {
             Ok(SegmentRun {
-                flow: r.list(len, Reader::u16)?,
+                flow: integers(r)?,
+                result: integers(r)?,
                 input: Cover::read(r)?,
                 output: Cover::read(r)?,
             })
@@ -178,6 +187,10 @@ impl ProveJob {
                 return Err(ProveError::Run.into());
             }
             let (trace, input, output) = segment.run(&segment.split(&run.flow))?;
+            // Of another model, or of this one before it was compiled anew.
+            if output != run.result {
+                return Err(ProveError::Run.into());
+            }
             traces.push(trace);
             sides.push((
                 run.input.state(segment, true, &input)?,
@@ -191,13 +204,9 @@ impl ProveJob {
         let traces: Vec<&Trace> = traces.iter().collect();
         let (halo2, link, timings) =
             segment.prove(&traces, &sides, &self.context, hooks, &mut rng)?;
-        let points = |stated: &Stated| match &stated.0 {
-            Side::Public(_) => None,
-            Side::Committed(points) => Some(points.clone()),
-        };
         Ok(Outcome {
+            job: job_digest(bytes),
             statement: segment.statement(&sides, &self.context),
-            points: sides.iter().map(|(i, o)| (points(i), points(o))).collect(),
             halo2,
             link,
             timings,
@@ -208,14 +217,8 @@ impl ProveJob {
 impl Outcome {
     pub fn to_bytes(&self) -> Vec<u8> {
         let mut w = Writer::default();
+        w.bytes.extend_from_slice(&self.job.0);
         w.bytes.extend_from_slice(&self.statement.0);
-        w.len(self.points.len());
-        for points in self.points.iter().flat_map(|(i, o)| [i, o]) {
-            w.u8(points.is_some().into());
-            if let Some(points) = points {
-                write_points(&mut w, points);
-            }
-        }
         w.blob(&self.halo2);
         self.link.write(&mut w);
         for time in self.timings.parts() {
@@ -225,14 +228,8 @@ impl Outcome {
     }
 
     pub fn from_bytes(bytes: &[u8]) -> Result<Outcome, DecodeError> {
-        let mut r = Reader::new(open(FileKind::Outcome, bytes, usize::MAX)?);
-        let statement = read_digest(&mut r)?;
-        let runs = r.len(2)?;
-        let points = |r: &mut Reader<'_>| match r.bool()? {
-            true => read_lanes(r).map(Some),
-            false => Ok(None),
-        };
-        let points = r.list(runs, |r| Ok((points(r)?, points(r)?)))?;
+        let mut r = Reader::new(open(FileKind::Outcome, bytes, OUTCOME_BYTES)?);
+        let (job, statement) = (read_digest(&mut r)?, read_digest(&mut r)?);
         let halo2 = r.blob()?.to_vec();
         let link = LinkProof::read(&mut r)?;
         let mut times = [Duration::ZERO; 7];
@@ -243,8 +240,8 @@ impl Outcome {
         }
         r.finish()?;
         Ok(Outcome {
+            job,
             statement,
-            points,
             halo2,
             link,
             timings: Timings::of_parts(times),

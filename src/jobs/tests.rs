@@ -242,9 +242,19 @@ fn what_fails_fails_alone() {
 fn executors_that_are_wrong() {
     let secret = three_segments();
     let runs = runs(&secret, 2);
-    let requests: Vec<Request<'_>> = runs.iter().map(Request::of).collect();
+    for visibility in [Visibility::default(), hidden()] {
+        let request = |run| Request {
+            visibility: visibility.clone(),
+            ..Request::of(run)
+        };
+        let requests: Vec<Request<'_>> = runs.iter().map(request).collect();
+        wrong(&secret, &requests);
+    }
+}
+
+fn wrong(secret: &Secret, requests: &[Request<'_>]) {
     let errors = |tamper: &dyn Fn(usize, Result<Vec<u8>, JobError>) -> Tampered| {
-        let all = proofs(&secret, &requests, &Elsewhere::that(tamper));
+        let all = proofs(secret, requests, &Elsewhere::that(tamper));
         let results = all.into_iter().map(|p| p.unwrap());
         results.map(Result::err).collect::<Vec<Option<JobError>>>()
     };
@@ -313,6 +323,26 @@ fn nothing_more_is_begun_once_it_breaks() {
     };
     prove_many(&secret, &requests, &counting, &mut rng, &mut done).unwrap();
     assert_eq!((told, begun.get()), (1, 3));
+}
+
+/// A run of another model of the same form is refused, not proven as what it is not.
+#[test]
+fn runs_of_another_model() {
+    let (secret, other) = (secret(K, 1), crate::prove::tests::zoo::secret(K, 2));
+    let mut run = runs(&secret, 1).remove(0);
+    run.forge_output(0, 1);
+    for visibility in [Visibility::default(), hidden()] {
+        let request = Request {
+            visibility,
+            ..Request::of(&run)
+        };
+        let all = proofs(&other, &[request], &Local::default());
+        let result = all[0].as_ref().unwrap().as_ref();
+        assert!(matches!(
+            result.unwrap_err(),
+            JobError::Prove(ProveError::Run)
+        ));
+    }
 }
 
 /// Two requests for the same thing draw nothing that is the same.

@@ -54,6 +54,11 @@ impl Worker {
         Ok(digest)
     }
 
+    /// Whether it has a segment.
+    pub fn has(&self, segment: &Digest) -> bool {
+        self.find(segment).is_some()
+    }
+
     /// Does a job.
     ///
     /// # Errors

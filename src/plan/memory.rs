@@ -76,3 +76,10 @@ pub(super) fn of_proof(segments: &[Size], runs: usize) -> u64 {
     let proving = segments.iter().map(|size| size.proving(runs));
     PROCESS + (loaded + proving.fold(0.0, f64::max)) as u64
 }
+
+/// Bytes at the peak of proving so many runs of one segment, with all of them loaded.
+pub(super) fn of_job(segments: &[Size], index: usize, runs: usize) -> u64 {
+    let loaded: f64 = segments.iter().map(Size::loaded).sum();
+    let proving = segments.get(index).map_or(0.0, |size| size.proving(runs));
+    PROCESS + (loaded + proving) as u64
+}

@@ -6,10 +6,10 @@ use crate::errors;
 use crate::files;
 use crate::owner::{Run, Secret, visibility};
 use crate::published::Proof;
-use crate::work::{Teller, long, long_on};
+use crate::work::{Teller, long, long_on, waiting};
 use pyo3::exceptions::{PyBaseException, PyKeyError, PyTypeError};
 use pyo3::prelude::*;
-use pyo3::types::{PyBytes, PyList, PyString};
+use pyo3::types::{PyBytes, PyList, PyString, PyTuple};
 use rayon::prelude::*;
 use std::collections::BTreeMap;
 use std::ops::ControlFlow;
@@ -36,11 +36,19 @@ fn worker() -> Arc<Worker> {
     }
 }
 
+/// Whether this process has a segment.
+#[pyfunction]
+pub fn has_segment(digest: &str) -> bool {
+    let digest = serde_json::from_value(serde_json::Value::from(digest));
+    digest.is_ok_and(|digest| worker().has(&digest))
+}
+
 /// Keeps the file of a segment for jobs of this process. Called by executors on their workers.
 #[pyfunction]
-pub fn keep_segment(py: Python<'_>, file: &Bound<'_, PyAny>) -> PyResult<()> {
+#[pyo3(signature = (file, threads=1))]
+pub fn keep_segment(py: Python<'_>, file: &Bound<'_, PyAny>, threads: usize) -> PyResult<()> {
     let file = files::content(file)?;
-    let kept = long(py, || worker().keep(&file))?;
+    let kept = long_on(py, threads, || worker().keep(&file))?;
     kept.map(|_| ()).map_err(|e| raised(py, e))
 }
 
@@ -168,6 +176,15 @@ pub struct Asked<'a, 'py> {
     pub context: Option<&'a Bound<'py, PyAny>>,
 }
 
+/// How it is done, and who is told.
+pub struct How {
+    pub executor: Option<Py<PyAny>>,
+    pub parallel: usize,
+    pub return_exceptions: bool,
+    pub done: Option<Py<PyAny>>,
+    pub progress: Option<Py<PyAny>>,
+}
+
 /// One value for all, or a list with one for each.
 fn each<'py>(
     value: Option<&Bound<'py, PyAny>>,
@@ -209,8 +226,12 @@ fn runs_of(
     secret: &zkinfer::Secret,
     x: &Bound<'_, PyAny>,
 ) -> PyResult<Vec<Result<zkinfer::Run, PyErr>>> {
-    if let Ok(list) = x.cast::<PyList>()
-        && list.iter().any(|run| run.cast::<Run>().is_ok())
+    let list = match x.cast::<PyTuple>() {
+        Ok(tuple) => Some(tuple.to_list()),
+        Err(_) => x.cast::<PyList>().ok().cloned(),
+    };
+    if let Some(list) = list
+        && (list.is_empty() || list.iter().any(|run| run.cast::<Run>().is_ok()))
     {
         let run = |run: Bound<'_, PyAny>| match run.cast::<Run>() {
             Ok(run) => Ok(Ok(run.get().run.clone().compact())),
@@ -237,14 +258,19 @@ pub fn prove_each<'py>(
     secret: &Secret,
     x: &Bound<'py, PyAny>,
     asked: &Asked<'_, 'py>,
-    executor: Option<Py<PyAny>>,
-    return_exceptions: bool,
-    progress: Option<Py<PyAny>>,
+    how: How,
 ) -> PyResult<Bound<'py, PyList>> {
+    let How {
+        executor,
+        parallel,
+        return_exceptions,
+        done,
+        progress,
+    } = how;
     let secret = secret.shared();
     let runs = runs_of(py, &secret, x)?;
     let asked = asked.of_each(runs.len())?;
-    let mut results: Vec<Option<PyResult<ProvenRuns>>> = runs.iter().map(|_| None).collect();
+    let mut results: Vec<Option<PyResult<Py<Proof>>>> = runs.iter().map(|_| None).collect();
     let mut requests = Vec::new();
     // Which run each request is of.
     let mut places = Vec::new();
@@ -263,15 +289,34 @@ pub fn prove_each<'py>(
         }
     }
     let mut teller = Teller::new(progress);
-    let executor = to_rust(executor, &secret);
+    let foreign = executor.is_some();
+    let executor: Box<dyn Executor + Send + Sync> = match executor {
+        None => Box::new(Local { parallel }),
+        Some(executor) => foreign_executor(executor, &secret),
+    };
     let mut failed: Option<usize> = None;
+    let mut raised_by_done = None;
     let mut finished = 0;
-    let proven = long(py, || {
-        let mut done = |request: usize, proven: Result<ProvenRuns, JobError>| {
+    let proven = wait_or_work(py, foreign, || {
+        let mut told = |request: usize, proven: Result<ProvenRuns, JobError>| {
             let index = places[request];
-            let error = proven.is_err();
-            results[index] = Some(Python::attach(|py| proven.map_err(|e| raised(py, e))));
+            let result = Python::attach(|py| {
+                let result = proven
+                    .map_err(|e| raised(py, e))
+                    .and_then(|p| Py::new(py, proof(p)));
+                let told = done.as_ref().map(|done| match &result {
+                    Ok(proof) => done.call1(py, (index, proof)),
+                    Err(error) => done.call1(py, (index, error.value(py))),
+                });
+                raised_by_done = told.and_then(Result::err);
+                result
+            });
+            let error = result.is_err();
+            results[index] = Some(result);
             finished += 1;
+            if raised_by_done.is_some() {
+                return ControlFlow::Break(());
+            }
             if error && !return_exceptions {
                 failed = Some(index);
                 return ControlFlow::Break(());
@@ -279,9 +324,12 @@ pub fn prove_each<'py>(
             teller.tell("prove", finished as f64 / places.len() as f64)
         };
         let rng = &mut zkinfer::rng();
-        prove_many(&secret, &requests, executor.as_ref(), rng, &mut done)
+        prove_many(&secret, &requests, executor.as_ref(), rng, &mut told)
     });
     let proven = proven.and_then(|proven| proven.map_err(|e| raised(py, e)));
+    if let Some(error) = raised_by_done {
+        return Err(error);
+    }
     teller.outcome(proven)?;
     if let Some(index) = failed
         && let Some(Some(Err(error))) = results.get(index)
@@ -291,7 +339,7 @@ pub fn prove_each<'py>(
     let list = PyList::empty(py);
     for result in results {
         match result {
-            Some(Ok(proven)) => list.append(Py::new(py, proof(proven))?)?,
+            Some(Ok(proof)) => list.append(proof)?,
             Some(Err(error)) => list.append(error.into_value(py))?,
             None => list.append(errors::job(py, "stopped").into_value(py))?,
         }
@@ -309,7 +357,7 @@ pub fn prove_together(
     progress: Option<Py<PyAny>>,
 ) -> PyResult<Proof> {
     let secret = secret.shared();
-    let executor = to_rust(Some(executor), &secret);
+    let executor = foreign_executor(executor, &secret);
     let (visibility, context) = asked;
     let requests = [Request {
         runs,
@@ -318,7 +366,7 @@ pub fn prove_together(
     }];
     let mut teller = Teller::new(progress);
     let mut made = None;
-    let proven = long(py, || {
+    let proven = wait_or_work(py, true, || {
         let mut done = |_, proven: Result<ProvenRuns, JobError>| {
             made = Some(proven);
             teller.tell("prove", 1.0)
@@ -332,17 +380,27 @@ pub fn prove_together(
     Ok(proof(made.map_err(|e| raised(py, e))?))
 }
 
-fn to_rust(
-    executor: Option<Py<PyAny>>,
+/// Waits for an executor of Python's, or works here. Whoever waits takes no thread of the pool: in a forked process a worker
+/// beside it would find none.
+fn wait_or_work<T: Send>(
+    py: Python<'_>,
+    wait: bool,
+    work: impl FnOnce() -> T + Send,
+) -> PyResult<T> {
+    match wait {
+        true => waiting(py, work),
+        false => long(py, work),
+    }
+}
+
+fn foreign_executor(
+    executor: Py<PyAny>,
     secret: &Arc<zkinfer::Secret>,
 ) -> Box<dyn Executor + Send + Sync> {
-    match executor {
-        None => Box::new(Local::default()),
-        Some(executor) => Box::new(Foreign {
-            executor,
-            secret: secret.clone(),
-        }),
-    }
+    Box::new(Foreign {
+        executor,
+        secret: secret.clone(),
+    })
 }
 
 fn proof(proven: ProvenRuns) -> Proof {

@@ -29,7 +29,7 @@ use pyo3::prelude::*;
 #[pymodule]
 mod _native {
     #[pymodule_export]
-    use crate::jobs::{Segments, keep_segment, run_job};
+    use crate::jobs::{Segments, has_segment, keep_segment, run_job};
     #[pymodule_export]
     use crate::owner::{Model, Run, Secret, commit_quantized, compile};
     #[pymodule_export]

@@ -170,9 +170,19 @@ fn compile_there<'py>(
     let compiled = module.call_method1("compile_there", arguments)?;
     let (quantized, warnings): (Vec<u8>, Vec<String>) = compiled.extract()?;
     let model = long(py, || quantized_from_bytes(&quantized, quantized.len()))?;
+    let model = model.map_err(|e| errors::model_file(py, &e))?;
+    let names = |tensors: &[zkinfer::TensorInterface]| -> Vec<(String, Vec<usize>)> {
+        let forms = arrays::forms(tensors).into_iter();
+        forms.map(|form| (form.name, form.shape)).collect()
+    };
+    let inputs = input_forms(&imported.graph).into_iter();
+    let inputs: Vec<_> = inputs.map(|form| (form.name, form.shape)).collect();
+    if names(&model.inputs) != inputs || model.outputs.len() != imported.graph.outputs.len() {
+        return Err(errors::job(py, "the executor answered with another model"));
+    }
     stopped(teller.tell("done", 1.0))?;
     Ok(Model {
-        model: model.map_err(|e| errors::model_file(py, &e))?,
+        model,
         graph: imported.graph,
         name: import.described(&name),
         left_out: imported.left_out,
@@ -417,6 +427,11 @@ impl Model {
         executor: Option<&Bound<'_, PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Secret> {
+        if segments == Some(0) {
+            return Err(PyValueError::new_err(
+                "segments is 0; a model is at least one",
+            ));
+        }
         let name = name.unwrap_or_else(|| self.name.clone());
         let options = commit_options(name, public_weights, prefer, k, segments, memory)?;
         let Some(executor) = executor else {
@@ -430,9 +445,18 @@ impl Model {
         keywords.set_item("memory", memory)?;
         let quantized = PyBytes::new(py, &self.quantized(py)?);
         let module = PyModule::import(py, "zkinfer.executors")?;
-        let arguments = (executor, quantized, options.name, keywords);
+        let arguments = (executor, quantized, &options.name, keywords);
         let secret = module.call_method1("commit_there", arguments)?;
         let secret = Secret::decode(py, &files::content(&secret)?)?;
+        let weights = secret.secret.segments().iter();
+        let weights: u64 = weights.map(|s| s.model().program.committed_weights()).sum();
+        let card = secret.secret.card();
+        let name = Interface::from_card(card).map_or(String::new(), |i| i.name);
+        let same = secret.secret.inputs() == self.model.inputs
+            && secret.secret.outputs() == self.model.outputs;
+        if !same || name != options.name || weights < self.weights() {
+            return Err(errors::job(py, "the executor answered with another model"));
+        }
         let mut teller = Teller::new(progress);
         let _ = teller.tell("done", 1.0);
         teller.outcome(Ok(secret))
@@ -699,8 +723,12 @@ impl Secret {
     ///     executor: Any ``concurrent.futures.Executor``; a ``RayExecutor`` or ``DaskExecutor`` of :mod:`zkinfer.executors`; or a
     ///         client of Dask. Every segment of every run is a job of its own. Workers get the model's weights and the
     ///         inputs, once and with each job (``docs/cluster.md``). By default this process.
+    ///     parallel: Without an executor, how many proofs are made at a time, each in memory of its own; 0 for one on each core,
+    ///         which is faster for small models. By default one after the other, on all cores.
     ///     return_exceptions: Put what a run raises into the list, in the place of its proof, instead of raising the first such
     ///         error and giving up the others.
+    ///     done: Called with the index of each run and its proof, or what it raised, as soon as it is there: what was handed over
+    ///         is not lost when something else fails.
     ///     progress: Called with ``"prove"`` and the fraction of the runs that are done.
     ///
     /// Returns:
@@ -711,7 +739,7 @@ impl Secret {
     ///     InferError: A sample leads outside the range that the model was calibrated for.
     ///     ProveError: A run is another model's, an opening does not fit, a context is too long.
     ///     JobError: The executor did not do what it was asked for.
-    #[pyo3(signature = (x, *, input=None, output=None, attach_input=false, context=None, executor=None, return_exceptions=false, progress=None))]
+    #[pyo3(signature = (x, *, input=None, output=None, attach_input=false, context=None, executor=None, parallel=1, return_exceptions=false, done=None, progress=None))]
     #[allow(clippy::too_many_arguments)]
     fn prove_many<'py>(
         &self,
@@ -722,7 +750,9 @@ impl Secret {
         attach_input: bool,
         context: Option<&Bound<'py, PyAny>>,
         executor: Option<Py<PyAny>>,
+        parallel: usize,
         return_exceptions: bool,
+        done: Option<Py<PyAny>>,
         progress: Option<Py<PyAny>>,
     ) -> PyResult<Bound<'py, PyList>> {
         let asked = jobs::Asked {
@@ -731,7 +761,14 @@ impl Secret {
             attach_input,
             context,
         };
-        jobs::prove_each(py, self, x, &asked, executor, return_exceptions, progress)
+        let how = jobs::How {
+            executor,
+            parallel,
+            return_exceptions,
+            done,
+            progress,
+        };
+        jobs::prove_each(py, self, x, &asked, how)
     }
 
     /// Derives the proving key now instead of in the first proof.

@@ -36,6 +36,12 @@ pub fn long<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResul
     caught.map_err(|message| errors::internal(py, message))
 }
 
+/// Waits for something that others do: other Python threads go on meanwhile, and a panic becomes an exception.
+pub fn waiting<T: Send>(py: Python<'_>, work: impl FnOnce() -> T + Send) -> PyResult<T> {
+    let caught = py.detach(|| catch_unwind(AssertUnwindSafe(work)).map_err(describe));
+    caught.map_err(|message| errors::internal(py, message))
+}
+
 /// [`long`] on so many threads, which nobody else works on meanwhile.
 pub fn long_on<T: Send>(
     py: Python<'_>,

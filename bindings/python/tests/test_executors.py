@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import multiprocessing
 import os
 import pickle
 import signal
@@ -62,6 +63,10 @@ def test_memory_is_bounded() -> None:
     check(parts, x, [parts.prove(parts.infer(x[0]))], [b""])
     with pytest.raises(zkinfer.CommitError, match="MB of memory at least, 1 MB are allowed"):
         model.commit(memory=1_000_000)
+
+
+class Enough(Exception):
+    pass
 
 
 class Cluster:
@@ -254,7 +259,19 @@ def test_runs_that_exist_and_what_is_asked_of_each(secret: zkinfer.Secret, x: ND
         secret.prove_many([runs[0], 1])  # type: ignore[arg-type]
     with pytest.raises(TypeError, match="expected a concurrent.futures.Executor, .* found int"):
         secret.prove_many(runs, executor=1)  # type: ignore[call-overload]
-    assert secret.prove_many(x[:0]) == []
+    assert secret.prove_many(x[:0]) == secret.prove_many([]) == []
+    assert len(secret.prove_many(tuple(runs), parallel=0)) == 3
+    handed: dict[int, Any] = {}
+    kept = secret.prove_many(runs, done=handed.__setitem__)
+    assert [handed[index] for index in range(3)] == kept
+
+    def stop(index: int, proof: Any) -> None:
+        raise Enough
+
+    with pytest.raises(Enough):
+        secret.prove_many(runs, done=stop)
+    with pytest.raises(ValueError, match="segments is 0"):
+        zkinfer.compile(ONNX, x).commit(segments=0)
 
 
 def test_what_is_raised_is_raised_here(secret: zkinfer.Secret, x: NDArray[np.float32]) -> None:
@@ -284,6 +301,8 @@ def test_what_is_raised_is_raised_here(secret: zkinfer.Secret, x: NDArray[np.flo
         executor.submit(os.getpid).result()
         threading.Timer(0.05, os.kill, (next(iter(executor._processes)), signal.SIGKILL)).start()
         secret.prove_many(np.repeat(x[:1], 200, axis=0), executor=executor)
+    with pytest.raises(zkinfer.JobError, match="the pool is broken"):
+        secret.prove_many(x[:2], executor=executor)
 
 
 @pytest.mark.parametrize(
@@ -353,10 +372,6 @@ def test_a_poisoned_task_fails_alone(cluster: Cluster, secret: zkinfer.Secret, x
         secret.prove_many(inputs, executor=cluster.executor)
 
 
-class Enough(Exception):
-    pass
-
-
 def test_cancellation_leaves_nothing(cluster: Cluster, secret: zkinfer.Secret, x: NDArray[np.float32]) -> None:
     inputs = np.resize(x, (8 * RUNS, 64))
     seen = 0
@@ -402,9 +417,28 @@ def test_a_client_of_dask_is_an_executor(secret: zkinfer.Secret, x: NDArray[np.f
         check(secret, x, secret.prove_many(x[:3], executor=client.get_executor()), [b""] * 3)
 
 
+def in_child(secret: zkinfer.Secret, x: NDArray[np.float32]) -> None:
+    with concurrent.futures.ThreadPoolExecutor(2) as executor:
+        check(secret, x, secret.prove_many(x[:2], executor=executor), [b"", b""])
+
+
+def test_a_forked_process_has_executors(secret: zkinfer.Secret, x: NDArray[np.float32]) -> None:
+    """Whoever waits takes no thread that a worker beside it needs."""
+    os.environ["RAYON_NUM_THREADS"] = "1"
+    try:
+        child = multiprocessing.get_context("fork").Process(target=in_child, args=(secret, x))
+        child.start()
+        child.join(60)
+    finally:
+        del os.environ["RAYON_NUM_THREADS"]
+    alive = child.is_alive()
+    child.kill()
+    assert not alive and child.exitcode == 0
+
+
 def test_jobs_that_are_none() -> None:
     with pytest.raises(zkinfer.DecodeError):
-        executors.work(b"nonsense", lambda: b"")
+        executors.work(b"nonsense", "00", lambda: b"")
     with pytest.raises(zkinfer.DecodeError) as refused:
         zkinfer._native.keep_segment((FIXTURES / "digits.card").read_bytes())
     assert refused.value.code == "wrong_kind"

@@ -62,10 +62,11 @@ impl AnyGenerators {
         let name = ifma.map_or(Portable::NAME, |_| Ifma::NAME);
         #[cfg(not(target_arch = "x86_64"))]
         let name = Portable::NAME;
-        let mut loaded = LOADED.lock().unwrap_or_else(PoisonError::into_inner);
-        if let Some(generators) = loaded.get(&(params.k(), name)) {
+        let loaded = || LOADED.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(generators) = loaded().get(&(params.k(), name)) {
             return Ok(generators.clone());
         }
+        // Not under the lock: a thread that waits in here may begin other work that asks for the same.
         let plain = || {
             let generators = Generators::new(Portable, params)?;
             Ok::<_, EngineError>(AnyGenerators::Portable(Arc::new(generators)))
@@ -80,8 +81,9 @@ impl AnyGenerators {
             let _ = portable;
             plain()?
         };
-        loaded.insert((params.k(), name), generators.clone());
-        Ok(generators)
+        let mut loaded = loaded();
+        let kept = loaded.entry((params.k(), name)).or_insert(generators);
+        Ok(kept.clone())
     }
 
     /// Commitments to columns in row order; see [`Generators::commit_columns`].

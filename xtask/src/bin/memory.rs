@@ -32,15 +32,20 @@ fn all(paths: &[String]) -> Result<(), Box<dyn Error>> {
         "{:>4} {:>3} {:>6} {:>6} {:>6} {:>9} {:>10} {:>9} {:>9} {:>9}  model",
         "seg", "k", "advice", "phase1", "fixed", "slots", "weights", "loaded", "peak", "predicted"
     );
+    let mut failed = false;
     for path in paths {
         let status = Command::new(std::env::current_exe()?)
             .args(["--one", path])
             .status()?;
         if !status.success() {
+            failed = true;
             eprintln!("{path}: {status}");
         }
     }
-    Ok(())
+    match failed {
+        true => Err("not all of them could be proven".into()),
+        false => Ok(()),
+    }
 }
 
 fn one(path: &str) -> Result<(), Box<dyn Error>> {

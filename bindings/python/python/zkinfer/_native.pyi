@@ -30,6 +30,7 @@ __all__ = [
     "__version__",
     "commit_quantized",
     "compile",
+    "has_segment",
     "keep_segment",
     "limit_threads",
     "run_job",
@@ -165,27 +166,31 @@ class Secret:
     @overload
     def prove_many(
         self,
-        x: _Tensors | list[Run],
+        x: _Tensors | list[Run] | tuple[Run, ...],
         *,
         input: _Visibility | list[_Visibility] | None = None,
         output: _Visibility | list[_Visibility] | None = None,
         attach_input: bool = False,
         context: _Buffer | list[_Buffer] | None = None,
         executor: _Executor | None = None,
+        parallel: int = 1,
         return_exceptions: Literal[False] = False,
+        done: Callable[[int, Proof | Exception], object] | None = None,
         progress: _Progress | None = None,
     ) -> list[Proof]: ...
     @overload
     def prove_many(
         self,
-        x: _Tensors | list[Run],
+        x: _Tensors | list[Run] | tuple[Run, ...],
         *,
         input: _Visibility | list[_Visibility] | None = None,
         output: _Visibility | list[_Visibility] | None = None,
         attach_input: bool = False,
         context: _Buffer | list[_Buffer] | None = None,
         executor: _Executor | None = None,
+        parallel: int = 1,
         return_exceptions: bool,
+        done: Callable[[int, Proof | Exception], object] | None = None,
         progress: _Progress | None = None,
     ) -> list[Proof | Exception]: ...
     def prepare(self) -> None: ...
@@ -324,7 +329,8 @@ def commit_quantized(
     memory: int | None,
 ) -> Secret: ...
 def limit_threads(threads: int) -> None: ...
-def keep_segment(file: _Buffer) -> None: ...
+def has_segment(digest: str) -> bool: ...
+def keep_segment(file: _Buffer, threads: int = 1) -> None: ...
 def run_job(job: bytes, threads: int = 1, *, progress: _Progress | None = None) -> bytes | None: ...
 @final
 class Segments:

@@ -28,6 +28,7 @@ import concurrent.futures
 import contextlib
 import functools
 import os
+import sys
 import tempfile
 import threading
 import time
@@ -58,6 +59,10 @@ class Task(NamedTuple):
     memory_bytes: int
     """Memory at its peak, about."""
 
+    def __repr__(self) -> str:
+        # Not what is in it.
+        return f"Task({self.number}, segment={self.segment}, {len(self.job)} bytes)"
+
 
 class Files(Protocol):
     """Files of segments by digest."""
@@ -75,7 +80,11 @@ _keeping = threading.Lock()
 
 
 def work(
-    job: bytes, file: Callable[[], bytes], threads: int = 1, stopped: Callable[[], bool] | None = None
+    job: bytes,
+    segment: str,
+    file: Callable[[], bytes],
+    threads: int = 1,
+    stopped: Callable[[], bool] | None = None,
 ) -> bytes:
     """Does a job: what executors call on their workers. Fetches the segment's file if the process does not have it."""
 
@@ -83,15 +92,14 @@ def work(
         if stopped is not None and stopped():
             raise Stopped("nobody wants this proof any more")
 
-    outcome = _native.run_job(job, threads, progress=progress)
-    if outcome is not None:
-        return outcome
-    # One thread reads the file, the others find it.
-    with _keeping:
+    for _ in range(2):
         outcome = _native.run_job(job, threads, progress=progress)
         if outcome is not None:
             return outcome
-        _native.keep_segment(file())
+        # One thread reads the file, the others find it.
+        with _keeping:
+            if not _native.has_segment(segment):
+                _native.keep_segment(file(), threads)
     outcome = _native.run_job(job, threads, progress=progress)
     if outcome is None:
         raise JobError("the worker was given the file of another segment than the job needs")
@@ -128,18 +136,27 @@ def _commit(threads: int, quantized: bytes, name: str, keywords: dict[str, Any])
         return _native.commit_quantized(quantized, name, **keywords).to_bytes()
 
 
-class _File(NamedTuple):
-    name: str
-    content: bytes
+class _File:
+    """A file of samples."""
+
+    def __init__(self, name: str, content: bytes) -> None:
+        self.name = name
+        self.content = content
+
+
+class _Held:
+    """Bytes of a file that travel with a job; they are not shown."""
+
+    def __init__(self, data: bytes) -> None:
+        self._data = data
+
+    def __call__(self) -> bytes:
+        return self._data
 
 
 def _read(path: str) -> bytes:
     with open(path, "rb") as file:
         return file.read()
-
-
-def _same(data: bytes) -> bytes:
-    return data
 
 
 # --- on the side that asks --------------------------------------------------------------------------------------------
@@ -167,7 +184,10 @@ def outcomes(executor: Any, tasks: Iterable[tuple[int, str, bytes, float, int]],
         pending: dict[Any, Task] = {}
         try:
             for task in map(Task._make, tasks):
-                pending[session.submit(task)] = task
+                try:
+                    pending[session.submit(task)] = task
+                except concurrent.futures.BrokenExecutor as error:
+                    yield task.number, _job_error("the pool is broken", error)
             for done in session.completed(pending):
                 yield pending.pop(done).number, session.outcome(done)
         finally:
@@ -194,18 +214,31 @@ def _call(executor: Any, function: Callable[..., Any], *arguments: Any) -> Any:
     """Has a function called by an executor, with the number of threads before its arguments."""
     if isinstance(executor, (RayExecutor, DaskExecutor)):
         return executor._call(function, *arguments)
-    if type(executor).__module__.startswith("distributed"):
-        return DaskExecutor(_client(executor))._call(function, *arguments)
+    if (client := _client(executor)) is not None:
+        return DaskExecutor(client)._call(function, *arguments)
     if not hasattr(executor, "submit"):
         raise _no_executor(executor)
+    future = None
     try:
-        return executor.submit(function, 1, *arguments).result()
+        future = executor.submit(function, 1, *arguments)
+        return future.result()
     except concurrent.futures.BrokenExecutor as error:
         raise _job_error("a worker of the pool died, and the pool with it", error) from error
+    finally:
+        if future is not None:
+            future.cancel()
 
 
 def _client(executor: Any) -> Any:
-    return executor if hasattr(executor, "scatter") else executor._client
+    """The client of Dask that it is, or is made of."""
+    distributed = sys.modules.get("distributed")
+    if distributed is None:
+        return None
+    if isinstance(executor, distributed.Client):
+        return executor
+    if isinstance(executor, distributed.cfexecutor.ClientExecutor):
+        return executor._client
+    return None
 
 
 def _no_executor(found: Any) -> TypeError:
@@ -223,15 +256,14 @@ def _session(executor: Any, files: Files) -> contextlib.AbstractContextManager[_
     if isinstance(executor, concurrent.futures.ThreadPoolExecutor):
         stop = threading.Event()
         return contextlib.nullcontext(
-            _Futures(executor, lambda segment: functools.partial(_same, files[segment]), stop.is_set, stop.set)
+            _Futures(executor, lambda segment: _Held(files[segment]), stop.is_set, stop.set)
         )
-    module = type(executor).__module__
-    if module.startswith("distributed"):
-        return DaskExecutor(_client(executor))._session(files)
+    if (client := _client(executor)) is not None:
+        return DaskExecutor(client)._session(files)
     if not hasattr(executor, "submit"):
         raise _no_executor(executor)
     return contextlib.nullcontext(
-        _Futures(executor, lambda segment: functools.partial(_same, files[segment]), None, lambda: None)
+        _Futures(executor, lambda segment: _Held(files[segment]), None, lambda: None)
     )
 
 
@@ -251,7 +283,8 @@ class _Futures:
         self._stop = stop
 
     def submit(self, task: Task) -> Any:
-        return self._executor.submit(work, task.job, self._share(task.segment), 1, self._stopped)
+        file = self._share(task.segment)
+        return self._executor.submit(work, task.job, task.segment, file, 1, self._stopped)
 
     def completed(self, pending: dict[Any, Task]) -> Iterator[Any]:
         return concurrent.futures.as_completed(list(pending))
@@ -327,7 +360,11 @@ class RayExecutor:
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         ray = _connected()
         task = ray.remote(function).options(**self._options).remote(self.threads, *arguments)
-        outcome = _ray_outcome(ray, task)
+        try:
+            outcome = _ray_outcome(ray, task)
+        except BaseException:
+            ray.cancel(task, force=True)
+            raise
         if isinstance(outcome, BaseException):
             raise outcome
         return outcome
@@ -351,10 +388,10 @@ def _ray_outcome(ray: Any, task: Any) -> Any:
         return _job_error("Ray lost the job", error)
 
 
-def _ray_work(job: bytes, file: list[Any], threads: int) -> bytes:
+def _ray_work(job: bytes, segment: str, file: list[Any], threads: int) -> bytes:
     import ray
 
-    return work(job, lambda: bytes(ray.get(file[0])), threads)
+    return work(job, segment, lambda: bytes(ray.get(file[0])), threads)
 
 
 class _Ray:
@@ -379,7 +416,7 @@ class _Ray:
             options.setdefault("memory", task.memory_bytes)
         # In a list, so that only workers that do not have it fetch it.
         file = [self._share(task.segment)]
-        return self._remote.options(**options).remote(task.job, file, self._threads)
+        return self._remote.options(**options).remote(task.job, task.segment, file, self._threads)
 
     def completed(self, pending: dict[Any, Task]) -> Iterator[Any]:
         waiting = list(pending)
@@ -432,6 +469,7 @@ class DaskExecutor:
     def _call(self, function: Callable[..., Any], *arguments: Any) -> Any:
         import distributed
 
+        _check(self.client)
         # Large arguments are better scattered than sent within the task.
         scattered = self.client.scatter(list(arguments), hash=False)
         future = self.client.submit(function, self.threads, *scattered, pure=False)
@@ -465,13 +503,20 @@ def _count(name: str) -> int:
     return _running.get(name, 0)
 
 
-def _dask_work(job: bytes, file: bytes, threads: int, name: str) -> bytes:
+def _dask_work(job: bytes, segment: str, file: bytes, threads: int, name: str) -> bytes:
     import distributed
 
     # Progress is told by another thread, which has no client.
     stop = distributed.Event(name, client=distributed.get_client())
     with _counted(name):
-        return work(job, lambda: file, threads, stop.is_set)
+        return work(job, segment, lambda: file, threads, stop.is_set)
+
+
+def _check(client: Any) -> None:
+    if client.asynchronous:
+        raise TypeError("executor: an asynchronous client of Dask; give one that is not")
+    if client.status != "running":
+        raise JobError(f"the client of Dask is {client.status}, not running")
 
 
 class _Dask:
@@ -485,7 +530,10 @@ class _Dask:
         self._files = files
         self._shared: dict[str, Any] = {}
         self._tried: dict[int, int] = {}
+        self._given: dict[int, Any] = {}
+        self._keep_stopped = False
         self._name = f"zkinfer-{uuid.uuid4().hex}"
+        _check(executor.client)
         self._stop = distributed.Event(self._name, client=executor.client)
         workers = list(executor.client.scheduler_info(n_workers=-1)["workers"].values())
         if not workers:
@@ -504,10 +552,12 @@ class _Dask:
             data = self._files[task.segment]
             self._shared[task.segment] = self._client.scatter([data], broadcast=True, hash=False)[0]
         file = self._shared[task.segment]
+        self._given[task.number] = file
         tried = self._tried.setdefault(task.number, 0)
         return self._client.submit(
             _dask_work,
             task.job,
+            task.segment,
             file,
             self._threads,
             self._name,
@@ -523,7 +573,9 @@ class _Dask:
             if done.status in ("cancelled", "lost") and self._tried[task.number] < self._retries:
                 # The model was lost with the workers that had it.
                 self._tried[task.number] += 1
-                self._shared.pop(task.segment, None)
+                # Unless another task has scattered it anew already.
+                if self._shared.get(task.segment) is self._given[task.number]:
+                    del self._shared[task.segment]
                 del pending[done]
                 again = self.submit(task)
                 pending[again] = task
@@ -548,9 +600,16 @@ class _Dask:
         self._stop.set()
         self._client.cancel(pending, force=True)
         end = time.monotonic() + 60
-        while any(self._client.run(_count, self._name).values()) and time.monotonic() < end:
+        while time.monotonic() < end:
+            # Workers that are gone run nothing.
+            counts = self._client.run(_count, self._name, on_error="return").values()
+            if not any(count for count in counts if isinstance(count, int)):
+                return
             time.sleep(0.05)
+        self._keep_stopped = True
 
     def close(self) -> None:
         self._shared.clear()
-        self._stop.clear()
+        self._given.clear()
+        if not self._keep_stopped:
+            self._stop.clear()

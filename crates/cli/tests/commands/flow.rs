@@ -42,6 +42,33 @@ fn segments() {
     );
 }
 
+/// What is predicted is said, kept, and refused where it cannot be.
+#[test]
+fn memory() {
+    let dir = Dir::new();
+    let digits = asset("digits.onnx");
+    let compile = ["compile", &digits, "--calibration", "IMAGES", "-o", "small"];
+    let bounded = |memory: &'static str| [&compile[..], &["--memory", memory]].concat();
+    let said = dir.unusable(&bounded("5MB"));
+    assert!(said.contains("5 MB are allowed"), "{said}");
+    assert!(said.contains("--memory"), "{said}");
+    let said = dir.json(0, &bounded("1GiB"));
+    assert_eq!(said["plan"]["segments"], 1);
+    let candidates = said["plan"]["candidates"].as_array().unwrap();
+    assert!(
+        candidates
+            .iter()
+            .all(|c| c["memory_bytes"].as_u64() > Some(20_000_000))
+    );
+    let model = dir.json(0, &["inspect", "small.model"]);
+    let chosen = candidates.iter().find(|c| c["k"] == said["plan"]["k"]);
+    assert_eq!(
+        model["predicted"]["memory_bytes"],
+        chosen.unwrap()["memory_bytes"]
+    );
+    assert!(model["predicted"]["cpu_seconds"].as_f64() > Some(0.0));
+}
+
 fn flip(path: &Path, at: usize) {
     let mut bytes = std::fs::read(path).unwrap();
     let at = if at < bytes.len() {
