@@ -4,6 +4,7 @@ use crate::pin::Pin;
 use crate::{REJECTED, files, infer, ui};
 use anyhow::{Context, Result, bail};
 use clap::Args;
+use rand_core::CryptoRng;
 use serde_json::json;
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -19,6 +20,8 @@ use zkinfer_client::{Client, Log, Options, Outcome, Rate};
 #[command(after_help = "Examples:
   zkinfer ask http://127.0.0.1:8081 --card digits.card --host-key HEX --input samples.npz --sample 3 --rate 1
   zkinfer ask http://host --card digits.card --host-key HEX --input samples.npz --all --gain 1 --stake 100 --log audit.jsonl
+
+Proofs that the log has as pending, from an earlier call, are looked for as well.
 
 --rate says how many answers are asked about; --reward, --gain and --stake say it by what a false answer is worth to the
 host and what it loses (docs/bench.md): the rate is --margin times the one at which lying stops to pay.
@@ -45,7 +48,7 @@ pub struct Ask {
     all: bool,
     #[command(flatten)]
     policy: Policy,
-    /// Append what was seen to this file
+    /// Append what was seen to this file, and go on with what is pending in it
     #[arg(long, value_name = "FILE")]
     log: Option<PathBuf>,
     /// How long to wait for proofs that were asked for; then they stay in the log as pending
@@ -93,13 +96,6 @@ impl Policy {
     }
 }
 
-/// What has come of all.
-#[derive(Default)]
-struct Found {
-    proven: usize,
-    bad: usize,
-}
-
 impl Ask {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
         let pinned = self.pin.load()?;
@@ -109,24 +105,25 @@ impl Ask {
             true => files::samples(&self.input, &interface.inputs)?.inputs,
             false => vec![files::sample(&self.input, &interface.inputs, self.sample)?],
         };
-        let log = match &self.log {
-            Some(path) => Log::append(path)?,
-            None => Log::none(),
-        };
         let model = self.model.clone().unwrap_or_else(|| interface.name.clone());
         let options = Options::new(rate);
         let rng = zkinfer_client::rng();
-        let mut client = Client::new(&self.url, &model, pinned, options, log, rng);
+        let client = match &self.log {
+            Some(path) => Client::resume(&self.url, &model, pinned, options, path, rng)?,
+            None => Client::new(&self.url, &model, pinned, options, Log::none(), rng),
+        };
+        let earlier = client.pending();
+        if earlier > 0 && !as_json {
+            ui::line(&format!("{earlier} proofs of earlier answers are pending"))?;
+        }
         let first = if self.all { 0 } else { self.sample };
-        let mut found = Found::default();
+        let mut refused = 0;
         for (number, sample) in samples.iter().enumerate() {
             let number = first + number;
             let answer = client
                 .infer(sample)
                 .with_context(|| format!("sample {number}"))?;
-            if let Some(outcome @ Outcome::Refused(_)) = &answer.audit {
-                found.note(outcome);
-            }
+            refused += usize::from(matches!(answer.audit, Some(Outcome::Refused(_))));
             if as_json {
                 ui::json(&json!({
                     "sample": number,
@@ -149,23 +146,11 @@ impl Ask {
                 ))?;
             }
         }
-        let end = Instant::now() + Duration::from_secs(self.wait);
-        loop {
-            for (run, outcome) in client.settle()? {
-                if !found.note(&outcome) {
-                    tracing::warn!(%run, ?outcome, "this answer is not proven");
-                }
-            }
-            if client.pending() == 0 || Instant::now() >= end {
-                break;
-            }
-            std::thread::sleep(Duration::from_millis(200));
-        }
-        let (answers, proven, pending, bad) =
-            (samples.len(), found.proven, client.pending(), found.bad);
+        let Settled { proven, bad } = settle(&client, self.wait)?;
+        let (answers, pending, bad) = (samples.len(), client.pending(), bad + refused);
         if as_json {
             ui::json(
-                &json!({ "status": "done", "answers": answers, "proven": proven, "pending": pending, "bad": bad }),
+                &json!({ "status": "done", "answers": answers, "earlier": earlier, "proven": proven, "pending": pending, "bad": bad }),
             )?;
         } else {
             ui::line(&format!(
@@ -180,12 +165,30 @@ impl Ask {
     }
 }
 
-impl Found {
-    /// Counts an outcome; whether it is good.
-    fn note(&mut self, outcome: &Outcome) -> bool {
-        let good = matches!(outcome, Outcome::Proven);
-        self.proven += usize::from(good);
-        self.bad += usize::from(!good);
-        good
+/// What has come of promised proofs.
+pub struct Settled {
+    /// Proofs that are there, and valid.
+    pub proven: usize,
+    /// Proofs that are not there in time, and lies.
+    pub bad: usize,
+}
+
+/// Looks for promised proofs, for some seconds at most.
+pub fn settle(client: &Client<impl CryptoRng>, wait: u64) -> Result<Settled> {
+    let end = Instant::now() + Duration::from_secs(wait);
+    let (mut proven, mut bad) = (0, 0);
+    loop {
+        for (run, outcome) in client.settle()? {
+            if outcome == Outcome::Proven {
+                proven += 1;
+            } else {
+                bad += 1;
+                tracing::warn!(%run, ?outcome, "this answer is not proven");
+            }
+        }
+        if client.pending() == 0 || Instant::now() >= end {
+            return Ok(Settled { proven, bad });
+        }
+        std::thread::sleep(Duration::from_millis(200));
     }
 }

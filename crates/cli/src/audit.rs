@@ -1,5 +1,6 @@
 //! `zkinfer audit` and `zkinfer evidence`.
 
+use crate::ask::settle;
 use crate::pin::Pin;
 use crate::{REJECTED, files, ui};
 use anyhow::{Context, Result};
@@ -9,18 +10,20 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::PathBuf;
 use std::process::ExitCode;
-use zkinfer_client::{Evidence as Claimed, audit};
+use zkinfer_client::{Client, Evidence as Claimed, Options, Rate, audit};
 use zkinfer_slip::Finding;
 use zkinfer_slip::evidence::MAX_EVIDENCE;
 
 /// Say what an audit log shows of a host.
 ///
 /// Nothing in it is believed: every slip, promise, proof and piece of evidence is checked again, against the card and
-/// the host's key. A log shows what is in it; what its author left out, nobody sees.
+/// the host's key. A log shows what is in it; what its author left out, nobody sees. With --fetch, promised proofs that
+/// nobody has looked for yet are fetched first, and what comes of them is written into the log.
 #[derive(Args)]
 #[command(after_help = "Examples:
   zkinfer audit audit.jsonl --card digits.card --host-key HEX
   zkinfer audit audit.jsonl --card digits.card --host-key HEX --evidence evidence
+  zkinfer audit audit.jsonl --card digits.card --host-key HEX --fetch http://127.0.0.1:8081
 
 Exit codes: 0 the host did what it signed, 1 it did not, 2 the log cannot be used, or says what is not so.")]
 pub struct Audit {
@@ -32,11 +35,27 @@ pub struct Audit {
     /// Write evidence into this folder, one file for each finding; made if there is none
     #[arg(long, value_name = "FOLDER")]
     evidence: Option<PathBuf>,
+    /// Look for pending proofs at this host first
+    #[arg(long, value_name = "URL")]
+    fetch: Option<String>,
+    /// How long to wait for them
+    #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "fetch")]
+    wait: u64,
 }
 
 impl Audit {
     pub fn run(&self, as_json: bool) -> Result<ExitCode> {
-        let pinned = self.pin.load()?;
+        let mut pinned = self.pin.load()?;
+        if let Some(url) = &self.fetch {
+            let exists = self.log.metadata();
+            exists.with_context(|| format!("cannot open {}", self.log.display()))?;
+            // Nothing is asked but what was promised.
+            let options = Options::new(Rate::new(0.0)?);
+            let rng = zkinfer_client::rng();
+            let client = Client::resume(url, "", pinned, options, &self.log, rng)?;
+            settle(&client, self.wait)?;
+            pinned = client.into_pinned();
+        }
         let file = File::open(&self.log);
         let file = file.with_context(|| format!("cannot open {}", self.log.display()))?;
         let summary = audit(BufReader::new(file), &pinned, zkinfer_slip::now());

@@ -88,14 +88,48 @@ struct Run {
 /// # Errors
 /// A line that cannot be read, or that says something of the host that it did not sign or that is not so.
 pub fn audit(log: impl BufRead, pinned: &Pinned, now: u64) -> Result<Summary, AuditError> {
+    Ok(read(log, pinned, now, true)?.end())
+}
+
+/// What a client has to know of a log that it goes on with.
+pub(crate) struct Past {
+    /// Promised proofs that are not settled, in the order of the log.
+    pub pending: Vec<(Slip, Promise, Vec<u16>)>,
+    /// The newest slip of each numbering.
+    pub last: Vec<Slip>,
+}
+
+/// Reads a client's own log: signatures are checked, what it says of proofs is believed.
+pub(crate) fn past(log: impl BufRead, pinned: &Pinned) -> Result<Past, AuditError> {
+    let reading = read(log, pinned, zkinfer_slip::now(), false)?;
+    let open = reading.runs.into_values().filter(|run| !run.settled);
+    let mut open: Vec<_> = open
+        .filter_map(|run| {
+            run.promised
+                .map(|(promise, input)| (run.slip, promise, input))
+        })
+        .collect();
+    open.sort_by_key(|(slip, ..)| (slip.terms.time, slip.terms.sequence));
+    Ok(Past {
+        pending: open,
+        last: reading.last.into_values().collect(),
+    })
+}
+
+fn read(
+    mut log: impl BufRead,
+    pinned: &Pinned,
+    now: u64,
+    judges: bool,
+) -> Result<Reading<'_>, AuditError> {
     let mut reading = Reading {
         pinned,
         now,
+        judges,
         runs: HashMap::new(),
         last: HashMap::new(),
         summary: Summary::default(),
     };
-    let mut log = log;
     for line in 1.. {
         let mut text = Vec::new();
         let read = std::io::Read::take(&mut log, LINE).read_until(b'\n', &mut text)?;
@@ -105,18 +139,22 @@ pub fn audit(log: impl BufRead, pinned: &Pinned, now: u64) -> Result<Summary, Au
         let wrong = |reason: String| AuditError::Line { line, reason };
         if text.last() != Some(&b'\n') {
             return Err(wrong(
-                "it does not end: it is cut off, or too long".to_owned(),
+                "it does not end: it is cut off, or too long; a client that was killed may leave such a line, which \
+                 can be removed if it is the last"
+                    .to_owned(),
             ));
         }
         let record: Record = serde_json::from_slice(&text).map_err(|e| wrong(e.to_string()))?;
         reading.read(line, record.event).map_err(wrong)?;
     }
-    Ok(reading.end())
+    Ok(reading)
 }
 
 struct Reading<'a> {
     pinned: &'a Pinned,
     now: u64,
+    /// Whether proofs and evidence are judged, or believed.
+    judges: bool,
     runs: HashMap<RunId, Run>,
     last: HashMap<zkinfer_slip::Series, Slip>,
     summary: Summary,
@@ -157,16 +195,18 @@ impl Reading<'_> {
                 Ok(())
             }
             Event::Proven { run, proof } => {
-                let verifier = &self.pinned.verifier;
                 let known = open(&mut self.runs, &run)?;
                 let (_, input) = known
                     .promised
                     .as_ref()
                     .ok_or("its proof was not asked for")?;
-                let context = Some(known.slip.terms.context.0.as_slice());
-                let output = proven(&known.slip, input, &proof.0, verifier, context);
-                if output.map_err(|e| e.to_string())? != known.slip.terms.output {
-                    return Err("the proof is of another output".to_owned());
+                if self.judges {
+                    let verifier = &self.pinned.verifier;
+                    let context = Some(known.slip.terms.context.0.as_slice());
+                    let output = proven(&known.slip, input, &proof.0, verifier, context);
+                    if output.map_err(|e| e.to_string())? != known.slip.terms.output {
+                        return Err("the proof is of another output".to_owned());
+                    }
                 }
                 known.settled = true;
                 self.summary.proven += 1;
@@ -234,6 +274,9 @@ impl Reading<'_> {
         | Claim::Unanswered { slip, .. }) = &evidence.claim;
         if run.is_some_and(|run| run != slip.terms.run) {
             return Err("the evidence is about another run".to_owned());
+        }
+        if !self.judges {
+            return Ok(());
         }
         let pinned = self.pinned;
         let verdict = evidence.judge(&pinned.host, &pinned.verifier, self.now, None);

@@ -1,81 +1,29 @@
 //! Asking, checking what is signed, asking for proofs at random, verifying them.
 
 mod answer;
+mod pinned;
+mod seen;
 
+pub use pinned::{Pinned, PinnedError};
+
+use crate::audit::{AuditError, past};
 use crate::log::{Event, Log, LogError};
 use crate::wire::{ANSWER, Wire, WireError};
 use rand_core::{CryptoRng, Rng};
-use std::collections::HashMap;
+use seen::Seen;
+use std::path::Path;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 use thiserror::Error;
-use zkinfer_circuits::card::Card;
-use zkinfer_circuits::error::DecodeError;
 use zkinfer_circuits::statement::Side;
-use zkinfer_circuits::verify::{Limits, Verifier};
-use zkinfer_interface::{CardInfoError, Interface, InterfaceError};
+use zkinfer_interface::InterfaceError;
 use zkinfer_slip::evidence::{Claim, Evidence, EvidenceError, ProofBytes, proven};
-use zkinfer_slip::{Context, HostKey, Promise, RunId, Series, Slip, now};
-use zkinfer_verifier::LoadError;
+use zkinfer_slip::{Context, Promise, RunId, Slip, now};
 
 /// Bytes of a context: nobody has chosen it before.
 const CONTEXT: usize = 16;
 /// Longest promise.
 const PROMISE: u64 = 1 << 14;
-
-/// Why a card cannot be pinned.
-#[derive(Debug, Error)]
-#[non_exhaustive]
-pub enum PinnedError {
-    /// The bytes are no card.
-    #[error(transparent)]
-    Decode(#[from] DecodeError),
-    /// The card cannot be used.
-    #[error(transparent)]
-    Load(#[from] LoadError),
-    /// It does not say what inputs and outputs are.
-    #[error(transparent)]
-    Interface(#[from] CardInfoError),
-}
-
-/// What a buyer knows beforehand, not from the host: the card of the model, and the host's key.
-#[derive(Debug)]
-pub struct Pinned {
-    pub(crate) verifier: Verifier,
-    pub(crate) interface: Interface,
-    pub(crate) host: HostKey,
-}
-
-impl Pinned {
-    /// Checks a card, and pins it with a host's key.
-    ///
-    /// # Errors
-    /// A card that cannot be used, or is beyond the limits.
-    pub fn new(card: &[u8], host: HostKey, limits: &Limits) -> Result<Pinned, PinnedError> {
-        let card = Card::from_bytes(card, limits.card_bytes)?;
-        let interface = Interface::from_card(&card)?;
-        let verifier = zkinfer_verifier::verifier(card, limits)?;
-        Ok(Pinned {
-            verifier,
-            interface,
-            host,
-        })
-    }
-
-    /// What checks proofs of the card.
-    pub fn verifier(&self) -> &Verifier {
-        &self.verifier
-    }
-
-    /// What inputs and outputs are, as the card says it.
-    pub fn interface(&self) -> &Interface {
-        &self.interface
-    }
-
-    /// The host's key.
-    pub fn host(&self) -> HostKey {
-        self.host
-    }
-}
 
 /// The share of answers whose proof is asked for.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -189,6 +137,23 @@ pub enum Outcome {
     Refused(Box<Evidence>),
 }
 
+/// Why a client cannot go on where one before it ended.
+#[derive(Debug, Error)]
+#[non_exhaustive]
+pub enum ResumeError {
+    /// The audit log cannot be opened, or another client writes to it.
+    #[error(transparent)]
+    Log(#[from] LogError),
+    /// The audit log is none of this card and this host.
+    #[error("{path}: {error}")]
+    Past {
+        /// Which log.
+        path: String,
+        /// What is wrong with it.
+        error: AuditError,
+    },
+}
+
 /// A proof that was promised.
 #[derive(Debug)]
 struct Pending {
@@ -196,21 +161,44 @@ struct Pending {
     promise: Promise,
     input: Vec<u16>,
     /// Something that was handed out and is no proof of this.
-    instead: Option<Vec<u8>>,
+    instead: Mutex<Option<Vec<u8>>>,
 }
 
-/// A client of one model of one host.
+impl Pending {
+    fn new(slip: Slip, promise: Promise, input: Vec<u16>) -> Arc<Pending> {
+        Arc::new(Pending {
+            slip,
+            promise,
+            input,
+            instead: Mutex::new(None),
+        })
+    }
+}
+
+/// A client of one model of one host. Several threads may ask at the same time.
 #[derive(Debug)]
 pub struct Client<R> {
     wire: Wire,
     model: String,
     pinned: Pinned,
     options: Options,
+    state: Mutex<State<R>>,
+    /// Held by whoever settles, so that nothing is settled twice.
+    settling: Mutex<()>,
+}
+
+/// What changes with every answer. Nobody waits for the host while holding it.
+#[derive(Debug)]
+struct State<R> {
     log: Log,
     rng: R,
-    pending: Vec<Pending>,
-    /// The last slip of each of the host's numberings.
-    last: HashMap<Series, Slip>,
+    pending: Vec<Arc<Pending>>,
+    seen: Seen,
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    // What a thread that panicked left is whole: every change is one step.
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 impl<R: CryptoRng> Client<R> {
@@ -228,11 +216,48 @@ impl<R: CryptoRng> Client<R> {
             model: model.to_owned(),
             pinned,
             options,
-            log,
-            rng,
-            pending: Vec::new(),
-            last: HashMap::new(),
+            state: Mutex::new(State {
+                log,
+                rng,
+                pending: Vec::new(),
+                seen: Seen::default(),
+            }),
+            settling: Mutex::new(()),
         }
+    }
+
+    /// A client that goes on where the one that wrote this log ended: with its pending proofs, and the last slip of each
+    /// of the host's numberings. Makes a log if there is none. Nobody else writes to it meanwhile.
+    ///
+    /// Signatures are checked again; what the log says of proofs that are settled is believed, as it is its own.
+    ///
+    /// # Errors
+    /// A log that cannot be read or written, that another client writes to, or that is of another card or host.
+    pub fn resume(
+        url: &str,
+        model: &str,
+        pinned: Pinned,
+        options: Options,
+        path: &Path,
+        rng: R,
+    ) -> Result<Client<R>, ResumeError> {
+        let (log, reader) = Log::alone(path)?;
+        let past = past(reader, &pinned).map_err(|error| ResumeError::Past {
+            path: path.display().to_string(),
+            error,
+        })?;
+        let client = Client::new(url, model, pinned, options, log, rng);
+        let mut state = lock(&client.state);
+        for slip in &past.last {
+            // The newest of each numbering: there is nothing that it could contradict.
+            let _ = state.seen.add(slip);
+        }
+        let pending = past.pending.into_iter();
+        state.pending = pending
+            .map(|(slip, promise, input)| Pending::new(slip, promise, input))
+            .collect();
+        drop(state);
+        Ok(client)
     }
 
     /// Asks the pinned version of the model. Whether a proof of the answer is asked for is drawn when it is there, and
@@ -241,12 +266,12 @@ impl<R: CryptoRng> Client<R> {
     /// # Errors
     /// An input that the card cannot express, a host without an answer, an answer that does not bind the host. What it
     /// signed and what shows that it lied is in the log, and in the error.
-    pub fn infer(&mut self, inputs: &[Vec<f32>]) -> Result<Answer, ClientError> {
+    pub fn infer(&self, inputs: &[Vec<f32>]) -> Result<Answer, ClientError> {
         let card = self.pinned.verifier.card();
         let bits = card.range_bits();
         let input = self.pinned.interface.quantize_inputs(inputs, bits)?;
         let mut context = vec![0; CONTEXT];
-        self.rng.fill_bytes(&mut context);
+        lock(&self.state).rng.fill_bytes(&mut context);
         let context = Context(context);
         let question = answer::question(&self.pinned.interface, inputs, &context);
         let version = self.pinned.verifier.digest();
@@ -260,20 +285,9 @@ impl<R: CryptoRng> Client<R> {
             sent,
             received: now(),
         };
-        let checked = answer::check(&self.pinned, &self.options, &asked, &bytes)
-            .and_then(|(outputs, slip)| self.remember(&slip).map(|()| (outputs, slip)));
-        let (outputs, slip) = match checked {
-            Ok(checked) => checked,
-            Err((reason, evidence)) => {
-                self.log.write(&Event::Unbound {
-                    reason: reason.clone(),
-                    evidence: evidence.as_deref().cloned(),
-                })?;
-                return Err(ClientError::Unbound { reason, evidence });
-            }
-        };
-        self.log.write(&Event::Answered { slip: slip.clone() })?;
-        let audit = match self.options.rate.draw(&mut self.rng) {
+        let checked = answer::check(&self.pinned, &self.options, &asked, &bytes);
+        let (outputs, slip, drawn) = self.note(checked)?;
+        let audit = match drawn {
             true => Some(self.ask(&slip, input)?),
             false => None,
         };
@@ -284,28 +298,32 @@ impl<R: CryptoRng> Client<R> {
         })
     }
 
-    /// Compares a slip with the last one of its numbering.
-    fn remember(&mut self, slip: &Slip) -> Result<(), answer::Unbound> {
-        if let Some(last) = self.last.get(&slip.terms.series) {
-            if slip.contradicts(last) {
-                let claim = Claim::Contradiction {
-                    slip: last.clone(),
-                    other: slip.clone(),
-                };
-                let reason =
-                    "the slip contradicts an earlier one: its number or its time goes back";
-                return Err((reason.to_owned(), Some(Box::new(claim.into()))));
+    /// Writes down an answer, if it contradicts none before, and draws whether its proof is asked for.
+    fn note(
+        &self,
+        checked: Result<(Vec<Vec<f32>>, Slip), answer::Unbound>,
+    ) -> Result<(Vec<Vec<f32>>, Slip, bool), ClientError> {
+        let mut state = lock(&self.state);
+        let State { log, rng, seen, .. } = &mut *state;
+        let checked = checked.and_then(|(outputs, slip)| seen.add(&slip).map(|()| (outputs, slip)));
+        match checked {
+            Ok((outputs, slip)) => {
+                log.write(&Event::Answered { slip: slip.clone() })?;
+                let drawn = self.options.rate.draw(rng);
+                Ok((outputs, slip, drawn))
             }
-            if slip.terms.sequence <= last.terms.sequence {
-                return Err(("the slip is an earlier one again".to_owned(), None));
+            Err((reason, evidence)) => {
+                log.write(&Event::Unbound {
+                    reason: reason.clone(),
+                    evidence: evidence.as_deref().cloned(),
+                })?;
+                Err(ClientError::Unbound { reason, evidence })
             }
         }
-        self.last.insert(slip.terms.series, slip.clone());
-        Ok(())
     }
 
     /// Asks for the proof of an answer.
-    fn ask(&mut self, slip: &Slip, input: Vec<u16>) -> Result<Outcome, ClientError> {
+    fn ask(&self, slip: &Slip, input: Vec<u16>) -> Result<Outcome, ClientError> {
         let path = format!("/v1/runs/{}/prove", slip.terms.run);
         let mut said = String::new();
         // Whoever has too much to do may ask for patience, once.
@@ -314,16 +332,14 @@ impl<R: CryptoRng> Client<R> {
                 Ok(bytes) => match self.promised(slip, &bytes) {
                     Ok(promise) => {
                         let due = promise.terms.due;
-                        self.log.write(&Event::Asked {
+                        let mut state = lock(&self.state);
+                        state.log.write(&Event::Asked {
                             promise: promise.clone(),
                             input: input.clone(),
                         })?;
-                        self.pending.push(Pending {
-                            slip: slip.clone(),
-                            promise,
-                            input,
-                            instead: None,
-                        });
+                        state
+                            .pending
+                            .push(Pending::new(slip.clone(), promise, input));
                         return Ok(Outcome::Pending { due });
                     }
                     Err(reason) => said = reason,
@@ -341,7 +357,7 @@ impl<R: CryptoRng> Client<R> {
         let slip = slip.clone();
         let run = slip.terms.run;
         let evidence = Evidence::from(Claim::Unanswered { slip, said });
-        self.log.write(&Event::Refused {
+        lock(&self.state).log.write(&Event::Refused {
             run,
             evidence: evidence.clone(),
         })?;
@@ -369,16 +385,17 @@ impl<R: CryptoRng> Client<R> {
     ///
     /// # Errors
     /// If the log cannot be written. A host that cannot be reached has until its proofs are due.
-    pub fn settle(&mut self) -> Result<Vec<(RunId, Outcome)>, ClientError> {
+    pub fn settle(&self) -> Result<Vec<(RunId, Outcome)>, ClientError> {
+        let _alone = lock(&self.settling);
+        let open = lock(&self.state).pending.clone();
         let mut outcomes = Vec::new();
-        for mut pending in std::mem::take(&mut self.pending) {
+        for pending in open {
             let run = pending.slip.terms.run;
-            match self.look(&mut pending) {
-                None => self.pending.push(pending),
-                Some((event, outcome)) => {
-                    self.log.write(&event)?;
-                    outcomes.push((run, outcome));
-                }
+            if let Some((event, outcome)) = self.look(&pending) {
+                let mut state = lock(&self.state);
+                state.log.write(&event)?;
+                state.pending.retain(|p| !Arc::ptr_eq(p, &pending));
+                outcomes.push((run, outcome));
             }
         }
         Ok(outcomes)
@@ -386,11 +403,21 @@ impl<R: CryptoRng> Client<R> {
 
     /// Promised proofs that have not been settled.
     pub fn pending(&self) -> usize {
-        self.pending.len()
+        lock(&self.state).pending.len()
+    }
+
+    /// What was pinned.
+    pub fn pinned(&self) -> &Pinned {
+        &self.pinned
+    }
+
+    /// What was pinned, for whoever needs the client no more.
+    pub fn into_pinned(self) -> Pinned {
+        self.pinned
     }
 
     /// Looks for one proof; `None` while there is none, and time is left.
-    fn look(&self, pending: &mut Pending) -> Option<(Event, Outcome)> {
+    fn look(&self, pending: &Pending) -> Option<(Event, Outcome)> {
         let Pending {
             slip,
             promise,
@@ -419,7 +446,9 @@ impl<R: CryptoRng> Client<R> {
                     };
                     return Some((event, Outcome::False(Box::new(evidence))));
                 }
-                Err(EvidenceError::Proof(_) | EvidenceError::Hidden) => *instead = Some(bytes),
+                Err(EvidenceError::Proof(_) | EvidenceError::Hidden) => {
+                    *lock(instead) = Some(bytes)
+                }
                 Err(_) => {}
             }
         }
@@ -430,7 +459,7 @@ impl<R: CryptoRng> Client<R> {
             slip: slip.clone(),
             promise: promise.clone(),
             input: input.clone(),
-            instead: instead.take().map(ProofBytes),
+            instead: lock(instead).take().map(ProofBytes),
         });
         let event = Event::Overdue {
             run,

@@ -19,6 +19,7 @@ mod wire;
 pub use audit::{AuditError, Summary, audit};
 pub use client::{
     Answer, Client, ClientError, Options, Outcome, Pinned, PinnedError, Rate, RateError,
+    ResumeError,
 };
 pub use log::{Event, Log, LogError, Record};
 pub use wire::WireError;

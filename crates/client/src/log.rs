@@ -4,8 +4,8 @@
 //! [`audit`](crate::audit()).
 
 use serde::{Deserialize, Serialize};
-use std::fs::{File, OpenOptions};
-use std::io::Write;
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::{BufReader, ErrorKind, Write};
 use std::path::Path;
 use thiserror::Error;
 use zkinfer_slip::evidence::ProofBytes;
@@ -91,15 +91,33 @@ pub struct LogError {
 pub struct Log(Option<(String, File)>);
 
 impl Log {
-    /// Appends to a file, which is made if there is none.
+    /// Appends to a file, which is made if there is none. Several clients may append to one.
     ///
     /// # Errors
-    /// If it cannot be opened.
+    /// If it cannot be opened, or a client has it alone ([`Client::resume`](crate::Client::resume)).
     pub fn append(path: &Path) -> Result<Log, LogError> {
         let name = path.display().to_string();
-        let file = OpenOptions::new().append(true).create(true).open(path);
-        match file {
+        let open = || {
+            let file = OpenOptions::new().append(true).create(true).open(path)?;
+            locked(file.try_lock_shared())?;
+            Ok(file)
+        };
+        match open() {
             Ok(file) => Ok(Log(Some((name, file)))),
+            Err(error) => Err(LogError { path: name, error }),
+        }
+    }
+
+    /// Appends to a file that no other client appends to, and reads what is in it.
+    pub(crate) fn alone(path: &Path) -> Result<(Log, BufReader<File>), LogError> {
+        let name = path.display().to_string();
+        let open = || {
+            let file = OpenOptions::new().append(true).create(true).open(path)?;
+            locked(file.try_lock())?;
+            Ok((file, BufReader::new(File::open(path)?)))
+        };
+        match open() {
+            Ok((file, reader)) => Ok((Log(Some((name, file))), reader)),
             Err(error) => Err(LogError { path: name, error }),
         }
     }
@@ -130,5 +148,18 @@ impl Log {
             path: path.clone(),
             error,
         })
+    }
+}
+
+/// Whether a file is this client's to write to. File systems without locks leave that to whoever uses them.
+fn locked(result: Result<(), TryLockError>) -> std::io::Result<()> {
+    match result {
+        Ok(()) => Ok(()),
+        Err(TryLockError::WouldBlock) => Err(std::io::Error::new(
+            ErrorKind::WouldBlock,
+            "another client writes to it; wait for its end, or give this one a log of its own",
+        )),
+        Err(TryLockError::Error(error)) if error.kind() == ErrorKind::Unsupported => Ok(()),
+        Err(TryLockError::Error(error)) => Err(error),
     }
 }

@@ -6,6 +6,8 @@ use ureq::Agent;
 
 /// Longest answer to a question.
 pub const ANSWER: u64 = 1 << 26;
+/// Connections that are kept for the next question.
+const IDLE: usize = 32;
 /// What is shown of an answer that is no result.
 const SHOWN: usize = 300;
 
@@ -56,6 +58,9 @@ impl Wire {
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
             .max_redirects(0)
+            // Threads that ask at the same time.
+            .max_idle_connections(IDLE)
+            .max_idle_connections_per_host(IDLE)
             .user_agent(concat!("zkinfer-client/", env!("CARGO_PKG_VERSION")))
             .build();
         Wire {

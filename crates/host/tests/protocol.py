@@ -200,3 +200,27 @@ def test_a_host_that_breaks_its_word(folder):
     again.stop()
     settled = run("evidence", evidence, *pin, "--shown", folder / "shown.proof")
     assert settled.returncode == 1 and "kept its word" in settled.stdout
+
+
+def test_pending_proofs_are_picked_up_after_a_restart(folder):
+    arguments = ["--store", "pending.redb", "--key-file", "pending.key"]
+    slow = Host(folder, *arguments, "--provers", "0")
+    pin = ["--card", folder / "digits.card", "--host-key", slow.key]
+    log = folder / "pending.jsonl"
+    ask = [*pin, "--input", DATA / "digits.npz", "--rate", "1", "--log", log]
+    assert zkinfer("ask", f"http://{slow.address}", *ask, "--wait", "0")[-1]["pending"] == 1
+    assert zkinfer("audit", log, *pin)[0]["pending"] == 1
+    # A host that is not there has until the proof is due.
+    slow.stop()
+    assert zkinfer("audit", log, *pin, "--fetch", f"http://{slow.address}")[0]["pending"] == 1
+    host = Host(folder, *arguments)
+    # The next call to ask goes on with what the first one left.
+    done = zkinfer("ask", f"http://{host.address}", *ask)[-1]
+    assert (done["earlier"], done["proven"], done["pending"]) == (1, 2, 0)
+    zkinfer("ask", f"http://{host.address}", *ask, "--wait", "0")
+    fetched = zkinfer("audit", log, *pin, "--fetch", f"http://{host.address}", "--wait", "60")[0]
+    assert (fetched["asked"], fetched["proven"], fetched["pending"]) == (3, 3, 0)
+    host.stop()
+    missing = run("audit", folder / "none.jsonl", *pin, "--fetch", f"http://{host.address}")
+    assert missing.returncode == 2 and "cannot open" in missing.stderr
+    assert not (folder / "none.jsonl").exists()

@@ -18,7 +18,7 @@ fn audited() -> Audited {
     let service = Service::start(|_| {});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let mut client = client(service.address, 1.0, Log::append(&path).unwrap());
+    let client = client(service.address, 1.0, Log::append(&path).unwrap());
     let mut runs = Vec::new();
     for sample in &samples()[..2] {
         let slip = client.infer(sample).unwrap().slip;

@@ -11,7 +11,7 @@ fn an_honest_host_passes() {
     let service = Service::start(|_| {});
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let mut client = client(service.address, 0.5, Log::append(&path).unwrap());
+    let client = client(service.address, 0.5, Log::append(&path).unwrap());
     let mut asked = 0;
     for sample in samples() {
         let answer = client.infer(sample).unwrap();
@@ -51,14 +51,14 @@ fn an_honest_host_passes() {
 #[test]
 fn what_the_host_refuses_is_an_error_and_no_evidence() {
     let service = Service::start(|_| {});
-    let mut client = client(service.address, 1.0, Log::none());
+    let client = client(service.address, 1.0, Log::none());
     let mut large = samples()[0].clone();
     large[0][0] = 1e9;
     let error = client.infer(&large).unwrap_err().to_string();
     assert!(error.contains("1000000000"), "{error}");
     let address = service.address;
     service.stop();
-    let mut client = crate::double::client(address, 1.0, Log::none());
+    let client = crate::double::client(address, 1.0, Log::none());
     let error = client.infer(&samples()[0]).unwrap_err();
     assert!(
         matches!(error, zkinfer_client::ClientError::Wire(_)),

@@ -19,7 +19,7 @@ fn see(lie: Lie, questions: usize) -> Seen {
     let double = Double::start(lie);
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("audit.jsonl");
-    let mut client = client(double.address, 1.0, Log::append(&path).unwrap());
+    let client = client(double.address, 1.0, Log::append(&path).unwrap());
     let answers: Vec<_> = samples()[..questions]
         .iter()
         .map(|s| client.infer(s))

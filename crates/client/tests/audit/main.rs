@@ -11,3 +11,4 @@ mod economics;
 mod frames;
 mod honest;
 mod lies;
+mod resume;
