@@ -1,6 +1,6 @@
 //! `zkinfer ask`.
 
-use crate::pin::Pin;
+use crate::pin::{Known, Pin};
 use crate::{REJECTED, files, infer, ui};
 use anyhow::{Context, Result, bail};
 use clap::Args;
@@ -46,6 +46,8 @@ pub struct Ask {
     /// All samples
     #[arg(long)]
     all: bool,
+    #[command(flatten)]
+    known: Known,
     #[command(flatten)]
     policy: Policy,
     /// Append what was seen to this file, and go on with what is pending in it
@@ -106,7 +108,8 @@ impl Ask {
             false => vec![files::sample(&self.input, &interface.inputs, self.sample)?],
         };
         let model = self.model.clone().unwrap_or_else(|| interface.name.clone());
-        let options = Options::new(rate);
+        let mut options = Options::new(rate);
+        options.token = self.known.token()?;
         let rng = zkinfer_client::rng();
         let client = match &self.log {
             Some(path) => Client::resume(&self.url, &model, pinned, options, path, rng)?,

@@ -1,7 +1,7 @@
 //! `zkinfer audit` and `zkinfer evidence`.
 
 use crate::ask::settle;
-use crate::pin::Pin;
+use crate::pin::{Known, Pin};
 use crate::{REJECTED, files, ui};
 use anyhow::{Context, Result};
 use clap::Args;
@@ -41,6 +41,8 @@ pub struct Audit {
     /// How long to wait for them
     #[arg(long, value_name = "SECONDS", default_value_t = 0, requires = "fetch")]
     wait: u64,
+    #[command(flatten)]
+    known: Known,
 }
 
 impl Audit {
@@ -50,7 +52,8 @@ impl Audit {
             let exists = self.log.metadata();
             exists.with_context(|| format!("cannot open {}", self.log.display()))?;
             // Nothing is asked but what was promised.
-            let options = Options::new(Rate::new(0.0)?);
+            let mut options = Options::new(Rate::new(0.0)?);
+            options.token = self.known.token()?;
             let rng = zkinfer_client::rng();
             let client = Client::resume(url, "", pinned, options, &self.log, rng)?;
             settle(&client, self.wait)?;

@@ -55,6 +55,9 @@ pub struct Host {
     /// When answers are proven whose request does not say: none (when somebody asks), later, or now
     #[arg(long, value_name = "WHEN", default_value = "none")]
     proof: ProofMode,
+    /// Nobody asks for anything without a token of this file, which `zkinfer token` writes: scopes infer, prove, read
+    #[arg(long, value_name = "FILE")]
+    tokens: Option<PathBuf>,
     /// Take a client's address from the last entry of X-Forwarded-For; only behind a proxy that writes it
     #[arg(long)]
     forwarded: bool,
@@ -158,9 +161,14 @@ impl Host {
             added.with_context(|| path.display().to_string())?;
         }
         let url = format!("http://{}", host.address());
+        let who = if self.tokens.is_some() {
+            "whoever has a token"
+        } else {
+            "everybody"
+        };
         if public {
             tracing::warn!(
-                "{url} can be reached from other machines, without encryption; everybody can ask, and /metrics answers \
+                "{url} can be reached from other machines, without encryption; {who} can ask, and /metrics answers \
                  everybody: put a proxy in front"
             );
         }
@@ -214,6 +222,7 @@ impl Host {
         config.listen = self.listen;
         config.operations = self.operations;
         config.proof = self.proof;
+        config.tokens = self.tokens.clone();
         config.forwarded = self.forwarded;
 
         config.ask_for = Duration::from_secs(b.ask_for);

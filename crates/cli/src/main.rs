@@ -14,6 +14,7 @@ mod inspect;
 mod pin;
 mod prove;
 mod serve;
+mod token;
 mod ui;
 mod verify;
 mod words;
@@ -71,6 +72,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Answer with compiled models over HTTP, and prove answers when asked to
     Host(Box<host::Host>),
+    /// Make and revoke tokens for `zkinfer host` and `zkinfer serve`
+    Token(token::Token),
     /// Ask a host, and audit it
     Ask(Box<ask::Ask>),
     /// Say what an audit log shows of a host
@@ -139,6 +142,7 @@ fn main() -> ExitCode {
         Command::Inspect(c) => c.run(cli.json),
         Command::Serve(c) => c.run(cli.json),
         Command::Host(c) => c.run(cli.json),
+        Command::Token(c) => c.run(cli.json),
         Command::Ask(c) => c.run(cli.json),
         Command::Audit(c) => c.run(cli.json),
         Command::Evidence(c) => c.run(cli.json),

@@ -7,7 +7,7 @@ use std::path::PathBuf;
 use zkinfer::Limits;
 use zkinfer_circuits::card::FileKind;
 use zkinfer_circuits::layout::{MAX_K, MIN_K};
-use zkinfer_client::{HostKey, Pinned};
+use zkinfer_client::{HostKey, Pinned, Token};
 
 /// A card, and a host's key.
 #[derive(Args)]
@@ -24,6 +24,29 @@ pub struct Pin {
     /// Most elements of the model's inputs and outputs that you are ready to hash and to weigh
     #[arg(long, value_name = "N", default_value_t = Limits::default().program.values)]
     max_values: usize,
+}
+
+/// How a host knows a client.
+#[derive(Args)]
+pub struct Known {
+    /// File with a token, for a host that asks for one; scopes infer, prove, read
+    #[arg(long, value_name = "FILE")]
+    token_file: Option<PathBuf>,
+}
+
+/// Longest file with a token.
+const TOKEN_BYTES: usize = 1 << 13;
+
+impl Known {
+    pub fn token(&self) -> Result<Option<Token>> {
+        let Some(path) = &self.token_file else {
+            return Ok(None);
+        };
+        let text = String::from_utf8(files::read(path, TOKEN_BYTES)?);
+        let text = text.with_context(|| format!("{} is not text", path.display()))?;
+        let token = Token::new(&text).with_context(|| path.display().to_string())?;
+        Ok(Some(token))
+    }
 }
 
 impl Pin {

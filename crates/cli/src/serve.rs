@@ -49,6 +49,9 @@ pub struct Serve {
     /// Whoever adds cards over HTTP needs the token in this file. Without it nobody adds cards, unless --open
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
+    /// Nobody asks for anything without a token of this file, which `zkinfer token` writes: scopes verify, read, cards
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["token_file", "open"])]
+    tokens: Option<PathBuf>,
     /// Everybody adds cards over HTTP; those of whoever has no token may have to make room for others
     #[arg(long)]
     open: bool,
@@ -281,6 +284,7 @@ impl Serve {
         config.origins = self.allow_origin.clone();
         config.operations = self.operations;
         config.token = self.token()?;
+        config.tokens = self.tokens.clone();
         config.open = self.open;
         config.read_only = self.read_only;
         config.forwarded = self.forwarded;

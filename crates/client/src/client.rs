@@ -8,7 +8,7 @@ pub use pinned::{Pinned, PinnedError};
 
 use crate::audit::{AuditError, past};
 use crate::log::{Event, Log, LogError};
-use crate::wire::{ANSWER, Wire, WireError};
+use crate::wire::{ANSWER, Token, Wire, WireError};
 use rand_core::{CryptoRng, Rng};
 use seen::Seen;
 use std::path::Path;
@@ -69,6 +69,8 @@ pub struct Options {
     pub prove_within: Duration,
     /// How long an answer may take.
     pub timeout: Duration,
+    /// What a host that asks for tokens knows this client by: with the scopes `infer`, `prove` and `read`.
+    pub token: Option<Token>,
 }
 
 impl Options {
@@ -80,6 +82,7 @@ impl Options {
             ask_for: Duration::from_secs(300),
             prove_within: Duration::from_secs(3600),
             timeout: Duration::from_secs(120),
+            token: None,
         }
     }
 }
@@ -212,7 +215,7 @@ impl<R: CryptoRng> Client<R> {
         rng: R,
     ) -> Client<R> {
         Client {
-            wire: Wire::new(url, options.timeout),
+            wire: Wire::new(url, options.timeout, options.token.clone()),
             model: model.to_owned(),
             pinned,
             options,

@@ -22,7 +22,7 @@ pub use client::{
     ResumeError,
 };
 pub use log::{Event, Log, LogError, Record};
-pub use wire::WireError;
+pub use wire::{Token, TokenError, WireError};
 pub use zkinfer_circuits::verify::Limits;
 pub use zkinfer_slip::{Evidence, HostKey};
 

@@ -1,8 +1,9 @@
 //! HTTP, and no more of an answer than there may be.
 
+use std::fmt;
 use std::time::Duration;
 use thiserror::Error;
-use ureq::Agent;
+use ureq::{Agent, RequestBuilder};
 
 /// Longest answer to a question.
 pub const ANSWER: u64 = 1 << 26;
@@ -50,10 +51,39 @@ impl WireError {
 pub struct Wire {
     agent: Agent,
     url: String,
+    token: Option<Token>,
+}
+
+/// What a host that asks for tokens knows a client by.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Token(String);
+
+/// No token.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Error)]
+#[error("a token is 1 to 4096 visible characters of ASCII without spaces")]
+pub struct TokenError;
+
+impl Token {
+    /// The token in a text, spaces around it aside.
+    ///
+    /// # Errors
+    /// Anything that no header can hold.
+    pub fn new(text: &str) -> Result<Token, TokenError> {
+        let text = text.trim();
+        let fits = (1..=4096).contains(&text.len()) && text.bytes().all(|b| b.is_ascii_graphic());
+        fits.then(|| Token(text.to_owned())).ok_or(TokenError)
+    }
+}
+
+/// Does not show it.
+impl fmt::Debug for Token {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("Token(…)")
+    }
 }
 
 impl Wire {
-    pub fn new(url: &str, timeout: Duration) -> Wire {
+    pub fn new(url: &str, timeout: Duration, token: Option<Token>) -> Wire {
         let config = Agent::config_builder()
             .timeout_global(Some(timeout))
             .http_status_as_error(false)
@@ -66,21 +96,30 @@ impl Wire {
         Wire {
             agent: config.into(),
             url: url.trim_end_matches('/').to_owned(),
+            token,
         }
     }
 
     /// Asks for something that is not longer than `limit`.
     pub fn get(&self, path: &str, limit: u64) -> Result<Vec<u8>, WireError> {
         let url = format!("{}{path}", self.url);
-        let result = self.agent.get(&url).call();
-        read(url, result, limit)
+        let request = self.identify(self.agent.get(&url));
+        read(url, request.call(), limit)
     }
 
     /// Sends JSON.
     pub fn post(&self, path: &str, body: &[u8], limit: u64) -> Result<Vec<u8>, WireError> {
         let url = format!("{}{path}", self.url);
-        let request = self.agent.post(&url).content_type("application/json");
+        let request = self.identify(self.agent.post(&url));
+        let request = request.content_type("application/json");
         read(url, request.send(body), limit)
+    }
+
+    fn identify<B>(&self, request: RequestBuilder<B>) -> RequestBuilder<B> {
+        match &self.token {
+            Some(token) => request.header("authorization", format!("Bearer {}", token.0)),
+            None => request,
+        }
     }
 }
 

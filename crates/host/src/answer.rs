@@ -16,6 +16,7 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 use zkinfer::Run;
 use zkinfer::interface::Interface;
+use zkinfer_http::access::{Granted, Scope};
 use zkinfer_http::body::Received;
 use zkinfer_http::download::hold;
 use zkinfer_http::lane::{Asking, aside};
@@ -71,7 +72,7 @@ struct Ours {
 pub async fn answer(
     app: &Arc<App>,
     model: &Arc<Model>,
-    client: IpAddr,
+    (client, granted): (IpAddr, Option<Granted>),
     header: Option<usize>,
     body: Received,
 ) -> Result<Response, Problem> {
@@ -90,7 +91,10 @@ pub async fn answer(
     let (own, served) = (app.clone(), model.clone());
     let (ran, share) = app
         .lane
-        .run(asking, move |_| (run(&own, &served, &bytes, header), share))
+        .run(asking, move |_| {
+            let ran = run(&own, &served, granted.as_ref(), &bytes, header);
+            (ran, share)
+        })
         .await?;
     let ran = ran?;
     let parameters = &ran.request.parameters;
@@ -127,8 +131,22 @@ pub async fn answer(
     Ok(hold(respond(model, &ran, &slip, proving)?, share))
 }
 
-fn run(app: &App, model: &Model, bytes: &[u8], header: Option<usize>) -> Result<Ran, Problem> {
+fn run(
+    app: &App,
+    model: &Model,
+    granted: Option<&Granted>,
+    bytes: &[u8],
+    header: Option<usize>,
+) -> Result<Ran, Problem> {
     let (request, binary) = tensors::read(bytes, header)?;
+    // What the host proves of its own accord, whoever asks, is its own affair.
+    let asks = matches!(
+        request.parameters.proof,
+        Some(ProofMode::Later | ProofMode::Now)
+    );
+    if let Some(granted) = granted.filter(|_| asks) {
+        granted.need(Scope::Prove)?;
+    }
     let mode = request.parameters.proof.unwrap_or(app.config.proof);
     if behind(app, mode).map_err(|e| store_problem(&e))? {
         return Err(Problem::overloaded(

@@ -13,7 +13,7 @@ use crate::prover::Bell;
 use crate::store::Store;
 use axum::Router;
 use axum::extract::{Request, State};
-use axum::http::{StatusCode, header};
+use axum::http::{Method, StatusCode, header};
 use axum::middleware::{Next, from_fn, from_fn_with_state};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
@@ -21,9 +21,11 @@ use serde::Serialize;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 use tower_http::catch_panic::CatchPanicLayer;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityRequirement, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use zkinfer_http::access::Scope;
 use zkinfer_http::body::Memory;
 use zkinfer_http::guard::{self, Guard};
 use zkinfer_http::lane::Lane;
@@ -82,6 +84,17 @@ pub fn operations(app: &Arc<App>) -> Router {
         .layer(CatchPanicLayer::custom(panicked))
         .layer(from_fn_with_state(app.guard.clone(), guard::watch))
         .with_state(app.clone())
+}
+
+/// What of a token a request needs, where there are tokens.
+pub fn scope(_method: &Method, route: &str) -> Scope {
+    if route.ends_with("/infer") {
+        Scope::Infer
+    } else if route.ends_with("/prove") {
+        Scope::Prove
+    } else {
+        Scope::Read
+    }
 }
 
 async fn missing() -> Problem {
@@ -152,7 +165,11 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(runs::proof))
         .routes(routes!(runs::prove))
         .routes(routes!(health::metrics));
-    add_common(router.get_openapi_mut());
+    let description = router.get_openapi_mut();
+    add_common(description);
+    let token = HttpBuilder::new().scheme(HttpAuthScheme::Bearer).build();
+    let components = description.components.get_or_insert_default();
+    components.add_security_scheme("token", SecurityScheme::Http(token));
     router
 }
 
@@ -169,8 +186,17 @@ fn add_common(description: &mut OpenApi) {
     };
     let always = [
         (
+            "401",
+            "`unauthorized`: this host asks for tokens, and the request has none that is known.",
+        ),
+        (
+            "403",
+            "`forbidden`: the token does not have the scope for this.",
+        ),
+        (
             "429",
-            "`too_many_requests`: this client has too many requests open, or too much memory in them.",
+            "`too_many_requests`: this client has too many requests open, or too much memory in them. `rate_limited`, \
+             `quota_used`: its token may not ask for more at the moment, or today.",
         ),
         ("500", "`internal`: the host's log says more."),
         (
@@ -189,6 +215,8 @@ fn add_common(description: &mut OpenApi) {
             continue;
         }
         for operation in [&mut item.get, &mut item.post].into_iter().flatten() {
+            let token = SecurityRequirement::new::<_, _, String>("token", []);
+            operation.security = Some(vec![SecurityRequirement::default(), token]);
             for (status, text) in always {
                 let responses = &mut operation.responses.responses;
                 responses

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 use std::net::{Ipv4Addr, SocketAddr};
+use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
 use utoipa::ToSchema;
@@ -42,6 +43,8 @@ pub struct Config {
     pub operations: Option<SocketAddr>,
     /// When runs are proven whose request does not say.
     pub proof: ProofMode,
+    /// File of tokens without which nobody asks for anything ([`zkinfer_http::access`]), besides health and metrics.
+    pub tokens: Option<PathBuf>,
     /// The last address in `X-Forwarded-For` is the client's: only behind a proxy that writes it.
     pub forwarded: bool,
 
@@ -100,6 +103,7 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8081)),
             operations: None,
             proof: ProofMode::None,
+            tokens: None,
             forwarded: false,
             ask_for: Duration::from_secs(3600),
             prove_within: Duration::from_secs(600),

@@ -15,6 +15,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use zkinfer::{Digest, Secret};
+use zkinfer_http::access::{Access, AccessError};
 use zkinfer_http::body::Memory;
 use zkinfer_http::connections::Connections;
 use zkinfer_http::door::{self, Door, ListenError, OPERATIONS, Times, listen};
@@ -40,6 +41,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of tokens.
+    #[error(transparent)]
+    Tokens(#[from] AccessError),
     /// A model that was to be served.
     #[error(transparent)]
     Model(#[from] ModelError),
@@ -61,18 +65,23 @@ pub struct Host {
     key: SecretKey,
     store: Arc<dyn Store>,
     models: Models,
+    access: Option<Arc<Access>>,
 }
 
 impl Host {
     /// Listens; nobody is answered before [`Host::run`].
     ///
     /// # Errors
-    /// If an address is taken.
+    /// If an address is taken, or the file of tokens is none.
     pub async fn bind(
         config: Config,
         key: SecretKey,
         store: Arc<dyn Store>,
     ) -> Result<Host, StartError> {
+        let access = match &config.tokens {
+            Some(path) => Some(Arc::new(Access::open(path)?)),
+            None => None,
+        };
         let (listener, address) = listen(config.listen).await?;
         let operations = match config.operations {
             Some(address) => Some(listen(address).await?),
@@ -86,6 +95,7 @@ impl Host {
             key,
             store,
             models: Models::default(),
+            access,
         })
     }
 
@@ -127,6 +137,8 @@ impl Host {
             forwarded: config.forwarded,
             request_timeout: config.request_timeout,
             limited: &["/v1/", "/v2/models", "/v2/repository"],
+            access: self.access.clone(),
+            scope: api::scope,
         });
         let longest = config.request_bytes.saturating_mul(api::DECODED + 1);
         let store = self.store.clone();
@@ -156,6 +168,7 @@ impl Host {
             provers.push(thread.spawn(move || prover::work(&own, &pool))?);
         }
         let purge = tokio::spawn(purge(app.clone()));
+        let follow = self.access.map(|access| tokio::spawn(access.follow()));
         tracing::info!(address = %self.address, key = %app.ledger.public(), models = app.models.all().count(), "listening");
         let of_client = if config.forwarded {
             0
@@ -184,6 +197,9 @@ impl Host {
         };
         door::serve(main, operations, stop, drain).await;
         purge.abort();
+        if let Some(follow) = follow {
+            follow.abort();
+        }
         let ended = aside(move || {
             provers
                 .into_iter()

@@ -224,3 +224,30 @@ def test_pending_proofs_are_picked_up_after_a_restart(folder):
     missing = run("audit", folder / "none.jsonl", *pin, "--fetch", f"http://{host.address}")
     assert missing.returncode == 2 and "cannot open" in missing.stderr
     assert not (folder / "none.jsonl").exists()
+
+
+def test_tokens(folder, samples):
+    tokens = folder / "tokens.json"
+    alice = zkinfer("token", "alice", "--file", tokens, *(f"--scope={s}" for s in ("infer", "prove", "read")))[0]
+    (folder / "alice.token").write_text(alice["token"] + "\n")
+    assert alice["token"] not in tokens.read_text()
+    host = Host(folder, "--store", "tokens.redb", "--key-file", "tokens.key", "--tokens", tokens)
+    ask = ["ask", f"http://{host.address}", "--card", folder / "digits.card", "--host-key", host.key]
+    ask += ["--input", DATA / "digits.npz", "--rate", "1"]
+    refused = run(*ask)
+    assert refused.returncode == 2 and "status 401" in refused.stderr and "Bearer TOKEN" in refused.stderr
+    assert run(*ask, "--token-file", folder / "alice.token").returncode == 0
+    # A client of the protocol sends it as a header.
+    bearer = {"Authorization": f"Bearer {alice['token']}"}
+    assert host.client.infer("digits", question(samples[0], True), headers=bearer).as_numpy("output") is not None
+    with pytest.raises(InferenceServerException, match="Bearer TOKEN"):
+        host.client.infer("digits", question(samples[0], True))
+    # It is revoked while the host runs.
+    zkinfer("token", "alice", "--file", tokens, "--revoke")
+    for _ in range(600):
+        gone = run(*ask[:-1], "0", "--token-file", folder / "alice.token")
+        if gone.returncode == 2:
+            break
+        time.sleep(0.1)
+    assert "not known, or not any more" in gone.stderr
+    host.stop()

@@ -1,11 +1,12 @@
 //! Around every request: who asks, how long it may take, what is written down.
 
+use crate::access::{Access, Granted, Scope};
 use crate::body::Progress;
 use crate::download::hold;
 use crate::metrics::{HttpMetrics, RequestLabels, RouteLabels, method};
 use crate::problem::{Code, Problem};
 use axum::extract::{MatchedPath, Request, State};
-use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use std::collections::HashMap;
@@ -32,8 +33,12 @@ pub struct Guard {
     pub forwarded: bool,
     /// How long an answer may take.
     pub request_timeout: Duration,
-    /// Routes that count for the limit of a client: beginnings.
+    /// Routes that count for the limit of a client, and need a token where there are some: beginnings.
     pub limited: &'static [&'static str],
+    /// Tokens, if not everybody may ask.
+    pub access: Option<Arc<Access>>,
+    /// What of a token a method and a route need.
+    pub scope: fn(&Method, &str) -> Scope,
 }
 
 /// The address at the other end of a connection.
@@ -154,6 +159,7 @@ struct Record {
     method: &'static str,
     route: String,
     client: IpAddr,
+    token: Option<Granted>,
     status: u16,
     code: &'static str,
 }
@@ -179,6 +185,7 @@ impl Drop for Record {
             method = self.method,
             route = self.route,
             client = %self.client,
+            token = self.token.as_ref().map_or("", Granted::name),
             status = self.status,
             code = self.code,
             ms = (seconds * 1e5).round() / 100.0,
@@ -201,6 +208,7 @@ pub async fn watch(State(guard): State<Arc<Guard>>, mut request: Request, next: 
         method: method(request.method()),
         route,
         client,
+        token: None,
         status: CLIENT_LEFT,
         code: "client_left",
         guard: guard.clone(),
@@ -212,9 +220,23 @@ pub async fn watch(State(guard): State<Arc<Guard>>, mut request: Request, next: 
     } else {
         Some(None)
     };
-    let mut response = match visit {
-        None => refuse(&guard),
-        Some(visit) => {
+    // What a browser asks beforehand has no token.
+    let asks = limited && request.method() != Method::OPTIONS;
+    let granted = match guard.access.as_ref().filter(|_| asks) {
+        None => Ok(None),
+        Some(access) => {
+            let scope = (guard.scope)(request.method(), &record.route);
+            access.enter(request.headers(), scope).map(Some)
+        }
+    };
+    let mut response = match (visit, granted) {
+        (None, _) => refuse(&guard),
+        (_, Err(refused)) => refused.into_response(),
+        (Some(visit), Ok(granted)) => {
+            if let Some(granted) = granted {
+                record.token = Some(granted.clone());
+                request.extensions_mut().insert(granted);
+            }
             let answer = tokio::time::timeout(guard.request_timeout, next.run(request));
             let late = || Problem::timeout("there was no result in time; try again");
             let response = answer.await.unwrap_or_else(|_| late().into_response());

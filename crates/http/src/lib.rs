@@ -6,6 +6,7 @@
 //! | [`door`] | listening, connections, draining |
 //! | [`guard`] | what happens around every request: identity, log line, limits, time-outs |
 //! | [`connections`] | open connections: of one client, of all, and who makes room |
+//! | [`access`] | tokens: who may do what, and how much |
 //! | [`body`] | reading bodies, bounded in bytes and time |
 //! | [`download`] | files on their way out, in memory once |
 //! | [`wire`] | answers on their way out, each open until it is sent |
@@ -14,6 +15,7 @@
 //! | [`problem`] | every answer that is not a result |
 //! | [`metrics`] | Prometheus |
 
+pub mod access;
 pub mod body;
 pub mod connections;
 pub mod door;

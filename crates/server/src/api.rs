@@ -27,6 +27,7 @@ use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
 use utoipa::openapi::{ContentBuilder, OpenApi, Ref, RefOr, ResponseBuilder, Schema};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
+use zkinfer_http::access::Scope;
 use zkinfer_http::body::Memory;
 use zkinfer_http::download::Downloads;
 use zkinfer_http::guard::{self, Guard};
@@ -179,8 +180,17 @@ fn add_common(description: &mut OpenApi) {
     let always = [
         (
             "429",
-            "This client has too many requests open, or too much memory in them: `too_many_requests`. Try again after \
-             `Retry-After` seconds.",
+            "This client has too many requests open, or too much memory in them: `too_many_requests`; or its token may \
+             not ask for more at the moment, or today: `rate_limited`, `quota_used`. Try again after `Retry-After` \
+             seconds.",
+        ),
+        (
+            "401",
+            "`unauthorized`: this service asks for tokens, and the request has none that is known.",
+        ),
+        (
+            "403",
+            "`forbidden`: the token does not have the scope for this.",
         ),
         ("500", "`internal`: the service's log says more."),
         (
@@ -217,6 +227,17 @@ fn add_common(description: &mut OpenApi) {
 }
 
 pub use proofs::of_client;
+
+/// What of a token a request needs, where there are tokens.
+pub fn scope(method: &Method, route: &str) -> Scope {
+    if route.starts_with("/v1/verify") {
+        Scope::Verify
+    } else if *method == Method::PUT {
+        Scope::Cards
+    } else {
+        Scope::Read
+    }
+}
 
 /// The state that handlers take.
 type Shared = State<Arc<App>>;

@@ -24,6 +24,9 @@ pub struct Config {
     pub token: Option<String>,
     /// Everybody adds cards over HTTP; those of whoever has no token may have to make room for others.
     pub open: bool,
+    /// File of tokens without which nobody asks for anything under `/v1/` ([`zkinfer_http::access`]). Whoever has one
+    /// with the scope `cards` adds cards as the operator's.
+    pub tokens: Option<PathBuf>,
     /// Nobody adds cards over HTTP.
     pub read_only: bool,
     /// The last address in `X-Forwarded-For` is the client's: only behind a proxy that writes it.
@@ -118,6 +121,7 @@ impl Default for Config {
             origins: Vec::new(),
             token: None,
             open: false,
+            tokens: None,
             read_only: false,
             forwarded: false,
             limits,

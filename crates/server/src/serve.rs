@@ -14,6 +14,7 @@ use std::time::Duration;
 use thiserror::Error;
 use tokio::net::TcpListener;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_http::access::{Access, AccessError};
 use zkinfer_http::body::Memory;
 use zkinfer_http::connections::Connections;
 use zkinfer_http::door::{self, Door, ListenError, OPERATIONS, Times, listen};
@@ -35,6 +36,9 @@ pub enum StartError {
     /// The store.
     #[error(transparent)]
     Store(#[from] StoreError),
+    /// The file of tokens.
+    #[error(transparent)]
+    Tokens(#[from] AccessError),
     /// The folder of the page.
     #[error("{0:?} is no folder")]
     Page(PathBuf),
@@ -102,6 +106,8 @@ impl Server {
     pub async fn run(self, stop: impl Future<Output = ()>) {
         let app = self.app;
         let purge = tokio::spawn(purge(app.clone()));
+        let access = app.guard.access.clone();
+        let follow = access.map(|access| tokio::spawn(access.follow()));
         tracing::info!(address = %self.address, store = %app.config.store.display(), "listening");
         let config = &app.config;
         let of_client = if config.forwarded {
@@ -128,11 +134,18 @@ impl Server {
         let drain = || app.draining.store(true, Ordering::Relaxed);
         door::serve(main, operations, stop, drain).await;
         purge.abort();
+        if let Some(follow) = follow {
+            follow.abort();
+        }
     }
 }
 
 /// What all requests share, of a service with nothing in it but what the store has.
 pub fn app(config: Config) -> Result<App, StartError> {
+    let access = match &config.tokens {
+        Some(path) => Some(Arc::new(Access::open(path)?)),
+        None => None,
+    };
     let store = Store::open(&config)?;
     let metrics = Metrics::new();
     let guard = Guard {
@@ -141,6 +154,8 @@ pub fn app(config: Config) -> Result<App, StartError> {
         forwarded: config.forwarded,
         request_timeout: config.request_timeout,
         limited: &["/v1/"],
+        access,
+        scope: api::scope,
     };
     Ok(App {
         store: Arc::new(store),

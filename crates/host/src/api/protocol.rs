@@ -11,6 +11,7 @@ use axum::response::Response;
 use serde::Serialize;
 use utoipa::ToSchema;
 use zkinfer::TensorInterface;
+use zkinfer_http::access::Granted;
 use zkinfer_http::body::read;
 use zkinfer_http::guard::client_of;
 use zkinfer_http::problem::Problem;
@@ -302,6 +303,7 @@ async fn run(
         }
     };
     let client = client_of(&request);
+    let granted = request.extensions().get::<Granted>().cloned();
     let config = &app.config;
     let body = read(
         request,
@@ -310,5 +312,5 @@ async fn run(
         config.body_timeout,
     )
     .await?;
-    answer(&app, &model, client, length, body).await
+    answer(&app, &model, (client, granted), length, body).await
 }

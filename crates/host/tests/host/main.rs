@@ -2,6 +2,7 @@
 
 mod common;
 
+mod access;
 mod bounds;
 mod openapi;
 mod protocol;

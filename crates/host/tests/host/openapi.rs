@@ -1,6 +1,7 @@
 //! The description is true: everything in it happens (every answer of every test is compared with it), what only a
 //! fault of the host's own brings about aside.
 
+use crate::access::tokens;
 use crate::common::*;
 use serde_json::json;
 use std::collections::BTreeSet;
@@ -116,6 +117,26 @@ fn everything_that_is_described_happens() {
     std::thread::sleep(Duration::from_millis(5));
     let prove = format!("/v1/runs/{}/prove", slip.terms.run);
     late.post(&prove, &json!({})).expect(410, "too_late");
+
+    // Without a token, and with one that allows nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = tokens(&folder, &[("nothing", &[])], |_| {});
+    let service = Service::start(|c| c.tokens = Some(tokens));
+    for (path, item) in description()["paths"].as_object().unwrap() {
+        for (method, operation) in item.as_object().unwrap() {
+            if operation["responses"].get("401").is_none() {
+                continue;
+            }
+            let path = path.replace("{model}", "digits").replace(['{', '}'], "");
+            let method = method.to_uppercase();
+            service
+                .send(&method, &path, &[], b"")
+                .expect(401, "unauthorized");
+            service
+                .send(&method, &path, &[("authorization", "Bearer nothing")], b"")
+                .expect(403, "forbidden");
+        }
+    }
 
     let seen = SEEN.lock().unwrap();
     let mut missing = BTreeSet::new();

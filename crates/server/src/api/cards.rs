@@ -14,6 +14,7 @@ use std::sync::Arc;
 use utoipa::ToSchema;
 use zkinfer_circuits::card::FORMAT_VERSION;
 use zkinfer_circuits::transcript::Digest;
+use zkinfer_http::access::Granted;
 use zkinfer_http::body::{declared, read, unsupported};
 use zkinfer_http::download::{self, Downloads, File, hold};
 use zkinfer_http::guard::client_of as client;
@@ -41,9 +42,10 @@ const BYTES: &str = "application/octet-stream";
         (status = 400, description = "`malformed_digest`; or what is wrong with the bytes: `not_zkinfer`, `wrong_kind`, \
             `wrong_version`, `damaged`, `truncated`, `trailing_bytes`, `invalid_field`.",
             body = Problem, content_type = "application/problem+json"),
-        (status = 401, description = "`unauthorized`: whoever adds cards needs a token.",
+        (status = 401, description = "`unauthorized`: whoever adds cards needs a token that is known.",
             body = Problem, content_type = "application/problem+json"),
-        (status = 403, description = "`read_only`: nobody adds cards to this service, or it has no token that would allow it.",
+        (status = 403, description = "`read_only`: nobody adds cards to this service, or it has no token that would allow it; \
+            `forbidden`: the token does not have the scope `cards`.",
             body = Problem, content_type = "application/problem+json"),
         (status = 422, description = "The card cannot be used: `card_program`, `card_layout`, `card_limit`, \
             `card_points`, `card_support`, `card_key`, `card_boundary`; or it has another digest: `other_card`.",
@@ -59,7 +61,8 @@ pub async fn put_card(
     request: Request,
 ) -> Result<Response, Problem> {
     let wanted = parse(digest)?;
-    let keeper = permitted(&app, request.headers())?;
+    let granted = request.extensions().get::<Granted>().is_some();
+    let keeper = permitted(&app, granted, request.headers())?;
     let client = client(&request);
     if declared(request.headers(), &[BYTES]) == Some(false) {
         return Err(unsupported(BYTES));
@@ -208,10 +211,14 @@ fn parse(path: Result<Path<String>, PathRejection>) -> Result<Digest, Problem> {
 }
 
 /// Whether the sender may add cards, and who keeps them then.
-fn permitted(app: &App, headers: &HeaderMap) -> Result<Keeper, Problem> {
+fn permitted(app: &App, granted: bool, headers: &HeaderMap) -> Result<Keeper, Problem> {
     let refused = |detail| Problem::new(StatusCode::FORBIDDEN, "read_only", detail);
     if app.config.read_only {
         return Err(refused("cards of this service are chosen by its operator"));
+    }
+    // Its token was looked at before: it has the scope for cards.
+    if granted {
+        return Ok(Keeper::Operator);
     }
     match &app.config.token {
         Some(token) if has_token(headers, token) => Ok(Keeper::Operator),

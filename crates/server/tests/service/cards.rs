@@ -435,3 +435,45 @@ fn cards_in_memory_are_few() {
         .expect(200, "accepted");
     assert_eq!(service.metric("zkinfer_cache_cards"), 1.0);
 }
+
+#[test]
+fn tokens_of_a_file_say_who_adds_cards_and_who_verifies() {
+    let folder = tempfile::tempdir().unwrap();
+    let tokens = folder.path().join("tokens.json");
+    let of = |name: &str, scope: &str| {
+        let hash = zkinfer_http::access::hash(name);
+        json!({ "name": name, "hash": hash, "scopes": [scope] })
+    };
+    let file =
+        json!({ "tokens": [of("adds", "cards"), of("asks", "verify"), of("reads", "read")] });
+    std::fs::write(&tokens, file.to_string()).unwrap();
+    let service = Service::start(|config| {
+        config.open = false;
+        config.tokens = Some(tokens);
+    });
+    let send = |who: &str, method: &str, path: &str, body: &[u8]| {
+        let bearer = format!("Bearer {who}");
+        let json = ("content-type", "application/json");
+        let headers = [("authorization", bearer.as_str()), json];
+        let headers = if method == "POST" {
+            &headers[..]
+        } else {
+            &headers[..1]
+        };
+        service.send(method, path, headers, body)
+    };
+    let card = fixture("digits.card");
+    for who in ["asks", "reads"] {
+        send(who, "PUT", &path("digits"), &card).expect(403, "forbidden");
+    }
+    assert_eq!(send("adds", "PUT", &path("digits"), &card).status, 201);
+    let question = question("digits", "digits_0.proof").to_string();
+    assert_eq!(
+        send("asks", "POST", "/v1/verify", question.as_bytes()).status,
+        200
+    );
+    send("adds", "POST", "/v1/verify", question.as_bytes()).expect(403, "forbidden");
+    assert_eq!(send("reads", "GET", &path("digits"), b"").status, 200);
+    service.get(&path("digits")).expect(401, "unauthorized");
+    assert_eq!(service.get("/health/ready").status, 200);
+}

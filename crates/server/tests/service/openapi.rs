@@ -83,6 +83,27 @@ fn everything_that_is_described_happens() {
     });
     token.put("digits");
     Service::start(|c| c.read_only = true).put("digits");
+    // Without a token of a file, and with one that allows nothing.
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("tokens.json");
+    let hash = zkinfer_http::access::hash("nothing");
+    let file = json!({ "tokens": [{ "name": "nothing", "hash": hash, "scopes": [] }] });
+    std::fs::write(&path, file.to_string()).unwrap();
+    let service = Service::start(|c| c.tokens = Some(path));
+    for (method, path) in [
+        ("POST", "/v1/verify"),
+        ("POST", "/v1/verify/batch"),
+        ("GET", digits.as_str()),
+        ("PUT", digits.as_str()),
+    ] {
+        let bearer = [("authorization", "Bearer nothing")];
+        service
+            .send(method, path, &[], b"")
+            .expect(401, "unauthorized");
+        service
+            .send(method, path, &bearer, b"")
+            .expect(403, "forbidden");
+    }
 
     // With narrower limits.
     let folder = service.stop();
