@@ -1,5 +1,6 @@
 //! Rust errors as exceptions of `zkinfer.errors`.
 
+use crate::evidence::Evidence;
 use pyo3::prelude::*;
 use pyo3::sync::PyOnceLock;
 use pyo3::types::{PyDict, PyTuple};
@@ -9,6 +10,7 @@ use zkinfer::LoadError;
 use zkinfer::files::{FileError, ModelFileError};
 use zkinfer::quantize::{CompileError, Doubt, EvaluateError};
 use zkinfer::{CardError, Class, CommitError, ImportError, ProveError, QuantizeError, Refusal};
+use zkinfer_client::WireError;
 
 /// An exception of `zkinfer.errors` by name.
 fn raise(
@@ -239,4 +241,29 @@ fn card_params(py: Python<'_>, error: &zkinfer::params::ParamsError) -> PyErr {
         limit: *max as usize,
     };
     refusal(py, &Refusal::Card(limit))
+}
+
+/// An input that a card cannot express.
+pub fn tensor_of_host(py: Python<'_>, message: impl Display) -> PyErr {
+    plain(py, "InferError", message)
+}
+
+/// A host that cannot be reached, or has no answer.
+pub fn host(py: Python<'_>, error: &WireError) -> PyErr {
+    raise(py, "HostError", error, |fields| match error {
+        WireError::Status { status, .. } => fields.set_item("status", status),
+        _ => Ok(()),
+    })
+}
+
+/// An answer that does not bind its host.
+pub fn unbound(py: Python<'_>, message: impl Display, evidence: Option<Evidence>) -> PyErr {
+    raise(py, "UnboundError", message, |fields| {
+        fields.set_item("evidence", evidence)
+    })
+}
+
+/// Evidence that shows nothing.
+pub fn evidence(py: Python<'_>, message: impl Display) -> PyErr {
+    plain(py, "EvidenceError", message)
 }

@@ -9,12 +9,16 @@
 //! | [`owner`] | `compile`, `Model`, `Secret`, `Run` |
 //! | [`jobs`] | proofs made by executors; what their workers call |
 //! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
+//! | [`client`] | `Client`, `Answer`, `Outcome`: buying from hosts |
+//! | [`evidence`] | `Evidence`, `audit` |
 //! | [`verifier`] | `Limits`, `Verifier`, `Check`, `Verdict`, `Receipt`, `verify`, `verify_many` |
 
 #![cfg(feature = "extension")]
 
 mod arrays;
+mod client;
 mod errors;
+mod evidence;
 mod files;
 mod jobs;
 mod owner;
@@ -28,6 +32,10 @@ use pyo3::prelude::*;
 /// Native part of `zkinfer`; import that instead.
 #[pymodule]
 mod _native {
+    #[pymodule_export]
+    use crate::client::{Answer, Client, Outcome};
+    #[pymodule_export]
+    use crate::evidence::{Evidence, audit};
     #[pymodule_export]
     use crate::jobs::{Segments, has_segment, keep_segment, run_job};
     #[pymodule_export]

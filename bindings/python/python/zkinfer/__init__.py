@@ -16,17 +16,30 @@ Anyone with the card verifies, without having seen a weight::
     verdict = zkinfer.verify("model.card", proof, input=x, context=b"request 17")
     verdict.output
 
+Whoever buys answers from a host checks what it signs, and asks for the proof of a random share of them::
+
+    with zkinfer.Client("http://127.0.0.1:8081", "model.card", host_key, rate=0.05, log="audit.jsonl") as client:
+        client.infer(x).output
+        client.wait()
+
+:class:`AsyncClient` does the same for :mod:`asyncio`.
+
 Everything that is raised on purpose is in :mod:`zkinfer.errors`. Long work lets other Python threads run.
 """
 
+from ._client import AsyncClient
 from ._native import (
+    Answer,
     Card,
     Check,
+    Client,
     Commitment,
+    Evidence,
     Integers,
     Limits,
     Model,
     Opening,
+    Outcome,
     Proof,
     Receipt,
     Receipts,
@@ -37,6 +50,7 @@ from ._native import (
     VerifiedRun,
     Verifier,
     __version__,
+    audit,
     compile,
     verify,
     verify_many,
@@ -45,6 +59,8 @@ from .errors import (
     CardError,
     CommitError,
     DecodeError,
+    EvidenceError,
+    HostError,
     InferError,
     InputError,
     InternalError,
@@ -54,16 +70,23 @@ from .errors import (
     QuantizeError,
     Refusal,
     Rejection,
+    UnboundError,
     ZkinferError,
 )
 
 __all__ = [
+    "Answer",
+    "AsyncClient",
     "Card",
     "CardError",
     "Check",
+    "Client",
     "CommitError",
     "Commitment",
     "DecodeError",
+    "Evidence",
+    "EvidenceError",
+    "HostError",
     "InferError",
     "InputError",
     "Integers",
@@ -73,6 +96,7 @@ __all__ = [
     "Model",
     "ModelImportError",
     "Opening",
+    "Outcome",
     "Proof",
     "ProveError",
     "QuantizeError",
@@ -83,11 +107,13 @@ __all__ = [
     "Run",
     "Secret",
     "Tensor",
+    "UnboundError",
     "Verdict",
     "VerifiedRun",
     "Verifier",
     "ZkinferError",
     "__version__",
+    "audit",
     "compile",
     "verify",
     "verify_many",

@@ -10,13 +10,17 @@ from typing_extensions import TypeAlias
 from .executors import DaskExecutor, RayExecutor
 
 __all__ = [
+    "Answer",
     "Card",
     "Check",
+    "Client",
     "Commitment",
+    "Evidence",
     "Integers",
     "Limits",
     "Model",
     "Opening",
+    "Outcome",
     "Proof",
     "Receipt",
     "Receipts",
@@ -28,6 +32,7 @@ __all__ = [
     "VerifiedRun",
     "Verifier",
     "__version__",
+    "audit",
     "commit_quantized",
     "compile",
     "has_segment",
@@ -94,6 +99,7 @@ def verify(
     tolerance: SupportsFloat | None = None,
     limits: Limits | None = None,
 ) -> Verdict: ...
+def audit(log: _Path, card: Card | _Buffer | _Path, host_key: str, *, limits: Limits | None = None) -> dict[str, Any]: ...
 def verify_many(checks: Iterable[Check], *, chunk: int = 256) -> Receipts: ...
 @final
 class Tensor:
@@ -446,3 +452,78 @@ class Receipt:
     def load(cls, path: _Path) -> Receipt: ...
     def __eq__(self, other: object, /) -> bool: ...
     __hash__: None  # type: ignore[assignment]
+
+@final
+class Client:
+    def __new__(
+        cls,
+        url: str,
+        card: Card | _Buffer | _Path,
+        host_key: str,
+        *,
+        rate: float | None = None,
+        gain: float | None = None,
+        stake: float | None = None,
+        reward: float = 0.0,
+        run_cost: float = 0.0,
+        margin: float = 2.0,
+        model: str | None = None,
+        log: _Path | None = None,
+        token: str | None = None,
+        timeout: float | None = None,
+        clock_skew: float | None = None,
+        ask_for: float | None = None,
+        prove_within: float | None = None,
+        limits: Limits | None = None,
+    ) -> Client: ...
+    def infer(self, x: _Tensors) -> Answer: ...
+    def settle(self) -> list[Outcome]: ...
+    def wait(self, timeout: float | None = None) -> list[Outcome]: ...
+    @property
+    def pending(self) -> int: ...
+    def close(self) -> None: ...
+    def __enter__(self) -> Client: ...
+    def __exit__(self, *_exception: object) -> None: ...
+
+@final
+class Answer:
+    @property
+    def outputs(self) -> list[NDArray[np.float32]]: ...
+    @property
+    def output(self) -> NDArray[np.float32]: ...
+    @property
+    def run(self) -> str: ...
+    @property
+    def slip(self) -> dict[str, Any]: ...
+    @property
+    def audit(self) -> Outcome | None: ...
+
+@final
+class Outcome:
+    @property
+    def run(self) -> str: ...
+    @property
+    def state(self) -> Literal["pending", "proven", "false", "overdue", "refused", "unknown"]: ...
+    @property
+    def due(self) -> int | None: ...
+    @property
+    def evidence(self) -> Evidence | None: ...
+
+@final
+class Evidence:
+    @property
+    def kind(self) -> Literal["false_output", "contradiction", "overdue", "unanswered"]: ...
+    def judge(
+        self,
+        card: Card | _Buffer | _Path,
+        host_key: str,
+        *,
+        shown: _Buffer | _Path | None = None,
+        limits: Limits | None = None,
+    ) -> dict[str, Any]: ...
+    def to_json(self) -> str: ...
+    @classmethod
+    def from_json(cls, text: str) -> Evidence: ...
+    def save(self, path: _Path) -> None: ...
+    @classmethod
+    def load(cls, path: _Path) -> Evidence: ...

@@ -10,6 +10,9 @@
     ├── InferError            an input that leads outside the calibrated range
     ├── ProveError            a run that cannot be proven
     ├── JobError              a proof that an executor did not make
+    ├── HostError             a host that cannot be reached, or has no answer
+    │   └── UnboundError      an answer that does not bind the host to what it says
+    ├── EvidenceError         evidence that shows nothing
     ├── Refusal               bytes of somebody else that are not accepted
     │   ├── DecodeError       not a card, proof or secret of this version
     │   ├── CardError         a card that cannot be used
@@ -24,12 +27,14 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from ._native import Receipt
+    from ._native import Evidence, Receipt
 
 __all__ = [
     "CardError",
     "CommitError",
     "DecodeError",
+    "EvidenceError",
+    "HostError",
     "InferError",
     "InputError",
     "InternalError",
@@ -39,6 +44,7 @@ __all__ = [
     "QuantizeError",
     "Refusal",
     "Rejection",
+    "UnboundError",
     "ZkinferError",
 ]
 
@@ -123,6 +129,32 @@ class ProveError(ZkinferError):
 class JobError(ZkinferError):
     """A proof that an executor did not make: its workers died, it lost the job, or none of them has the memory. What it says of
     that itself is the cause."""
+
+
+class HostError(ZkinferError):
+    """A host that cannot be reached, or has no answer. Asking again later may help."""
+
+    status: int | None
+    """The status that it answered with; ``None`` if it did not answer, or answered something that is not accepted."""
+
+    def __init__(self, message: str, *, status: int | None = None) -> None:
+        super().__init__(message)
+        self.status = status
+
+
+class UnboundError(HostError):
+    """An answer that does not bind the host to what it says, or contradicts what it signed before: not accepted."""
+
+    evidence: Evidence | None
+    """What shows it to others, if something does."""
+
+    def __init__(self, message: str, *, evidence: Evidence | None = None) -> None:
+        super().__init__(message)
+        self.evidence = evidence
+
+
+class EvidenceError(ZkinferError):
+    """Evidence that shows nothing: what it holds is not signed by the host, does not fit, or does not contradict."""
 
 
 class Refusal(ZkinferError):
