@@ -43,6 +43,8 @@ type Inner = zkinfer_client::Client<Box<dyn CryptoRng + Send>>;
 ///     model: Name of the model at the host; the card's by default.
 ///     log: Path of an audit log, which is made if there is none. What is pending in it is gone on with.
 ///     token: What a host that asks for tokens knows this client by.
+///     keys: The host's key list, by which it has handed over from ``host_key`` to newer ones: its file, or the content
+///         of that.
 ///     timeout: How long an answer may take, in seconds.
 ///     clock_skew: How far the host's clock may be off, in seconds.
 ///     ask_for: How long after an answer its proof must be there to be asked for, at least, in seconds.
@@ -149,7 +151,7 @@ fn error(py: Python<'_>, error: ClientError) -> PyErr {
 impl Client {
     #[new]
     #[pyo3(signature = (url, card, host_key, *, rate=None, gain=None, stake=None, reward=0.0, run_cost=0.0, margin=2.0,
-        model=None, log=None, token=None, timeout=None, clock_skew=None, ask_for=None, prove_within=None, limits=None))]
+        model=None, log=None, token=None, keys=None, timeout=None, clock_skew=None, ask_for=None, prove_within=None, limits=None))]
     #[allow(clippy::too_many_arguments, reason = "keywords of Python")]
     fn new(
         py: Python<'_>,
@@ -165,6 +167,7 @@ impl Client {
         model: Option<String>,
         log: Option<PathBuf>,
         token: Option<&str>,
+        keys: Option<&Bound<'_, PyAny>>,
         timeout: Option<f64>,
         clock_skew: Option<f64>,
         ask_for: Option<f64>,
@@ -179,7 +182,7 @@ impl Client {
         options.prove_within = seconds(py, "prove_within", prove_within, options.prove_within)?;
         let token = token.map(Token::new).transpose();
         options.token = token.map_err(|e| errors::input(py, e))?;
-        let pinned = pin(card, host_key, limits)?;
+        let pinned = pin(card, host_key, keys, limits)?;
         let model = model.unwrap_or_else(|| pinned.interface().name.clone());
         let rng: Box<dyn CryptoRng + Send> = Box::new(zkinfer_client::rng());
         let made = long(py, move || match log {

@@ -10,11 +10,17 @@ use pyo3::prelude::*;
 use pyo3::types::{PyDict, PyType};
 use std::io::BufReader;
 use std::path::PathBuf;
-use zkinfer_client::{AuditError, HostKey, Pinned, PinnedError};
+use zkinfer_client::{AuditError, HostKey, KeyList, Pinned, PinnedError};
 use zkinfer_slip::evidence::{Claim, MAX_EVIDENCE};
+use zkinfer_slip::keys::MAX_KEY_LIST;
 
 /// What a buyer, or whoever judges, knows beforehand.
-pub fn pin(card: &Bound<'_, PyAny>, host_key: &str, limits: Option<&Limits>) -> PyResult<Pinned> {
+pub fn pin(
+    card: &Bound<'_, PyAny>,
+    host_key: &str,
+    keys: Option<&Bound<'_, PyAny>>,
+    limits: Option<&Limits>,
+) -> PyResult<Pinned> {
     let py = card.py();
     let limits = Limits::or_default(limits);
     let card = match card.cast::<Card>() {
@@ -28,11 +34,18 @@ pub fn pin(card: &Bound<'_, PyAny>, host_key: &str, limits: Option<&Limits>) -> 
         .parse()
         .map_err(|e| errors::input(py, format!("host_key: {e}")))?;
     let made = long(py, || Pinned::new(&card.0.to_bytes(), key, &limits))?;
-    made.map_err(|e| match &e {
+    let mut pinned = made.map_err(|e| match &e {
         PinnedError::Decode(error) => errors::refusal(py, &error.clone().into()),
         PinnedError::Load(error) => errors::load(py, error),
         other => errors::interface(py, other),
-    })
+    })?;
+    if let Some(keys) = keys {
+        let wrong = |e: &dyn std::fmt::Display| errors::input(py, format!("keys: {e}"));
+        let bytes = Source::of(keys, "keys")?.read(py, MAX_KEY_LIST)?;
+        let list: KeyList = serde_json::from_slice(&bytes).map_err(|e| wrong(&e))?;
+        pinned.follow(&list).map_err(|e| wrong(&e))?;
+    }
+    Ok(pinned)
 }
 
 /// What is claimed of a host, and shows it to others. It may hold the input.
@@ -66,29 +79,28 @@ impl Evidence {
     ///     card: The model's :class:`Card`, the content of its file, or the file's path.
     ///     host_key: The host's key, 64 hexadecimal digits.
     ///     shown: A proof that the host shows against it: its file, or the content of that.
+    ///     keys: The host's key list: its file, or the content of that.
     ///     limits: What may be spent on the card and on proofs.
     ///
     /// Raises:
     ///     EvidenceError: Nothing is confirmed.
-    #[pyo3(signature = (card, host_key, *, shown=None, limits=None))]
+    #[pyo3(signature = (card, host_key, *, shown=None, keys=None, limits=None))]
     fn judge<'py>(
         &self,
         card: &Bound<'py, PyAny>,
         host_key: &str,
         shown: Option<&Bound<'py, PyAny>>,
+        keys: Option<&Bound<'py, PyAny>>,
         limits: Option<&Limits>,
     ) -> PyResult<Bound<'py, PyDict>> {
         let py = card.py();
-        let pinned = pin(card, host_key, limits)?;
+        let pinned = pin(card, host_key, keys, limits)?;
         let limit = pinned.verifier().limits().proof_bytes;
         let shown = shown
             .map(|shown| Source::of(shown, "shown")?.read(py, limit))
             .transpose()?;
         let now = zkinfer_slip::now();
-        let verdict = long(py, || {
-            self.0
-                .judge(&pinned.host(), pinned.verifier(), now, shown.as_deref())
-        })?;
+        let verdict = long(py, || pinned.judge(&self.0, now, shown.as_deref()))?;
         let finding = verdict.map_err(|e| errors::evidence(py, e))?;
         Ok(to_python(py, &finding)?.cast_into::<PyDict>()?)
     }
@@ -127,6 +139,7 @@ impl Evidence {
 ///     log: Path of the log, as :class:`Client` and ``zkinfer ask --log`` write it.
 ///     card: The model's :class:`Card`, the content of its file, or the file's path.
 ///     host_key: The host's key, 64 hexadecimal digits.
+///     keys: The host's key list: its file, or the content of that.
 ///     limits: What may be spent on the card and on proofs.
 ///
 /// Returns:
@@ -136,15 +149,16 @@ impl Evidence {
 /// Raises:
 ///     InputError: A line that cannot be read, or says of the host what it did not sign or what is not so.
 #[pyfunction]
-#[pyo3(signature = (log, card, host_key, *, limits=None))]
+#[pyo3(signature = (log, card, host_key, *, keys=None, limits=None))]
 pub fn audit<'py>(
     log: PathBuf,
     card: &Bound<'py, PyAny>,
     host_key: &str,
+    keys: Option<&Bound<'py, PyAny>>,
     limits: Option<&Limits>,
 ) -> PyResult<Bound<'py, PyDict>> {
     let py = card.py();
-    let pinned = pin(card, host_key, limits)?;
+    let pinned = pin(card, host_key, keys, limits)?;
     let file = std::fs::File::open(&log).map_err(|e| files::os_error(&log, &e))?;
     let now = zkinfer_slip::now();
     let summary = long(py, || {

@@ -38,11 +38,25 @@ class Host:
         listening = json.loads(self.process.stdout.readline())
         self.url, self.key = listening["url"], listening["key"]
 
+        RUNNING.append(self)
+
     def stop(self) -> None:
+        RUNNING.remove(self)
         self.process.terminate()
         assert self.process.wait(60) == 0
         assert self.process.stdout is not None
         self.process.stdout.close()
+
+
+RUNNING: list[Host] = []
+
+
+@pytest.fixture(scope="module", autouse=True)
+def nothing_is_left() -> Iterator[None]:
+    """Hosts of tests that failed do not stay."""
+    yield
+    for host in RUNNING[:]:
+        host.stop()
 
 
 Change = Callable[[str, int, bytes], "tuple[int, bytes]"]
@@ -377,3 +391,28 @@ def test_hosts_that_ask_for_tokens(folder, secret, x):
     host.stop()
     with pytest.raises(zkinfer.InputError, match="a token is"):
         zkinfer.Client(host.url, secret.card, host.key, rate=0, token="two words")
+
+
+def test_key_lists_are_followed(folder, secret, x, tmp_path):
+    old = Host(folder, "--store", "keys.redb", "--key-file", "first.key")
+    with zkinfer.Client(old.url, secret.card, old.key, rate=0, model="digits") as client:
+        assert client.infer(x[0]).slip["host"] == old.key
+    old.stop()
+    keys = folder / "keys.json"
+    assert cli("rotate", "--key-file", folder / "first.key", "--to", folder / "next.key", "--keys", keys).returncode == 0
+    new = Host(folder, "--store", "keys.redb", "--key-file", "next.key", "--keys", "keys.json")
+    with zkinfer.Client(new.url, secret.card, old.key, rate=0, model="digits") as client:
+        with pytest.raises(zkinfer.UnboundError, match="not of host"):
+            client.infer(x[0])
+    log = tmp_path / "audit.jsonl"
+    with zkinfer.Client(new.url, secret.card, old.key, keys=keys, rate=1, model="digits", log=log) as client:
+        assert client.infer(x[0]).slip["host"] == new.key != old.key
+        assert [o.state for o in client.wait(60)] == ["proven"]
+    new.stop()
+    for key in (old.key, new.key):
+        assert zkinfer.audit(log, secret.card, key, keys=keys.read_bytes())["proven"] == 1
+    with pytest.raises(zkinfer.InputError, match="not of host"):
+        zkinfer.audit(log, secret.card, old.key)
+    other = "3d4017c3e843895a92b70aa74d1b7ebc9c982ccf2ec4968cc0cd55f12af4660c"
+    with pytest.raises(zkinfer.InputError, match="keys: the key 3d4017c3.* is not in the key list"):
+        zkinfer.audit(log, secret.card, other, keys=keys)

@@ -127,7 +127,7 @@ impl Evidence {
             None => None,
         };
         let now = zkinfer_slip::now();
-        let verdict = claimed.judge(&pinned.host(), pinned.verifier(), now, shown.as_deref());
+        let verdict = pinned.judge(&claimed, now, shown.as_deref());
         match &verdict {
             Ok(finding) if as_json => {
                 ui::json(

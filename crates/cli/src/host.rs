@@ -11,8 +11,10 @@ use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 use zkinfer_host::{
-    Config, Embedded, Host as Service, Postgres, ProofMode, SecretKey, Series, Store, stop_signal,
+    Config, Embedded, Host as Service, KeyList, Postgres, ProofMode, SecretKey, Series, Store,
+    stop_signal,
 };
+use zkinfer_slip::keys::MAX_KEY_LIST;
 
 /// Answer with compiled models over HTTP, and prove answers when asked to.
 ///
@@ -45,6 +47,12 @@ pub struct Host {
     /// What answers are signed with. Made if there is none
     #[arg(long, value_name = "FILE", default_value = "zkinfer-host.key")]
     key_file: PathBuf,
+    /// A key that answers were signed with before (`zkinfer rotate`), repeated: their proofs are still promised
+    #[arg(long = "earlier-key-file", value_name = "FILE")]
+    earlier: Vec<PathBuf>,
+    /// Key list to publish, as `zkinfer rotate` writes it; ends with the key of --key-file
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// File for runs, promised proofs and proofs. Made if there is none
     #[arg(long, value_name = "FILE", default_value = "zkinfer-host.redb")]
     store: PathBuf,
@@ -154,6 +162,13 @@ impl Host {
         let series = Series::random(&mut zkinfer::rng());
         let store = tokio::task::block_in_place(|| self.open(series, &config))?;
         let mut host = Service::bind(config, key, store).await?;
+        for path in &self.earlier {
+            host.add_earlier_key(read_key(path)?);
+        }
+        if let Some(path) = &self.keys {
+            let published = host.publish(key_list(path)?);
+            published.with_context(|| path.display().to_string())?;
+        }
         for argument in &self.models {
             let (name, path) = named(argument);
             let secret = ui::step("loading", || files::secret(path)).0?;
@@ -262,13 +277,30 @@ fn named(argument: &str) -> (Option<&str>, &Path) {
 }
 
 /// The key in a file, which is made if there is none.
-fn key(path: &Path) -> Result<SecretKey> {
+pub fn key(path: &Path) -> Result<SecretKey> {
     if path.symlink_metadata().is_err() {
         let key = SecretKey::random(&mut zkinfer::rng());
         files::write_secret(path, key.to_text().as_bytes(), false)?;
         tracing::info!(path = %path.display(), key = %key.public(), "made a key");
         return Ok(key);
     }
+    read_key(path)
+}
+
+/// A key list in a file.
+pub fn key_list(path: &Path) -> Result<KeyList> {
+    let bytes = files::read(path, MAX_KEY_LIST)?;
+    let list = serde_json::from_slice(&bytes);
+    list.with_context(|| {
+        format!(
+            "{} is no key list; `zkinfer rotate` writes them",
+            path.display()
+        )
+    })
+}
+
+/// The key in a file.
+pub fn read_key(path: &Path) -> Result<SecretKey> {
     let text = String::from_utf8(files::read(path, KEY_BYTES)?);
     let Ok(text) = text else {
         bail!(

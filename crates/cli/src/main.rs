@@ -13,6 +13,7 @@ mod infer;
 mod inspect;
 mod pin;
 mod prove;
+mod rotate;
 mod serve;
 mod token;
 mod ui;
@@ -72,6 +73,8 @@ enum Command {
     Serve(Box<serve::Serve>),
     /// Answer with compiled models over HTTP, and prove answers when asked to
     Host(Box<host::Host>),
+    /// Hand over from a host's key to a new one
+    Rotate(rotate::Rotate),
     /// Make and revoke tokens for `zkinfer host` and `zkinfer serve`
     Token(token::Token),
     /// Ask a host, and audit it
@@ -142,6 +145,7 @@ fn main() -> ExitCode {
         Command::Inspect(c) => c.run(cli.json),
         Command::Serve(c) => c.run(cli.json),
         Command::Host(c) => c.run(cli.json),
+        Command::Rotate(c) => c.run(cli.json),
         Command::Token(c) => c.run(cli.json),
         Command::Ask(c) => c.run(cli.json),
         Command::Audit(c) => c.run(cli.json),

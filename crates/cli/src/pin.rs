@@ -1,6 +1,7 @@
 //! What a buyer, or whoever judges, knows beforehand.
 
 use crate::files;
+use crate::host::key_list;
 use anyhow::{Context, Result};
 use clap::Args;
 use std::path::PathBuf;
@@ -18,6 +19,9 @@ pub struct Pin {
     /// The host's key, 64 hexadecimal digits, as `zkinfer host` prints it; have it from somebody whom you believe
     #[arg(long, value_name = "HEX")]
     host_key: HostKey,
+    /// The host's key list, by which it has handed over from this key to newer ones
+    #[arg(long, value_name = "FILE")]
+    keys: Option<PathBuf>,
     /// Largest card that you are ready to check, as the logarithm of its number of rows
     #[arg(long, value_name = "K", default_value_t = Limits::default().k, value_parser = clap::value_parser!(u32).range(i64::from(MIN_K)..=i64::from(MAX_K)))]
     max_k: u32,
@@ -57,7 +61,12 @@ impl Pin {
         let bytes = files::read(&self.card, limits.card_bytes)?;
         let card = files::card(&bytes, &limits)
             .map_err(|e| files::explain(&self.card, &bytes, FileKind::Card, e))?;
-        Pinned::new(&card.to_bytes(), self.host_key, &limits)
-            .with_context(|| self.card.display().to_string())
+        let mut pinned = Pinned::new(&card.to_bytes(), self.host_key, &limits)
+            .with_context(|| self.card.display().to_string())?;
+        if let Some(path) = &self.keys {
+            let followed = pinned.follow(&key_list(path)?);
+            followed.with_context(|| path.display().to_string())?;
+        }
+        Ok(pinned)
     }
 }

@@ -173,7 +173,7 @@ impl Reading<'_> {
             }
             Event::Asked { promise, input } => {
                 promise
-                    .check(&self.pinned.host)
+                    .check(&self.pinned.signer(&promise.terms.host))
                     .map_err(|e| e.to_string())?;
                 let run = self.open(&promise.terms.run)?;
                 if run.promised.is_some() || !promise.is_of(&run.slip) {
@@ -226,7 +226,8 @@ impl Reading<'_> {
     }
 
     fn answered(&mut self, line: usize, slip: Slip) -> Result<(), String> {
-        slip.check(&self.pinned.host).map_err(|e| e.to_string())?;
+        slip.check(&self.pinned.signer(&slip.terms.host))
+            .map_err(|e| e.to_string())?;
         let terms = &slip.terms;
         if terms.card != self.pinned.verifier.digest() {
             return Err(format!("the slip is of another card, {}", terms.card));
@@ -278,8 +279,7 @@ impl Reading<'_> {
         if !self.judges {
             return Ok(());
         }
-        let pinned = self.pinned;
-        let verdict = evidence.judge(&pinned.host, &pinned.verifier, self.now, None);
+        let verdict = self.pinned.judge(&evidence, self.now, None);
         let finding = verdict.map_err(|e: EvidenceError| e.to_string())?;
         self.summary.confirmed.push(Confirmed {
             line,

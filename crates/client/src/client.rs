@@ -372,7 +372,8 @@ impl<R: CryptoRng> Client<R> {
         let promise: Promise =
             serde_json::from_slice(bytes).map_err(|e| format!("no promise: {e}"))?;
         promise
-            .check(&self.pinned.host)
+            // With the key of the slip, also where the host has gone over to another one meanwhile.
+            .check(&slip.terms.host)
             .map_err(|e| e.to_string())?;
         if !promise.is_of(slip) {
             return Err("the promise is of another run".to_owned());

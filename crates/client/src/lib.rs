@@ -24,7 +24,7 @@ pub use client::{
 pub use log::{Event, Log, LogError, Record};
 pub use wire::{Token, TokenError, WireError};
 pub use zkinfer_circuits::verify::Limits;
-pub use zkinfer_slip::{Evidence, HostKey};
+pub use zkinfer_slip::{Evidence, HostKey, KeyList, KeyListError};
 
 /// The operating system's random generator, as [`Client`] takes it.
 ///

@@ -105,7 +105,12 @@ pub async fn answer(
         Context(bytes)
     });
     let slip = app.ledger.slip(model.digest, &ran.run, context);
-    let promise = (mode != ProofMode::None).then(|| app.ledger.promise(&slip));
+    let promise = match mode {
+        ProofMode::None => None,
+        ProofMode::Later | ProofMode::Now => {
+            Some(app.ledger.promise(&slip).ok_or_else(Problem::internal)?)
+        }
+    };
     let record = Record {
         slip: slip.clone(),
         input: ran.run.input().to_vec(),
@@ -281,7 +286,14 @@ pub fn ask(app: &App, run: &RunId) -> Result<(Promise, bool), Problem> {
             "the slip's deadline for asking is over",
         ));
     }
-    let promise = app.ledger.promise(&record.slip);
+    let promise = app.ledger.promise(&record.slip).ok_or_else(|| {
+        tracing::error!(host = %record.slip.terms.host, "an answer was signed with a key that is not given");
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "other_key",
+            "the answer was signed with another key than this host has; its operator has to give it",
+        )
+    })?;
     let state = app.store.promise(&promise).map_err(|e| store_problem(&e))?;
     // Somebody else may have asked at the same moment, or it was forgotten.
     let in_force = state.and_then(known).ok_or_else(unknown_run)?;

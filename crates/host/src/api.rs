@@ -160,6 +160,7 @@ fn described() -> OpenApiRouter<Arc<App>> {
         .routes(routes!(protocol::infer))
         .routes(routes!(protocol::infer_version))
         .routes(routes!(runs::host))
+        .routes(routes!(runs::keys))
         .routes(routes!(runs::card))
         .routes(routes!(runs::run))
         .routes(routes!(runs::proof))

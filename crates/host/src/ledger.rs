@@ -6,13 +6,25 @@ use std::sync::{Mutex, PoisonError};
 use zkinfer::{Digest, Run, Side};
 use zkinfer_slip::slip::SLIP_VERSION;
 use zkinfer_slip::{
-    Context, HostKey, Promise, PromiseTerms, RunId, SecretKey, Series, Slip, SlipTerms, now,
+    Context, HostKey, KeyList, Promise, PromiseTerms, RunId, SecretKey, Series, Slip, SlipTerms,
+    now,
 };
+
+/// What a host signs with, and signed with before.
+#[derive(Debug)]
+pub struct Keys {
+    pub key: SecretKey,
+    pub earlier: Vec<SecretKey>,
+    pub list: KeyList,
+}
 
 /// See the [module documentation](self).
 #[derive(Debug)]
 pub struct Ledger {
     key: SecretKey,
+    /// Keys that it signed with before.
+    earlier: Vec<SecretKey>,
+    keys: KeyList,
     series: Series,
     /// Number and time of the last slip: neither goes back, whatever the clock does.
     last: Mutex<(u64, u64)>,
@@ -22,9 +34,12 @@ pub struct Ledger {
 }
 
 impl Ledger {
-    pub fn new(key: SecretKey, last: &Last, config: &Config) -> Ledger {
+    pub fn new(keys: Keys, last: &Last, config: &Config) -> Ledger {
+        let Keys { key, earlier, list } = keys;
         Ledger {
             key,
+            earlier,
+            keys: list,
             series: last.series,
             last: Mutex::new((last.sequence, last.time)),
             ask_for: millis(config.ask_for),
@@ -63,8 +78,15 @@ impl Ledger {
         terms.sign(&self.key)
     }
 
-    /// The promise of a run's proof.
-    pub fn promise(&self, slip: &Slip) -> Promise {
-        PromiseTerms::of(slip, now().max(slip.terms.time), self.keep).sign(&self.key)
+    /// How it came to its key.
+    pub fn keys(&self) -> &KeyList {
+        &self.keys
+    }
+
+    /// The promise of a run's proof, signed as its slip is; `None` without that key.
+    pub fn promise(&self, slip: &Slip) -> Option<Promise> {
+        let mut own = std::iter::once(&self.key).chain(&self.earlier);
+        let key = own.find(|key| key.public() == slip.terms.host)?;
+        Some(PromiseTerms::of(slip, now().max(slip.terms.time), self.keep).sign(key))
     }
 }

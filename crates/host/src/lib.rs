@@ -35,7 +35,7 @@ pub use serve::{Host, StartError, stop_signal};
 #[cfg(feature = "postgres")]
 pub use store::Postgres;
 pub use store::{Embedded, Store, StoreError};
-pub use zkinfer_slip::{HostKey, SecretKey, Series};
+pub use zkinfer_slip::{HostKey, KeyList, KeyListError, SecretKey, Series};
 
 /// The example of the README.
 #[cfg(doctest)]

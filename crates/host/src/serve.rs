@@ -2,7 +2,7 @@
 
 use crate::api::{self, App};
 use crate::config::{Config, ProofMode};
-use crate::ledger::Ledger;
+use crate::ledger::{Keys, Ledger};
 use crate::metrics::Metrics;
 use crate::models::{ModelError, Models};
 use crate::prover::{self, Bell};
@@ -21,7 +21,7 @@ use zkinfer_http::connections::Connections;
 use zkinfer_http::door::{self, Door, ListenError, OPERATIONS, Times, listen};
 use zkinfer_http::guard::{Clients, Guard};
 use zkinfer_http::lane::{Lane, aside, stand_back};
-use zkinfer_slip::{HostKey, SecretKey, now};
+use zkinfer_slip::{HostKey, KeyList, KeyListError, SecretKey, now};
 
 pub use zkinfer_http::door::stop_signal;
 
@@ -62,7 +62,7 @@ pub struct Host {
     address: SocketAddr,
     operations: Option<(TcpListener, SocketAddr)>,
     config: Config,
-    key: SecretKey,
+    keys: Keys,
     store: Arc<dyn Store>,
     models: Models,
     access: Option<Arc<Access>>,
@@ -92,7 +92,11 @@ impl Host {
             address,
             operations,
             config,
-            key,
+            keys: Keys {
+                key,
+                earlier: Vec::new(),
+                list: KeyList::default(),
+            },
             store,
             models: Models::default(),
             access,
@@ -111,7 +115,26 @@ impl Host {
 
     /// What it signs with, as others know it.
     pub fn key(&self) -> HostKey {
-        self.key.public()
+        self.keys.key.public()
+    }
+
+    /// Promises proofs of answers that were signed with this key before.
+    pub fn add_earlier_key(&mut self, key: SecretKey) {
+        self.keys.earlier.push(key);
+    }
+
+    /// Publishes how the host came to its key.
+    ///
+    /// # Errors
+    /// A list that is none, or that does not end with the host's key.
+    pub fn publish(&mut self, list: KeyList) -> Result<(), KeyListError> {
+        let key = self.key();
+        let keys = list.of(&key)?;
+        if let Some(last) = keys.last().filter(|last| **last != key) {
+            return Err(KeyListError::Last { last: *last, key });
+        }
+        self.keys.list = list;
+        Ok(())
     }
 
     /// Serves a model by its own name or another one, and makes its keys. Of several with one name, the last is the one
@@ -145,7 +168,7 @@ impl Host {
         let last = tokio::task::spawn_blocking(move || store.last());
         let last = last.await.map_err(std::io::Error::other)??;
         let app = Arc::new(App {
-            ledger: Ledger::new(self.key, &last, config),
+            ledger: Ledger::new(self.keys, &last, config),
             store: self.store,
             models: self.models,
             lane: Lane::new("runs", threads, config.queue)?,

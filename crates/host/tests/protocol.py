@@ -9,6 +9,7 @@ import os
 import pathlib
 import subprocess
 import time
+import urllib.request
 
 import numpy as np
 import pytest
@@ -251,3 +252,58 @@ def test_tokens(folder, samples):
         time.sleep(0.1)
     assert "not known, or not any more" in gone.stderr
     host.stop()
+
+
+def test_keys_are_rotated(folder, samples):
+    old, new, keys = (folder / name for name in ("first.key", "second.key", "keys.json"))
+    arguments = ["--store", "rotated.redb"]
+    card = folder / "digits.card"
+    # What the old key signed: one promise that will be late, one that is kept, and an answer that nobody asked about.
+    late = Host(folder, *arguments, "--key-file", old, "--provers", "0", "--prove-within", "1")
+    pin = ["--card", card, "--host-key", late.key]
+    ask = ["--input", DATA / "digits.npz", "--rate", "1"]
+    asked = run("ask", f"http://{late.address}", *pin, *ask, "--wait", "30", "--log", folder / "late2.jsonl")
+    assert asked.returncode == 1
+    late.stop()
+    first = Host(folder, *arguments, "--key-file", old, "--provers", "0")
+    log = folder / "rotated.jsonl"
+    assert zkinfer("ask", f"http://{first.address}", *pin, *ask, "--wait", "0", "--log", log)[-1]["pending"] == 1
+    answer = first.client.infer("digits", question(samples[0], True))
+    slip = json.loads(answer.get_response()["parameters"]["zkinfer_slip"])
+    first.stop()
+
+    rotated = zkinfer("rotate", "--key-file", old, "--to", new, "--keys", keys)[0]
+    assert rotated["from"] == first.key != rotated["to"]
+    wrong = run("host", "digits.model", "--key-file", old, "--keys", keys, "--store", folder / "wrong.redb")
+    assert wrong.returncode == 2 and "goes on to" in wrong.stderr
+    second = Host(folder, *arguments, "--key-file", new, "--earlier-key-file", old, "--keys", keys)
+    assert second.key == rotated["to"]
+    # What it promises of an earlier answer is signed as the answer is.
+    prove = f"http://{second.address}/v1/runs/{slip['run']}/prove"
+    with urllib.request.urlopen(urllib.request.Request(prove, b"", method="POST")) as promise:
+        assert json.load(promise)["host"] == first.key
+    # A buyer who pinned the old key follows the list that the host publishes, and not without it.
+    with urllib.request.urlopen(f"http://{second.address}/v1/keys") as published:
+        (folder / "published.json").write_bytes(published.read())
+    url = f"http://{second.address}"
+    refused = run("ask", url, *pin, *ask)
+    assert refused.returncode == 2 and "not of host" in refused.stderr
+    follow = ["--keys", folder / "published.json"]
+    done = zkinfer("ask", url, *pin, *follow, *ask, "--wait", "60", "--log", log)[-1]
+    assert (done["earlier"], done["proven"], done["bad"]) == (1, 2, 0)
+    second.stop()
+    # The log of both keys, and evidence against the old one, by whichever key somebody knows.
+    for key in (first.key, second.key):
+        known = ["--card", card, "--host-key", key, *follow]
+        assert zkinfer("audit", log, *known)[0]["proven"] == 2
+        audited = run("audit", folder / "late2.jsonl", *known, "--evidence", folder / f"by-{key}")
+        assert audited.returncode == 1
+        [evidence] = (folder / f"by-{key}").iterdir()
+        assert run("evidence", evidence, *known).returncode == 0
+    alone = run("evidence", evidence, "--card", card, "--host-key", second.key)
+    assert alone.returncode == 1 and "not of host" in alone.stdout
+    # A host without the old key says so.
+    third = Host(folder, "--store", "rotated.redb", "--key-file", new)
+    answer = third.client.infer("digits", question(samples[0], True))
+    assert json.loads(answer.get_response()["parameters"]["zkinfer_slip"])["host"] == second.key
+    third.stop()

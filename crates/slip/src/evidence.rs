@@ -198,6 +198,15 @@ impl From<Claim> for Evidence {
 }
 
 impl Evidence {
+    /// Who is said to have signed it.
+    pub fn host(&self) -> HostKey {
+        let (Claim::FalseOutput { slip, .. }
+        | Claim::Contradiction { slip, .. }
+        | Claim::Overdue { slip, .. }
+        | Claim::Unanswered { slip, .. }) = &self.claim;
+        slip.terms.host
+    }
+
     /// Judges what is claimed of `host` about the model of `verifier`'s card, at a time. `shown` is what the host
     /// brings against a claim that its proof is overdue.
     ///

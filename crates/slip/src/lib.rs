@@ -3,6 +3,7 @@
 //! | module | what |
 //! |---|---|
 //! | [`key`] | Ed25519 keys of hosts |
+//! | [`keys`] | how a host goes over from one key to the next |
 //! | [`slip`] | for every answer: which model, which input, which output, when, and until when a proof may be asked for |
 //! | [`promise`] | for every proof that was asked for: until when it is there |
 //! | [`evidence`] | what shows a third party that a host lied or broke its word |
@@ -13,12 +14,14 @@
 mod bytes;
 pub mod evidence;
 pub mod key;
+pub mod keys;
 pub mod promise;
 pub mod slip;
 
 pub use bytes::{Context, RunId, Series};
 pub use evidence::{Claim, Evidence, EvidenceError, Finding, Verdict};
 pub use key::{HostKey, KeyError, SecretKey};
+pub use keys::{Handover, KeyList, KeyListError};
 pub use promise::{Promise, PromiseTerms};
 pub use slip::{MAX_CONTEXT, Slip, SlipError, SlipTerms};
 

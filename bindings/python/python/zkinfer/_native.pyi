@@ -99,7 +99,14 @@ def verify(
     tolerance: SupportsFloat | None = None,
     limits: Limits | None = None,
 ) -> Verdict: ...
-def audit(log: _Path, card: Card | _Buffer | _Path, host_key: str, *, limits: Limits | None = None) -> dict[str, Any]: ...
+def audit(
+    log: _Path,
+    card: Card | _Buffer | _Path,
+    host_key: str,
+    *,
+    keys: _Buffer | _Path | None = None,
+    limits: Limits | None = None,
+) -> dict[str, Any]: ...
 def verify_many(checks: Iterable[Check], *, chunk: int = 256) -> Receipts: ...
 @final
 class Tensor:
@@ -470,6 +477,7 @@ class Client:
         model: str | None = None,
         log: _Path | None = None,
         token: str | None = None,
+        keys: _Buffer | _Path | None = None,
         timeout: float | None = None,
         clock_skew: float | None = None,
         ask_for: float | None = None,
@@ -519,6 +527,7 @@ class Evidence:
         host_key: str,
         *,
         shown: _Buffer | _Path | None = None,
+        keys: _Buffer | _Path | None = None,
         limits: Limits | None = None,
     ) -> dict[str, Any]: ...
     def to_json(self) -> str: ...

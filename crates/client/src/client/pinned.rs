@@ -5,7 +5,7 @@ use zkinfer_circuits::card::Card;
 use zkinfer_circuits::error::DecodeError;
 use zkinfer_circuits::verify::{Limits, Verifier};
 use zkinfer_interface::{CardInfoError, Interface};
-use zkinfer_slip::HostKey;
+use zkinfer_slip::{Evidence, HostKey, KeyList, KeyListError, Verdict};
 use zkinfer_verifier::LoadError;
 
 /// Why a card cannot be pinned.
@@ -29,6 +29,8 @@ pub struct Pinned {
     pub(crate) verifier: Verifier,
     pub(crate) interface: Interface,
     pub(crate) host: HostKey,
+    /// All keys of the host, the oldest first.
+    keys: Vec<HostKey>,
 }
 
 impl Pinned {
@@ -44,7 +46,36 @@ impl Pinned {
             verifier,
             interface,
             host,
+            keys: vec![host],
         })
+    }
+
+    /// Goes over to the newest key of the host's list, which the pinned one is in. What the others signed before is the
+    /// host's, too.
+    ///
+    /// # Errors
+    /// A list that is none, or of another host.
+    pub fn follow(&mut self, list: &KeyList) -> Result<(), KeyListError> {
+        self.keys = list.of(&self.host)?;
+        self.host = self.keys.last().copied().unwrap_or(self.host);
+        Ok(())
+    }
+
+    /// The key that something has to be signed with that is said to be signed with this one: the same, if it is one of
+    /// the host's.
+    pub fn signer(&self, said: &HostKey) -> HostKey {
+        let own = self.keys.contains(said);
+        if own { *said } else { self.host }
+    }
+
+    /// Judges evidence against the host, whichever of its keys signed what it holds. `shown` is what the host brings
+    /// against a claim that its proof is overdue.
+    ///
+    /// # Errors
+    /// Why nothing is confirmed.
+    pub fn judge(&self, evidence: &Evidence, now: u64, shown: Option<&[u8]>) -> Verdict {
+        let signer = self.signer(&evidence.host());
+        evidence.judge(&signer, &self.verifier, now, shown)
     }
 
     /// What checks proofs of the card.
@@ -57,7 +88,7 @@ impl Pinned {
         &self.interface
     }
 
-    /// The host's key.
+    /// The host's key, the newest of its list.
     pub fn host(&self) -> HostKey {
         self.host
     }

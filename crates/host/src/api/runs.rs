@@ -53,6 +53,20 @@ pub async fn host(State(app): Shared) -> Result<Response, Problem> {
     json(StatusCode::OK, &info)
 }
 
+/// How the host came to its key
+///
+/// Each key handed over to the next one, and both signed that. Whoever pinned one of them follows to the newest.
+#[utoipa::path(
+    get,
+    path = "/v1/keys",
+    tag = "runs",
+    responses((status = 200, description = "The key list; without handovers if there was never another key.",
+        body = schema::KeyList))
+)]
+pub async fn keys(State(app): Shared) -> Result<Response, Problem> {
+    json(StatusCode::OK, app.ledger.keys())
+}
+
 /// A card of a model that is served
 #[utoipa::path(
     get,

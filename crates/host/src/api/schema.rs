@@ -79,6 +79,31 @@ pub struct Promise {
     signature: Signature,
 }
 
+/// A host's keys: each handed over to the next.
+#[derive(ToSchema)]
+pub struct KeyList {
+    /// Version of the list.
+    #[schema(minimum = 1)]
+    key_list_version: u16,
+    /// The oldest first; each begins with the key that the one before ended with.
+    handovers: Vec<Handover>,
+}
+
+/// One key hands over to the next.
+#[derive(ToSchema)]
+pub struct Handover {
+    /// Who signed until then.
+    from: Digest,
+    /// Who signs from then on.
+    to: Digest,
+    /// When, in milliseconds since the beginning of 1970.
+    time: u64,
+    /// Ed25519, by `from`.
+    signature: Signature,
+    /// Ed25519, by `to`.
+    accepted: Signature,
+}
+
 /// A request of the Open Inference Protocol.
 #[derive(ToSchema)]
 pub struct InferRequest {

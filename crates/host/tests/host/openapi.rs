@@ -30,6 +30,7 @@ fn everything_that_is_described_happens() {
         "/v2/health/ready",
         "/metrics",
         "/v1/host",
+        "/v1/keys",
         "/v1/cards/x",
     ] {
         service.get(path);
