@@ -193,6 +193,8 @@ impl Host {
             );
         }
         let key = host.key();
+        // Whoever reads that it listens may stop it.
+        let asked = stop_signal();
         if as_json {
             ui::json(
                 &json!({ "status": "listening", "url": url, "key": key.to_string(), "store": self.place() }),
@@ -204,7 +206,7 @@ impl Host {
             ))?;
         }
         let stop = async {
-            stop_signal().await;
+            asked.await;
             tokio::spawn(async {
                 stop_signal().await;
                 std::process::exit(130);

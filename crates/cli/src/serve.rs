@@ -246,13 +246,15 @@ impl Serve {
                 "http://{address} can be reached from other machines: /metrics and /health answer everybody there"
             );
         }
+        // Whoever reads that it listens may stop it.
+        let asked = stop_signal();
         if as_json {
             ui::json(&json!({ "status": "listening", "url": url, "store": store }))?;
         } else {
             ui::line(&format!("listening on {url}, cards in {}", store.display()))?;
         }
         let stop = async {
-            stop_signal().await;
+            asked.await;
             tokio::spawn(async {
                 stop_signal().await;
                 std::process::exit(130);

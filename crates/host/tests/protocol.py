@@ -307,3 +307,31 @@ def test_keys_are_rotated(folder, samples):
     answer = third.client.infer("digits", question(samples[0], True))
     assert json.loads(answer.get_response()["parameters"]["zkinfer_slip"])["host"] == second.key
     third.stop()
+
+
+def test_models_of_segments(folder, samples):
+    parts = folder / "parts"
+    parts.mkdir()
+    zkinfer("compile", DATA / "digits.onnx", "--calibration", DATA / "digits.npz", "--segments", "2", "-o", parts / "digits")
+    [card] = zkinfer("inspect", parts / "digits.card")
+    host = Host(parts)
+    pin = ["--card", parts / "digits.card", "--host-key", host.key]
+    assert card["segments"] == 2
+    # Answered as they are run, and proven in all their parts.
+    lines = zkinfer("infer", parts / "digits.model", "--input", DATA / "digits.npz", "--all")
+    log = parts / "audit.jsonl"
+    asked = zkinfer("ask", f"http://{host.address}", *pin, "--input", DATA / "digits.npz", "--all", "--rate", "0.2", "--log", log)
+    for line, answer in zip(lines, asked[:-1], strict=True):
+        assert np.float32(line["output"][0]).tobytes() == np.float32(answer["output"][0]).tobytes()
+    assert asked[-1]["bad"] == asked[-1]["pending"] == 0
+    summary = zkinfer("audit", log, *pin)[0]
+    assert summary["proven"] == summary["asked"] == asked[-1]["proven"]
+    metadata = host.client.get_model_metadata("digits", card["digest"])
+    assert metadata["outputs"][0]["shape"] == [1, 10]
+    host.stop()
+
+
+def test_a_host_that_is_stopped_at_once(folder):
+    for _ in range(5):
+        # As soon as it says that it listens.
+        Host(folder, "--store", "stopped.redb").stop()
