@@ -35,6 +35,8 @@ pub use serve::{Host, StartError, stop_signal};
 #[cfg(feature = "postgres")]
 pub use store::Postgres;
 pub use store::{Embedded, Store, StoreError};
+#[doc(hidden)]
+pub use tensors::RequestReader;
 pub use zkinfer_slip::{HostKey, KeyList, KeyListError, SecretKey, Series};
 
 /// The example of the README.

@@ -2,8 +2,10 @@
 //! extension).
 
 mod answer;
+mod reader;
 
 pub use answer::Answer;
+pub use reader::RequestReader;
 
 use crate::config::ProofMode;
 use serde::de::{DeserializeSeed, Error, IgnoredAny, MapAccess, SeqAccess, Visitor};

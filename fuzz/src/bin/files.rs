@@ -6,25 +6,29 @@
 //! cargo run --release -p zkinfer-fuzz --bin fuzz_files -- seed:number [folder]            # one execution again
 //! ```
 //!
-//! What is changed: `.npy`, `.npz` and JSON samples, the owner's model file, a segment's, a job, parameters, cards and proofs in JSON, interfaces
-//! in JSON, and bodies of requests to the service. Seeds are the files in `tests/fixtures` and its folder `inputs`, and
+//! What is changed: `.npy`, `.npz` and JSON samples, the owner's model file, a segment's, a job, parameters, cards and proofs in
+//! JSON, interfaces in JSON, bodies of requests to the service and to a host, and what a host signs: slips, promises, key
+//! lists, evidence, audit logs. Seeds are the files in `tests/fixtures` and its folder `inputs`, and
 //! what follows from them. Cards, proofs and programs are the business of the example `fuzz` of `zkinfer-circuits`.
 
+#[path = "../shared/arrays.rs"]
+mod arrays;
 #[path = "../shared/bytes.rs"]
 mod bytes;
 #[path = "../shared/drive.rs"]
 mod drive;
+#[path = "../shared/signed.rs"]
+mod signed;
 
+use arrays::{archive, header};
 use base64::Engine;
 use bytes::{Random, below, change, change_text};
 use drive::{Failure, Outcome, Target};
 use rand_core::Rng;
+use signed::Signed;
 use std::cell::RefCell;
-use std::io::Write;
 use std::ops::ControlFlow;
 use std::path::{Path, PathBuf};
-use zip::CompressionMethod;
-use zip::write::{SimpleFileOptions, ZipWriter};
 use zkinfer::data::Array;
 use zkinfer::files::{card_from_json, card_to_json, proof_from_json, proof_to_json};
 use zkinfer::generators::{self, Generators};
@@ -59,6 +63,7 @@ struct Corpus {
     worker: Worker,
     params: Vec<Vec<u8>>,
     generators: Vec<Vec<u8>>,
+    signed: Signed,
 }
 
 fn main() -> Result<(), Failure> {
@@ -80,8 +85,10 @@ impl Target for Corpus {
             10..=99 => self.proof(rng),
             100..=299 => self.npz(rng),
             300..=499 => self.npy(rng),
-            500..=649 => self.sample(rng),
-            650..=799 => self.interface(rng),
+            500..=599 => self.sample(rng),
+            600..=649 => self.signed.execute(rng),
+            650..=749 => self.interface(rng),
+            750..=849 => self.signed.execute(rng),
             _ => self.request(rng),
         }
     }
@@ -129,6 +136,11 @@ impl Corpus {
             models: vec![model],
             params: vec![params::to_bytes(&*params::load(6)?)?],
             generators: vec![generators::load(6)?.to_bytes()],
+            signed: Signed::new(
+                &card_bytes,
+                Interface::from_card(&card)?,
+                &read("digits_0.proof")?,
+            )?,
         };
         let mut files: Vec<PathBuf> = std::fs::read_dir(folder.join("inputs"))?
             .map(|entry| entry.map(|e| e.path()))
@@ -435,54 +447,6 @@ fn changed(
         change(rng, &mut bytes, other);
     }
     bytes
-}
-
-/// An array with changes in its header, mostly.
-fn header(rng: &mut Random, seeds: &[Vec<u8>]) -> Vec<u8> {
-    let bytes = seeds[below(rng, seeds.len())].clone();
-    let (head, data) = bytes.split_at(bytes.len().min(128));
-    let (mut head, mut data) = (head.to_vec(), data.to_vec());
-    let other = &seeds[below(rng, seeds.len())];
-    match below(rng, 4) {
-        0 => change(rng, &mut data, other),
-        _ => change_text(rng, &mut head, &other[..other.len().min(128)]),
-    }
-    head.append(&mut data);
-    head
-}
-
-/// An archive of changed arrays, with names that matter.
-fn archive(rng: &mut Random, seeds: &[Vec<u8>]) -> Result<Vec<u8>, zip::result::ZipError> {
-    const NAMES: [&str; 6] = [
-        "x0.npy",
-        "x1.npy",
-        "y0.npy",
-        "labels.npy",
-        "x0",
-        "other.npy",
-    ];
-    let mut writer = ZipWriter::new(std::io::Cursor::new(Vec::new()));
-    let first = below(rng, NAMES.len());
-    for i in 0..1 + below(rng, 3) {
-        let method = [CompressionMethod::Stored, CompressionMethod::Deflated][below(rng, 2)];
-        let options = SimpleFileOptions::default().compression_method(method);
-        // No name twice.
-        let name = if i == 0 {
-            "x0.npy"
-        } else {
-            NAMES[(first + i) % NAMES.len()]
-        };
-        if i > 0 && name == "x0.npy" {
-            continue;
-        }
-        writer.start_file(name, options)?;
-        let array = match below(rng, 4) {
-            0 => seeds[below(rng, seeds.len())].clone(),
-            _ => header(rng, seeds),
-        };
-        writer.write_all(&array)?;
-    }
-    Ok(writer.finish()?.into_inner())
 }
 
 /// A changed file, mostly with its checksum made anew.
