@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use serde_json::json;
 use std::io::IsTerminal;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 use std::time::Duration;
 use zkinfer_server::{Config, Server, stop_signal};
@@ -46,6 +46,10 @@ pub struct Serve {
     /// Pages from here may call the service; may be repeated, * for all
     #[arg(long, value_name = "ORIGIN")]
     allow_origin: Vec<String>,
+    /// File with a connection string of a PostgreSQL that several services share used contexts on; each keeps its own
+    /// cards
+    #[arg(long, value_name = "FILE")]
+    database: Option<PathBuf>,
     /// Whoever adds cards over HTTP needs the token in this file. Without it nobody adds cards, unless --open
     #[arg(long, value_name = "FILE")]
     token_file: Option<PathBuf>,
@@ -287,6 +291,10 @@ impl Serve {
         config.operations = self.operations;
         config.token = self.token()?;
         config.tokens = self.tokens.clone();
+        config.database = match &self.database {
+            Some(path) => Some(text(path)?),
+            None => None,
+        };
         config.open = self.open;
         config.read_only = self.read_only;
         config.forwarded = self.forwarded;
@@ -352,4 +360,11 @@ impl Serve {
         }
         Ok(Some(text.trim().to_owned()))
     }
+}
+
+/// What stands in a short file.
+fn text(path: &Path) -> Result<String> {
+    let text = String::from_utf8(files::read(path, TOKEN_BYTES)?);
+    let text = text.with_context(|| format!("{} is not text", path.display()))?;
+    Ok(text.trim().to_owned())
 }

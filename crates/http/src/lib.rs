@@ -7,6 +7,7 @@
 //! | [`guard`] | what happens around every request: identity, log line, limits, time-outs |
 //! | [`connections`] | open connections: of one client, of all, and who makes room |
 //! | [`access`] | tokens: who may do what, and how much |
+//! | `database` | connections to a PostgreSQL, with the feature `postgres` |
 //! | [`body`] | reading bodies, bounded in bytes and time |
 //! | [`download`] | files on their way out, in memory once |
 //! | [`wire`] | answers on their way out, each open until it is sent |
@@ -18,6 +19,8 @@
 pub mod access;
 pub mod body;
 pub mod connections;
+#[cfg(feature = "postgres")]
+pub mod database;
 pub mod door;
 pub mod download;
 pub mod guard;

@@ -15,6 +15,10 @@ pub struct Config {
     pub operations: Option<SocketAddr>,
     /// File that holds cards; used contexts are in one beside it, `-contexts` behind its name. Made if there is none.
     pub store: PathBuf,
+    /// Connection string of a PostgreSQL that several services share used contexts on, instead of the file beside the
+    /// cards, which is taken over. Cards stay in each service's own store.
+    #[cfg(feature = "postgres")]
+    pub database: Option<String>,
     /// Folder that is served under `/`.
     pub page: Option<PathBuf>,
     /// Origins whose pages may call the service; `*` for all.
@@ -117,6 +121,8 @@ impl Default for Config {
             listen: SocketAddr::from((Ipv4Addr::LOCALHOST, 8080)),
             operations: None,
             store: PathBuf::from("zkinfer.redb"),
+            #[cfg(feature = "postgres")]
+            database: None,
             page: None,
             origins: Vec::new(),
             token: None,

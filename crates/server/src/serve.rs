@@ -73,7 +73,13 @@ impl Server {
             Some(address) => Some(listen(address).await?),
             None => None,
         };
-        let app = app(config)?;
+        // Files and databases are waited for elsewhere.
+        let path = config.store.clone();
+        let opened = tokio::task::spawn_blocking(move || app(config)).await;
+        let app = opened.map_err(|error| StoreError::Open {
+            path,
+            reason: error.to_string(),
+        })??;
         Ok(Server {
             listener,
             address,

@@ -6,6 +6,8 @@
 //! and support proof.
 
 mod contexts;
+#[cfg(feature = "postgres")]
+mod shared;
 
 use crate::config::Config;
 use contexts::{CONTEXTS, EXPIRIES, STRANGERS, Used, move_contexts};
@@ -67,6 +69,17 @@ pub enum StoreError {
         count: u64,
         /// How many there may be.
         limit: u64,
+    },
+    /// The PostgreSQL failed.
+    #[error("the shared store failed: {0}")]
+    Shared(String),
+    /// The PostgreSQL has tables of another version.
+    #[error("the shared store has version {found}, this build reads version {wanted}")]
+    SharedVersion {
+        /// In the database.
+        found: u64,
+        /// What this build reads.
+        wanted: u64,
     },
     /// Reading or writing failed.
     #[error("the store failed: {0}")]
@@ -130,8 +143,16 @@ pub struct Totals {
 #[derive(Debug)]
 pub struct Store {
     cards: Database,
-    contexts: Database,
+    contexts: Contexts,
     bounds: Bounds,
+}
+
+/// Where used contexts are.
+#[derive(Debug)]
+enum Contexts {
+    File(Database),
+    #[cfg(feature = "postgres")]
+    Shared(Box<shared::Shared>),
 }
 
 /// How much there may be.
@@ -149,16 +170,7 @@ impl Store {
     /// Opens or makes the files, and checks all of them.
     pub fn open(config: &Config) -> Result<Store, StoreError> {
         let cards = open_file(&config.store)?;
-        let contexts = open_file(&contexts_path(&config.store))?;
-        let write = contexts.begin_write()?;
-        {
-            check_version(&mut write.open_table(META)?)?;
-            write.open_table(CONTEXTS)?;
-            write.open_multimap_table(EXPIRIES)?;
-            write.open_table(STRANGERS)?;
-        }
-        write.commit()?;
-        move_contexts(&cards, &contexts)?;
+        let contexts = open_contexts(config, &cards)?;
         let write = cards.begin_write()?;
         {
             check_version(&mut write.open_table(META)?)?;
@@ -280,7 +292,11 @@ impl Store {
 
     /// Whether a context is used up at `now`, in seconds of the Unix epoch.
     pub fn is_used(&self, key: &ContextKey, now: u64) -> Result<bool, StoreError> {
-        let contexts = self.contexts.begin_read()?.open_table(CONTEXTS)?;
+        let contexts = match &self.contexts {
+            Contexts::File(file) => file.begin_read()?.open_table(CONTEXTS)?,
+            #[cfg(feature = "postgres")]
+            Contexts::Shared(shared) => return shared.is_used(key, now),
+        };
         Ok(contexts
             .get(key.key)?
             .is_some_and(|until| until.value() > now))
@@ -294,7 +310,11 @@ impl Store {
         now: u64,
         until: u64,
     ) -> Result<Vec<bool>, StoreError> {
-        let write = self.contexts.begin_write()?;
+        let write = match &self.contexts {
+            Contexts::File(file) => file.begin_write()?,
+            #[cfg(feature = "postgres")]
+            Contexts::Shared(shared) => return shared.use_contexts(&self.bounds, keys, now, until),
+        };
         let mut fresh = Vec::with_capacity(keys.len());
         {
             let mut used = Used::open(&write)?;
@@ -318,7 +338,11 @@ impl Store {
 
     /// Forgets contexts whose time is over; how many. There may be more if it is [`contexts::PURGE`].
     pub fn purge(&self, now: u64) -> Result<usize, StoreError> {
-        let write = self.contexts.begin_write()?;
+        let write = match &self.contexts {
+            Contexts::File(file) => file.begin_write()?,
+            #[cfg(feature = "postgres")]
+            Contexts::Shared(shared) => return shared.purge(now),
+        };
         let count = Used::open(&write)?.forget(now)?;
         if count == 0 {
             write.abort()?;
@@ -332,11 +356,18 @@ impl Store {
     pub fn totals(&self) -> Result<Totals, StoreError> {
         let read = self.cards.begin_read()?;
         let held = read.open_table(META)?.get(META_BYTES)?;
-        let contexts = self.contexts.begin_read()?.open_table(CONTEXTS)?;
+        let contexts = match &self.contexts {
+            Contexts::File(file) => file.begin_read()?.open_table(CONTEXTS)?.len()?,
+            #[cfg(feature = "postgres")]
+            Contexts::Shared(shared) => {
+                let (own, others) = shared.count()?;
+                own + others
+            }
+        };
         Ok(Totals {
             cards: read.open_table(CARDS)?.len()?,
             card_bytes: held.map_or(0, |v| v.value()),
-            contexts: contexts.len()?,
+            contexts,
         })
     }
 }
@@ -350,6 +381,39 @@ pub fn contexts_path(cards: &Path) -> PathBuf {
         name.push(extension);
     }
     cards.with_file_name(name)
+}
+
+/// The contexts: a file beside the cards, or what several services share, which takes over what is in the file.
+fn open_contexts(config: &Config, cards: &Database) -> Result<Contexts, StoreError> {
+    let path = contexts_path(&config.store);
+    #[cfg(feature = "postgres")]
+    if let Some(url) = &config.database {
+        let shared = shared::Shared::open(url)?;
+        for known in [Some(cards), open_known(&path)?.as_ref()]
+            .into_iter()
+            .flatten()
+        {
+            shared.take_over(&contexts::all(known)?)?;
+        }
+        return Ok(Contexts::Shared(Box::new(shared)));
+    }
+    let contexts = open_file(&path)?;
+    let write = contexts.begin_write()?;
+    {
+        check_version(&mut write.open_table(META)?)?;
+        write.open_table(CONTEXTS)?;
+        write.open_multimap_table(EXPIRIES)?;
+        write.open_table(STRANGERS)?;
+    }
+    write.commit()?;
+    move_contexts(cards, &contexts)?;
+    Ok(Contexts::File(contexts))
+}
+
+/// A file, if there is one.
+#[cfg(feature = "postgres")]
+fn open_known(path: &Path) -> Result<Option<Database>, StoreError> {
+    path.exists().then(|| open_file(path)).transpose()
 }
 
 fn open_file(path: &Path) -> Result<Database, StoreError> {

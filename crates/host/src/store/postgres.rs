@@ -10,15 +10,14 @@
 
 use super::{Job, Last, Record, State, Store, StoreError, Totals, state};
 use postgres::types::ToSql;
-use postgres::{Client, Config, GenericClient, NoTls, Row};
-use std::sync::{Condvar, Mutex, PoisonError};
+use postgres::{Client, GenericClient, Row};
+use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
+use zkinfer_http::database::{Database, DatabaseError};
 use zkinfer_slip::{Promise, RunId, Series};
 
 /// Layout of the tables below.
 const VERSION: i64 = 1;
-/// Most connections of one host.
-const CONNECTIONS: usize = 16;
 /// How long totals are taken to be true.
 const TOTALS: Duration = Duration::from_millis(500);
 /// Held while tables are made: of hosts that start together, one makes them.
@@ -39,38 +38,19 @@ const TABLES: &str = "
         WHERE proof IS NULL AND failed IS NULL;";
 
 /// The store that several hosts share, on a PostgreSQL: what one of them leaves behind, another one proves.
+#[derive(Debug)]
 pub struct Postgres {
-    config: Config,
-    pool: Mutex<Pool>,
-    free: Condvar,
+    database: Database,
     series: Series,
     /// Most runs, and bytes of them, about: several hosts may go beyond by what each adds in half a second.
     bounds: (u64, u64),
     totals: Mutex<Option<(Instant, Totals)>>,
 }
 
-#[derive(Default)]
-struct Pool {
-    idle: Vec<Client>,
-    open: usize,
-}
-
-/// Says nothing of the password.
-impl std::fmt::Debug for Postgres {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.debug_struct("Postgres").finish_non_exhaustive()
+impl From<DatabaseError> for StoreError {
+    fn from(error: DatabaseError) -> StoreError {
+        StoreError::Shared(error.0)
     }
-}
-
-/// What went wrong, with all its reasons.
-fn failed(error: &postgres::Error) -> StoreError {
-    let mut text = error.to_string();
-    let mut source = std::error::Error::source(error);
-    while let Some(reason) = source {
-        text = format!("{text}: {reason}");
-        source = reason.source();
-    }
-    StoreError::Shared(text)
 }
 
 fn signed(number: u64) -> i64 {
@@ -86,12 +66,8 @@ impl Postgres {
     /// # Errors
     /// If it cannot be reached, or has tables of another version.
     pub fn open(url: &str, series: Series, runs: u64, bytes: u64) -> Result<Postgres, StoreError> {
-        let mut config: Config = url.parse().map_err(|e| failed(&e))?;
-        config.application_name("zkinfer host");
         let store = Postgres {
-            config,
-            pool: Mutex::default(),
-            free: Condvar::new(),
+            database: Database::new(url, "zkinfer host")?,
             series,
             bounds: (runs, bytes),
             totals: Mutex::default(),
@@ -117,35 +93,12 @@ impl Postgres {
         Ok(store)
     }
 
-    /// Does something with a connection. One on which something failed is not used again.
+    /// Does something with a connection.
     fn with<T>(
         &self,
         work: impl FnOnce(&mut Client) -> Result<T, postgres::Error>,
     ) -> Result<T, StoreError> {
-        let lock = || self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut pool = lock();
-        while pool.idle.is_empty() && pool.open >= CONNECTIONS {
-            pool = self.free.wait(pool).unwrap_or_else(PoisonError::into_inner);
-        }
-        let idle = pool.idle.pop();
-        pool.open += usize::from(idle.is_none());
-        drop(pool);
-        let opened = idle.map_or_else(|| self.config.connect(NoTls), Ok);
-        let result = opened.and_then(|mut client| Ok((work(&mut client)?, client)));
-        let mut pool = lock();
-        let value = match result {
-            Ok((value, client)) => {
-                pool.idle.push(client);
-                Ok(value)
-            }
-            Err(error) => {
-                pool.open -= 1;
-                Err(failed(&error))
-            }
-        };
-        drop(pool);
-        self.free.notify_one();
-        value
+        Ok(self.database.with(work)?)
     }
 
     fn execute(&self, text: &str, values: &[&(dyn ToSql + Sync)]) -> Result<u64, StoreError> {
@@ -154,17 +107,6 @@ impl Postgres {
 
     fn first(&self, text: &str, values: &[&(dyn ToSql + Sync)]) -> Result<Option<Row>, StoreError> {
         self.with(|client| client.query_opt(text, values))
-    }
-}
-
-/// Connections end on a thread of their own: the last owner may do asynchronous work.
-impl Drop for Postgres {
-    fn drop(&mut self) {
-        let mut pool = self.pool.lock().unwrap_or_else(PoisonError::into_inner);
-        let idle = std::mem::take(&mut pool.idle);
-        drop(pool);
-        // Whatever has come of it, there is nothing left to do.
-        let _ = std::thread::spawn(move || drop(idle)).join();
     }
 }
 

@@ -93,6 +93,29 @@ impl<'t> Used<'t> {
     }
 }
 
+/// All contexts of a file: key, until when, and whether its card is anybody's.
+#[cfg(feature = "postgres")]
+pub fn all(file: &Database) -> Result<Vec<([u8; 32], u64, bool)>, StoreError> {
+    let read = file.begin_read()?;
+    let known = match read.open_table(CONTEXTS) {
+        Ok(known) => known,
+        Err(TableError::TableDoesNotExist(_)) => return Ok(Vec::new()),
+        Err(error) => return Err(error.into()),
+    };
+    // Files of version 1 do not have it.
+    let strangers = read.open_table(STRANGERS).ok();
+    let mut all = Vec::new();
+    for entry in known.iter()? {
+        let (key, until) = entry?;
+        let stranger = match &strangers {
+            Some(strangers) => strangers.get(key.value())?.is_some(),
+            None => false,
+        };
+        all.push((key.value(), until.value(), stranger));
+    }
+    Ok(all)
+}
+
 /// Takes contexts over from a file of version 1. They are in the new file before they leave the old one.
 pub fn move_contexts(from: &Database, to: &Database) -> Result<(), StoreError> {
     let read = from.begin_read()?;
