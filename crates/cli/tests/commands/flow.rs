@@ -476,7 +476,7 @@ fn inspection_shows_no_secrets() {
     // All that is more in the model's description than in the card's.
     let (model, card) = (model.as_object().unwrap(), card.as_object().unwrap());
     let more: Vec<&String> = model.keys().filter(|k| !card.contains_key(*k)).collect();
-    assert_eq!(more, ["calibration"]);
+    assert_eq!(more, ["calibration", "predicted"]);
     assert!(
         dir.unusable(&["inspect", "digits.model", "--to-json", "x.json"])
             .contains("only cards and proofs")
