@@ -78,6 +78,9 @@ class Stopped(Exception):
 
 _keeping = threading.Lock()
 
+# Seconds between two questions whether a job is still wanted.
+PAUSE = 0.1
+
 
 def work(
     job: bytes,
@@ -88,8 +91,15 @@ def work(
 ) -> bytes:
     """Does a job: what executors call on their workers. Fetches the segment's file if the process does not have it."""
 
+    asked = time.monotonic()
+
     def progress(_stage: str, _fraction: float) -> None:
-        if stopped is not None and stopped():
+        nonlocal asked
+        # Asking may take a round trip to a scheduler.
+        if stopped is None or time.monotonic() - asked < PAUSE:
+            return
+        asked = time.monotonic()
+        if stopped():
             raise Stopped("nobody wants this proof any more")
 
     for _ in range(2):
