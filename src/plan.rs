@@ -261,7 +261,7 @@ impl PlanOptions {
             + self.size_weight * c.proof_bytes as f64 / 1e3
     }
 
-    /// Whether a candidate takes no more memory than allowed; of those that do, `least` is the least.
+    /// Whether a candidate takes no more memory than allowed; of those that take more, `least` is the least.
     fn fits(&self, c: &Candidate, least: &mut Option<u64>) -> bool {
         let fits = self.memory.is_none_or(|limit| c.memory <= limit);
         if !fits {

@@ -325,6 +325,92 @@ fn nothing_more_is_begun_once_it_breaks() {
     assert_eq!((told, begun.get()), (1, 3));
 }
 
+/// What names the right job and shows something else, and what shows the same for another job: each check by itself.
+#[test]
+fn outcomes_are_held_to_job_and_statement() {
+    use crate::jobs::prove::Outcome;
+    let secret = three_segments();
+    let runs = runs(&secret, 2);
+    for hidden_sides in [false, true] {
+        for alike in [false, true] {
+            let visibility = if hidden_sides {
+                hidden()
+            } else {
+                Visibility::default()
+            };
+            let request = |run| Request {
+                visibility: visibility.clone(),
+                ..Request::of(run)
+            };
+            let second = if alike { &runs[0] } else { &runs[1] };
+            let requests = [request(&runs[0]), request(second)];
+            // Job 4 is the second request's second segment, job 1 the first one's; results come from the last one on.
+            let stash = std::cell::RefCell::new(Vec::new());
+            let exchange = |index: usize, result: Result<Vec<u8>, JobError>| {
+                let bytes = result.unwrap();
+                if index == 4 {
+                    stash.borrow_mut().clone_from(&bytes);
+                }
+                let answer = match index {
+                    1 => {
+                        let mut other = Outcome::from_bytes(&stash.borrow()).unwrap();
+                        if !alike {
+                            other.job = Outcome::from_bytes(&bytes).unwrap().job;
+                        }
+                        other.to_bytes()
+                    }
+                    _ => bytes,
+                };
+                vec![(index, Ok(answer))]
+            };
+            let all = proofs(&secret, &requests, &Elsewhere::that(exchange));
+            let result = |index: usize| all[index].as_ref().unwrap().as_ref();
+            assert!(matches!(result(0).unwrap_err(), JobError::Other));
+            assert!(result(1).is_ok());
+        }
+    }
+}
+
+/// Outcomes come from whoever did the job.
+#[test]
+fn hostile_outcomes() {
+    use crate::jobs::prove::Outcome;
+    use zkinfer_circuits::card::{FileKind, seal};
+    let secret = secret(K, 1);
+    let runs = runs(&secret, 1);
+    let bytes = std::cell::RefCell::new(Vec::new());
+    let keep = |index, result: Result<Vec<u8>, JobError>| {
+        bytes.borrow_mut().clone_from(result.as_ref().unwrap());
+        vec![(index, result)]
+    };
+    proofs(&secret, &[Request::of(&runs[0])], &Elsewhere::that(keep));
+    let bytes = bytes.into_inner();
+    let payload = &bytes[10..bytes.len() - 32];
+    assert!(Outcome::from_bytes(&bytes).is_ok());
+    for at in 0..bytes.len() {
+        assert!(Outcome::from_bytes(&bytes[..at]).is_err());
+        let mut bent = bytes.clone();
+        bent[at] ^= 1 << (at % 8);
+        assert!(Outcome::from_bytes(&bent).is_err(), "{at}");
+    }
+    for at in 0..payload.len() {
+        assert!(Outcome::from_bytes(&seal(FileKind::Outcome, &payload[..at])).is_err());
+        let mut bent = payload.to_vec();
+        bent[at] ^= 1 << (at % 8);
+        if let Ok(outcome) = Outcome::from_bytes(&seal(FileKind::Outcome, &bent)) {
+            assert_eq!(outcome.to_bytes(), seal(FileKind::Outcome, &bent), "{at}");
+        }
+    }
+    let long = [payload, &vec![0; 1 << 22]].concat();
+    assert!(Outcome::from_bytes(&seal(FileKind::Outcome, &long)).is_err());
+    let mut version = bytes.clone();
+    version[8] = 77;
+    assert!(matches!(
+        Outcome::from_bytes(&version),
+        Err(DecodeError::Version { found: 77, .. })
+    ));
+}
+
 /// A run of another model of the same form is refused, not proven as what it is not.
 #[test]
 fn runs_of_another_model() {
@@ -388,6 +474,9 @@ fn jobs_that_are_none() {
     let files: Vec<Vec<u8>> = files.collect();
     let digest = worker.keep(&files[0]).unwrap();
     assert_eq!(digest, *secret.segments()[0].digest());
+    // Whoever has another segment does not take the job for its own.
+    let other = secret.segments()[1].run_job(&jobs[0], &mut progress::silent);
+    assert!(matches!(other, Err(JobError::Segment(_))));
     let first = run(&jobs[0]).unwrap();
     // The same job, the same bytes but for the times.
     let (a, b) = (first.clone(), run(&jobs[0]).unwrap());

@@ -1,7 +1,8 @@
 //! How much memory a proof takes.
 //!
-//! Fitted to the largest resident set of proofs at `k = 9 … 15` of fifteen models, from perceptrons to ResNet-18 and two
-//! layers of GPT-2, on two threads: each within 15 % (`cargo xtask memory`).
+//! Fitted to the largest resident set of 29 proofs at `k = 9 … 14` of thirteen models, from perceptrons to ResNet-18 and two
+//! layers of GPT-2, on two threads, each within 15 % (`cargo xtask memory`); so were two that were measured afterwards, at
+//! `k` of 15 and 16.
 
 use zkinfer_circuits::gates::Description;
 use zkinfer_circuits::layout::Layout;

@@ -6,7 +6,8 @@
 //! | [`errors`] | every Rust error as an exception of `zkinfer.errors` |
 //! | [`files`] | paths and bytes, bounded |
 //! | [`work`] | long work without the interpreter's lock; progress; panics |
-//! | [`owner`] | `compile`, `Model`, `Secret`, `Run` |
+//! | [`model`] | `compile`, `Model` |
+//! | [`owner`] | `Secret`, `Run` |
 //! | [`jobs`] | proofs made by executors; what their workers call |
 //! | [`published`] | `Card`, `Proof`, `Tensor`, `Commitment`, `Integers`, `Opening` |
 //! | [`client`] | `Client`, `Answer`, `Outcome`: buying from hosts |
@@ -21,6 +22,7 @@ mod errors;
 mod evidence;
 mod files;
 mod jobs;
+mod model;
 mod owner;
 mod published;
 mod receipts;
@@ -39,7 +41,9 @@ mod _native {
     #[pymodule_export]
     use crate::jobs::{Segments, has_segment, keep_segment, run_job};
     #[pymodule_export]
-    use crate::owner::{Model, Run, Secret, commit_quantized, compile};
+    use crate::model::{Model, commit_quantized, compile};
+    #[pymodule_export]
+    use crate::owner::{Run, Secret};
     #[pymodule_export]
     use crate::published::{Card, Commitment, Integers, Opening, Proof, Tensor};
     #[pymodule_export]
